@@ -1,0 +1,78 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func console(info, block string) map[string]string {
+	return map[string]string{"notes/a.md": "# A\n\n```console" + info + "\n" + block + "```\n"}
+}
+
+func TestWhatIsNeverTheSameTwiceIsMasked(t *testing.T) {
+	for was, is := range map[string]string{
+		"took 1.23 ms":                        "took 640 µs",
+		"  12.345 ms  x":                      " 1012.345 ms x",
+		"ok \tpart\t0.123s":                   "ok part (cached)",
+		"1m3.5s":                              "12ns",
+		"at 127.0.0.1:43210":                  "at 127.0.0.1:50001",
+		"[::1]:43210, port 43210":             "[::1]:50001, port 50001",
+		"pid 12":                              "pid 345",
+		"Date: Fri, 20 Nov 2026 21:50:00 GMT": "Date: Sat, 21 Nov 2026 01:02:03 GMT",
+		"time=2026-11-20T21:50:00.123Z x":     "time=2026-11-21T01:02:03.456+01:00 x",
+	} {
+		a, _ := mask(was, "")
+		b, _ := mask(is, "")
+		assert.Equal(t, a, b)
+	}
+	for was, is := range map[string]string{"status 200": "status 404", "127.0.0.1:8080": "127.0.0.1:8081", "3 resets": "0 resets"} {
+		a, _ := mask(was, "")
+		b, _ := mask(is, "")
+		assert.NotEqual(t, a, b)
+	}
+}
+
+func TestConsoleOutputIsKept(t *testing.T) {
+	r := fixture(t, console("", "$ echo one; echo two >&2; printf 'a \\r\\n'\nOne\n$ echo \\\n  took 5 ms\ntook 17 ms\n"))
+	drift(t, r, "console", "-One\n    +one\n    +two\n    +a\n")
+
+	text := mended(t, r, "console", "notes/a.md")
+
+	assert.Contains(t, text, "one\ntwo\na\n$ echo \\\n  took 5 ms\ntook 17 ms\n", "masked equal: the old output stays")
+}
+
+const background = "$ echo early >&2; echo listening on :8080; touch up; trap 'rm up; exit' TERM; while :; do sleep 0.01; done &\nearly\nlistening on :8080\n$ ls up; echo :8080\nup\n:8080\n"
+
+func TestBackgroundCommandsAreAwaitedAndEnded(t *testing.T) {
+	r := fixture(t, console("", background))
+
+	truth(t, r, "console")
+
+	assert.NoFileExists(t, r.abs("up"))
+}
+
+func TestNamedPortsAreReplacedUnlessADefaultIsInUse(t *testing.T) {
+	mapped, err := freePorts([]step{{command: "serve -addr 127.0.0.1:8080 &", background: true}, {command: "nc 127.0.0.1 8080"}})
+	require.NoError(t, err)
+	assert.NotContains(t, mapped.forth.Replace("nc 127.0.0.1 8080"), "8080")
+	assert.Equal(t, "8080", mapped.back.Replace(mapped.forth.Replace("8080")))
+
+	kept, err := freePorts([]step{{command: "serve &", background: true}, {command: "curl 127.0.0.1:8080"}})
+	require.NoError(t, err)
+	assert.Equal(t, ":8080", kept.forth.Replace(":8080"))
+}
+
+func TestConsoleBlocksSayWhyTheyAreNotChecked(t *testing.T) {
+	truth(t, fixture(t, console(" once — needs root", "$ false\nx\n")), "console")
+	truth(t, fixture(t, console(" mask=/x+/", "$ echo xx\nxxxx\n")), "console")
+	drift(t, fixture(t, console(" once", "$ false\nx\n")), "console", "REASON")
+	drift(t, fixture(t, console(" mask=/(/", "$ false\n")), "console", "missing closing )")
+	drift(t, fixture(t, console("", "hello\n")), "console", "begins with a command")
+
+	r := fixture(t, console("", "$ no-such-program -x\n1\n"))
+	assert.Contains(t, truth(t, r, "console"), "notes/a.md:3: not checked: needs no-such-program")
+	out, ok := says(t, checkVerb, r, "-only", "console", "-strict")
+	assert.False(t, ok, out)
+}

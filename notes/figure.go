@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+)
+
+// A recording is what happened in one run, as a line of JSON each:
+//
+//	{"title": "Hello", "alt": "…", "columns": ["client", "server"], "recorded": "Linux 6.18, 2026-11-20"}
+//	{"us": 12.5, "who": "client", "what": "connect(3)", "to": "server"}
+//
+// The first line may be left out; the columns are then those that occur.
+type recording struct {
+	Title, Alt, Recorded string
+	Columns              []string
+	events               []event
+}
+
+// An event happened in the column Who, or went from there to the column To.
+type event struct {
+	Us            float64 // microseconds since the start
+	Who, What, To string
+}
+
+// parseRecording reads a run. An error names the line.
+func parseRecording(src []byte) (*recording, error) {
+	rec, given := &recording{}, false
+	at := 0
+	for line := range bytes.Lines(src) {
+		at++
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		var err error
+		if at == 1 && !bytes.Contains(line, []byte(`"who"`)) {
+			err = strict(line, rec)
+			given = len(rec.Columns) > 0
+		} else {
+			var e event
+			err = strict(line, &e)
+			if err == nil {
+				err = rec.add(e, given)
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", at, err)
+		}
+	}
+	if len(rec.events) == 0 {
+		return nil, fmt.Errorf("no events")
+	}
+	slices.SortStableFunc(rec.events, func(a, b event) int { return cmp.Compare(a.Us, b.Us) })
+	return rec, nil
+}
+
+// strict reads one JSON value and knows all of its fields.
+func strict(line []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
+func (rec *recording) add(e event, given bool) error {
+	for _, column := range []string{e.Who, e.To} {
+		if column == "" && column == e.To || slices.Contains(rec.Columns, column) {
+			continue
+		}
+		if given || column == "" {
+			return fmt.Errorf("%q is none of the columns %s", column, strings.Join(rec.Columns, ", "))
+		}
+		rec.Columns = append(rec.Columns, column)
+	}
+	if e.To == e.Who {
+		e.To = ""
+	}
+	e.What = fold(e.What)
+	rec.events = append(rec.events, e)
+	return nil
+}
+
+// clock writes a time as a person would.
+func clock(us float64) string {
+	switch {
+	case us < 0.05:
+		return "0 µs"
+	case us < 99.95:
+		return fmt.Sprintf("%.1f µs", us)
+	case us < 999.5:
+		return fmt.Sprintf("%.0f µs", us)
+	case us < 999_500:
+		return fmt.Sprintf("%.2f ms", us/1e3)
+	}
+	return fmt.Sprintf("%.3f s", us/1e6)
+}
+
+// checkFigures compares figures/NAME.svg with what runs/NAME.jsonl draws.
+func checkFigures(n *notes) error {
+	runs := n.glob("notes/runs/*.jsonl")
+	for _, run := range runs {
+		src, err := n.read(run)
+		if err != nil {
+			return err
+		}
+		rec, err := parseRecording(src)
+		if err != nil {
+			n.findings = append(n.findings, finding{run, 1, err.Error(), nil})
+			continue
+		}
+		file := "notes/figures/" + strings.TrimSuffix(path.Base(run), ".jsonl") + ".svg"
+		was, err := os.ReadFile(n.abs(file))
+		if err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		if drawn := rec.draw(); drawn != string(was) {
+			n.findings = append(n.findings, finding{file, 1, "not as drawn from " + run, &edit{0, len(was), drawn}})
+		}
+	}
+	n.sum("figures: %d runs drawn", len(runs))
+	return nil
+}
+
+func drawVerb(r repo, args []string, out io.Writer) error {
+	files, err := parse(flag.NewFlagSet("draw", flag.ContinueOnError), args)
+	if err == nil && len(files) != 1 {
+		err = usageError("draw takes one file")
+	}
+	if err != nil {
+		return err
+	}
+	src, err := os.ReadFile(files[0])
+	if os.IsNotExist(err) {
+		src, err = r.read(files[0])
+	}
+	if err != nil {
+		return err
+	}
+	rec, err := parseRecording(src)
+	if err != nil {
+		return fmt.Errorf("%s: %w", files[0], err)
+	}
+	_, err = io.WriteString(out, rec.draw())
+	return err
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A change is what one file of a part is to the file of the same name in the
+// part before it.
+type change struct {
+	file    string // its name within the part
+	src     []byte
+	added   []int // the lines it adds; every line when the file is new
+	removed int
+	fresh   bool // the part before has no file of that name
+}
+
+// changes compares part with the part before it, file by file. It also
+// returns the names that only the part before has.
+func (r repo) changes(part string) (changes []change, left []string, err error) {
+	before := r.previous(part)
+	var old []string
+	if before != "" {
+		old = r.goFiles(before)
+	}
+	for _, file := range r.goFiles(part) {
+		c := change{file: file, fresh: !slices.Contains(old, file)}
+		if c.src, err = r.read(part + "/" + file); err != nil {
+			return nil, nil, err
+		}
+		var was []byte
+		if !c.fresh {
+			if was, err = r.read(before + "/" + file); err != nil {
+				return nil, nil, err
+			}
+		}
+		hunks, err := diff(was, c.src, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, h := range hunks {
+			added, removed := h.added()
+			c.added, c.removed = append(c.added, added...), c.removed+removed
+		}
+		changes = append(changes, c)
+	}
+	left = slices.DeleteFunc(old, func(name string) bool { return slices.Contains(r.goFiles(part), name) })
+	return changes, left, nil
+}
+
+func (c change) String() string {
+	status := "carried"
+	if c.fresh {
+		status = "new"
+	} else if len(c.added)+c.removed > 0 {
+		status = fmt.Sprintf("grown (+%d −%d)", len(c.added), c.removed)
+	}
+	return fmt.Sprintf("| `%s` | %s | %d |", c.file, status, bytes.Count(c.src, []byte("\n")))
+}
+
+// growthTable is the growth of part as it stands in its chapter.
+func (r repo) growthTable(part string) (string, error) {
+	changes, left, err := r.changes(part)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	b.WriteString("| file | status | lines |\n|---|---|---:|\n")
+	for _, c := range changes {
+		fmt.Fprintln(&b, c)
+	}
+	if len(left) > 0 {
+		fmt.Fprintf(&b, "\nLeft behind in %s: `%s`.\n", r.previous(part), strings.Join(left, "`, `"))
+	}
+	return b.String(), nil
+}
+
+func growthVerb(r repo, args []string, out io.Writer) error {
+	parts, err := parse(flag.NewFlagSet("growth", flag.ContinueOnError), args)
+	if err != nil {
+		return err
+	}
+	if len(parts) == 0 {
+		parts = r.parts()
+	}
+	for i, part := range parts {
+		if err := r.checkPart(part); err != nil {
+			return err
+		}
+		table, err := r.growthTable(part)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			fmt.Fprintln(out)
+		}
+		fmt.Fprintf(out, "%s\n\n%s", part, table)
+	}
+	return nil
+}
+
+var growthMark = regexp.MustCompile(`(?m)^<!-- (?:growth (\S+)|/growth) -->[ \t]*\n`)
+
+// checkGrowth compares the tables between `<!-- growth PART -->` and
+// `<!-- /growth -->` with the parts, and wants one in every part's chapter.
+func checkGrowth(n *notes) error {
+	tables := 0
+	for _, c := range n.chapters {
+		marks := growthMark.FindAllSubmatchIndex(c.src, -1)
+		found := ""
+		for i, m := range marks {
+			if m[2] < 0 {
+				continue // an end, met with its beginning
+			}
+			found = string(c.src[m[2]:m[3]])
+			if i+1 == len(marks) || marks[i+1][2] >= 0 {
+				n.say(c, m[0], "`<!-- growth %s -->` has no `<!-- /growth -->` after it", found)
+			} else if err := n.checkTable(c, found, m[1], marks[i+1][0]); err != nil {
+				return err
+			}
+			tables++
+		}
+		if part := n.partOf(c); part != "" && found != part {
+			n.say(c, 0, "no growth table of %s: add the lines `<!-- growth %[1]s -->` and `<!-- /growth -->`, then refresh", part)
+		}
+	}
+	n.sum("growth: %d tables", tables)
+	return nil
+}
+
+func (n *notes) checkTable(c *chapter, part string, start, end int) error {
+	if err := n.checkPart(part); err != nil {
+		n.say(c, start, "%v", err)
+		return nil
+	}
+	table, err := n.growthTable(part)
+	if err == nil {
+		n.want(c, start, end, "\n"+table+"\n", "the growth table of "+part)
+	}
+	return err
+}

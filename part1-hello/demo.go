@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// demo plays the experiments of part 1 on this machine's kernel.
+func demo(stdout io.Writer, asJSON bool) error {
+	t, err := oneConnection()
+	if asJSON {
+		t.print(stdout, true)
+		return err
+	}
+	fmt.Fprint(stdout, "ONE CONNECTION: each call the server makes on a socket, as the kernel reports it\n"+
+		"(under ptrace(2), which makes every call some 10 µs slower), and what the client sees.\n\n")
+	t.print(stdout, false)
+	if err != nil {
+		fmt.Fprintf(stdout, "    the server's side is missing: %v\n", err)
+	}
+	fmt.Fprint(stdout, "\nHOW TO CLOSE: 200 clients send a request, then read until the connection ends.\n\n"+
+		"  the server                                      whole answers   resets\n")
+	for _, row := range []struct {
+		name  string
+		serve func(s *server)
+		bytes int // in a whole answer
+	}{
+		{"reads the request, answers, lingers (part 1)", (*server).serve, len(response([]byte(demoRequest), "200 OK"))},
+		{"reads 16 bytes, answers, closes at once", hasty(1 << 10), 1 << 10},
+		{"the same, when the answer is 1 MiB", hasty(1 << 20), 1 << 20},
+	} {
+		whole, resets, err := tryClosing(row.serve, row.bytes)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "  %-46s  %8d / %d  %7d\n", row.name, whole, closings, resets)
+	}
+	fmt.Fprint(stdout, "\nA close with the request unread sends RST, and the RST destroys what the client has\n"+
+		"not been sent yet. notes/01-hello.md tells why, and what lingerClose does instead.\n")
+	return nil
+}
+
+const (
+	demoRequest = "GET / HTTP/1.1\r\nHost: socket.up\r\n\r\n"
+	closings    = 200
+)
+
+// oneConnection runs the server under strace and makes one request to it. With
+// an error the timeline has the client's side only.
+func oneConnection() (*timeline, error) {
+	t := newTimeline()
+	self, err := os.Executable()
+	if err != nil {
+		return t, err
+	}
+	stdout, w, err := os.Pipe()
+	if err != nil {
+		return t, err
+	}
+	defer stdout.Close()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		defer w.Close()
+		ended <- strace(ctx, []string{self, "serve", "-addr", "127.0.0.1:0"}, w, func(at time.Time, call string) {
+			t.add(at, "server", call, "")
+		})
+	}()
+	ready, err := bufio.NewReader(stdout).ReadString('\n')
+	if err == nil {
+		err = visit(t, strings.TrimPrefix(strings.TrimSpace(ready), "listening on http://"))
+	}
+	stop()
+	return t, errors.Join(err, <-ended)
+}
+
+// visit makes one request to addr and puts on t what a client sees of it.
+func visit(t *timeline, addr string) error {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	t.add(time.Now(), "client", "is connected: the kernel shook hands, the server need not know", "")
+	t.add(time.Now(), "client", fmt.Sprintf("sends %q", demoRequest), "server")
+	if _, err := io.WriteString(c, demoRequest); err != nil {
+		return err
+	}
+	answer := make([]byte, 4<<10)
+	for {
+		n, err := c.Read(answer)
+		if err != nil {
+			t.add(time.Now(), "client", "reads the end of the answer: "+err.Error()+". Now it closes too", "")
+			return nil
+		}
+		for line := range strings.Lines(string(answer[:n])) {
+			t.add(time.Now(), "client", fmt.Sprintf("receives %q", line), "")
+		}
+	}
+}
+
+// hasty is a server that answers when it has seen a bit of the request, and
+// closes with the rest unread: what most first servers do.
+func hasty(size int) func(s *server) {
+	answer := response([]byte(demoRequest), "200 OK")
+	answer = append(answer, make([]byte, size-len(answer))...)
+	return func(s *server) {
+		defer unix.Close(s.fd)
+		for !s.stopping.Load() {
+			if c, err := s.accept(); err == nil {
+				unix.Read(c.fd, s.buf[:16])
+				unix.Write(c.fd, answer)
+				unix.Close(c.fd)
+			}
+		}
+	}
+}
+
+// tryClosing counts how many of the clients of a server read a whole answer,
+// and how many saw their connection reset.
+func tryClosing(serve func(*server), size int) (whole, resets int, err error) {
+	fd, err := listen("127.0.0.1:0", backlog)
+	if err != nil {
+		return 0, 0, err
+	}
+	s := newServer(fd, slog.New(slog.DiscardHandler))
+	addr, done := localAddr(fd).String(), make(chan struct{})
+	go func() { serve(s); close(done) }()
+	defer func() { s.stopping.Store(true); <-done }()
+	for range closings {
+		n, err := ask(addr)
+		if n == size {
+			whole++
+		}
+		if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+			resets++
+		} else if err != nil {
+			return 0, 0, err
+		}
+	}
+	return whole, resets, nil
+}
+
+// ask sends a request and counts the bytes that come before the end or a reset.
+func ask(addr string) (int, error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, demoRequest); err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(io.Discard, c)
+	return int(n), err
+}

@@ -1,0 +1,90 @@
+// Part 1: an HTTP server on one thread, one connection at a time, with every
+// system call in plain sight.
+//
+//	go run ./part1-hello         serve http://127.0.0.1:8080
+//	go run ./part1-hello demo    watch one connection, then close 200 well and badly
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const usage = `usage: part1-hello [serve] [-addr ADDRESS] [-grace DURATION]
+       part1-hello demo [-json]
+example: part1-hello serve -addr [::1]:0
+`
+
+const backlog = 128 // connections that may wait to be accepted; part 2 is about this number
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is the program. Its exit status is 0 when all went well, 1 when it could
+// not do what it was asked for, 2 when it did not understand.
+func run(args []string, stdout, stderr io.Writer) int {
+	verb := "serve"
+	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
+		verb, args = args[0], args[1:]
+	}
+	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage); flags.PrintDefaults() }
+	var action func() error
+	switch verb {
+	case "serve":
+		addr := flags.String("addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
+		grace := flags.Duration("grace", 5*time.Second, "time to answer who is queued after SIGINT or SIGTERM")
+		action = func() error { return serve(*addr, *grace, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
+	case "demo":
+		asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
+		action = func() error { return demo(stdout, *asJSON) }
+	default:
+		fmt.Fprintf(stderr, "unknown verb %q\n%s", verb, usage)
+		return 2
+	}
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil || flags.NArg() > 0 {
+		fmt.Fprintf(stderr, "unexpected argument %q\n%s", flags.Arg(0), usage)
+		return 2
+	}
+	if err := action(); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// serve runs a server until SIGINT or SIGTERM and gives it grace to finish; a
+// second signal ends it at once.
+func serve(addr string, grace time.Duration, stdout io.Writer, log *slog.Logger) error {
+	fd, err := listen(addr, backlog)
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	s := newServer(fd, log)
+	done := make(chan struct{})
+	go func() { s.serve(); close(done) }()
+	fmt.Fprintf(stdout, "listening on http://%s\n", localAddr(fd))
+
+	<-signals
+	log.Info("stopping: first those who are queued; at once with a second signal")
+	s.stopping.Store(true)
+	select {
+	case <-done:
+		return nil
+	case <-signals:
+		return errors.New("stopped at once by a second signal")
+	case <-time.After(grace):
+		return fmt.Errorf("grace is over after %v: not everybody got an answer", grace)
+	}
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets the test binary be the program, so that tests can start it.
+func TestMain(m *testing.M) {
+	if os.Getenv("BE_THE_PROGRAM") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// program is this part's program with args, ready to start; it is killed when
+// the test ends.
+func program(t testing.TB, args ...string) *exec.Cmd {
+	t.Helper()
+	if os.Getenv("SERVER") != "" {
+		t.Skip("about our own program: not for the one in $SERVER")
+	}
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	// A program under -race waits a second at its end, unless told not to.
+	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes", "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+// serving starts `serve` and returns it with the address that it prints first,
+// and with what it logs.
+func serving(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
+	t.Helper()
+	cmd = program(t, append([]string{"serve", "-addr", "127.0.0.1:0"}, args...)...)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	stderr, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	require.NoError(t, err, "the first line on stdout")
+	require.Regexp(t, `^listening on http://127\.0\.0\.1:\d+\n$`, line)
+	return cmd, strings.TrimSpace(strings.TrimPrefix(line, "listening on http://")), bufio.NewReader(stderr)
+}
+
+// logs reads what the program logs up to a line that contains text.
+func logs(t testing.TB, logged *bufio.Reader, text string) {
+	t.Helper()
+	for {
+		line, err := logged.ReadString('\n')
+		require.NoError(t, err, "the log ends without %q", text)
+		if strings.Contains(line, text) {
+			return
+		}
+	}
+}
+
+func TestSignalEndsTheProgramWithStatusZero(t *testing.T) {
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		cmd, addr, _ := serving(t)
+		tell(t, addr, "", "", get).begins(t, "HTTP/1.1 200 OK\r\n")
+
+		require.NoError(t, cmd.Process.Signal(signal))
+
+		assert.NoError(t, cmd.Wait(), "exit status after %v", signal)
+	}
+}
+
+// Clients that never close keep the server busy: each is lingered for.
+func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
+	cmd, addr, logged := serving(t, "-grace", "1h")
+	for range 20 {
+		io.WriteString(dial(t, addr), get)
+	}
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	logs(t, logged, "stopping")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+
+	logs(t, logged, "second signal")
+	assert.Equal(t, 1, exitStatus(cmd.Wait()))
+}
+
+func TestGraceBoundsTheStop(t *testing.T) {
+	cmd, addr, logged := serving(t, "-grace", "10ms")
+	for range 20 {
+		io.WriteString(dial(t, addr), get)
+	}
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+
+	logs(t, logged, "grace is over after 10ms")
+	assert.Equal(t, 1, exitStatus(cmd.Wait()))
+}
+
+func exitStatus(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return 0
+}
+
+func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
+	taken := start(t)
+	for name, c := range map[string]struct {
+		args   string
+		status int
+		says   string
+	}{
+		"unknown flag":    {"-bogus", 2, "flag provided but not defined: -bogus"},
+		"unknown verb":    {"dance", 2, `unknown verb "dance"`},
+		"extra argument":  {"serve now", 2, `unexpected argument "now"`},
+		"bad grace":       {"-grace soon", 2, `invalid value "soon" for flag -grace`},
+		"no port":         {"-addr 127.0.0.1", 1, `bad address "127.0.0.1": want an IP address and a port, such as`},
+		"a name":          {"-addr example.com:80", 1, `bad address "example.com:80": want an IP address`},
+		"port too high":   {"-addr 127.0.0.1:65536", 1, `bad address "127.0.0.1:65536"`},
+		"a zone":          {"-addr [fe80::1%lo]:0", 1, "bad address"},
+		"taken port":      {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
+		"foreign address": {"-addr 203.0.113.1:0", 1, "cannot listen on 203.0.113.1:0: cannot assign requested address; no interface of this machine"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+
+			status := run(strings.Fields(c.args), &stdout, &stderr)
+
+			assert.Equal(t, c.status, status)
+			assert.Contains(t, stderr.String(), c.says)
+			assert.Empty(t, stdout.String())
+		})
+	}
+}
+
+// A port below 1024 needs a privilege: drop it in a child if we have it.
+func TestPrivilegedPortSaysWhatToDo(t *testing.T) {
+	cmd := program(t, "serve", "-addr", "127.0.0.1:1")
+	if os.Geteuid() == 0 {
+		const nobody = 65534
+		cmd.Path = "/proc/self/exe" // a link that needs no right to search the directories
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	if first, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err != nil || strings.TrimSpace(string(first)) == "0" {
+		t.Skip("on this system everybody may listen on port 1")
+	}
+
+	output, err := cmd.CombinedOutput()
+
+	assert.Equal(t, 1, exitStatus(err))
+	assert.Contains(t, string(output), "cannot listen on 127.0.0.1:1: permission denied; ports below 1024 belong to root")
+}
+
+func TestHelpShowsAnExample(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+
+	status := run([]string{"-h"}, &stdout, &stderr)
+
+	assert.Zero(t, status)
+	assert.Contains(t, stderr.String(), "example: part1-hello serve -addr [::1]:0")
+}
+
+// demo is run as the reader runs it: what it claims must be so on this machine.
+func TestDemoShowsOneConnectionAndTwoWaysToClose(t *testing.T) {
+	output, err := program(t, "demo").CombinedOutput()
+
+	require.NoError(t, err, "%s", output)
+	text := string(output)
+	t.Log("\n" + text)
+	if runtime.GOOS == "linux" && !strings.Contains(text, "cannot trace") {
+		inOrder(t, text, "socket(AF_INET", "bind(", "listen(", "accept4(", "read(", "write(", "shutdown(", `read(`, `"") = 0`, "close(")
+	}
+	inOrder(t, text, `sends "GET / HTTP/1.1`, `receives "HTTP/1.1 200 OK`, `receives "Hello, World!`, "reads the end")
+	assert.Regexp(t, `lingers \(part 1\) +200 / 200 +0\n`, text)
+	assert.Regexp(t, `closes at once +200 / 200 +200\n`, text)
+	assert.Regexp(t, `1 MiB +\d+ / 200 +200\n`, text)
+	assert.NotRegexp(t, `1 MiB +200 / 200`, text, "an answer larger than the receiver's buffer is cut off by the reset")
+}
+
+// inOrder wants each of parts in text, one behind the other.
+func inOrder(t testing.TB, text string, parts ...string) {
+	t.Helper()
+	rest := text
+	for _, part := range parts {
+		_, after, found := strings.Cut(rest, part)
+		if !found {
+			t.Fatalf("%q is not there, or not in its place, in:\n%s", part, text)
+		}
+		rest = after
+	}
+}
+
+func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
+	output, err := program(t, "demo", "-json").Output()
+	if err != nil {
+		t.Skip("system calls cannot be traced here: ", err)
+	}
+
+	var before float64
+	for line := range strings.Lines(string(output)) {
+		var e event
+		require.NoError(t, json.Unmarshal([]byte(line), &e))
+		assert.GreaterOrEqual(t, e.US, before, "events come in the order of their times")
+		before = e.US
+	}
+	assert.Contains(t, string(output), "listen(")
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	maxHead     = 8 << 10                         // bytes of request line and fields; RFC 9112 §3 asks for 8,000
+	lingerBytes = 64 << 20                        // of a body that nobody wants, read and thrown away
+	dateFormat  = "Mon, 02 Jan 2006 15:04:05 GMT" // RFC 9110 §5.6.7
+)
+
+var (
+	errHeadTooLong = errors.New("request head is longer than 8 KiB")
+	errLingered    = errors.New("gave up on a client that would not close")
+)
+
+// A server answers one connection at a time, on one thread. Whoever comes
+// meanwhile waits in the kernel's accept queue.
+type server struct {
+	fd            int           // the listening socket; serve closes it
+	headTimeout   time.Duration // from accept to the end of the head; a tenth of it while stopping
+	lingerTimeout time.Duration // for the client to close after us
+	log           *slog.Logger
+	stopping      atomic.Bool    // set from anywhere: answer what is queued and return
+	buf           [32 << 10]byte // one connection at a time, one buffer
+}
+
+func newServer(fd int, log *slog.Logger) *server {
+	return &server{fd: fd, headTimeout: 5 * time.Second, lingerTimeout: time.Second, log: log}
+}
+
+// A conn is one accepted connection. answer owns its descriptor and closes it.
+type conn struct {
+	fd    int
+	peer  unix.Sockaddr
+	since time.Time
+}
+
+// serve answers connections until the server is stopping. Then it takes in
+// those that are queued before it closes the listening socket, for that close
+// resets whoever is still in the queue; a backlog of 0 keeps newcomers out.
+func (s *server) serve() {
+	for !s.stopping.Load() {
+		if c, err := s.accept(); err == nil {
+			s.answer(c)
+		} else if !again(err) && err != unix.ECONNABORTED {
+			s.log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
+			time.Sleep(tick)
+		}
+	}
+	unix.SetNonblock(s.fd, true)
+	unix.Listen(s.fd, 0)
+	var queued []conn
+	for c, err := s.accept(); err == nil || err == unix.EINTR; c, err = s.accept() {
+		queued = append(queued, c)
+	}
+	unix.Close(s.fd)
+	for _, c := range queued {
+		s.answer(c)
+	}
+}
+
+func (s *server) accept() (conn, error) {
+	fd, peer, err := accept(s.fd)
+	return conn{fd, peer, time.Now()}, err
+}
+
+// answer reads one request head, answers it, closes, and logs one line,
+// whatever came.
+func (s *server) answer(c conn) {
+	head, err := s.readHead(c)
+	line, status := firstLine(head), statusOf(head, err)
+	if status == "" {
+		unix.Close(c.fd)
+	} else { // a few hundred bytes: an empty send buffer takes them at once
+		_, err = unix.Write(c.fd, response(head, status))
+		err = errors.Join(err, s.lingerClose(c))
+	}
+	s.log.Info("connection", "peer", addrPort(c.peer), "request", line, "status", status, "error", err)
+}
+
+// readHead reads up to the blank line that ends a request head (RFC 9112
+// §2.1). A read takes what has arrived, be it a byte, half a line or the head
+// and half a body, so the blank line is looked for in all of it. With an error
+// readHead returns what came until then. The head is in s.buf: it is good
+// until the next read.
+func (s *server) readHead(c conn) ([]byte, error) {
+	buf, n := s.buf[:maxHead], 0
+	for n < len(buf) {
+		got, err := unix.Read(c.fd, buf[n:])
+		n += max(got, 0)
+		if end := bytes.Index(buf[:n], []byte("\r\n\r\n")); end >= 0 {
+			return buf[:end+4], nil
+		} else if got == 0 {
+			return buf[:n], io.ErrUnexpectedEOF
+		} else if err != nil && !again(err) {
+			return buf[:n], err
+		} else if age := time.Since(c.since); age > s.headTimeout || age > s.headTimeout/10 && s.stopping.Load() {
+			return buf[:n], os.ErrDeadlineExceeded
+		}
+	}
+	return buf, errHeadTooLong
+}
+
+// requestLine is method, target and version, RFC 9112 §3; §2.2 lets an empty
+// line come before it.
+var requestLine = regexp.MustCompile("^(?:\r\n)?[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\\.[0-9]\r\n")
+
+// statusOf says what the outcome of readHead deserves. Nobody waits for an
+// answer ("") who sent nothing, as a browser's spare connections do, or reset.
+func statusOf(head []byte, err error) string {
+	switch {
+	case err == nil && requestLine.Match(head):
+		return "200 OK"
+	case err == errHeadTooLong:
+		return "431 Request Header Fields Too Large"
+	case len(head) > 0 && err == os.ErrDeadlineExceeded:
+		return "408 Request Timeout"
+	case len(head) > 0 && (err == nil || err == io.ErrUnexpectedEOF):
+		return "400 Bad Request"
+	}
+	return ""
+}
+
+// response is the whole answer to head.
+func response(head []byte, status string) []byte {
+	body := "Hello, World!\n"
+	if status != "200 OK" {
+		body = status + "\n"
+	}
+	fields := fmt.Sprintf("HTTP/1.1 %s\r\nDate: %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"+
+		"Connection: close\r\n\r\n", status, time.Now().UTC().Format(dateFormat), len(body))
+	if strings.HasPrefix(firstLine(head), "HEAD ") { // RFC 9110 §9.3.2: the fields alone
+		return []byte(fields)
+	}
+	return []byte(fields + body)
+}
+
+// firstLine is the request line, or the first 80 bytes of whatever came instead.
+func firstLine(head []byte) string {
+	line, _, _ := bytes.Cut(bytes.TrimPrefix(head, []byte("\r\n")), []byte("\r\n"))
+	return string(line[:min(len(line), 80)])
+}
+
+// lingerClose closes so that the answer arrives. A close with bytes unread, or
+// bytes that come after it, makes the kernel send RST, and an RST destroys what
+// the client has not read yet. So: say that no more will come (FIN), read what
+// the client still sends until it has closed too, then close (RFC 9112 §9.6).
+// It returns nil, or why it closed although the client had not.
+func (s *server) lingerClose(c conn) error {
+	defer unix.Close(c.fd) // never repeated after EINTR: the descriptor is gone, close(2)
+	unix.Shutdown(c.fd, unix.SHUT_WR)
+	deadline := time.Now().Add(s.lingerTimeout)
+	for total := 0; total < lingerBytes && time.Now().Before(deadline); {
+		n, err := unix.Read(c.fd, s.buf[:])
+		if n == 0 || err != nil && !again(err) {
+			return err
+		}
+		total += max(n, 0)
+	}
+	return errLingered
+}
+
+// again says that a call only slept for a tick, or that a signal woke it. The
+// Go runtime sends itself signals, so EINTR happens in programs that use none.
+func again(err error) bool { return err == unix.EAGAIN || err == unix.EINTR }

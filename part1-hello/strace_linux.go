@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A tracer runs a program under ptrace(2) and hears of every system call that
+// it makes on a socket: what strace(1) does, for the dozen calls of a server.
+type tracer struct {
+	see     func(at time.Time, call string)
+	pid     int
+	entered map[int]*call   // thread: the call it is in
+	sockets map[uint64]bool // open descriptors that are sockets
+	last    string          // reported last
+}
+
+// A call is a system call between its beginning and its end.
+type call struct {
+	nr   uint64
+	args [6]uint64
+	at   time.Time
+}
+
+// strace runs argv with its standard output going to stdout and returns when it
+// has ended; SIGTERM asks it to end when ctx is done. A call that waits is reported when it returns, any other when
+// it begins: that is when its effect begins too. Where the system forbids
+// ptrace, or is older than Linux 5.3, the error says so.
+func strace(ctx context.Context, argv []string, stdout *os.File, see func(at time.Time, call string)) error {
+	runtime.LockOSThread() // the kernel takes ptrace requests from one thread only
+	defer runtime.UnlockOSThread()
+	p, err := os.StartProcess(argv[0], argv, &os.ProcAttr{
+		Files: []*os.File{nil, stdout, nil},
+		Sys:   &syscall.SysProcAttr{Ptrace: true},
+	})
+	if err != nil {
+		return fmt.Errorf("cannot trace: %w", err)
+	}
+	defer p.Release()
+	defer context.AfterFunc(ctx, func() { p.Signal(syscall.SIGTERM) })()
+	t := tracer{see: see, pid: p.Pid, entered: map[int]*call{}, sockets: map[uint64]bool{}}
+	return t.run()
+}
+
+// run drives the traced program from stop to stop until it ends.
+func (t *tracer) run() error {
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(t.pid, &status, unix.WALL, nil); err != nil { // stopped at its first instruction
+		return err
+	}
+	const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_EXITKILL
+	if err := unix.PtraceSetOptions(t.pid, options); err != nil {
+		return fmt.Errorf("cannot trace: %w", err)
+	}
+	for tid := t.pid; ; {
+		unix.PtraceSyscall(tid, t.stopped(tid, status))
+		var err error
+		for tid, err = unix.Wait4(-1, &status, unix.WALL, nil); !status.Stopped(); tid, err = unix.Wait4(-1, &status, unix.WALL, nil) {
+			if err != nil || tid == t.pid {
+				return err
+			}
+		}
+	}
+}
+
+// stopped looks at why a thread stopped and returns the signal, if any, that
+// it is to get when it goes on.
+func (t *tracer) stopped(tid int, status unix.WaitStatus) int {
+	switch signal := status.StopSignal(); signal {
+	case unix.SIGTRAP | 0x80: // PTRACE_O_TRACESYSGOOD: a system call begins or ends
+		t.syscall(tid)
+		return 0
+	case unix.SIGTRAP, unix.SIGSTOP: // the exec, a clone, and the new thread's first stop
+		return 0
+	default:
+		return int(signal)
+	}
+}
+
+// A syscallInfo is struct ptrace_syscall_info of ptrace(2), the same on every
+// architecture since Linux 5.3.
+type syscallInfo struct {
+	op   uint8 // 1: a call begins, 2: it ends
+	_    [23]byte
+	data [8]uint64 // begins: its number and arguments; ends: its result
+}
+
+// syscall notes the beginning of a call, and reports it at its end.
+func (t *tracer) syscall(tid int) {
+	const getSyscallInfo = 0x420e
+	var info syscallInfo
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, getSyscallInfo, uintptr(tid), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
+	if errno != 0 {
+		return
+	}
+	if info.op == 1 {
+		t.entered[tid] = &call{nr: info.data[0], args: [6]uint64(info.data[1:7]), at: time.Now()}
+	} else if c := t.entered[tid]; c != nil && info.op == 2 {
+		delete(t.entered, tid)
+		t.report(c, int64(info.data[0]))
+	}
+}
+
+func (t *tracer) report(c *call, result int64) {
+	opens := c.nr == unix.SYS_SOCKET || c.nr == unix.SYS_ACCEPT4
+	if opens && result >= 0 {
+		t.sockets[uint64(result)] = true
+	}
+	if c.nr != unix.SYS_SOCKET && !t.sockets[c.args[0]] {
+		return // a file, or something that is no descriptor at all
+	}
+	text := t.text(c, result)
+	if text == "" {
+		return
+	}
+	if c.nr == unix.SYS_CLOSE {
+		delete(t.sockets, c.args[0])
+	}
+	outcome := fmt.Sprint(result)
+	if result < 0 {
+		outcome = unix.ErrnoName(unix.Errno(-result))
+	}
+	at := c.at
+	if c.nr == unix.SYS_ACCEPT4 || c.nr == unix.SYS_READ {
+		at = time.Now()
+	}
+	if line := text + " = " + outcome; line != t.last { // not each time that a wait ends with nothing
+		t.last = line
+		t.see(at, line)
+	}
+}
+
+// text is the call as its man page writes it; "" for one that nobody asked about.
+func (t *tracer) text(c *call, result int64) string {
+	fd := c.args[0]
+	switch c.nr {
+	case unix.SYS_SOCKET:
+		families := map[uint64]string{unix.AF_INET: "AF_INET", unix.AF_INET6: "AF_INET6"}
+		return fmt.Sprintf("socket(%s, SOCK_STREAM|SOCK_CLOEXEC)", families[c.args[0]])
+	case unix.SYS_SETSOCKOPT:
+		options := map[uint64]string{unix.SO_REUSEADDR: "SO_REUSEADDR", unix.SO_RCVTIMEO: "SO_RCVTIMEO"}
+		return fmt.Sprintf("setsockopt(%d, %s)", fd, options[c.args[2]])
+	case unix.SYS_BIND:
+		return fmt.Sprintf("bind(%d, port %d)", fd, binary.BigEndian.Uint16(t.memory(c.args[1]+2, 2)))
+	case unix.SYS_LISTEN:
+		return fmt.Sprintf("listen(%d, %d)", fd, c.args[1])
+	case unix.SYS_ACCEPT4:
+		return fmt.Sprintf("accept4(%d, SOCK_CLOEXEC)", fd)
+	case unix.SYS_READ:
+		return fmt.Sprintf("read(%d, %s)", fd, t.quote(c.args[1], result))
+	case unix.SYS_WRITE:
+		return fmt.Sprintf("write(%d, %s)", fd, t.quote(c.args[1], int64(c.args[2])))
+	case unix.SYS_SHUTDOWN:
+		return fmt.Sprintf("shutdown(%d, %s)", fd, []string{"SHUT_RD", "SHUT_WR", "SHUT_RDWR"}[c.args[1]%3])
+	case unix.SYS_FCNTL:
+		return fmt.Sprintf("fcntl(%d)", fd)
+	case unix.SYS_CLOSE:
+		return fmt.Sprintf("close(%d)", fd)
+	}
+	return ""
+}
+
+// quote shows the first of n bytes at addr in the traced program.
+func (t *tracer) quote(addr uint64, n int64) string {
+	const shown = 32
+	if n <= 0 {
+		return `""`
+	}
+	text := fmt.Sprintf("%q", t.memory(addr, min(n, shown)))
+	if n > shown {
+		text += "..."
+	}
+	return text
+}
+
+// memory copies n bytes at addr out of the traced program; zeros where it cannot.
+func (t *tracer) memory(addr uint64, n int64) []byte {
+	buf := make([]byte, n)
+	local := []unix.Iovec{{Base: &buf[0], Len: uint64(n)}}
+	unix.ProcessVMReadv(t.pid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: int(n)}}, 0)
+	return buf
+}
