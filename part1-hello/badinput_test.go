@@ -18,6 +18,7 @@ const tlsHello = "\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03"
 // Whatever comes, the server answers or closes, logs one line, and serves the
 // next client.
 func TestBadInputIsAnsweredOrClosed(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ sent, status string }{
 		"garbage":                   {"hello?\r\n\r\n", "400"},
 		"NUL bytes":                 {"GET /\x00 HTTP/1.1\r\n\r\n", "400"},
@@ -31,12 +32,14 @@ func TestBadInputIsAnsweredOrClosed(t *testing.T) {
 		"a field before the line":   {"Host: x\r\nGET / HTTP/1.1\r\n\r\n", "400"},
 		"bare LF only":              {"GET / HTTP/1.1\nHost: x\n\n", "408"},
 	} {
-		r := start(t, func(s *server) {
-			if c.status == "408" || c.status == "" {
-				s.headTimeout = tick
-			}
-		})
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t, func(s *server) {
+				if c.status == "408" || c.status == "" {
+					s.headTimeout = tick
+				}
+			})
+
 			s := tell(t, r.addr, "RFC 9112 §2.2: what is no request gets 400 and the connection is closed", "server.go, statusOf", c.sent)
 
 			if c.status == "" {
@@ -47,7 +50,7 @@ func TestBadInputIsAnsweredOrClosed(t *testing.T) {
 			}
 			s.endsCleanly(t)
 			tell(t, r.addr, "house rule: the next client is served", "server.go, serve", get).begins(t, "HTTP/1.1 200 OK\r\n")
-			r.stopping.Store(true)
+			r.stop()
 			<-r.done
 			assert.Equal(t, 2, r.logs.count(), "one line for each connection")
 		})
@@ -56,6 +59,7 @@ func TestBadInputIsAnsweredOrClosed(t *testing.T) {
 
 // An ended request is not a request: it gets 400, not silence.
 func TestHeadThatEndsInTheMiddleIsRefused(t *testing.T) {
+	t.Parallel()
 	c := dial(t, start(t).addr)
 	io.WriteString(c, "GET / HTTP/1.1\r\nHos")
 	require.NoError(t, c.CloseWrite())

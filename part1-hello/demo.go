@@ -117,7 +117,7 @@ func hasty(size int) func(s *server) {
 	answer = append(answer, make([]byte, size-len(answer))...)
 	return func(s *server) {
 		defer unix.Close(s.fd)
-		for !s.stopping.Load() {
+		for s.hurry.Load() == nil {
 			if c, err := s.accept(); err == nil {
 				unix.Read(c.fd, s.buf[:16])
 				unix.Write(c.fd, answer)
@@ -137,7 +137,7 @@ func tryClosing(serve func(*server), size int) (whole, resets int, err error) {
 	s := newServer(fd, slog.New(slog.DiscardHandler))
 	addr, done := localAddr(fd).String(), make(chan struct{})
 	go func() { serve(s); close(done) }()
-	defer func() { s.stopping.Store(true); <-done }()
+	defer func() { s.stop(); <-done }()
 	for range closings {
 		n, err := ask(addr)
 		if n == size {

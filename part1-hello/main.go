@@ -78,7 +78,7 @@ func serve(addr string, grace time.Duration, stdout io.Writer, log *slog.Logger)
 
 	<-signals
 	log.Info("stopping: first those who are queued; at once with a second signal")
-	s.stopping.Store(true)
+	s.stop()
 	select {
 	case <-done:
 		return nil

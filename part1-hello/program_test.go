@@ -69,6 +69,7 @@ func logs(t testing.TB, logged *bufio.Reader, text string) {
 }
 
 func TestSignalEndsTheProgramWithStatusZero(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		cmd, addr, _ := serving(t)
 		tell(t, addr, "", "", get).begins(t, "HTTP/1.1 200 OK\r\n")
@@ -81,6 +82,7 @@ func TestSignalEndsTheProgramWithStatusZero(t *testing.T) {
 
 // Clients that never close keep the server busy: each is lingered for.
 func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
+	t.Parallel()
 	cmd, addr, logged := serving(t, "-grace", "1h")
 	for range 20 {
 		io.WriteString(dial(t, addr), get)
@@ -95,6 +97,7 @@ func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
 }
 
 func TestGraceBoundsTheStop(t *testing.T) {
+	t.Parallel()
 	cmd, addr, logged := serving(t, "-grace", "10ms")
 	for range 20 {
 		io.WriteString(dial(t, addr), get)
@@ -115,6 +118,7 @@ func exitStatus(err error) int {
 }
 
 func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
+	t.Parallel()
 	taken := start(t)
 	for name, c := range map[string]struct {
 		args   string
@@ -146,6 +150,7 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 
 // A port below 1024 needs a privilege: drop it in a child if we have it.
 func TestPrivilegedPortSaysWhatToDo(t *testing.T) {
+	t.Parallel()
 	cmd := program(t, "serve", "-addr", "127.0.0.1:1")
 	if os.Geteuid() == 0 {
 		const nobody = 65534
@@ -163,6 +168,7 @@ func TestPrivilegedPortSaysWhatToDo(t *testing.T) {
 }
 
 func TestHelpShowsAnExample(t *testing.T) {
+	t.Parallel()
 	var stdout, stderr bytes.Buffer
 
 	status := run([]string{"-h"}, &stdout, &stderr)
@@ -173,6 +179,7 @@ func TestHelpShowsAnExample(t *testing.T) {
 
 // demo is run as the reader runs it: what it claims must be so on this machine.
 func TestDemoShowsOneConnectionAndTwoWaysToClose(t *testing.T) {
+	t.Parallel()
 	output, err := program(t, "demo").CombinedOutput()
 
 	require.NoError(t, err, "%s", output)
@@ -202,6 +209,7 @@ func inOrder(t testing.TB, text string, parts ...string) {
 }
 
 func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
+	t.Parallel()
 	output, err := program(t, "demo", "-json").Output()
 	if err != nil {
 		t.Skip("system calls cannot be traced here: ", err)

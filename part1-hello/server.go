@@ -30,11 +30,12 @@ var (
 // meanwhile waits in the kernel's accept queue.
 type server struct {
 	fd            int           // the listening socket; serve closes it
-	headTimeout   time.Duration // from accept to the end of the head; a tenth of it while stopping
+	headTimeout   time.Duration // from accept to the end of the head
 	lingerTimeout time.Duration // for the client to close after us
 	log           *slog.Logger
-	stopping      atomic.Bool    // set from anywhere: answer what is queued and return
 	buf           [32 << 10]byte // one connection at a time, one buffer
+
+	hurry atomic.Pointer[time.Time] // set by stop: no head may take longer than until then
 }
 
 func newServer(fd int, log *slog.Logger) *server {
@@ -48,11 +49,18 @@ type conn struct {
 	since time.Time
 }
 
-// serve answers connections until the server is stopping. Then it takes in
+// stop, from any goroutine, makes serve answer who is queued and return. A head
+// that is not complete then gets a tenth of the usual time: others are waiting.
+func (s *server) stop() {
+	soon := time.Now().Add(s.headTimeout / 10)
+	s.hurry.Store(&soon)
+}
+
+// serve answers connections until it is told to stop. Then it takes in
 // those that are queued before it closes the listening socket, for that close
 // resets whoever is still in the queue; a backlog of 0 keeps newcomers out.
 func (s *server) serve() {
-	for !s.stopping.Load() {
+	for s.hurry.Load() == nil {
 		if c, err := s.accept(); err == nil {
 			s.answer(c)
 		} else if !again(err) && err != unix.ECONNABORTED {
@@ -107,7 +115,7 @@ func (s *server) readHead(c conn) ([]byte, error) {
 			return buf[:n], io.ErrUnexpectedEOF
 		} else if err != nil && !again(err) {
 			return buf[:n], err
-		} else if age := time.Since(c.since); age > s.headTimeout || age > s.headTimeout/10 && s.stopping.Load() {
+		} else if soon := s.hurry.Load(); time.Since(c.since) > s.headTimeout || soon != nil && time.Now().After(*soon) {
 			return buf[:n], os.ErrDeadlineExceeded
 		}
 	}

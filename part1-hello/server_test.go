@@ -47,7 +47,7 @@ func startOn(t testing.TB, addr string, change ...func(*server)) *running {
 	}
 	r := &running{s, localAddr(fd).String(), logs, make(chan struct{})}
 	go func() { s.serve(); close(r.done) }() // the cleanup waits for it
-	t.Cleanup(func() { s.stopping.Store(true); <-r.done })
+	t.Cleanup(func() { s.stop(); <-r.done })
 	return r
 }
 
@@ -80,6 +80,7 @@ func (l *logLines) count() int {
 }
 
 func TestAnswersARawSocketWithExactBytes(t *testing.T) {
+	t.Parallel()
 	s := tell(t, contract(t), "MUST, RFC 9112 §2.1 and §4: status line, fields and blank line end in CRLF", "server.go, response", get)
 
 	s.begins(t, "HTTP/1.1 200 ")
@@ -93,6 +94,7 @@ func TestAnswersARawSocketWithExactBytes(t *testing.T) {
 }
 
 func TestAnswersGoClient(t *testing.T) {
+	t.Parallel()
 	client := http.Client{Timeout: limit, Transport: &http.Transport{DisableKeepAlives: true}}
 
 	answer, err := client.Get("http://" + contract(t))
@@ -107,6 +109,7 @@ func TestAnswersGoClient(t *testing.T) {
 }
 
 func TestAnswersCurl(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("curl is not installed")
 	}
@@ -118,6 +121,7 @@ func TestAnswersCurl(t *testing.T) {
 }
 
 func TestAnswersOnIPv6(t *testing.T) {
+	t.Parallel()
 	if fd, err := listen("[::1]:0", backlog); err != nil {
 		t.Skip("this machine has no IPv6 loopback: ", err)
 	} else {
@@ -133,6 +137,7 @@ func TestAnswersOnIPv6(t *testing.T) {
 }
 
 func TestHeadIsAnsweredWithTheFieldsAlone(t *testing.T) {
+	t.Parallel()
 	s := tell(t, contract(t), "MUST NOT, RFC 9110 §9.3.2: no content in the answer to HEAD", "server.go, response",
 		strings.Replace(get, "GET", "HEAD", 1))
 
@@ -144,6 +149,7 @@ func TestHeadIsAnsweredWithTheFieldsAlone(t *testing.T) {
 }
 
 func TestRequestDeliveredOneByteAtATime(t *testing.T) {
+	t.Parallel()
 	s := tell(t, contract(t), "TCP is a stream: a read may return any part of what was sent, read(2)", "server.go, readHead",
 		strings.Split(get, "")...)
 
@@ -153,12 +159,14 @@ func TestRequestDeliveredOneByteAtATime(t *testing.T) {
 }
 
 func TestEmptyLineBeforeTheRequestIsIgnored(t *testing.T) {
+	t.Parallel()
 	s := tell(t, contract(t), "SHOULD, RFC 9112 §2.2: ignore an empty line before the request line", "server.go, requestLine", "\r\n"+get)
 
 	s.begins(t, "HTTP/1.1 200 ")
 }
 
 func TestLargestHeadIsServedAndOneByteMoreIsNot(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	head := func(size int) string {
 		line, rest := "GET /", " HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -175,6 +183,7 @@ func TestLargestHeadIsServedAndOneByteMoreIsNot(t *testing.T) {
 }
 
 func TestHeadWithoutEndIsRefused(t *testing.T) {
+	t.Parallel()
 	s := tell(t, contract(t), "house rule: bounded everything; a head of 4 MiB gets a 4xx", "server.go, readHead",
 		"GET / HTTP/1.1\r\nHost: x\r\nLong: "+strings.Repeat("a", 4<<20)+"\r\n\r\n")
 
@@ -182,6 +191,7 @@ func TestHeadWithoutEndIsRefused(t *testing.T) {
 }
 
 func TestSilentClientDoesNotHangTheNext(t *testing.T) {
+	t.Parallel()
 	r := start(t, func(s *server) { s.headTimeout = tick })
 	silent := dial(t, r.addr)
 
@@ -194,6 +204,7 @@ func TestSilentClientDoesNotHangTheNext(t *testing.T) {
 }
 
 func TestUnfinishedHeadIsTold(t *testing.T) {
+	t.Parallel()
 	r := start(t, func(s *server) { s.headTimeout = 2 * tick })
 	const rule, look = "RFC 9110 §15.5.9: 408 when the request is not complete in time", "server.go, statusOf"
 
@@ -205,6 +216,7 @@ func TestUnfinishedHeadIsTold(t *testing.T) {
 
 // A client that sends one byte for every read must not live for ever on it.
 func TestDribblingClientIsCutOff(t *testing.T) {
+	t.Parallel()
 	r := start(t, func(s *server) { s.headTimeout, s.lingerTimeout = tick, tick })
 	c := dial(t, r.addr)
 	stopped := make(chan struct{})
@@ -221,6 +233,7 @@ func TestDribblingClientIsCutOff(t *testing.T) {
 }
 
 func TestClientThatLeavesEarlyDoesNotStopTheServer(t *testing.T) {
+	t.Parallel()
 	addr := contract(t)
 	for name, leave := range map[string]func(c *net.TCPConn){
 		"before a byte":           func(c *net.TCPConn) { c.Close() },
@@ -241,6 +254,7 @@ func TestClientThatLeavesEarlyDoesNotStopTheServer(t *testing.T) {
 
 // A client may close its sending half and still wait for the answer.
 func TestHalfClosedClientIsAnswered(t *testing.T) {
+	t.Parallel()
 	c := dial(t, contract(t))
 	io.WriteString(c, get)
 	require.NoError(t, c.CloseWrite())
@@ -255,6 +269,7 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 // This is the reset that the first servers of most people send: TCPAbortOnClose
 // in the kernel's counters.
 func TestTwoThousandRequestsSeeNoReset(t *testing.T) {
+	t.Parallel()
 	addr := contract(t)
 	for range 2000 {
 		s := tell(t, addr, "house rule: read the request before you close; close(2) with bytes unread sends RST, tcp_close() in net/ipv4/tcp.c",
@@ -266,6 +281,7 @@ func TestTwoThousandRequestsSeeNoReset(t *testing.T) {
 }
 
 func TestLargeUnreadBodyDoesNotDestroyTheAnswer(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	c := dial(t, r.addr)
 	head := "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 20971520\r\n\r\n"
@@ -285,6 +301,7 @@ func TestLargeUnreadBodyDoesNotDestroyTheAnswer(t *testing.T) {
 
 // Lingering is for a client that closes soon; one that never does is cut off.
 func TestClientThatNeverClosesDoesNotHangTheNext(t *testing.T) {
+	t.Parallel()
 	r := start(t, func(s *server) { s.lingerTimeout = tick })
 	c := dial(t, r.addr)
 	io.WriteString(c, get)
@@ -295,7 +312,8 @@ func TestClientThatNeverClosesDoesNotHangTheNext(t *testing.T) {
 }
 
 func TestStopAnswersWhoIsQueued(t *testing.T) {
-	r := start(t, func(s *server) { s.headTimeout = time.Second })
+	t.Parallel()
+	r := start(t, func(s *server) { s.headTimeout = 2 * time.Second })
 	first := dial(t, r.addr) // in service: half a request
 	io.WriteString(first, get[:10])
 	var queued []net.Conn
@@ -306,7 +324,7 @@ func TestStopAnswersWhoIsQueued(t *testing.T) {
 	}
 	silent := dial(t, r.addr) // queued as well, and says nothing
 
-	r.stopping.Store(true)
+	r.stop()
 	io.WriteString(first, get[10:])
 
 	const rule, look = "house rule: closing a listener resets who is queued on it, so empty the queue first", "server.go, serve"

@@ -11,7 +11,7 @@ import (
 // tick is the longest that a call on a socket may sleep (SO_RCVTIMEO). It then
 // fails with EAGAIN, and the loop around it looks at its deadline and whether
 // the server should stop.
-const tick = 10 * time.Millisecond
+const tick = 20 * time.Millisecond
 
 var tickval = unix.NsecToTimeval(int64(tick))
 
