@@ -29,9 +29,7 @@ func TestMain(m *testing.M) {
 // the test ends.
 func program(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
-	if os.Getenv("SERVER") != "" {
-		t.Skip("about our own program: not for the one in $SERVER")
-	}
+	ours(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), self, args...)
@@ -169,6 +167,7 @@ func TestPrivilegedPortSaysWhatToDo(t *testing.T) {
 
 func TestHelpShowsAnExample(t *testing.T) {
 	t.Parallel()
+	ours(t)
 	var stdout, stderr bytes.Buffer
 
 	status := run([]string{"-h"}, &stdout, &stderr)

@@ -163,6 +163,14 @@ func (s story) framed(t testing.TB) reply {
 	return r
 }
 
+// ours skips a test that is about our own program when another is judged.
+func ours(t testing.TB) {
+	t.Helper()
+	if os.Getenv("SERVER") != "" {
+		t.Skip("about our own program, not about the one in $SERVER")
+	}
+}
+
 // judged starts the program in $SERVER, a shell command that listens on $ADDR,
 // and returns its address. Without $SERVER it returns "": judge our own.
 func judged(t testing.TB) (addr string) {
