@@ -24,7 +24,7 @@ func demo(stdout io.Writer, asJSON bool) error {
 		return err
 	}
 	fmt.Fprint(stdout, "ONE CONNECTION: each call the server makes on a socket, as the kernel reports it\n"+
-		"(under ptrace(2), which makes every call some 10 µs slower), and what the client sees.\n\n")
+		"(under ptrace(2), which slows each call down), and what the client sees.\n\n")
 	t.print(stdout, false)
 	if err != nil {
 		fmt.Fprintf(stdout, "    the server's side is missing: %v\n", err)
@@ -74,7 +74,11 @@ func oneConnection() (*timeline, error) {
 	go func() {
 		defer w.Close()
 		ended <- strace(ctx, []string{self, "serve", "-addr", "127.0.0.1:0"}, w, func(at time.Time, call string) {
-			t.add(at, "server", call, "")
+			to := ""
+			if strings.HasPrefix(call, "write(") || strings.HasPrefix(call, "shutdown(") {
+				to = "client"
+			}
+			t.add(at, "server", call, to)
 		})
 	}()
 	ready, err := bufio.NewReader(stdout).ReadString('\n')
@@ -92,7 +96,7 @@ func visit(t *timeline, addr string) error {
 		return err
 	}
 	defer c.Close()
-	t.add(time.Now(), "client", "is connected: the kernel shook hands, the server need not know", "")
+	t.add(time.Now(), "client", "is connected: its kernel and the server's shook hands", "")
 	t.add(time.Now(), "client", fmt.Sprintf("sends %q", demoRequest), "server")
 	if _, err := io.WriteString(c, demoRequest); err != nil {
 		return err
@@ -101,7 +105,7 @@ func visit(t *timeline, addr string) error {
 	for {
 		n, err := c.Read(answer)
 		if err != nil {
-			t.add(time.Now(), "client", "reads the end of the answer: "+err.Error()+". Now it closes too", "")
+			t.add(time.Now(), "client", fmt.Sprintf("reads the end (%v) and closes too", err), "server")
 			return nil
 		}
 		for line := range strings.Lines(string(answer[:n])) {

@@ -161,7 +161,9 @@ func (t *tracer) text(c *call, result int64) string {
 	case unix.SYS_SHUTDOWN:
 		return fmt.Sprintf("shutdown(%d, %s)", fd, []string{"SHUT_RD", "SHUT_WR", "SHUT_RDWR"}[c.args[1]%3])
 	case unix.SYS_FCNTL:
-		return fmt.Sprintf("fcntl(%d)", fd)
+		if c.args[1] == unix.F_SETFL {
+			return fmt.Sprintf("fcntl(%d, F_SETFL, O_NONBLOCK)", fd)
+		}
 	case unix.SYS_CLOSE:
 		return fmt.Sprintf("close(%d)", fd)
 	}

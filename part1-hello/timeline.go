@@ -14,7 +14,7 @@ import (
 // An event is one thing that happened in an experiment: when, to whom, what,
 // and whom it went to, if it was a message.
 type event struct {
-	US   float64 `json:"us"` // microseconds since the timeline began
+	US   float64 `json:"us"` // microseconds since the timeline was made; printed: since its first event
 	Who  string  `json:"who"`
 	What string  `json:"what"`
 	To   string  `json:"to,omitempty"`
@@ -45,6 +45,7 @@ func (t *timeline) print(w io.Writer, asJSON bool) {
 		return int(a.US*1e3) - int(b.US*1e3)
 	})
 	for _, e := range t.events {
+		e.US -= t.events[0].US
 		if asJSON {
 			line, _ := json.Marshal(e) // strings and a number: it cannot fail
 			fmt.Fprintf(w, "%s\n", line)

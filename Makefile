@@ -1,0 +1,63 @@
+# HTTP, from the socket up. `make` alone lists what there is.
+#
+# A reader needs Go and make; everything but demo and test may install or need more.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PARTS := $(wildcard part[1-4]-*)
+NOTES := go -C notes run .
+
+.PHONY: help demo test check part1 judge bugs solutions growth bench fuzz notes notes-check
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## play every part's experiment on this machine's kernel
+	@for part in $(PARTS); do echo "== $$part"; go run ./$$part demo || exit 1; echo; done
+
+test: ## run the tests of every part
+	go test ./...
+
+check: ## everything CI does
+	test -z "$$(gofmt -l . | tee /dev/stderr)"
+	go vet ./... && go vet -tags exercise ./... && go -C notes vet ./...
+	GOOS=darwin go vet ./...
+	for part in $(PARTS); do GOOS=darwin go test -c -o /dev/null ./$$part || exit 1; done
+	$(MAKE) bin/staticcheck && bin/staticcheck ./... && cd notes && ../bin/staticcheck ./...
+	go test -race -shuffle=on ./...
+	go -C notes test ./...
+	$(MAKE) bugs solutions notes-check fuzz
+
+part1: ## serve part 1 on http://127.0.0.1:8080
+	go run ./part1-hello
+
+PART ?= 1
+judge: ## judge a server in any language: make judge PART=1 SERVER='node my.js'
+	@test -n "$$SERVER$(SERVER)" || { echo "say which server, a command that listens on \$$ADDR: make judge PART=1 SERVER='node my.js'"; exit 2; }
+	@set -o pipefail; SERVER="cd '$(CURDIR)' && $(SERVER)" go test -v -count=1 -parallel=1 ./part$(PART)-* \
+		| grep -vE '^=== |^ *--- SKIP|about our own program'
+
+bugs: ## prove that each planted bug is caught by the test it names
+	$(NOTES) bugs
+
+solutions: ## prove that each exercise fails unsolved and passes solved
+	$(NOTES) solutions
+
+growth: ## which files each part adds, grows and carries
+	@$(NOTES) growth
+
+bench: ## benchmarks, with net/http beside them
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## fuzz every target for FUZZTIME (10s)
+	@for part in $(PARTS); do for target in $$(go test -list '^Fuzz' ./$$part | grep ^Fuzz); do \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),10s) ./$$part || exit 1; done; done
+
+notes: ## rewrite in the chapters what is computed: code, output, tables, figures
+	$(NOTES) refresh
+
+notes-check: ## fail where a chapter does not say what is so
+	$(NOTES) check -strict
+
+bin/staticcheck: notes/go.mod
+	go -C notes build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck

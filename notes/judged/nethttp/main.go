@@ -1,0 +1,18 @@
+// Command nethttp is net/http under the contract of the series, so that the
+// judge can be judged.
+package main
+
+import (
+	"io"
+	"log"
+	"net/http"
+	"os"
+)
+
+func main() {
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		io.WriteString(w, "Hello, World!\n")
+	})
+	log.Fatal(http.ListenAndServe(os.Getenv("ADDR"), nil))
+}
