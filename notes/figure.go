@@ -102,25 +102,43 @@ func clock(us float64) string {
 	return fmt.Sprintf("%.3f s", us/1e6)
 }
 
-// checkFigures compares figures/NAME.svg with what runs/NAME.jsonl draws.
+// drawing is the SVG of a recorded run: a ladder of events (NAME.jsonl) or a
+// chart of figures (NAME.plot.json).
+func drawing(file string, src []byte) (string, error) {
+	if strings.HasSuffix(file, ".plot.json") {
+		c, err := parseChart(src)
+		if err != nil {
+			return "", err
+		}
+		return c.draw()
+	}
+	rec, err := parseRecording(src)
+	if err != nil {
+		return "", err
+	}
+	return rec.draw(), nil
+}
+
+// checkFigures compares figures/NAME.svg with what the run NAME draws.
 func checkFigures(n *notes) error {
-	runs := n.glob("notes/runs/*.jsonl")
+	runs := append(n.glob("notes/runs/*.jsonl"), n.glob("notes/runs/*.plot.json")...)
 	for _, run := range runs {
 		src, err := n.read(run)
 		if err != nil {
 			return err
 		}
-		rec, err := parseRecording(src)
+		drawn, err := drawing(run, src)
 		if err != nil {
 			n.findings = append(n.findings, finding{run, 1, err.Error(), nil})
 			continue
 		}
-		file := "notes/figures/" + strings.TrimSuffix(path.Base(run), ".jsonl") + ".svg"
+		name, _, _ := strings.Cut(path.Base(run), ".")
+		file := "notes/figures/" + name + ".svg"
 		was, err := os.ReadFile(n.abs(file))
 		if err != nil && !os.IsNotExist(err) {
 			return err
 		}
-		if drawn := rec.draw(); drawn != string(was) {
+		if drawn != string(was) {
 			n.findings = append(n.findings, finding{file, 1, "not as drawn from " + run, &edit{0, len(was), drawn}})
 		}
 	}
@@ -143,10 +161,10 @@ func drawVerb(r repo, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	rec, err := parseRecording(src)
+	drawn, err := drawing(files[0], src)
 	if err != nil {
 		return fmt.Errorf("%s: %w", files[0], err)
 	}
-	_, err = io.WriteString(out, rec.draw())
+	_, err = io.WriteString(out, drawn)
 	return err
 }
