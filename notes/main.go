@@ -26,7 +26,8 @@ const usage = `usage: go -C notes run . VERB [flags] [NAME…]
   solutions [-part PART] [-v] [NAME…]   every exercise fails unsolved and passes solved
   check [-only LIST] [-strict] [FILE…]  say where the chapters are not true; write nothing
   refresh [-only LIST] [FILE…]          write into the chapters what can be computed
-  draw RUN.jsonl                        the figure of one recorded run, as SVG
+  draw RUN                              the figure of one recorded run, as SVG
+  html DIR                              the chapters as pages for a browser
 
 LIST is some of code,growth,console,coverage,links,figures; FILE is a chapter.
 
@@ -43,6 +44,7 @@ var verbs = map[string]verb{
 	"check":     checkVerb,
 	"refresh":   refreshVerb,
 	"draw":      drawVerb,
+	"html":      htmlVerb,
 }
 
 // errFailed says that something is not true, and that the reasons are printed.
