@@ -33,8 +33,8 @@ part1: ## serve part 1 on http://127.0.0.1:8080
 
 PART ?= 1
 judge: ## judge a server in any language: make judge PART=1 SERVER='node my.js'
-	@test -n "$$SERVER$(SERVER)" || { echo "say which server, a command that listens on \$$ADDR: make judge PART=1 SERVER='node my.js'"; exit 2; }
-	@set -o pipefail; SERVER="cd '$(CURDIR)' && $(SERVER)" go test -v -count=1 -parallel=1 ./part$(PART)-* \
+	@test -n "$$SERVER" || { echo "say which server, a command that listens on \$$ADDR: make judge PART=1 SERVER='node my.js'"; exit 2; }
+	@set -o pipefail; SERVER="cd '$(CURDIR)' && $$SERVER" go test -v -count=1 -parallel=1 ./part$(PART)-* \
 		| grep -vE '^=== |^ *--- SKIP|about our own program'
 
 bugs: ## prove that each planted bug is caught by the test it names

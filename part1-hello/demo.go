@@ -17,17 +17,18 @@ import (
 )
 
 // demo plays the experiments of part 1 on this machine's kernel.
-func demo(stdout io.Writer, asJSON bool) error {
+func demo(w io.Writer, asJSON bool) error {
+	stdout := bufio.NewWriter(w)
 	t, err := oneConnection()
 	if asJSON {
 		t.print(stdout, true)
-		return err
+		return errors.Join(err, stdout.Flush())
 	}
 	fmt.Fprint(stdout, "ONE CONNECTION: each call the server makes on a socket, as the kernel reports it\n"+
 		"(under ptrace(2), which slows each call down), and what the client sees.\n\n")
 	t.print(stdout, false)
 	if err != nil {
-		fmt.Fprintf(stdout, "    the server's side is missing: %v\n", err)
+		fmt.Fprintf(stdout, "    the server's calls are missing: %v\n", err)
 	}
 	fmt.Fprint(stdout, "\nHOW TO CLOSE: 200 clients send a request, then read until the connection ends.\n\n"+
 		"  the server                                      whole answers   resets\n")
@@ -48,7 +49,7 @@ func demo(stdout io.Writer, asJSON bool) error {
 	}
 	fmt.Fprint(stdout, "\nA close with the request unread sends RST, and the RST destroys what the client has\n"+
 		"not been sent yet. notes/01-hello.md tells why, and what lingerClose does instead.\n")
-	return nil
+	return stdout.Flush()
 }
 
 const (
@@ -70,8 +71,9 @@ func oneConnection() (*timeline, error) {
 	}
 	defer stdout.Close()
 	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	ended := make(chan error, 1)
-	go func() {
+	go func() { // ended says when
 		defer w.Close()
 		ended <- strace(ctx, []string{self, "serve", "-addr", "127.0.0.1:0"}, w, func(at time.Time, call string) {
 			to := ""
@@ -82,11 +84,25 @@ func oneConnection() (*timeline, error) {
 		})
 	}()
 	ready, err := bufio.NewReader(stdout).ReadString('\n')
-	if err == nil {
-		err = visit(t, strings.TrimPrefix(strings.TrimSpace(ready), "listening on http://"))
+	if err != nil { // no server: it cannot be traced
+		return t, errors.Join(<-ended, withServer((*server).serve, func(addr string) error { return visit(t, addr) }))
 	}
+	err = visit(t, strings.TrimPrefix(strings.TrimSpace(ready), "listening on http://"))
 	stop()
 	return t, errors.Join(err, <-ended)
+}
+
+// withServer runs a server as long as visit does.
+func withServer(serve func(*server), visit func(addr string) error) error {
+	fd, err := listen("127.0.0.1:0", backlog)
+	if err != nil {
+		return err
+	}
+	s := newServer(fd, slog.New(slog.DiscardHandler))
+	addr, done := localAddr(fd).String(), make(chan struct{})
+	go func() { serve(s); close(done) }() // waited for below
+	defer func() { s.stop(); <-done }()
+	return visit(addr)
 }
 
 // visit makes one request to addr and puts on t what a client sees of it.
@@ -123,7 +139,9 @@ func hasty(size int) func(s *server) {
 		defer unix.Close(s.fd)
 		for s.hurry.Load() == nil {
 			if c, err := s.accept(); err == nil {
-				unix.Read(c.fd, s.buf[:16])
+				for _, err = unix.Read(c.fd, s.buf[:16]); again(err); {
+					_, err = unix.Read(c.fd, s.buf[:16])
+				}
 				unix.Write(c.fd, answer)
 				unix.Close(c.fd)
 			}
@@ -134,26 +152,21 @@ func hasty(size int) func(s *server) {
 // tryClosing counts how many of the clients of a server read a whole answer,
 // and how many saw their connection reset.
 func tryClosing(serve func(*server), size int) (whole, resets int, err error) {
-	fd, err := listen("127.0.0.1:0", backlog)
-	if err != nil {
-		return 0, 0, err
-	}
-	s := newServer(fd, slog.New(slog.DiscardHandler))
-	addr, done := localAddr(fd).String(), make(chan struct{})
-	go func() { serve(s); close(done) }()
-	defer func() { s.stop(); <-done }()
-	for range closings {
-		n, err := ask(addr)
-		if n == size {
-			whole++
+	err = withServer(serve, func(addr string) error {
+		for range closings {
+			n, err := ask(addr)
+			if n == size {
+				whole++
+			}
+			if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+				resets++
+			} else if err != nil {
+				return err
+			}
 		}
-		if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-			resets++
-		} else if err != nil {
-			return 0, 0, err
-		}
-	}
-	return whole, resets, nil
+		return nil
+	})
+	return whole, resets, err
 }
 
 // ask sends a request and counts the bytes that come before the end or a reset.

@@ -1,4 +1,4 @@
-// Part 1: an HTTP server on one thread, one connection at a time, with every
+// Part 1: an HTTP server that handles one connection at a time, with every
 // system call in plain sight.
 //
 //	go run ./part1-hello         serve http://127.0.0.1:8080
@@ -51,7 +51,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
-	} else if err != nil || flags.NArg() > 0 {
+	} else if err != nil { // the flag package has said what
+		return 2
+	} else if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "unexpected argument %q\n%s", flags.Arg(0), usage)
 		return 2
 	}
@@ -65,6 +67,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 // serve runs a server until SIGINT or SIGTERM and gives it grace to finish; a
 // second signal ends it at once.
 func serve(addr string, grace time.Duration, stdout io.Writer, log *slog.Logger) error {
+	if grace < 0 {
+		return fmt.Errorf("bad grace %v: want a time that is not negative, such as 5s", grace)
+	}
 	fd, err := listen(addr, backlog)
 	if err != nil {
 		return err

@@ -26,16 +26,16 @@ var (
 	errLingered    = errors.New("gave up on a client that would not close")
 )
 
-// A server answers one connection at a time, on one thread. Whoever comes
+// A server answers one connection at a time, in one goroutine. Whoever comes
 // meanwhile waits in the kernel's accept queue.
 type server struct {
 	fd            int           // the listening socket; serve closes it
-	headTimeout   time.Duration // from accept to the end of the head
-	lingerTimeout time.Duration // for the client to close after us
+	headTimeout   time.Duration // from accept to the end of the head; also for all of lingering
+	lingerTimeout time.Duration // for a client to say something, or close, after our answer
 	log           *slog.Logger
 	buf           [32 << 10]byte // one connection at a time, one buffer
 
-	hurry atomic.Pointer[time.Time] // set by stop: no head may take longer than until then
+	hurry atomic.Pointer[time.Time] // set by stop: nobody is waited for any longer than until then
 }
 
 func newServer(fd int, log *slog.Logger) *server {
@@ -49,16 +49,18 @@ type conn struct {
 	since time.Time
 }
 
-// stop, from any goroutine, makes serve answer who is queued and return. A head
-// that is not complete then gets a tenth of the usual time: others are waiting.
+// stop, from any goroutine, makes serve answer who is queued and return. What a
+// client takes from then on gets a tenth of the usual time: others are waiting.
 func (s *server) stop() {
 	soon := time.Now().Add(s.headTimeout / 10)
 	s.hurry.Store(&soon)
 }
 
-// serve answers connections until it is told to stop. Then it takes in
-// those that are queued before it closes the listening socket, for that close
-// resets whoever is still in the queue; a backlog of 0 keeps newcomers out.
+// serve answers connections until it is told to stop. Then it takes in those
+// that are queued before it closes the listening socket, for that close resets
+// whoever is still in the queue. A backlog of 0 keeps newcomers out meanwhile,
+// all but one; a connection that comes between the last look and the close is
+// reset.
 func (s *server) serve() {
 	for s.hurry.Load() == nil {
 		if c, err := s.accept(); err == nil {
@@ -70,13 +72,27 @@ func (s *server) serve() {
 	}
 	unix.SetNonblock(s.fd, true)
 	unix.Listen(s.fd, 0)
-	var queued []conn
-	for c, err := s.accept(); err == nil || err == unix.EINTR; c, err = s.accept() {
-		queued = append(queued, c)
-	}
+	queued := s.drain()
 	unix.Close(s.fd)
 	for _, c := range queued {
 		s.answer(c)
+	}
+}
+
+// drain takes in who is queued. Where the descriptors run out it answers the
+// first of them, which gives one back.
+func (s *server) drain() (queued []conn) {
+	for {
+		c, err := s.accept()
+		switch {
+		case err == nil:
+			queued = append(queued, c)
+		case err == unix.EAGAIN || len(queued) == 0 && err != unix.ECONNABORTED:
+			return queued
+		case err != unix.ECONNABORTED:
+			s.answer(queued[0])
+			queued = queued[1:]
+		}
 	}
 }
 
@@ -115,7 +131,7 @@ func (s *server) readHead(c conn) ([]byte, error) {
 			return buf[:n], io.ErrUnexpectedEOF
 		} else if err != nil && !again(err) {
 			return buf[:n], err
-		} else if soon := s.hurry.Load(); time.Since(c.since) > s.headTimeout || soon != nil && time.Now().After(*soon) {
+		} else if s.late(c.since) {
 			return buf[:n], os.ErrDeadlineExceeded
 		}
 	}
@@ -156,7 +172,7 @@ func response(head []byte, status string) []byte {
 	return []byte(fields + body)
 }
 
-// firstLine is the request line, or the first 80 bytes of whatever came instead.
+// firstLine is at most 80 bytes of the first line, for the log.
 func firstLine(head []byte) string {
 	line, _, _ := bytes.Cut(bytes.TrimPrefix(head, []byte("\r\n")), []byte("\r\n"))
 	return string(line[:min(len(line), 80)])
@@ -164,21 +180,30 @@ func firstLine(head []byte) string {
 
 // lingerClose closes so that the answer arrives. A close with bytes unread, or
 // bytes that come after it, makes the kernel send RST, and an RST destroys what
-// the client has not read yet. So: say that no more will come (FIN), read what
-// the client still sends until it has closed too, then close (RFC 9112 §9.6).
-// It returns nil, or why it closed although the client had not.
+// has not reached the client; on some systems also what the client has not read
+// yet. So: say that no more will come (FIN), read what the client still sends
+// until it has closed too, then close (RFC 9112 §9.6). It returns nil, or why
+// it closed although the client had not.
 func (s *server) lingerClose(c conn) error {
 	defer unix.Close(c.fd) // never repeated after EINTR: the descriptor is gone, close(2)
 	unix.Shutdown(c.fd, unix.SHUT_WR)
-	deadline := time.Now().Add(s.lingerTimeout)
-	for total := 0; total < lingerBytes && time.Now().Before(deadline); {
+	start, heard := time.Now(), time.Now()
+	for total := 0; total < lingerBytes && time.Since(heard) < s.lingerTimeout && !s.late(start); {
 		n, err := unix.Read(c.fd, s.buf[:])
 		if n == 0 || err != nil && !again(err) {
 			return err
+		} else if n > 0 {
+			total, heard = total+n, time.Now()
 		}
-		total += max(n, 0)
 	}
 	return errLingered
+}
+
+// late says that what began at start has taken too long, or that the server
+// stops and cannot wait for it.
+func (s *server) late(start time.Time) bool {
+	soon := s.hurry.Load()
+	return time.Since(start) > s.headTimeout || soon != nil && time.Now().After(*soon)
 }
 
 // again says that a call only slept for a tick, or that a signal woke it. The

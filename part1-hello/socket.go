@@ -28,7 +28,7 @@ func listen(addr string, backlog int) (int, error) {
 		return -1, fmt.Errorf("socket for %s: %w", addr, err)
 	}
 	// Without SO_REUSEADDR a restarted server waits a minute for its own old
-	// connections to leave TIME_WAIT. Accepted sockets inherit the tick.
+	// connections to leave TIME_WAIT. Accepted sockets inherit the tick on Linux.
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tickval)
 	if err = unix.Bind(fd, sa); err == nil {
@@ -45,7 +45,7 @@ func listen(addr string, backlog int) (int, error) {
 var advice = map[error]string{
 	unix.EADDRINUSE:    "; stop the program that has the port (ss -ltnp names it) or choose another with -addr",
 	unix.EACCES:        "; ports below 1024 belong to root: choose a higher one with -addr",
-	unix.EADDRNOTAVAIL: "; no interface of this machine has that address: try 127.0.0.1 or [::1]",
+	unix.EADDRNOTAVAIL: "; no interface of this machine has that address: try 127.0.0.1",
 }
 
 // sockaddr turns "127.0.0.1:8080" or "[::1]:8080" into what bind(2) and

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -21,6 +22,7 @@ type tracer struct {
 	entered map[int]*call   // thread: the call it is in
 	sockets map[uint64]bool // open descriptors that are sockets
 	last    string          // reported last
+	err     error
 }
 
 // A call is a system call between its beginning and its end.
@@ -31,9 +33,10 @@ type call struct {
 }
 
 // strace runs argv with its standard output going to stdout and returns when it
-// has ended; SIGTERM asks it to end when ctx is done. A call that waits is reported when it returns, any other when
-// it begins: that is when its effect begins too. Where the system forbids
-// ptrace, or is older than Linux 5.3, the error says so.
+// has ended; SIGTERM asks it to end when ctx is done. A call that waits is
+// reported when it returns, any other when it begins: that is when its effect
+// begins too. Where the system forbids ptrace, or is older than Linux 5.3, the
+// error says so.
 func strace(ctx context.Context, argv []string, stdout *os.File, see func(at time.Time, call string)) error {
 	runtime.LockOSThread() // the kernel takes ptrace requests from one thread only
 	defer runtime.UnlockOSThread()
@@ -47,7 +50,10 @@ func strace(ctx context.Context, argv []string, stdout *os.File, see func(at tim
 	defer p.Release()
 	defer context.AfterFunc(ctx, func() { p.Signal(syscall.SIGTERM) })()
 	t := tracer{see: see, pid: p.Pid, entered: map[int]*call{}, sockets: map[uint64]bool{}}
-	return t.run()
+	if err := t.run(); err != nil {
+		return fmt.Errorf("cannot trace: %w", err)
+	}
+	return nil
 }
 
 // run drives the traced program from stop to stop until it ends.
@@ -58,14 +64,14 @@ func (t *tracer) run() error {
 	}
 	const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_EXITKILL
 	if err := unix.PtraceSetOptions(t.pid, options); err != nil {
-		return fmt.Errorf("cannot trace: %w", err)
+		return err
 	}
 	for tid := t.pid; ; {
 		unix.PtraceSyscall(tid, t.stopped(tid, status))
 		var err error
 		for tid, err = unix.Wait4(-1, &status, unix.WALL, nil); !status.Stopped(); tid, err = unix.Wait4(-1, &status, unix.WALL, nil) {
 			if err != nil || tid == t.pid {
-				return err
+				return cmp.Or(err, t.err)
 			}
 		}
 	}
@@ -99,6 +105,7 @@ func (t *tracer) syscall(tid int) {
 	var info syscallInfo
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, getSyscallInfo, uintptr(tid), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
 	if errno != 0 {
+		t.err = fmt.Errorf("PTRACE_GET_SYSCALL_INFO: %w", errno)
 		return
 	}
 	if info.op == 1 {
