@@ -105,6 +105,7 @@ func descriptors() (open int) {
 // server must not panic, must end, and must answer in well-formed HTTP or not
 // at all.
 func FuzzConnection(f *testing.F) {
+	ours(f)
 	for _, seed := range []string{get, "", "\r\n\r\n", "\r\n" + get, tlsHello, "HEAD / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n\r\nmore"} {
 		f.Add([]byte(seed), 3)
 	}
