@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"image/color"
+	"math"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -23,9 +24,10 @@ type chart struct {
 
 // A series is a curve, or points if there are error bars (or no line is wanted).
 type series struct {
-	Name   string
+	Name   string      // in the legend, unless it is empty
 	Points [][]float64 // x, y, and half the length of an error bar
 	Marks  bool        // points instead of a curve
+	Colour int         // 0 to 3
 }
 
 // ink are the colours of the drawing library's picture, which knows only one
@@ -47,8 +49,8 @@ func parseChart(src []byte) (*chart, error) {
 	if err := strict(src, c); err != nil {
 		return nil, err
 	}
-	if len(c.Series) == 0 || len(c.Series) > len(ink)-1 {
-		return nil, fmt.Errorf("%d series: want 1 to %d", len(c.Series), len(ink)-1)
+	if len(c.Series) == 0 {
+		return nil, fmt.Errorf("there is no series to draw")
 	}
 	return c, nil
 }
@@ -65,9 +67,12 @@ func (c *chart) draw() (string, error) {
 	p.Title.Padding, p.Legend.Top, p.Y.Min = 12, true, 0
 	p.X.LineStyle.Color, p.Y.LineStyle.Color = text, text
 	p.X.Tick.LineStyle.Color, p.Y.Tick.LineStyle.Color = text, text
-	p.BackgroundColor = nil
-	for i, s := range c.Series {
-		if err := s.addTo(p, ink[i+1].drawn); err != nil {
+	p.BackgroundColor, p.X.Tick.Marker = nil, counts{}
+	for _, s := range c.Series {
+		if s.Colour < 0 || s.Colour > len(ink)-2 {
+			return "", fmt.Errorf("series %q: colour %d: want 0 to %d", s.Name, s.Colour, len(ink)-2)
+		}
+		if err := s.addTo(p, ink[s.Colour+1].drawn); err != nil {
 			return "", fmt.Errorf("series %q: %w", s.Name, err)
 		}
 	}
@@ -99,7 +104,7 @@ func (s series) addTo(p *plot.Plot, c color.Color) error {
 		}
 		line.Color, line.Width = c, vg.Points(1.5)
 		p.Add(line)
-		p.Legend.Add(s.Name, line)
+		s.explain(p, line)
 		return nil
 	}
 	marks, err := plotter.NewScatter(points)
@@ -108,7 +113,7 @@ func (s series) addTo(p *plot.Plot, c color.Color) error {
 	}
 	marks.GlyphStyle = draw.GlyphStyle{Color: c, Radius: 3, Shape: draw.CircleGlyph{}}
 	p.Add(marks)
-	p.Legend.Add(s.Name, marks)
+	s.explain(p, marks)
 	if len(bars.half) > 0 {
 		whiskers, err := plotter.NewYErrorBars(bars)
 		if err != nil {
@@ -118,6 +123,22 @@ func (s series) addTo(p *plot.Plot, c color.Color) error {
 		p.Add(whiskers)
 	}
 	return nil
+}
+
+func (s series) explain(p *plot.Plot, drawn plot.Thumbnailer) {
+	if s.Name != "" {
+		p.Legend.Add(s.Name, drawn)
+	}
+}
+
+// counts marks every whole number on the axis, of which there are not many.
+type counts struct{}
+
+func (counts) Ticks(low, high float64) (marks []plot.Tick) {
+	for n := math.Ceil(low); n <= high; n++ {
+		marks = append(marks, plot.Tick{Value: n, Label: fmt.Sprint(n)})
+	}
+	return marks
 }
 
 // yErrors are points with error bars, as the drawing library wants them.

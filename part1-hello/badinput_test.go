@@ -37,7 +37,7 @@ func TestBadInputIsAnsweredOrClosed(t *testing.T) {
 			t.Parallel()
 			r := start(t, func(s *server) {
 				if c.status == "408" || c.status == "" {
-					s.headTimeout = tick
+					s.headTimeout = soon
 				}
 			})
 

@@ -87,11 +87,16 @@ func (s *server) drain() (queued []conn) {
 		switch {
 		case err == nil:
 			queued = append(queued, c)
-		case err == unix.EAGAIN || len(queued) == 0 && err != unix.ECONNABORTED:
+		case err == unix.EAGAIN:
 			return queued
-		case err != unix.ECONNABORTED:
+		case len(queued) > 0:
 			s.answer(queued[0])
 			queued = queued[1:]
+		case s.late(time.Now()):
+			s.log.Error("some who are queued got no answer", "error", err)
+			return nil
+		default:
+			time.Sleep(tick)
 		}
 	}
 }

@@ -16,6 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// soon is a timeout that tests wait out. No client here takes as long before it
+// speaks, not even on a busy machine.
+const soon = 100 * time.Millisecond
+
 const get = "GET / HTTP/1.1\r\nHost: socket.up\r\nConnection: close\r\n\r\n"
 
 // A running is our own server under test.
@@ -189,7 +193,7 @@ func TestHeadWithoutEndIsRefused(t *testing.T) {
 
 func TestSilentClientDoesNotHangTheNext(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.headTimeout = tick })
+	r := start(t, func(s *server) { s.headTimeout = soon })
 	silent := dial(t, r.addr)
 
 	next := tell(t, r.addr, "house rule: a head has five seconds, then it is the next one's turn", "server.go, readHead", get)
@@ -202,7 +206,7 @@ func TestSilentClientDoesNotHangTheNext(t *testing.T) {
 
 func TestUnfinishedHeadIsTold(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.headTimeout = 2 * tick })
+	r := start(t, func(s *server) { s.headTimeout = soon })
 	const rule, look = "RFC 9110 §15.5.9: 408 when the request is not complete in time", "server.go, statusOf"
 
 	late := tell(t, r.addr, rule, look, "GET / HTTP/1.1\r\n")
@@ -214,7 +218,7 @@ func TestUnfinishedHeadIsTold(t *testing.T) {
 // A client that sends one byte for every read must not live for ever on it.
 func TestDribblingClientIsCutOff(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.headTimeout, s.lingerTimeout = tick, tick })
+	r := start(t, func(s *server) { s.headTimeout, s.lingerTimeout = soon, tick })
 	c := dial(t, r.addr)
 	stopped := make(chan struct{})
 	go func() { // ends when the server has closed

@@ -58,7 +58,7 @@ func (t *timeline) print(w io.Writer, asJSON bool) {
 // paint gives each column its colour, on a terminal whose owner has not said
 // NO_COLOR (no-color.org).
 func paint(w io.Writer, who string) string {
-	padded := fmt.Sprintf("%-7s", who)
+	padded := fmt.Sprintf("%-8s", who)
 	if !isTerminal(w) || os.Getenv("NO_COLOR") != "" {
 		return padded
 	}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A client connects, asks, and reads until the server closes. It waits for the
+// handshake and for the answer separately: a client that is queued is connected
+// already, and its connect timeout will never help it.
+type client struct {
+	number         int // 1 is the first
+	addr           string
+	connectTimeout time.Duration // 0: as long as the kernel tries, two minutes
+	timeout        time.Duration // from the request to the end of the answer
+	see            func(at time.Time, what, to string)
+}
+
+// A visit is what became of one client.
+type visit struct {
+	Client    int     `json:"client"`
+	CameMS    float64 `json:"came_ms"`    // since the first client came
+	ConnectMS float64 `json:"connect_ms"` // from the first SYN to the end of the handshake, or of the patience
+	AnswerMS  float64 `json:"answer_ms"`  // from the first SYN to the end of the answer
+	SYNs      int     `json:"syns"`       // sent; 0 where the system does not tell
+	Status    string  `json:"status,omitempty"`
+	Error     string  `json:"error,omitempty"`
+	err       error
+}
+
+const request = "GET / HTTP/1.1\r\nHost: socket.up\r\nConnection: close\r\n\r\n"
+
+// visit makes one request. It calls begun when the SYN is out, so that the next
+// client can come after this one, and returns when the visit is over, well or not.
+func (c client) visit(ctx context.Context, begun func()) (v visit) {
+	began := time.Now()
+	v.Client = c.number
+	defer func() {
+		v.AnswerMS = milliseconds(time.Since(began))
+		if v.err != nil {
+			v.Error = v.err.Error()
+		}
+	}()
+	c.say("connects", "")
+	fd, err := beginConnect(c.addr)
+	begun()
+	if err != nil {
+		v.err = err
+		return v
+	}
+	defer unix.Close(fd)
+	stop := c.watch(fd)
+	v.err = endConnect(ctx, fd, c.connectTimeout)
+	stop()
+	v.ConnectMS = milliseconds(time.Since(began))
+	v.SYNs = 1 + handshakeOf(fd).again
+	if v.err != nil {
+		c.say("gives up: connect "+v.err.Error(), "")
+		v.err = fmt.Errorf("connect %s: %w", c.addr, v.err)
+		return v
+	}
+	c.say("is connected after "+plural(v.SYNs, "SYN"), "")
+	v.Status, v.err = c.ask(ctx, fd)
+	return v
+}
+
+// ask sends the request and reads the answer. A few bytes always fit into the
+// send buffer of a new connection: the write cannot be short.
+func (c client) ask(ctx context.Context, fd int) (status string, err error) {
+	if _, err := unix.Write(fd, []byte(request)); err != nil {
+		return "", fmt.Errorf("write: %w", err)
+	}
+	return c.read(ctx, fd)
+}
+
+// read reads an answer to its end and returns its status.
+func (c client) read(ctx context.Context, fd int) (status string, err error) {
+	until := time.Now().Add(c.timeout)
+	var answer []byte
+	for buf := make([]byte, 4<<10); ; {
+		if err := ready(ctx, fd, unix.POLLIN, until); errors.Is(err, os.ErrDeadlineExceeded) {
+			c.say(fmt.Sprintf("gives up: no answer within %v", c.timeout), "")
+			return "", fmt.Errorf("no answer within %v", c.timeout)
+		} else if err != nil {
+			return "", err
+		}
+		n, err := unix.Read(fd, buf)
+		if n == 0 {
+			break
+		} else if err != nil && !again(err) {
+			c.say("is told: "+err.Error(), "")
+			return "", fmt.Errorf("read: %w", err)
+		}
+		answer = append(answer, buf[:max(n, 0)]...)
+	}
+	status, found := strings.CutPrefix(firstLine(answer), "HTTP/1.1 ")
+	if !found {
+		return "", fmt.Errorf("an answer that is not HTTP/1.1: %q", firstLine(answer))
+	}
+	c.say("has its answer: "+status, "")
+	return status, nil
+}
+
+func (c client) say(what, to string) {
+	if c.see != nil {
+		c.see(time.Now(), what, to)
+	}
+}
+
+// watch tells of every SYN that is sent again, until stop is called; stop waits
+// for the goroutine, so that fd is not closed under it.
+func (c client) watch(fd int) (stop func()) {
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() { // stop waits for it
+		defer close(done)
+		for seen := 0; c.see != nil; {
+			select {
+			case <-quit:
+				return
+			case <-time.After(time.Millisecond):
+			}
+			if h := handshakeOf(fd); h.waiting && h.again > seen {
+				seen = h.again
+				c.say("heard nothing: its SYN is sent again", "")
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}
+
+// A burst is clients that come one after another, whether or not the earlier
+// ones have been served.
+type burst struct {
+	client
+	n     int
+	every time.Duration
+}
+
+// run starts the clients and calls done with each visit when it is over, one
+// call at a time. It returns when all are over.
+func (b burst) run(ctx context.Context, done func(visit)) {
+	var all sync.WaitGroup
+	var mu sync.Mutex // one call of done at a time
+	began := time.Now()
+	for i := range b.n {
+		if i > 0 && !pause(ctx, b.every) {
+			break
+		}
+		c, came, begun := b.client, time.Since(began), make(chan struct{})
+		c.number = i + 1
+		all.Go(func() {
+			v := c.visit(ctx, func() { close(begun) })
+			v.CameMS = milliseconds(came)
+			mu.Lock()
+			defer mu.Unlock()
+			done(v)
+		})
+		<-begun
+	}
+	all.Wait()
+}
+
+// String is the client's line.
+func (v visit) String() string {
+	line := fmt.Sprintf("client %-3d came at %7.3f s", v.Client, v.CameMS/1e3)
+	syns := ""
+	if v.SYNs > 0 {
+		syns = ", " + plural(v.SYNs, "SYN")
+	}
+	if v.err != nil {
+		return line + "  " + v.Error + syns
+	}
+	return line + fmt.Sprintf("  connected in %.3f ms%s  %s after %.3f s", v.ConnectMS, syns, v.Status, v.AnswerMS/1e3)
+}
+
+func burstVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
+	addr := flags.String("addr", "127.0.0.1:8080", "IP `address` and port of the server")
+	n := countFlag(flags, "n", 3, 1, 1000, "`number` of clients")
+	every := durationFlag(flags, "every", 500*time.Millisecond, 0, "`time` from one client to the next")
+	connectTimeout := durationFlag(flags, "connect-timeout", time.Second, 0, "`time` for the handshake; 0 leaves it to the kernel, two minutes")
+	timeout := durationFlag(flags, "timeout", 20*time.Second, time.Millisecond, "`time` for the answer")
+	asJSON := flags.Bool("json", false, "print a line of JSON for each client")
+	return func(ctx context.Context) error {
+		if _, _, err := sockaddr(*addr); err != nil {
+			return err
+		}
+		b := burst{client{addr: *addr, connectTimeout: *connectTimeout, timeout: *timeout}, *n, *every}
+		if !*asJSON {
+			fmt.Fprintf(stdout, "%s to %s, one every %v; connect timeout %v, then %v for the answer\n", plural(*n, "client"), *addr, *every, orNone(*connectTimeout), *timeout)
+		}
+		answered, refused := 0, 0
+		b.run(ctx, func(v visit) {
+			if v.err == nil {
+				answered++
+			} else if errors.Is(v.err, ErrRefused) {
+				refused++
+			}
+			if line, _ := json.Marshal(v); *asJSON {
+				fmt.Fprintf(stdout, "%s\n", line)
+			} else {
+				fmt.Fprintln(stdout, v)
+			}
+		})
+		if refused == *n {
+			return fmt.Errorf("nobody listens on %s: in another terminal, go run ./part2-backlog -backlog 0 -delay 5s -watch", *addr)
+		}
+		if !*asJSON {
+			fmt.Fprintf(stdout, "%d of %d answered\n", answered, *n)
+		}
+		return ctx.Err()
+	}
+}

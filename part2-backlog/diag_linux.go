@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// A listener is a listening socket of any process of this network namespace,
+// as `ss -ltn` shows it: its queue can be seen from outside.
+type listener struct {
+	addr netip.AddrPort
+	queue
+	uid   int
+	inode int // the same as in /proc/PID/fd of those who hold it
+}
+
+// reachable is an address to connect to.
+func (l listener) reachable() netip.AddrPort {
+	switch {
+	case l.addr.Addr() == netip.IPv4Unspecified():
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), l.addr.Port())
+	case l.addr.Addr() == netip.IPv6Unspecified():
+		return netip.AddrPortFrom(netip.IPv6Loopback(), l.addr.Port())
+	}
+	return l.addr
+}
+
+// listeners asks the kernel for all of them, by sock_diag(7). It takes no
+// privilege.
+func listeners() (all []listener, err error) {
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		some, err := listenersOf(family)
+		if err != nil {
+			return nil, fmt.Errorf("sock_diag: %w", err)
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+func listenersOf(family byte) (found []listener, err error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	const sockDiagByFamily = 20
+	ask := make([]byte, 72) // struct nlmsghdr, 16 bytes, then struct inet_diag_req_v2
+	binary.NativeEndian.PutUint32(ask[0:], uint32(len(ask)))
+	binary.NativeEndian.PutUint16(ask[4:], sockDiagByFamily)
+	binary.NativeEndian.PutUint16(ask[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	ask[16], ask[17] = family, unix.IPPROTO_TCP
+	binary.NativeEndian.PutUint32(ask[20:], 1<<tcpListen)
+	if err := unix.Sendto(fd, ask, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return nil, err
+	}
+	for buf := make([]byte, 64<<10); ; {
+		n, _, err := unix.Recvfrom(fd, buf, 0)
+		if err == unix.EINTR {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		for rest := buf[:n]; len(rest) >= 16; {
+			length, kind := int(binary.NativeEndian.Uint32(rest)), binary.NativeEndian.Uint16(rest[4:])
+			switch {
+			case kind == unix.NLMSG_DONE:
+				return found, nil
+			case kind == unix.NLMSG_ERROR && len(rest) >= 20:
+				return nil, unix.Errno(-int32(binary.NativeEndian.Uint32(rest[16:])))
+			case kind == sockDiagByFamily && length >= 16+72 && length <= len(rest):
+				found = append(found, parseListener(rest[16:length]))
+			}
+			rest = rest[min(len(rest), max(16, (length+3)&^3)):]
+		}
+	}
+}
+
+// parseListener reads a struct inet_diag_msg.
+func parseListener(m []byte) listener {
+	address, _ := netip.AddrFromSlice(m[8:24])
+	if m[0] == unix.AF_INET {
+		address = netip.AddrFrom4([4]byte(m[8:12]))
+	}
+	number := func(at int) int { return int(binary.NativeEndian.Uint32(m[at:])) }
+	return listener{
+		addr:  netip.AddrPortFrom(address, binary.BigEndian.Uint16(m[4:])),
+		queue: queue{Waiting: number(56), Limit: number(60)},
+		uid:   number(64),
+		inode: number(68),
+	}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// An experiment is a server and clients that come faster than it serves.
+type experiment struct {
+	backlog        int
+	delay          time.Duration // service time
+	clients        int
+	every          time.Duration
+	connectTimeout time.Duration
+}
+
+// A result is what an experiment showed.
+type result struct {
+	*timeline
+	visits   []visit
+	counted  counters // while it went on, in the whole network namespace
+	listener netip.AddrPort
+}
+
+func (r result) answered() (n int) {
+	for _, v := range r.visits {
+		if v.err == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// run plays the experiment on this machine. The clients, the kernel and the
+// server are watched, and what they do goes on one timeline; on a system that
+// does not show its queue the kernel's part is missing.
+func (x experiment) run(ctx context.Context) (r result, err error) {
+	fd, err := listen("127.0.0.1:0", x.backlog)
+	if err != nil {
+		return r, err
+	}
+	r.timeline, r.listener = newTimeline(), localAddr(fd)
+	before, _ := readCounters()
+	s := newServer(fd, slog.New(&answers{Handler: slog.DiscardHandler, t: r.timeline}))
+	s.delay = x.delay
+	stop := watchKernel(r.timeline, fd, before)
+	served := make(chan struct{})
+	go func() { s.serve(); close(served) }() // waited for below
+
+	var mu sync.Mutex // guards r.visits
+	var all sync.WaitGroup
+	for i := range x.clients {
+		if i > 0 && !pause(ctx, x.every) {
+			break
+		}
+		name := fmt.Sprintf("client %d", i+1)
+		c := client{number: i + 1, addr: r.listener.String(), connectTimeout: x.connectTimeout, timeout: 30 * time.Second,
+			see: func(at time.Time, what, to string) { r.add(at, name, what, to) }}
+		came, begun := time.Since(r.start), make(chan struct{})
+		all.Go(func() {
+			v := c.visit(ctx, func() { close(begun) })
+			v.CameMS = milliseconds(came)
+			mu.Lock()
+			defer mu.Unlock()
+			r.visits = append(r.visits, v)
+		})
+		<-begun
+		if i == 0 {
+			awaitEmpty(ctx, fd)
+		}
+	}
+	all.Wait()
+	stop() // before the server closes the socket that is being watched
+	s.stop()
+	<-served
+	after, _ := readCounters()
+	r.counted = after.since(before)
+	return r, ctx.Err()
+}
+
+// awaitEmpty waits, for a second at most, until the first client is not queued
+// any more but in service.
+func awaitEmpty(ctx context.Context, fd int) {
+	for until := time.Now().Add(time.Second); time.Now().Before(until); {
+		if q, err := queueOf(fd); err != nil || q.Waiting == 0 || !pause(ctx, time.Millisecond) {
+			return
+		}
+	}
+}
+
+// watchKernel tells of every change of fd's accept queue that lasts, and of SYNs
+// ignored, until stop is called; stop waits for the goroutine.
+func watchKernel(t *timeline, fd int, before counters) (stop func()) {
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() { // stop waits for it
+		defer close(done)
+		var told, seen queue
+		var since time.Time
+		for {
+			now, err := queueOf(fd)
+			if err != nil {
+				return
+			}
+			if now != seen {
+				seen, since = now, time.Now()
+			} else if now.Waiting != told.Waiting { // seen twice: not just on the way to a server that is idle
+				t.add(since, "kernel", "accept queue "+now.String(), "")
+				told = now
+			}
+			if c, err := readCounters(); err == nil && c.Drops > before.Drops {
+				t.add(time.Now(), "kernel", fmt.Sprintf("a full queue: a SYN is ignored (ListenOverflows +%d, ListenDrops +%d)",
+					c.Overflows-before.Overflows, c.Drops-before.Drops), "")
+				before = c
+			}
+			select {
+			case <-quit:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}
+
+// answers is a log handler that puts the server's lines on the timeline.
+type answers struct {
+	slog.Handler
+	t *timeline
+}
+
+func (a *answers) Enabled(context.Context, slog.Level) bool { return true }
+
+func (a *answers) Handle(_ context.Context, line slog.Record) error {
+	line.Attrs(func(field slog.Attr) bool {
+		if field.Key == "status" {
+			a.t.add(line.Time, "server", "has answered "+field.Value.String()+" and takes the next", "")
+		}
+		return true
+	})
+	return nil
+}

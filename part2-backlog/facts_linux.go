@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A fact is something that this machine's kernel does, told before it is tried.
+type fact struct {
+	What      string `json:"what"`
+	Predicted string `json:"predicted"`
+	Measured  string `json:"measured"`
+	Holds     bool   `json:"as_predicted"`
+}
+
+func exactly(what string, predicted, measured any) fact {
+	p, m := fmt.Sprint(predicted), fmt.Sprint(measured)
+	return fact{what, p, m, p == m}
+}
+
+func factsVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
+	full := flags.Bool("full", false, "wait for seven retransmissions, some 12 s, and not for one")
+	asJSON := flags.Bool("json", false, "print a line of JSON for each fact")
+	return func(ctx context.Context) error {
+		retransmissions := 1
+		if *full {
+			retransmissions = 7
+		}
+		k, err := readKernel()
+		if err != nil {
+			return err
+		}
+		return facts(ctx, stdout, k, retransmissions, *asJSON)
+	}
+}
+
+// facts predicts what the kernel will do from k, its sysctls, tries it, and
+// prints both. Its error says that something differs.
+func facts(ctx context.Context, stdout io.Writer, k kernel, retransmissions int, asJSON bool) error {
+	if !asJSON {
+		fmt.Fprintf(stdout, "%s\n\n  %-52s %-14s %-14s\n", k, "this machine's kernel", "predicted", "measured")
+	}
+	differ := 0
+	tell := func(f fact) {
+		verdict := "as predicted"
+		if !f.Holds {
+			differ++
+			verdict = "DIFFERS"
+		}
+		if asJSON {
+			f.What = strings.TrimSpace(f.What)
+			line, _ := json.Marshal(f)
+			fmt.Fprintf(stdout, "%s\n", line)
+		} else {
+			fmt.Fprintf(stdout, "  %-52s %-14s %-14s %s\n", f.What, f.Predicted, f.Measured, verdict)
+		}
+	}
+	for _, try := range []func(context.Context, kernel, func(fact)) error{
+		factsOfTheQueue, factsOfTheLimit, factsOfIgnoring, factsOfClosing,
+		func(ctx context.Context, k kernel, tell func(fact)) error {
+			return factsOfTheSchedule(ctx, k, stdout, retransmissions, tell)
+		},
+	} {
+		if err := try(ctx, k, tell); err != nil {
+			return err
+		}
+	}
+	if differ > 0 {
+		return fmt.Errorf("%s not as predicted: this kernel is not like the one in notes/02-backlog.md, or something meddles with the loopback", plural(differ, "fact"))
+	}
+	return nil
+}
+
+// A kernel is what the predictions are made from.
+type kernel struct {
+	release                    string
+	somaxconn, retries, linear int
+	linearKnown                bool // there is such a sysctl, since Linux 6.5
+}
+
+func readKernel() (k kernel, err error) {
+	var name unix.Utsname
+	unix.Uname(&name)
+	k.release = unix.ByteSliceToString(name.Release[:])
+	var errs [2]error
+	k.somaxconn, errs[0] = sysctl("net/core/somaxconn")
+	k.retries, errs[1] = sysctl("net/ipv4/tcp_syn_retries")
+	k.linear, err = sysctl("net/ipv4/tcp_syn_linear_timeouts")
+	k.linearKnown = err == nil
+	return k, errors.Join(errs[:]...)
+}
+
+func (k kernel) String() string {
+	linear := "not known to this kernel"
+	if k.linearKnown {
+		linear = fmt.Sprint(k.linear)
+	}
+	return fmt.Sprintf("Linux %s: somaxconn %d, tcp_syn_retries %d, tcp_syn_linear_timeouts %s", k.release, k.somaxconn, k.retries, linear)
+}
+
+func factsOfTheQueue(_ context.Context, k kernel, tell func(fact)) error {
+	for _, family := range []string{"127.0.0.1:0", "[::1]:0"} {
+		for _, backlog := range []int{0, 1, 2, 5} {
+			r, err := newRig(family, backlog)
+			if err != nil {
+				break // no IPv6 here
+			}
+			in, err := r.fill(100)
+			r.close()
+			if err != nil {
+				return err
+			}
+			name := "IPv4"
+			if strings.HasPrefix(family, "[") {
+				name = "IPv6"
+			}
+			tell(exactly(fmt.Sprintf("%s, backlog %d: connections the queue takes", name, backlog), min(backlog, k.somaxconn)+1, in))
+		}
+	}
+	return nil
+}
+
+func factsOfTheLimit(_ context.Context, k kernel, tell func(fact)) error {
+	r, err := newRig("127.0.0.1:0", maxBacklog)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	q, err := queueOf(r.fd)
+	if err != nil {
+		return err
+	}
+	tell(exactly(fmt.Sprintf("backlog %d: the limit is somaxconn", maxBacklog), k.somaxconn, q.Limit))
+	unix.Listen(r.fd, 7)
+	q, _ = queueOf(r.fd)
+	tell(exactly("a second listen, with 7: the limit is now", min(7, k.somaxconn), q.Limit))
+	before := descriptorsOpen()
+	r.fill(3)
+	q, _ = queueOf(r.fd)
+	tell(exactly("three clients come: connections waiting", 3, q.Waiting))
+	tell(exactly("  descriptors that the server's ends of them cost", 0, descriptorsOpen()-before-3))
+	return nil
+}
+
+// descriptorsOpen counts the descriptors of this process; the one that does
+// the counting is among them each time.
+func descriptorsOpen() int {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	return len(entries)
+}
+
+// factsOfIgnoring tries up to three times, for the counters are the whole
+// machine's: another program's overflow would be in them.
+func factsOfIgnoring(_ context.Context, _ kernel, tell func(fact)) error {
+	r, err := newRig("127.0.0.1:0", 0)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if _, err := r.come(); err != nil {
+		return err
+	}
+	var in bool
+	var got counters
+	for range 3 {
+		before, err := readCounters()
+		if err != nil {
+			return err
+		}
+		if in, err = r.come(); err != nil {
+			return err
+		}
+		after, _ := readCounters()
+		if got = after.since(before); got == (counters{1, 1}) {
+			break
+		}
+	}
+	answer := map[bool]string{true: "yes", false: "no"}
+	tell(exactly("one client too many: does its SYN get an answer?", "no", answer[in]))
+	tell(exactly("  ListenOverflows and ListenDrops count it", "+1 +1", fmt.Sprintf("%+d %+d", got.Overflows, got.Drops)))
+	return nil
+}
+
+func factsOfClosing(ctx context.Context, _ kernel, tell func(fact)) error {
+	r, err := newRig("127.0.0.1:0", 0)
+	if err != nil {
+		return err
+	}
+	if _, err := r.come(); err != nil {
+		return err
+	}
+	c := r.clients[0]
+	unix.Close(r.fd)
+	ready(ctx, c, unix.POLLIN, time.Now().Add(time.Second))
+	_, err = unix.Read(c, make([]byte, 1))
+	unix.Close(c)
+	tell(exactly("the listener is closed: a queued client reads", unix.ErrnoName(unix.ECONNRESET), errnoName(err)))
+
+	_, err = connect(ctx, r.addr, time.Second)
+	tell(exactly("  and the next to come is", ErrRefused, firstOf(err, ErrRefused, ErrConnectTimeout, ErrUnreachable)))
+	return nil
+}
+
+func errnoName(err error) string {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return unix.ErrnoName(errno)
+	}
+	return fmt.Sprint(err)
+}
+
+func firstOf(err error, kinds ...error) error {
+	for _, kind := range kinds {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	return err
+}
+
+// factsOfTheSchedule watches an ignored client send its SYN again.
+func factsOfTheSchedule(ctx context.Context, k kernel, stdout io.Writer, n int, tell func(fact)) error {
+	r, err := newRig("127.0.0.1:0", 0)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if _, err := r.fill(2); err != nil {
+		return err
+	}
+	began, ignored := time.Now(), r.clients[len(r.clients)-1]
+	stop := progress(stdout)
+	defer func() { stop() }()
+	for i, predicted := range synSchedule(k.retries, k.linear)[:min(n, k.retries+k.linear)] {
+		for late := predicted + predicted/5 + time.Second; handshakeOf(ignored).again <= i; {
+			if time.Since(began) > late {
+				break
+			}
+			if !pause(ctx, time.Millisecond) {
+				return ctx.Err()
+			}
+		}
+		took := time.Since(began).Seconds()
+		stop()
+		tell(fact{fmt.Sprintf("the ignored client sends SYN number %d after", i+2), fmt.Sprintf("%.1f s", predicted.Seconds()), fmt.Sprintf("%.3f s", took),
+			math.Abs(took-predicted.Seconds()) < 0.1+predicted.Seconds()/10}) // the kernel's timers are coarse, and coarser for long waits
+		stop = progress(stdout)
+	}
+	return nil
+}

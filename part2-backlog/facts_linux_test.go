@@ -1,0 +1,43 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Not parallel: one of the facts is a number of descriptors. The schedule, for
+// which one has to wait, is another test's.
+func TestFactsAreAsPredicted(t *testing.T) {
+	ours(t)
+	k, err := readKernel()
+	require.NoError(t, err)
+	var text, lines bytes.Buffer
+
+	assert.NoError(t, facts(t.Context(), &text, k, 0, false), &text)
+	assert.NoError(t, facts(t.Context(), &lines, k, 0, true))
+
+	assert.Contains(t, text.String(), "as predicted")
+	for line := range strings.Lines(lines.String()) {
+		var f fact
+		require.NoError(t, json.Unmarshal([]byte(line), &f))
+		assert.True(t, f.Holds, f.What)
+	}
+}
+
+func TestFactThatDiffersIsMarkedAndAnError(t *testing.T) {
+	ours(t)
+	k, err := readKernel()
+	require.NoError(t, err)
+	k.somaxconn += 1000
+	var text bytes.Buffer
+
+	err = facts(t.Context(), &text, k, 0, false)
+
+	assert.ErrorContains(t, err, "1 fact not as predicted")
+	assert.Regexp(t, `the limit is somaxconn +\d+ +\d+ +DIFFERS\n`, text.String())
+}

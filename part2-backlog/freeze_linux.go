@@ -1,0 +1,388 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A freezing stops a server, counts the clients that its kernel lets in
+// meanwhile, and sets it going again. No server in any language can help it:
+// the queue is the kernel's, and a stopped process accepts nobody.
+type freezing struct {
+	stdout  io.Writer
+	own     *command // nil for a server that was there before
+	stopped []int    // those to be resumed
+	found   listener
+	result  frozen
+}
+
+// frozen is what came of it.
+type frozen struct {
+	Server    string `json:"server"`
+	Listener  string `json:"listener"`
+	Processes []int  `json:"processes"` // that hold the socket, and were stopped
+	Waiting   int    `json:"waiting"`   // in the queue before the first client
+	Admitted  int    `json:"admitted"`
+	Limit     int    `json:"limit"`
+	Somaxconn int    `json:"somaxconn"`
+	Why       string `json:"why"`
+}
+
+func freezeVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
+	pid := countFlag(flags, "pid", 0, 1, 1<<22, "freeze the server with this `PID`, which must be yours")
+	port := countFlag(flags, "port", 0, 1, maxPort, "freeze whoever listens on this `port`, which must be yours")
+	wait := durationFlag(flags, "wait", 20*time.Second, time.Millisecond, "`time` for the command to start listening")
+	most := countFlag(flags, "most", 10000, 1, 60000, "`number` of clients to stop at")
+	asJSON := flags.Bool("json", false, "print the result as JSON")
+	return func(ctx context.Context) error {
+		argv := flags.Args()
+		if given := []bool{*pid > 0, *port > 0, len(argv) > 0}; !slices.Contains(given, true) || given[0] && given[1] || given[2] && (given[0] || given[1]) {
+			return fmt.Errorf("freeze %w: it takes one of -pid, -port and a command, such as: freeze -- python3 -m http.server --bind {host} {port}", errUsage)
+		}
+		// However this ends, nothing is left stopped: a signal ends ctx, and from here
+		// on kills nobody, not even a second one. SIGPIPE would, at a closed stdout.
+		signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+		f := &freezing{stdout: stdout}
+		defer f.thaw()
+		if err := f.find(ctx, argv, *pid, *port, *wait); err != nil {
+			return err
+		}
+		if err := f.stop(); err != nil {
+			return err
+		}
+		if err := f.count(ctx, *most); err != nil {
+			return err
+		}
+		return f.print(*asJSON)
+	}
+}
+
+// find looks for the server's listening socket: the one of argv, which it
+// starts, or of pid, or the one on port.
+func (f *freezing) find(ctx context.Context, argv []string, pid, port int, wait time.Duration) (err error) {
+	switch {
+	case len(argv) > 0:
+		if f.own, err = startCommand(argv); err != nil {
+			return err
+		}
+		f.result.Server = strings.Join(f.own.argv, " ")
+		f.found, err = f.own.listens(ctx, wait)
+	case pid > 0:
+		f.found, err = listenerOf(pid)
+		p, _ := readProcess(pid)
+		f.result.Server = fmt.Sprintf("%s (process %d)", p.name, pid)
+	default:
+		f.found, err = listenerOn(port)
+		f.result.Server = fmt.Sprintf("the server on port %d", port)
+	}
+	return err
+}
+
+func listenerOf(pid int) (listener, error) {
+	held, err := sockets(pid)
+	if errors.Is(err, os.ErrNotExist) {
+		return listener{}, fmt.Errorf("there is no process %d", pid)
+	} else if err != nil {
+		return listener{}, fmt.Errorf("process %d is not yours: run this as its owner or as root", pid)
+	}
+	found, err := heldListeners(held, 0)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("process %d listens on no TCP port of this network namespace (a container has one of its own)", pid)
+	}
+	if err != nil {
+		return listener{}, err
+	}
+	return found[0], nil
+}
+
+func listenerOn(port int) (listener, error) {
+	all, err := listeners()
+	if err != nil {
+		return listener{}, err
+	}
+	for _, l := range all {
+		if int(l.addr.Port()) == port {
+			if len(holders(map[int]bool{l.inode: true})) == 0 {
+				return l, fmt.Errorf("port %d belongs to user %d: run this as that user or as root", port, l.uid)
+			}
+			return l, nil
+		}
+	}
+	return listener{}, fmt.Errorf("nobody listens on TCP port %d", port)
+}
+
+// heldListeners are the listening sockets among held, on port unless that is 0,
+// lowest port first.
+func heldListeners(held map[int]bool, port int) (found []listener, err error) {
+	all, err := listeners()
+	for _, l := range all {
+		if held[l.inode] && (port == 0 || int(l.addr.Port()) == port) {
+			found = append(found, l)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b listener) int { return int(a.addr.Port()) - int(b.addr.Port()) })
+	return found, err
+}
+
+// stop stops every process that holds the socket, and looks again until no new
+// one has come: a server may be about to fork.
+func (f *freezing) stop() error {
+	line := ancestors()
+	for {
+		fresh := 0
+		for _, pid := range holders(map[int]bool{f.found.inode: true}) {
+			if slices.Contains(f.stopped, pid) {
+				continue
+			}
+			if line[pid] {
+				return fmt.Errorf("process %d holds the socket too, and is an ancestor of this program: stopping it would stop us", pid)
+			}
+			fresh++
+			f.stopped = append(f.stopped, pid) // even if halt fails: resuming does no harm
+			if err := halt(pid); errors.Is(err, unix.EPERM) {
+				return fmt.Errorf("process %d is not yours to stop: run this as its owner or as root", pid)
+			} else if err != nil && err != unix.ESRCH {
+				return fmt.Errorf("cannot stop process %d: %w", pid, err)
+			}
+		}
+		if fresh == 0 {
+			break
+		}
+	}
+	if len(f.stopped) == 0 {
+		return fmt.Errorf("the server on %v is gone", f.found.addr)
+	}
+	slices.Sort(f.stopped)
+	f.result.Processes = f.stopped
+	return nil
+}
+
+// count connects clients, one after the other, until one is ignored.
+func (f *freezing) count(ctx context.Context, most int) error {
+	now, err := f.look()
+	if err != nil {
+		return err
+	}
+	f.result.Listener, f.result.Waiting, f.result.Limit = now.addr.String(), now.Waiting, now.Limit
+	f.result.Somaxconn, _ = sysctl("net/core/somaxconn")
+	r := &rig{fd: -1, addr: f.found.reachable().String()}
+	defer r.close()
+	for ; ctx.Err() == nil; f.result.Admitted++ {
+		if f.result.Admitted == most {
+			return fmt.Errorf("gave up: %d clients are in, and the queue (limit %d) takes more; -most allows for more", most, now.Limit)
+		}
+		in, err := r.come()
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+			return fmt.Errorf("gave up: %d clients are in, and this program may open no more descriptors; raise the limit, ulimit -n", f.result.Admitted)
+		} else if err != nil {
+			return err
+		}
+		if !in {
+			break
+		}
+	}
+	f.result.Why = why(now.Limit, f.result.Somaxconn)
+	return ctx.Err()
+}
+
+// look finds the listener once more.
+func (f *freezing) look() (listener, error) {
+	found, err := heldListeners(map[int]bool{f.found.inode: true}, 0)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("the server on %v does not listen any more", f.found.addr)
+	}
+	if err != nil {
+		return listener{}, err
+	}
+	return found[0], nil
+}
+
+// why says where the limit comes from.
+func why(limit, somaxconn int) string {
+	known := map[int]string{
+		5:   ", what Python's socketserver asks for",
+		50:  ", what Java's ServerSocket asks for",
+		128: ", what SOMAXCONN was before Linux 5.4",
+		511: ", what nginx, Node.js, Apache and Redis ask for",
+	}
+	if limit == somaxconn {
+		return fmt.Sprintf("%d is net.core.somaxconn: the server asked for that much or more, as Go's net package does", limit)
+	}
+	return fmt.Sprintf("the server called listen(fd, %d)%s", limit, known[limit])
+}
+
+func (f *freezing) print(asJSON bool) error {
+	if asJSON {
+		line, _ := json.Marshal(f.result)
+		_, err := fmt.Fprintf(f.stdout, "%s\n", line)
+		return err
+	}
+	waiting := ""
+	if f.result.Waiting > 0 {
+		waiting = fmt.Sprintf(" (%d were waiting before)", f.result.Waiting)
+	}
+	_, err := fmt.Fprintf(f.stdout, "%s\n  listens on %s; %s stopped\n  %s got in, the next was ignored%s\n  limit %d: %s\n",
+		f.result.Server, f.result.Listener, plural(len(f.result.Processes), "process"), plural(f.result.Admitted, "client"), waiting, f.result.Limit, f.result.Why)
+	return err
+}
+
+// thaw resumes who was stopped, and ends what was started.
+func (f *freezing) thaw() {
+	for _, pid := range f.stopped {
+		unix.Kill(pid, unix.SIGCONT)
+	}
+	if f.own != nil {
+		f.own.end()
+	}
+}
+
+// A command is a server that freeze has started. Whatever it forks stays below
+// us, for we are a subreaper, prctl(2): when a parent dies, we are the new one.
+type command struct {
+	argv   []string
+	cmd    *exec.Cmd
+	port   int           // that {addr} or {port} named; 0 for none
+	exited chan struct{} // closed when the command itself, maybe not its children, has ended
+	output lastWords
+}
+
+func startCommand(argv []string) (*command, error) {
+	c := &command{exited: make(chan struct{})}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	host, port, _ := net.SplitHostPort(free.Addr().String())
+	free.Close()
+	for _, arg := range argv {
+		text := strings.NewReplacer("{addr}", host+":"+port, "{host}", host, "{port}", port).Replace(arg)
+		if strings.Contains(text, port) && text != arg {
+			fmt.Sscan(port, &c.port)
+		}
+		c.argv = append(c.argv, text)
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("prctl: %w", err)
+	}
+	runtime.LockOSThread() // the parent that Pdeathsig is about is a thread
+	c.cmd = exec.Command(c.argv[0], c.argv[1:]...)
+	c.cmd.Env = append(os.Environ(), "ADDR="+host+":"+port, "PORT="+port)
+	c.cmd.Stdout, c.cmd.Stderr = &c.output, &c.output
+	c.cmd.WaitDelay = time.Second
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
+	if err := c.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start %s: %w", c.argv[0], err)
+	}
+	go func() { c.cmd.Wait(); close(c.exited) }() // end waits for it
+	return c, nil
+}
+
+// listens waits until the command, or a process below it, listens.
+func (c *command) listens(ctx context.Context, wait time.Duration) (listener, error) {
+	where := "a TCP port"
+	if c.port > 0 {
+		where = fmt.Sprintf("port %d", c.port)
+	}
+	for until := time.Now().Add(wait); time.Now().Before(until); {
+		alive, held := descendants(os.Getpid()), map[int]bool{}
+		for _, pid := range alive {
+			some, _ := sockets(pid)
+			for inode := range some {
+				held[inode] = true
+			}
+		}
+		if found, err := heldListeners(held, c.port); err != nil || len(found) > 0 {
+			return append(found, listener{})[0], err
+		}
+		select {
+		case <-c.exited:
+			if len(descendants(os.Getpid())) == 0 {
+				return listener{}, fmt.Errorf("%s ended (%v) before it listened on %s%s", c.argv[0], c.cmd.ProcessState, where, &c.output)
+			}
+		default:
+		}
+		if !pause(ctx, tick) {
+			return listener{}, ctx.Err()
+		}
+	}
+	return listener{}, fmt.Errorf("%s has not listened on %s within %v; -wait gives it longer%s", c.argv[0], where, wait, &c.output)
+}
+
+// end asks everything below us to end, and kills what does not.
+func (c *command) end() {
+	for _, step := range []struct {
+		signal unix.Signal
+		wait   time.Duration
+	}{{unix.SIGTERM, 2 * time.Second}, {unix.SIGKILL, 2 * time.Second}} {
+		told := map[int]bool{}
+		for until := time.Now().Add(step.wait); time.Now().Before(until); time.Sleep(tick) {
+			alive := c.alive()
+			if len(alive) == 0 {
+				return
+			}
+			for _, pid := range alive {
+				if !told[pid] {
+					unix.Kill(pid, step.signal)
+					unix.Kill(pid, unix.SIGCONT)
+				}
+				told[pid] = true
+			}
+		}
+	}
+}
+
+// alive are the processes below us that have not ended. It buries those that
+// have and were orphans; the command itself is waited for elsewhere.
+func (c *command) alive() (pids []int) {
+	for _, pid := range descendants(os.Getpid()) {
+		if p, err := readProcess(pid); err != nil {
+			continue
+		} else if p.state == 'Z' {
+			if pid != c.cmd.Process.Pid {
+				unix.Wait4(pid, nil, unix.WNOHANG, nil)
+			}
+			continue
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// lastWords keeps the end of what a command prints, for when it fails.
+type lastWords struct {
+	mu   sync.Mutex // guards text
+	text []byte
+}
+
+func (l *lastWords) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, p...)
+	l.text = l.text[max(0, len(l.text)-500):]
+	return len(p), nil
+}
+
+func (l *lastWords) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.text) == 0 {
+		return ", and printed nothing"
+	}
+	return ". It printed:\n" + strings.TrimSpace(string(l.text))
+}

@@ -1,0 +1,139 @@
+// Part 2: the queue in front of accept(2), and clients that do not wait for
+// ever. The server is part 1's, with a backlog to choose and work to do.
+//
+//	go run ./part2-backlog         serve http://127.0.0.1:8080
+//	go run ./part2-backlog demo    watch three clients meet one thread
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const usage = `usage: part2-backlog [serve] [-addr ADDRESS] [-backlog N] [-delay DURATION] [-watch [-json]] [-grace DURATION]
+       part2-backlog burst [-addr ADDRESS] [-n N] [-every DURATION] [-connect-timeout DURATION] [-timeout DURATION] [-json]
+       part2-backlog demo [-json]
+       part2-backlog facts [-full] [-json]
+       part2-backlog freeze [-json] (-pid PID | -port PORT | -- COMMAND...)
+       part2-backlog plan [-rate N] [-service DURATION] [-target PERCENT] [-timeout DURATION] [-measure] [-json]
+       part2-backlog trace [-backlog N] [-connect-timeout DURATION] [-pcap FILE] [-json]
+example: part2-backlog serve -backlog 0 -delay 5s -watch
+`
+
+const backlog = 128 // connections that may wait to be accepted, unless -backlog says otherwise
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// verbs declare their flags and return what is to be done once those are read.
+var verbs = map[string]func(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error{
+	"burst":  burstVerb,
+	"demo":   demoVerb,
+	"facts":  factsVerb,
+	"freeze": freezeVerb,
+	"plan":   planVerb,
+	"trace":  traceVerb,
+}
+
+// run is the program. Its exit status is 0 when all went well, 1 when it could
+// not do what it was asked for, 2 when it did not understand.
+func run(args []string, stdout, stderr io.Writer) int {
+	verb := "serve"
+	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
+		verb, args = args[0], args[1:]
+	}
+	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage); flags.PrintDefaults() }
+	var action func() error
+	if declare := verbs[verb]; declare != nil {
+		do := declare(flags, stdout)
+		action = func() error { return untilSignal(do) }
+	} else if verb == "serve" {
+		addr := flags.String("addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
+		grace := flags.Duration("grace", 5*time.Second, "time to answer who is queued after SIGINT or SIGTERM")
+		length := countFlag(flags, "backlog", backlog, 0, maxBacklog, "how `many` connections may wait to be accepted; Linux lets one more in")
+		delay := durationFlag(flags, "delay", 0, 0, "`time` that the server works on each request")
+		watch := flags.Bool("watch", false, "show the accept queue on stderr")
+		asJSON := flags.Bool("json", false, "with -watch: a line of JSON for each change")
+		action = func() error { return serve(*addr, *length, *delay, *grace, stdout, newGauge(stderr, *watch, *asJSON)) }
+	} else {
+		fmt.Fprintf(stderr, "unknown verb %q\n%s", verb, usage)
+		return 2
+	}
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil { // the flag package has said what
+		return 2
+	} else if flags.NArg() > 0 && verb != "freeze" {
+		fmt.Fprintf(stderr, "unexpected argument %q\n%s", flags.Arg(0), usage)
+		return 2
+	}
+	if err := action(); errors.Is(err, errUsage) {
+		fmt.Fprintf(stderr, "%v\n%s", err, usage)
+		return 2
+	} else if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// errUsage is in the error of an action that cannot make sense of its flags.
+var errUsage = errors.New("not understood")
+
+// untilSignal gives an action a context that SIGINT, SIGTERM or SIGHUP ends; a
+// second one ends the program.
+func untilSignal(do func(context.Context) error) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	err := do(ctx)
+	if errors.Is(err, context.Canceled) {
+		return errors.New("interrupted")
+	}
+	return err
+}
+
+// serve runs a server until SIGINT or SIGTERM and gives it grace to finish; a
+// second signal ends it at once.
+func serve(addr string, length int, delay, grace time.Duration, stdout io.Writer, g *gauge) error {
+	if grace < 0 {
+		return fmt.Errorf("bad grace %v: want a time that is not negative, such as 5s", grace)
+	}
+	fd, err := listen(addr, length)
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	log := slog.New(slog.NewTextHandler(g, nil))
+	s := newServer(fd, log)
+	s.delay = delay
+	done := make(chan struct{})
+	go func() { s.serve(); close(done) }()
+	fmt.Fprintf(stdout, "listening on http://%s\n", localAddr(fd))
+	if err := g.watch(fd); err != nil {
+		log.Warn("no gauge", "error", err)
+	}
+
+	<-signals
+	g.stop() // before the socket is closed
+	log.Info("stopping: first those who are queued; at once with a second signal")
+	s.stop()
+	select {
+	case <-done:
+		return nil
+	case <-signals:
+		return errors.New("stopped at once by a second signal")
+	case <-time.After(grace):
+		return fmt.Errorf("grace is over after %v: not everybody got an answer", grace)
+	}
+}

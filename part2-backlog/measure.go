@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A load is clients that come at random to a server that is real, as is its
+// queue: plan's model, played on the kernel.
+type load struct {
+	rho      float64       // what comes, as a part of what can be done
+	service  time.Duration // of work for each client
+	backlog  int
+	arrivals int
+	seed     uint64 // the same seed, the same moments of arrival
+}
+
+// A measurement is what came of a load.
+type measurement struct {
+	Backlog   int     `json:"backlog"`
+	Arrivals  int     `json:"arrivals"`
+	Blocked   int     `json:"blocked"`           // their SYN was ignored
+	Load      float64 `json:"load"`              // as it was: clocks are never exact
+	Predicted float64 `json:"predicted_percent"` // for that load
+	Measured  float64 `json:"measured_percent"`
+	Band      float64 `json:"band_percent"` // 19 of 20 measurements should be no farther off
+	Late      int     `json:"late"`         // clients and services that were late by half a service: a busy machine
+}
+
+// disturbed says that the machine had so much else to do that the clients did
+// not come when they should: those who are late come in a bunch.
+func (m measurement) disturbed() bool { return m.Late > m.Arrivals/50 }
+
+// within says whether the measurement is as near as 1.5 times the band: those
+// who find the queue full come in clusters, which the band does not know.
+func (m measurement) within() bool { return math.Abs(m.Measured-m.Predicted) <= 1.5*m.Band }
+
+// play has l.arrivals clients come, and counts those whose SYN is ignored. A
+// client is gone at once either way: one that was let in keeps its place.
+func (l load) play(ctx context.Context) (m measurement, err error) {
+	r, err := newRig("127.0.0.1:0", l.backlog)
+	if err != nil {
+		return m, err
+	}
+	w := worker{fd: r.fd, service: l.service}
+	worked := make(chan struct{})
+	go func() { w.work(); close(worked) }() // waited for below
+	m.Backlog, m.Arrivals = l.backlog, l.arrivals
+	moments := l.moments()
+	began := time.Now()
+	for _, moment := range moments {
+		if sleepUntil(began.Add(moment)) > l.service/2 {
+			m.Late++
+		}
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		in, comeErr := r.come()
+		if comeErr != nil {
+			err = comeErr
+			break
+		} else if !in {
+			m.Blocked++
+		}
+		unix.Close(r.clients[0])
+		r.clients = r.clients[:0]
+	}
+	took := time.Since(began)
+	w.stop.Store(true)
+	<-worked
+	r.close()
+	m.Load = float64(l.arrivals) / float64(took) * float64(w.busy) / float64(max(w.served, 1))
+	p := losses(m.Load, l.backlog)[l.backlog]
+	m.Predicted, m.Measured = 100*p, 100*float64(m.Blocked)/float64(l.arrivals)
+	m.Late += w.late
+	m.Band = 196 * math.Sqrt(p*(1-p)/float64(l.arrivals))
+	return m, err
+}
+
+// moments are when the clients come, from the start on: at random, one as
+// likely as another, and all of them in the time that makes the load rho. They
+// are computed for a service as long as it really takes: a sleep is never exact.
+func (l load) moments() []time.Duration {
+	const tries = 10
+	began := time.Now()
+	for range tries {
+		sleepUntil(time.Now().Add(l.service))
+	}
+	all := float64(time.Since(began)) / tries / l.rho * float64(l.arrivals)
+	random := rand.New(rand.NewPCG(l.seed, 0))
+	moments := make([]time.Duration, l.arrivals)
+	for i := range moments {
+		moments[i] = time.Duration(random.Float64() * all)
+	}
+	slices.Sort(moments)
+	return moments
+}
+
+// A worker accepts, works for the service time, closes: a server without HTTP.
+type worker struct {
+	fd      int
+	service time.Duration
+	stop    atomic.Bool
+	served  int
+	busy    time.Duration
+	late    int // services that took longer by half
+}
+
+func (w *worker) work() {
+	for !w.stop.Load() {
+		fd, _, err := accept(w.fd)
+		if err != nil {
+			continue // a tick has passed, or a signal came
+		}
+		began := time.Now()
+		if sleepUntil(began.Add(w.service)) > w.service/2 {
+			w.late++
+		}
+		unix.Close(fd)
+		w.served++
+		w.busy += time.Since(began)
+	}
+}
+
+// sleepUntil sleeps in select(2), which is 0.1 ms late; time.Sleep is a whole
+// millisecond late now and then, and what comes late comes in a bunch. It says
+// how late it was.
+func sleepUntil(at time.Time) time.Duration {
+	left := time.Until(at)
+	for ; left > 0; left = time.Until(at) {
+		wait := unix.NsecToTimeval(int64(left))
+		unix.Select(0, nil, nil, nil, &wait) // EINTR: the loop goes on with what is left
+	}
+	return -left
+}
+
+// measure plays p's load against four backlogs at once, each with a server of
+// its own, and prints model and kernel side by side. own says that the counters
+// count nothing else.
+func (p plan) measure(ctx context.Context, stdout io.Writer, arrivals int, own, asJSON bool) error {
+	if _, err := readCounters(); err != nil {
+		return err
+	}
+	service := min(max(p.service, 2*time.Millisecond), 5*time.Millisecond)
+	took := time.Duration(float64(arrivals) / p.load() * float64(service))
+	if took > time.Hour {
+		return fmt.Errorf("%d clients at a load of %.3g would take %v: choose a higher -rate or a smaller -n", arrivals, p.load(), took.Round(time.Second))
+	}
+	if !asJSON {
+		fmt.Fprintf(stdout, "load %.3g, played with %v of work for each of %d clients at each backlog: %.0f s\n\n", p.load(), service, arrivals, took.Seconds())
+	}
+	before, _ := readCounters()
+	stop := progress(stdout)
+	all, err := playAll(ctx, load{rho: p.load(), service: service, arrivals: arrivals, seed: 1}, 0, 1, 2, 5)
+	stop()
+	if err != nil {
+		return err
+	}
+	after, _ := readCounters()
+	if !asJSON {
+		fmt.Fprint(stdout, "  backlog   load measured   turned away: model     kernel   (± in 19 of 20 runs)\n")
+	}
+	blocked := 0
+	for _, m := range all {
+		blocked += m.Blocked
+		if line, _ := json.Marshal(m); asJSON {
+			fmt.Fprintf(stdout, "%s\n", line)
+		} else {
+			fmt.Fprintf(stdout, "  %7d %15.3f %18.2f %% %8.2f %%   (± %.2f %%)\n", m.Backlog, m.Load, m.Predicted, m.Measured, m.Band)
+		}
+	}
+	if !asJSON {
+		if slices.ContainsFunc(all, measurement.disturbed) {
+			fmt.Fprint(stdout, "\n  this machine was busy with something else, and its clocks were late: try again\n")
+		}
+		fmt.Fprintf(stdout, "\n  clients whose SYN was ignored: %d; the kernel's ListenDrops: +%d\n", blocked, after.since(before).Drops)
+		if !own {
+			fmt.Fprintln(stdout, "  (counted together with the rest of this machine: a namespace of one's own takes root, or a system that allows it)")
+		}
+	}
+	return nil
+}
+
+// playAll plays l for several backlogs at the same time.
+func playAll(ctx context.Context, l load, backlogs ...int) ([]measurement, error) {
+	results, errs := make([]measurement, len(backlogs)), make([]error, len(backlogs))
+	var all sync.WaitGroup
+	for i, backlog := range backlogs {
+		one := l
+		one.backlog, one.seed = backlog, l.seed+uint64(i)
+		all.Go(func() { results[i], errs[i] = one.play(ctx) })
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const tcpListen = 10 // TCP_LISTEN in include/net/tcp_states.h
+const tcpSynSent = 2
+
+// queueOf reads the accept queue of the listening socket fd. For a listening
+// socket two fields of TCP_INFO have a meaning of their own (tcp_get_info in
+// net/ipv4/tcp.c); `ss -ltn` shows the same two as Recv-Q and Send-Q.
+func queueOf(fd int) (queue, error) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return queue{}, fmt.Errorf("TCP_INFO of descriptor %d: %w", fd, err)
+	}
+	if info.State != tcpListen {
+		return queue{}, fmt.Errorf("descriptor %d does not listen", fd)
+	}
+	return queue{Waiting: int(info.Unacked), Limit: int(info.Sacked)}, nil
+}
+
+// A handshake is how far a connection is that connect(2) began.
+type handshake struct {
+	waiting bool // its SYN has not been answered
+	again   int  // how often the SYN was sent again; still known when it is connected
+}
+
+// handshakeOf asks the kernel about the client's socket fd.
+func handshakeOf(fd int) handshake {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return handshake{}
+	}
+	return handshake{waiting: info.State == tcpSynSent, again: int(info.Total_retrans)}
+}
+
+// readCounters reads /proc/net/netstat: pairs of lines, names above numbers.
+// thread-self, because a thread may live in a network namespace of its own.
+func readCounters() (c counters, err error) {
+	text, err := os.ReadFile("/proc/thread-self/net/netstat")
+	if err != nil {
+		return c, err
+	}
+	lines := strings.Split(string(text), "\n")
+	for i := 0; i+1 < len(lines); i += 2 {
+		numbers := strings.Fields(lines[i+1])
+		for j, name := range strings.Fields(lines[i]) {
+			switch name {
+			case "ListenOverflows":
+				c.Overflows, _ = strconv.Atoi(numbers[j])
+			case "ListenDrops":
+				c.Drops, _ = strconv.Atoi(numbers[j])
+			}
+		}
+	}
+	return c, nil
+}

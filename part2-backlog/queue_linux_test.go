@@ -1,0 +1,412 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// queueIs wants the kernel to say so about fd.
+func queueIs(t testing.TB, fd, waiting, limit int) {
+	t.Helper()
+	q, err := queueOf(fd)
+	require.NoError(t, err)
+	require.Equal(t, queue{waiting, limit}, q, "TCP_INFO of the listening socket: tcpi_unacked connections wait, tcpi_sacked is the limit")
+}
+
+// ignored wants a new client's SYN to be ignored, and returns the client.
+func ignored(t testing.TB, addr string) (fd int) {
+	t.Helper()
+	fd, err := beginConnect(addr)
+	require.NoError(t, err, "ignored is not refused")
+	t.Cleanup(func() { unix.Close(fd) })
+	require.True(t, handshakeOf(fd).waiting, "the queue is full: the SYN gets no answer, and the client stays in SYN-SENT")
+	return fd
+}
+
+// accepted empties fd's queue and returns what was in it.
+func accepted(t testing.TB, fd int) (fds []int) {
+	t.Helper()
+	unix.SetNonblock(fd, true)
+	for {
+		c, _, err := accept(fd)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			require.Equal(t, unix.EAGAIN, err)
+			return fds
+		}
+		t.Cleanup(func() { unix.Close(c) })
+		fds = append(fds, c)
+	}
+}
+
+func TestLinuxQueuesOneMoreThanTheBacklog(t *testing.T) {
+	t.Parallel()
+	for _, family := range loopbacks(t) {
+		for _, backlog := range []int{0, 1, 2, 5} {
+			t.Run(fmt.Sprint(family, " backlog ", backlog), func(t *testing.T) {
+				fd, addr := listening(t, family, backlog)
+				queueIs(t, fd, 0, backlog)
+
+				for n := range backlog + 1 {
+					require.False(t, handshakeOf(connected(t, addr)).waiting)
+					queueIs(t, fd, n+1, backlog)
+				}
+				ignored(t, addr)
+
+				queueIs(t, fd, backlog+1, backlog)
+				assert.Len(t, accepted(t, fd), backlog+1, "accept(2) hands out who was in the queue, and nobody else")
+				queueIs(t, fd, 0, backlog)
+				t.Logf("backlog %d: %d connected, the next was ignored", backlog, backlog+1)
+			})
+		}
+	}
+}
+
+func TestQueueIsDrawnWithAPlaceForEach(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	for q, want := range map[queue]string{
+		{0, 0}:       "[.] 0 of 1 places taken",
+		{1, 0}:       "[#] 1 of 1 places taken, FULL",
+		{1, 1}:       "[#.] 1 of 2 places taken",
+		{3, 5}:       "[###...] 3 of 6 places taken",
+		{6, 5}:       "[######] 6 of 6 places taken, FULL",
+		{7, 5}:       "[######] 7 of 6 places taken, FULL", // the limit was lowered, or two clients came at once
+		{1, 4096}:    "[#.......................................] 1 of 4097 places taken",
+		{4097, 4096}: "[########################################] 4097 of 4097 places taken, FULL",
+	} {
+		assert.Equal(t, want, q.String(), "Linux lets one more in than the limit: sk_acceptq_is_full asks for > and not >=. queue.go")
+	}
+}
+
+func TestBacklogIsCutToSomaxconn(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	somaxconn, err := sysctl("net/core/somaxconn")
+	require.NoError(t, err)
+
+	fd, _ := listening(t, "127.0.0.1:0", somaxconn+1)
+
+	queueIs(t, fd, 0, somaxconn)
+}
+
+func TestSecondListenResizesTheQueue(t *testing.T) {
+	t.Parallel()
+	fd, addr := listening(t, "127.0.0.1:0", 0)
+	connected(t, addr)
+	ignored(t, addr)
+
+	require.NoError(t, unix.Listen(fd, 2))
+	connected(t, addr)
+	connected(t, addr)
+	queueIs(t, fd, 3, 2)
+
+	require.NoError(t, unix.Listen(fd, 0))
+	queueIs(t, fd, 3, 0) // who is in the queue stays
+	ignored(t, addr)
+}
+
+func TestQueuedConnectionHasNoDescriptor(t *testing.T) {
+	fd, addr := listening(t, "127.0.0.1:0", 5)
+	before := descriptors()
+
+	for range 3 {
+		connected(t, addr)
+	}
+
+	queueIs(t, fd, 3, 5)
+	assert.Equal(t, before+3, descriptors(), "three for the clients' ends; the server's ends have none before accept(2)")
+}
+
+func TestQueuedRequestIsReadableAfterAccept(t *testing.T) {
+	t.Parallel()
+	fd, addr := listening(t, "127.0.0.1:0", 0)
+	c := connected(t, addr)
+	_, err := unix.Write(c, []byte(get))
+	require.NoError(t, err, "the kernel takes the request for a server that has never heard of it")
+
+	buf := make([]byte, 1000)
+	n, err := unix.Read(accepted(t, fd)[0], buf)
+
+	require.NoError(t, err)
+	assert.Equal(t, get, string(buf[:n]))
+}
+
+// The queue does not know that the client has given up: work for nobody.
+func TestClientThatLeftIsStillServed(t *testing.T) {
+	t.Parallel()
+	fd, addr := listening(t, "127.0.0.1:0", 0)
+	c, err := connect(t.Context(), addr, limit)
+	require.NoError(t, err)
+	unix.Write(c, []byte(get))
+	unix.Close(c)
+
+	queueIs(t, fd, 1, 0) // it keeps its place
+	ignored(t, addr)
+	left := accepted(t, fd)
+
+	require.Len(t, left, 1)
+	buf := make([]byte, 1000)
+	n, err := unix.Read(left[0], buf)
+	require.NoError(t, err)
+	assert.Equal(t, get, string(buf[:n]))
+	n, err = unix.Read(left[0], buf)
+	require.NoError(t, err)
+	assert.Zero(t, n, "and then the end: the client left long ago")
+}
+
+func TestClosingTheListenerResetsWhoIsQueued(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	fd, err := listen("127.0.0.1:0", 1)
+	require.NoError(t, err)
+	addr := localAddr(fd).String()
+	queued := []int{connected(t, addr), connected(t, addr)}
+
+	unix.Close(fd)
+
+	for _, c := range queued {
+		_, err := unix.Read(c, make([]byte, 1))
+		assert.ErrorIs(t, err, unix.ECONNRESET, "inet_csk_listen_stop() in net/ipv4/inet_connection_sock.c")
+	}
+}
+
+// Part 1's stop, with the kernel's figures: nobody who is queued is reset.
+func TestDrainingTheListenerResetsNobody(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	r := start(t, func(s *server) { s.delay, s.lingerTimeout = 2*tick, tick })
+	require.NoError(t, unix.Listen(r.server.fd, 5))
+	var clients []int
+	for n := range 4 {
+		c := connected(t, r.addr)
+		unix.Write(c, []byte(get))
+		clients = append(clients, c)
+		if n == 0 {
+			eventually(t, "the first client is in service", func() bool {
+				q, err := queueOf(r.server.fd)
+				return err == nil && q.Waiting == 0
+			})
+		}
+	}
+
+	r.stop()
+
+	for n, c := range clients {
+		status, err := client{timeout: limit}.read(t.Context(), c)
+		require.NoError(t, err, "client %d was connected when the server was told to stop: closing a listener resets who is queued, so it is emptied first. server.go, serve", n+1)
+		assert.Equal(t, "200 OK", status)
+	}
+}
+
+// The experiment of this part: one client in service, one
+// queued, and a third.
+func TestThirdClientIsIgnoredNotRefusedAndOnlyPatienceHelps(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	x := experiment{backlog: 0, delay: 300 * time.Millisecond, clients: 3, every: 20 * time.Millisecond}
+	var text bytes.Buffer
+
+	// Without a connect timeout all three are answered, the third after at least
+	// one retransmission: this is the test that waits one out.
+	patient, err := x.play(t.Context(), &text, "no connect timeout")
+	require.NoError(t, err)
+	// With one it gives up. On macOS this takes a backlog of 1: listen(fd, 1)
+	// queues exactly one connection there, and 0 means the most that it can. On
+	// Linux listen(fd, 0) queues one, and with a backlog of 1 all three get in.
+	x.connectTimeout = 60 * time.Millisecond
+	hasty, err := x.play(t.Context(), &text, "a connect timeout")
+	require.NoError(t, err)
+	x.backlog = 1
+	roomy, err := x.play(t.Context(), &text, "a connect timeout and a backlog of 1")
+	require.NoError(t, err)
+
+	t.Log("\n" + text.String())
+	require.Equal(t, []int{3, 2, 3}, []int{patient.answered(), hasty.answered(), roomy.answered()}, "clients answered in\n%s", &text)
+	third := patient.visits[2]
+	assert.Equal(t, 3, third.Client, "the last to be answered")
+	assert.GreaterOrEqual(t, third.SYNs, 2)
+	first := synScheduleHere(t)[third.SYNs-2]
+	assert.InDelta(t, milliseconds(first), third.ConnectMS, 150+milliseconds(first)/20, "the SYN schedule follows from the sysctls, syn.go")
+	for _, v := range hasty.visits {
+		if v.Client == 3 {
+			assert.ErrorIs(t, v.err, ErrConnectTimeout)
+			assert.Equal(t, 1, v.SYNs)
+		}
+	}
+	assert.GreaterOrEqual(t, hasty.counted.Drops, 1)
+}
+
+func synScheduleHere(t testing.TB) []time.Duration {
+	t.Helper()
+	retries, err := sysctl("net/ipv4/tcp_syn_retries")
+	require.NoError(t, err)
+	linear, _ := sysctl("net/ipv4/tcp_syn_linear_timeouts") // since Linux 6.5
+	return synSchedule(retries, linear)
+}
+
+func TestSYNScheduleFollowsFromTheSysctls(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	seconds := func(n ...int) (list []time.Duration) {
+		for _, n := range n {
+			list = append(list, time.Duration(n)*time.Second)
+		}
+		return list
+	}
+
+	assert.Equal(t, seconds(1, 2, 3, 4, 5, 7, 11, 19, 35, 67), synSchedule(6, 4), "Linux since 6.5")
+	assert.Equal(t, seconds(1, 3, 7, 15, 31, 63), synSchedule(6, 0), "Linux before 6.5")
+	assert.Equal(t, seconds(1), synSchedule(1, 0))
+	assert.Equal(t, seconds(1, 3, 7, 15, 31, 63, 127, 247), synSchedule(8, 0), "no wait is longer than two minutes")
+}
+
+// alone plays a test again by itself in a network namespace of its own, where
+// it is root and the only traffic is its own. It is true there. The caller
+// returns when it is false.
+func alone(t *testing.T) bool {
+	t.Helper()
+	ours(t)
+	if insideNamespace() {
+		if err := loopbackUp(); err != nil {
+			t.Skip(err)
+		}
+		return true
+	}
+	cmd := inNamespace(t.Context(), "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0")
+	if err := startAlone(cmd); err != nil {
+		t.Skip(err)
+	}
+	err := cmd.Wait()
+	switch {
+	case strings.Contains(output.String(), "--- SKIP"):
+		t.Skip(output.String())
+	case err != nil:
+		t.Fatalf("in a network namespace of its own:\n%s", &output)
+	}
+	t.Log("in a network namespace of its own:\n", &output)
+	return false
+}
+
+func setSysctl(t testing.TB, name, value string) {
+	t.Helper()
+	if err := os.WriteFile("/proc/sys/"+name, []byte(value), 0); err != nil {
+		t.Skip("this system does not let a namespace choose its own sysctls: ", err)
+	}
+}
+
+func TestEveryIgnoredSYNIsCountedTwice(t *testing.T) {
+	t.Parallel()
+	if !alone(t) {
+		return
+	}
+	_, addr := listening(t, "127.0.0.1:0", 2)
+	for range 3 {
+		connected(t, addr)
+	}
+	before, err := readCounters()
+	require.NoError(t, err)
+
+	for range 5 {
+		ignored(t, addr)
+	}
+
+	after, err := readCounters()
+	require.NoError(t, err)
+	assert.Equal(t, counters{Overflows: 5, Drops: 5}, after.since(before), "/proc/net/netstat: ListenOverflows, ListenDrops")
+}
+
+func TestLoweringSomaxconnLaterShrinksNoQueue(t *testing.T) {
+	t.Parallel()
+	if !alone(t) {
+		return
+	}
+	old, _ := listening(t, "127.0.0.1:0", 50)
+	setSysctl(t, "net/core/somaxconn", "3")
+
+	fresh, addr := listening(t, "127.0.0.1:0", 50)
+
+	queueIs(t, old, 0, 50)
+	queueIs(t, fresh, 0, 3)
+	for range 4 {
+		connected(t, addr)
+	}
+	ignored(t, addr)
+}
+
+// dropLastACK makes the listening socket fd lose the client's last word of the
+// handshake: a socket filter, which runs on the packets for the connections
+// that it has not accepted yet, drops what has the flag ACK and not SYN.
+func dropLastACK(t testing.TB, fd int) (stop func()) {
+	t.Helper()
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 13},                          // the flags of the TCP header
+		{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: 0x12},                       // SYN and ACK
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0x10, Jt: 1, Jf: 0},         // ACK alone?
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0xffff}, {Code: unix.BPF_RET | unix.BPF_K}, // keep; drop
+	}
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}); err != nil {
+		t.Skip("this system lets no ordinary program filter its own socket: ", err)
+	}
+	return func() { require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)) }
+}
+
+// A phantom: the client is connected, the server has never heard of it. No
+// connect timeout helps, for the client is connected; only one for the answer.
+func TestClientMayBeConnectedToAServerThatDoesNotKnowIt(t *testing.T) {
+	t.Parallel()
+	if !alone(t) {
+		return
+	}
+	fd, addr := listening(t, "127.0.0.1:0", 0)
+	arrive := dropLastACK(t, fd)
+	phantom := connected(t, addr)
+	arrive()
+	queueIs(t, fd, 0, 0) // the kernel still waits for the last ACK
+	connected(t, addr)   // meanwhile the only place is taken
+
+	_, err := unix.Write(phantom, []byte(get))
+
+	require.NoError(t, err, "the phantom writes as if nothing were wrong")
+	queueIs(t, fd, 1, 0)
+	assert.Len(t, accepted(t, fd), 1, "the server gets the other one")
+	ctx, end := context.WithTimeout(t.Context(), 3*tick)
+	defer end()
+	assert.ErrorIs(t, ready(ctx, phantom, unix.POLLIN, time.Time{}), context.DeadlineExceeded, "and the phantom hears nothing")
+}
+
+// tcp_abort_on_overflow is not about the SYNs that a full queue ignores, which
+// are what overflow usually means; it turns phantoms into resets.
+func TestAbortOnOverflowResetsPhantomsOnly(t *testing.T) {
+	t.Parallel()
+	if !alone(t) {
+		return
+	}
+	setSysctl(t, "net/ipv4/tcp_abort_on_overflow", "1")
+	fd, addr := listening(t, "127.0.0.1:0", 0)
+	arrive := dropLastACK(t, fd)
+	phantom := connected(t, addr)
+	arrive()
+	connected(t, addr)
+
+	_, err := unix.Write(phantom, []byte(get))
+	require.NoError(t, err)
+
+	_, err = unix.Read(phantom, make([]byte, 1))
+	assert.ErrorIs(t, err, unix.ECONNRESET, "tcp_check_req() in net/ipv4/tcp_minisocks.c")
+	ignored(t, addr) // as without it
+}

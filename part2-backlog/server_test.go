@@ -1,0 +1,363 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// soon is a timeout that tests wait out. No client here takes as long before it
+// speaks, not even on a busy machine.
+const soon = 100 * time.Millisecond
+
+const get = "GET / HTTP/1.1\r\nHost: socket.up\r\nConnection: close\r\n\r\n"
+
+// A running is our own server under test.
+type running struct {
+	*server
+	addr string
+	logs *logLines
+	done chan struct{} // closed when serve has returned
+}
+
+// start runs our own server on a free port until the test ends.
+func start(t testing.TB, change ...func(*server)) *running {
+	t.Helper()
+	ours(t)
+	return startOn(t, "127.0.0.1:0", change...)
+}
+
+func startOn(t testing.TB, addr string, change ...func(*server)) *running {
+	t.Helper()
+	fd, err := listen(addr, backlog)
+	require.NoError(t, err)
+	logs := &logLines{}
+	s := newServer(fd, slog.New(slog.NewTextHandler(logs, nil)))
+	for _, f := range change {
+		f(s)
+	}
+	r := &running{s, localAddr(fd).String(), logs, make(chan struct{})}
+	go func() { s.serve(); close(r.done) }() // the cleanup waits for it
+	t.Cleanup(func() { s.stop(); <-r.done })
+	return r
+}
+
+// contract is the address of the server to judge: the one in $SERVER, or ours.
+func contract(t testing.TB) string {
+	t.Helper()
+	if addr := judged(t); addr != "" {
+		return addr
+	}
+	return start(t).addr
+}
+
+// logLines counts the lines that a server logs.
+type logLines struct {
+	mu    sync.Mutex
+	lines []string // guarded by mu
+}
+
+func (l *logLines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(line))
+	return len(line), nil
+}
+
+func (l *logLines) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.lines)
+}
+
+func TestAnswersARawSocketWithExactBytes(t *testing.T) {
+	t.Parallel()
+	s := tell(t, contract(t), "MUST, RFC 9112 §2.1 and §4: status line, fields and blank line end in CRLF", "server.go, response", get)
+
+	s.begins(t, "HTTP/1.1 200 ")
+	r := s.framed(t)
+	assert.Equal(t, "Hello, World!\n", r.body)
+	assert.Equal(t, "close", r.fields["connection"], "SHOULD, RFC 9112 §9.6: who asks to close is told so")
+	date, err := time.Parse(dateFormat, r.fields["date"])
+	assert.NoError(t, err, "MUST, RFC 9110 §5.6.7 and §6.6.1: Date is an IMF-fixdate in GMT")
+	assert.WithinDuration(t, time.Now(), date, 10*time.Second)
+	s.endsCleanly(t)
+}
+
+func TestAnswersGoClient(t *testing.T) {
+	t.Parallel()
+	client := http.Client{Timeout: limit, Transport: &http.Transport{DisableKeepAlives: true}}
+
+	answer, err := client.Get("http://" + contract(t))
+
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	assert.Equal(t, "200 OK", answer.Status)
+	assert.Equal(t, "Hello, World!\n", string(body))
+	assert.Equal(t, int64(len(body)), answer.ContentLength)
+}
+
+func TestAnswersCurl(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+
+	body, err := exec.Command("curl", "--silent", "--show-error", "--max-time", "10", "http://"+contract(t)).CombinedOutput()
+
+	require.NoError(t, err, "%s", body)
+	assert.Equal(t, "Hello, World!\n", string(body))
+}
+
+func TestAnswersOnIPv6(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	if fd, err := listen("[::1]:0", backlog); err != nil {
+		t.Skip("this machine has no IPv6 loopback: ", err)
+	} else {
+		unix.Close(fd)
+	}
+	r := startOn(t, "[::1]:0")
+
+	s := tell(t, r.addr, "house rule: IPv4 and IPv6", "socket.go, sockaddr", get)
+
+	s.begins(t, "HTTP/1.1 200 OK\r\n")
+	assert.Contains(t, r.addr, "[::1]:")
+}
+
+func TestHeadIsAnsweredWithTheFieldsAlone(t *testing.T) {
+	t.Parallel()
+	s := tell(t, contract(t), "MUST NOT, RFC 9110 §9.3.2: no content in the answer to HEAD", "server.go, response",
+		strings.Replace(get, "GET", "HEAD", 1))
+
+	r := s.reply(t)
+	if r.body != "" {
+		s.fail(t, len(s.got)-len(r.body), "the answer to HEAD has a body")
+	}
+	s.endsCleanly(t)
+}
+
+func TestRequestDeliveredOneByteAtATime(t *testing.T) {
+	t.Parallel()
+	s := tell(t, contract(t), "TCP is a stream: a read may return any part of what was sent, read(2)", "server.go, readHead",
+		strings.Split(get, "")...)
+
+	s.begins(t, "HTTP/1.1 200 ")
+	s.framed(t)
+	s.endsCleanly(t)
+}
+
+func TestEmptyLineBeforeTheRequestIsIgnored(t *testing.T) {
+	t.Parallel()
+	s := tell(t, start(t).addr, "SHOULD, RFC 9112 §2.2: ignore an empty line before the request line", "server.go, requestLine", "\r\n"+get)
+
+	s.begins(t, "HTTP/1.1 200 ")
+}
+
+func TestLargestHeadIsServedAndOneByteMoreIsNot(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	head := func(size int) string {
+		line, rest := "GET /", " HTTP/1.1\r\nHost: x\r\n\r\n"
+		return line + strings.Repeat("a", size-len(line)-len(rest)) + rest
+	}
+
+	fits := tell(t, r.addr, "RFC 9112 §3: a request line of 8,000 bytes is to be served", "server.go, maxHead", head(maxHead))
+	over := tell(t, r.addr, "RFC 6585 §5: 431 Request Header Fields Too Large", "server.go, readHead", head(maxHead+1))
+
+	fits.begins(t, "HTTP/1.1 200 OK\r\n")
+	over.begins(t, "HTTP/1.1 431 Request Header Fields Too Large\r\n")
+	over.framed(t)
+	over.endsCleanly(t)
+}
+
+func TestHeadWithoutEndIsRefused(t *testing.T) {
+	t.Parallel()
+	s := tell(t, contract(t), "house rule: bounded everything; a head of 4 MiB gets a 4xx", "server.go, readHead",
+		"GET / HTTP/1.1\r\nHost: x\r\nLong: "+strings.Repeat("a", 4<<20)+"\r\n\r\n")
+
+	s.begins(t, "HTTP/1.1 4")
+}
+
+func TestSilentClientDoesNotHangTheNext(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(s *server) { s.headTimeout = soon })
+	silent := dial(t, r.addr)
+
+	next := tell(t, r.addr, "house rule: a head has five seconds, then it is the next one's turn", "server.go, readHead", get)
+
+	next.begins(t, "HTTP/1.1 200 OK\r\n")
+	quiet := story{rule: "house rule: who sent nothing gets nothing", look: "server.go, statusOf"}.hear(silent)
+	assert.Empty(t, quiet.got)
+	quiet.endsCleanly(t)
+}
+
+func TestUnfinishedHeadIsTold(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(s *server) { s.headTimeout = soon })
+	const rule, look = "RFC 9110 §15.5.9: 408 when the request is not complete in time", "server.go, statusOf"
+
+	late := tell(t, r.addr, rule, look, "GET / HTTP/1.1\r\n")
+
+	late.begins(t, "HTTP/1.1 408 Request Timeout\r\n")
+	late.endsCleanly(t)
+}
+
+// A client that sends one byte for every read must not live for ever on it.
+func TestDribblingClientIsCutOff(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(s *server) { s.headTimeout, s.lingerTimeout = soon, tick })
+	c := dial(t, r.addr)
+	stopped := make(chan struct{})
+	go func() { // ends when the server has closed
+		defer close(stopped)
+		for _, err := c.Write([]byte("G")); err == nil; _, err = c.Write([]byte("G")) {
+		}
+	}()
+
+	next := tell(t, r.addr, "house rule: the limit is for the whole head, not for each read", "server.go, readHead", get)
+
+	next.begins(t, "HTTP/1.1 200 OK\r\n")
+	<-stopped
+}
+
+func TestClientThatLeavesEarlyDoesNotStopTheServer(t *testing.T) {
+	t.Parallel()
+	addr := contract(t)
+	for name, leave := range map[string]func(c *net.TCPConn){
+		"before a byte":           func(c *net.TCPConn) { c.Close() },
+		"in the middle of a head": func(c *net.TCPConn) { io.WriteString(c, "GET / HT"); c.Close() },
+		"with a reset":            func(c *net.TCPConn) { io.WriteString(c, get); c.SetLinger(0); c.Close() },
+		"before the answer":       func(c *net.TCPConn) { io.WriteString(c, get); c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			leave(dial(t, addr))
+
+			s := tell(t, addr, "house rule: one client's end is not another's", "server.go, answer", get)
+
+			s.begins(t, "HTTP/1.1 200 ")
+			s.endsCleanly(t)
+		})
+	}
+}
+
+// A client may close its sending half and still wait for the answer.
+func TestHalfClosedClientIsAnswered(t *testing.T) {
+	t.Parallel()
+	c := dial(t, contract(t))
+	io.WriteString(c, get)
+	require.NoError(t, c.CloseWrite())
+
+	s := story{sent: get + "FIN", rule: "house rule: who sends no more can still listen, RFC 9293 §3.6", look: "server.go, readHead"}.hear(c)
+
+	s.begins(t, "HTTP/1.1 200 ")
+	s.framed(t)
+	s.endsCleanly(t)
+}
+
+// This is the reset that the first servers of most people send: TCPAbortOnClose
+// in the kernel's counters.
+func TestTwoThousandRequestsSeeNoReset(t *testing.T) {
+	t.Parallel()
+	addr := contract(t)
+	for range 2000 {
+		s := tell(t, addr, "house rule: read the request before you close; close(2) with bytes unread sends RST, tcp_close() in net/ipv4/tcp.c",
+			"server.go, answer and lingerClose", get)
+		s.endsCleanly(t)
+		s.begins(t, "HTTP/1.1 200 ")
+	}
+	t.Log("2,000 connections, 0 resets")
+}
+
+func TestLargeUnreadBodyDoesNotDestroyTheAnswer(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	c := dial(t, r.addr)
+	head := "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 20971520\r\n\r\n"
+	io.WriteString(c, head)
+
+	_, err := c.Write(make([]byte, 20<<20))
+
+	s := story{sent: head + "and 20 MiB", rule: "RFC 9112 §9.6: close in stages, or the client may not see the answer",
+		look: "server.go, lingerClose"}.hear(c)
+	if err != nil {
+		s.fail(t, len(s.got), "the server stopped reading: the client's write failed: %v", err)
+	}
+	s.begins(t, "HTTP/1.1 ")
+	s.framed(t)
+	s.endsCleanly(t)
+}
+
+// Lingering is for a client that closes soon; one that never does is cut off.
+func TestClientThatNeverClosesDoesNotHangTheNext(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(s *server) { s.lingerTimeout = tick })
+	c := dial(t, r.addr)
+	io.WriteString(c, get)
+
+	next := tell(t, r.addr, "house rule: lingering has a limit", "server.go, lingerClose", get)
+
+	next.begins(t, "HTTP/1.1 200 OK\r\n")
+}
+
+func TestStopAnswersWhoIsQueued(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(s *server) { s.headTimeout = 2 * time.Second })
+	first := dial(t, r.addr) // in service: half a request
+	io.WriteString(first, get[:10])
+	var queued []net.Conn
+	for range 20 {
+		c := dial(t, r.addr)
+		io.WriteString(c, get)
+		queued = append(queued, c)
+	}
+	silent := dial(t, r.addr) // queued as well, and says nothing
+
+	r.stop()
+	io.WriteString(first, get[10:])
+
+	const rule, look = "house rule: closing a listener resets who is queued on it, so empty the queue first", "server.go, serve"
+	for _, c := range append([]net.Conn{first}, queued...) {
+		s := story{sent: get, rule: rule, look: look}.hear(c)
+		s.endsCleanly(t)
+		s.begins(t, "HTTP/1.1 200 OK\r\n")
+	}
+	story{rule: rule, look: look}.hear(silent).endsCleanly(t)
+	<-r.done
+	_, err := net.Dial("tcp", r.addr)
+	assert.ErrorIs(t, err, unix.ECONNREFUSED, "after a stop nobody listens")
+}
+
+// A client that got its answer and does not close is lingered for. A stop has
+// no time for that: the next in the queue is waiting.
+func TestStopDoesNotLingerForEach(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(s *server) { s.headTimeout, s.lingerTimeout = time.Second, limit })
+	var clients []*net.TCPConn
+	for range 5 {
+		c := dial(t, r.addr)
+		io.WriteString(c, get)
+		clients = append(clients, c)
+	}
+
+	r.stop()
+	<-r.done
+
+	for _, c := range clients { // all still open on this side
+		s := story{sent: get, rule: "house rule: a stop answers who is queued within its grace", look: "server.go, late"}.hear(c)
+		s.begins(t, "HTTP/1.1 200 OK\r\n")
+		s.endsCleanly(t)
+	}
+}

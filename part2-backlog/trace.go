@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+func traceVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
+	length := countFlag(flags, "backlog", 0, 0, maxBacklog, "the server's `backlog`")
+	clients := countFlag(flags, "n", 3, 1, 20, "`number` of clients, one every 50ms")
+	delay := durationFlag(flags, "delay", 500*time.Millisecond, 0, "`time` that the server works on each request, 10s at most")
+	connectTimeout := durationFlag(flags, "connect-timeout", 0, 0, "`time` for the handshake; 0 leaves it to the kernel")
+	file := flags.String("pcap", "", "write the packets to this `file`, for Wireshark or tshark -r")
+	asJSON := flags.Bool("json", false, "print the events as JSON lines")
+	return func(ctx context.Context) error {
+		if *delay > 10*time.Second {
+			return fmt.Errorf("trace %w: a -delay of %v would take too long", errUsage, *delay)
+		}
+		x := experiment{backlog: *length, delay: *delay, clients: *clients, every: 50 * time.Millisecond, connectTimeout: *connectTimeout}
+		return withOwnNetwork(ctx, flags, stdout, func(bool) error { return x.trace(ctx, stdout, *file, *asJSON) })
+	}
+}
+
+// trace plays x while it captures, and draws what the kernels said to each other.
+func (x experiment) trace(ctx context.Context, stdout io.Writer, file string, asJSON bool) (err error) {
+	var pcap *os.File
+	if file != "" {
+		if pcap, err = os.Create(file); err != nil {
+			return err
+		}
+		defer pcap.Close()
+	}
+	capture, err := startCapture()
+	if err != nil {
+		return err
+	}
+	if !asJSON {
+		fmt.Fprintf(stdout, "%s, one every %v; backlog %d, %v of work for each; connect timeout %v\n\n", plural(x.clients, "client"), x.every, x.backlog, x.delay, orNone(x.connectTimeout))
+	}
+	stop := progress(stdout)
+	r, err := x.run(ctx)
+	stop()
+	packets, captureErr := capture.end()
+	if err := errors.Join(err, captureErr); err != nil {
+		return err
+	}
+	r.addPackets(packets)
+	if asJSON {
+		r.print(stdout, true)
+	} else {
+		r.draw(stdout)
+		fmt.Fprintf(stdout, "\n%d of %d answered; ListenDrops +%d\n", r.answered(), x.clients, r.counted.Drops)
+	}
+	if pcap == nil {
+		return nil
+	}
+	if err := errors.Join(writePcap(pcap, packets), pcap.Close()); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if !asJSON {
+		fmt.Fprintf(stdout, "%d packets are in %s: wireshark %[2]s, or tshark -r %[2]s\n", len(packets), file)
+	}
+	return nil
+}
+
+// addPackets puts the packets from and to the listener on the timeline, in place
+// of what the clients and the server told themselves. Only where a client gives
+// up is there no packet to show it.
+func (r result) addPackets(packets []packet) {
+	r.events = slices.DeleteFunc(r.events, func(e event) bool {
+		return e.Who != "kernel" && !strings.HasPrefix(e.What, "gives up")
+	})
+	names := map[uint16]string{} // of the clients, by their ports, in the order of their first SYNs
+	last := map[uint16]int{}     // event of the SYN, by port, as long as it has no answer
+	port := r.listener.Port()
+	for _, p := range packets {
+		s, ok := parseSegment(p.data)
+		if !ok || s.from != port && s.to != port {
+			continue
+		}
+		if s.to != port {
+			delete(last, s.to)
+			r.add(p.at, "server", s.String(), names[s.to])
+			continue
+		}
+		what := s.String()
+		if names[s.from] == "" {
+			names[s.from] = fmt.Sprintf("client %d", len(names)+1)
+		} else if s.flags&syn != 0 {
+			what += " again"
+		}
+		if _, waiting := last[s.from]; waiting && s.flags&syn != 0 {
+			r.events[last[s.from]].What += unanswered
+		}
+		r.add(p.at, names[s.from], what, "server")
+		if s.flags&syn != 0 {
+			last[s.from] = len(r.events) - 1
+		}
+	}
+	for _, i := range last {
+		r.events[i].What += unanswered
+	}
+}
+
+const unanswered = ", and nothing comes back"
+
+// draw prints the timeline with an arrow for each packet.
+func (r result) draw(w io.Writer) {
+	slices.SortStableFunc(r.events, func(a, b event) int { return int(a.US*1e3) - int(b.US*1e3) })
+	for _, e := range r.events {
+		at := fmt.Sprintf("%10.3f ms  ", (e.US-r.events[0].US)/1e3)
+		switch {
+		case e.To == "":
+			fmt.Fprintf(w, "%s%s  %s\n", at, paint(w, e.Who), e.What)
+		case e.Who == "server":
+			fmt.Fprintf(w, "%s%s <--  %s  %s\n", at, paint(w, e.To), paint(w, e.Who), e.What)
+		case strings.HasSuffix(e.What, unanswered):
+			fmt.Fprintf(w, "%s%s --x  %s  %s\n", at, paint(w, e.Who), paint(w, e.To), e.What)
+		default:
+			fmt.Fprintf(w, "%s%s -->  %s  %s\n", at, paint(w, e.Who), paint(w, e.To), e.What)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+func TestFlagsThatMakeNoSenseAreRefusedInOneSentence(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	for name, c := range map[string]struct {
+		args   string
+		status int
+		says   string
+	}{
+		"negative backlog":    {"-backlog -1", 2, `invalid value "-1" for flag -backlog: want something from 0 to 2147483647`},
+		"huge backlog":        {"-backlog 2147483648", 2, `invalid value "2147483648" for flag -backlog`},
+		"backlog in words":    {"-backlog many", 2, `invalid value "many" for flag -backlog`},
+		"negative delay":      {"-delay -1s", 2, `invalid value "-1s" for flag -delay: want something from 0s to 24h0m0s`},
+		"delay without unit":  {"-delay 5", 2, `invalid value "5" for flag -delay`},
+		"no clients":          {"burst -n 0", 2, `invalid value "0" for flag -n: want something from 1 to 1000`},
+		"negative patience":   {"burst -connect-timeout -1s", 2, `invalid value "-1s" for flag -connect-timeout`},
+		"burst to a name":     {"burst -addr localhost:80", 1, `bad address "localhost:80"`},
+		"no rate":             {"plan -rate 0", 2, `invalid value "0" for flag -rate: want something from 0.001 to 1e+06`},
+		"rate that is none":   {"plan -rate NaN", 2, `invalid value "NaN" for flag -rate`},
+		"endless rate":        {"plan -rate Inf", 2, `invalid value "Inf" for flag -rate`},
+		"no service":          {"plan -service 0s", 2, `invalid value "0s" for flag -service`},
+		"target of all":       {"plan -target 101", 2, `invalid value "101" for flag -target`},
+		"demo with argument":  {"demo me", 2, `unexpected argument "me"`},
+		"nothing to freeze":   {"freeze", 2, "freeze not understood: it takes one of -pid, -port and a command"},
+		"two to freeze":       {"freeze -pid 1 -port 1", 2, "freeze not understood"},
+		"pid in words":        {"freeze -pid me", 2, `invalid value "me" for flag -pid`},
+		"port too high, here": {"freeze -port 65536", 2, `invalid value "65536" for flag -port: want something from 1 to 65535`},
+		"trace for ever":      {"trace -delay 1h", 2, "trace not understood: a -delay of 1h0m0s would take too long"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+
+			status := run(strings.Fields(c.args), &stdout, &stderr)
+
+			assert.Equal(t, c.status, status)
+			assert.Contains(t, stderr.String(), c.says)
+			assert.Empty(t, stdout.String())
+		})
+	}
+}
+
+func TestBurstGivesEachClientItsLine(t *testing.T) {
+	t.Parallel()
+	addr := start(t).addr
+	var text, lines, stderr bytes.Buffer
+
+	assert.Zero(t, run([]string{"burst", "-addr", addr, "-every", "0s"}, &text, &stderr))
+	assert.Zero(t, run([]string{"burst", "-addr", addr, "-every", "0s", "-json"}, &lines, &stderr))
+
+	for n := range 3 {
+		assert.Regexp(t, fmt.Sprintf(`client %d +came at +\d+\.\d+ s  connected in .*  200 OK after `, n+1), text.String())
+	}
+	assert.Contains(t, text.String(), "3 of 3 answered\n")
+	for line := range strings.Lines(lines.String()) {
+		var v visit
+		require.NoError(t, json.Unmarshal([]byte(line), &v))
+		assert.Equal(t, "200 OK", v.Status)
+	}
+	assert.Empty(t, stderr.String())
+}
+
+func TestBurstAgainstNobodySaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	fd, addr := listening(t, "127.0.0.1:0", 0)
+	unix.Shutdown(fd, unix.SHUT_RDWR)
+	var stdout, stderr bytes.Buffer
+
+	status := run([]string{"burst", "-addr", addr, "-n", "2", "-every", "0s"}, &stdout, &stderr)
+
+	assert.Equal(t, 1, status)
+	assert.Contains(t, stdout.String(), "connect "+addr+": refused")
+	assert.Contains(t, stderr.String(), "nobody listens on "+addr+": in another terminal, go run ./part2-backlog")
+}
+
+func TestGaugeShowsTheQueueFilling(t *testing.T) {
+	t.Parallel()
+	if _, err := readCounters(); err != nil {
+		t.Skip(err)
+	}
+	for _, c := range []struct{ flag, empty, full string }{
+		{"-json=false", "accept queue [..] 0 of 2 places taken; ", "accept queue [#.] 1 of 2 places taken; "},
+		{"-json", `"waiting":0,"limit":1,"listen_overflows":`, `"waiting":1,"limit":1,"listen_overflows":`},
+	} {
+		cmd, addr, logged := serving(t, "-watch", "-backlog", "1", c.flag)
+		logs(t, logged, c.empty)
+
+		for range 2 { // one in service, for it says nothing, and one queued
+			c, err := connect(t.Context(), addr, limit)
+			require.NoError(t, err)
+			defer unix.Close(c)
+		}
+
+		logs(t, logged, c.full)
+		cmd.Process.Kill()
+	}
+}
+
+func TestGaugeStaysBelowTheLog(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	var screen bytes.Buffer
+	g := newGauge(&screen, true, false)
+	g.inPlace = true
+
+	g.show("one")
+	fmt.Fprintln(g, "a log line")
+	g.show("two")
+
+	assert.Equal(t, "\r\x1b[Kone"+"\r\x1b[Ka log line\none"+"\r\x1b[Ktwo", screen.String())
+}
+
+// A look as long as a hundredth of watchEvery would be 1 % of a core.
+func TestGaugeIsCheap(t *testing.T) {
+	fd, _ := listening(t, "127.0.0.1:0", 0)
+	var before, after unix.Rusage
+	const looks = 100
+
+	unix.Getrusage(unix.RUSAGE_SELF, &before)
+	for range looks {
+		queueOf(fd)
+		readCounters()
+	}
+	unix.Getrusage(unix.RUSAGE_SELF, &after)
+
+	cost := time.Duration(after.Utime.Nano()+after.Stime.Nano()-before.Utime.Nano()-before.Stime.Nano()) / looks
+	t.Logf("a look costs %v, %.2f %% of a core", cost, 100*float64(cost)/float64(watchEvery))
+	assert.Less(t, cost, watchEvery/100)
+}

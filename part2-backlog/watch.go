@@ -1,0 +1,115 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// watchEvery is how often the gauge looks. A look costs 0.1 to 0.2 ms, most of it
+// for the counters: 0.2 % of a core. The server's goroutine is not asked.
+const watchEvery = 100 * time.Millisecond
+
+// A gauge shows a listening socket's accept queue while a server works. On a
+// terminal it is one line that stays the last, and moves down when something is
+// logged; elsewhere every change is a line of its own.
+type gauge struct {
+	w          io.Writer
+	wanted     bool // otherwise it shows nothing, and only lets the log through
+	asJSON     bool
+	inPlace    bool
+	mu         sync.Mutex // guards the terminal and line
+	line       string
+	quit, done chan struct{} // nil until it watches; done is closed when the goroutine has ended
+}
+
+// newGauge makes a gauge that has nothing to show yet.
+func newGauge(w io.Writer, wanted, asJSON bool) *gauge {
+	return &gauge{w: w, wanted: wanted, asJSON: asJSON, inPlace: wanted && isTerminal(w) && !asJSON}
+}
+
+// Write lets a log go through the gauge, so that it does not tear its line.
+func (g *gauge) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.inPlace {
+		return g.w.Write(p)
+	}
+	fmt.Fprintf(g.w, "\r\x1b[K%s%s", p, g.line)
+	return len(p), nil
+}
+
+func (g *gauge) show(line string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if line == g.line {
+		return
+	}
+	g.line = line
+	if g.inPlace {
+		fmt.Fprintf(g.w, "\r\x1b[K%s", line)
+	} else {
+		fmt.Fprintln(g.w, line)
+	}
+}
+
+// watch looks at fd until stop; the error says why this system shows nothing.
+func (g *gauge) watch(fd int) error {
+	if !g.wanted {
+		return nil
+	}
+	if _, err := queueOf(fd); err != nil {
+		return err
+	}
+	before, err := readCounters()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	g.quit, g.done = make(chan struct{}), make(chan struct{})
+	go func() { // stop waits for it
+		defer close(g.done)
+		for last := ""; ; {
+			q, _ := queueOf(fd)
+			c, _ := readCounters()
+			c = c.since(before)
+			if text := fmt.Sprintf("%v; %s ignored on this machine since the start", q, plural(c.Drops, "SYN")); text != last {
+				g.show(g.text(q, c, text, time.Since(began)))
+				last = text
+			}
+			select {
+			case <-g.quit:
+				return
+			case <-time.After(watchEvery):
+			}
+		}
+	}()
+	return nil
+}
+
+func (g *gauge) text(q queue, c counters, text string, at time.Duration) string {
+	if !g.asJSON {
+		return "accept queue " + text
+	}
+	line, _ := json.Marshal(struct {
+		MS float64 `json:"ms"` // since the start
+		queue
+		counters
+	}{milliseconds(at), q, c})
+	return string(line)
+}
+
+// stop ends the watching. It is called before the socket is closed: its number
+// may soon belong to another.
+func (g *gauge) stop() {
+	if g.quit == nil {
+		return
+	}
+	close(g.quit)
+	<-g.done
+	if g.inPlace {
+		g.show("")
+	}
+}
