@@ -7,10 +7,10 @@ SHELL := /bin/bash
 PARTS := $(wildcard part[1-4]-*)
 NOTES := go -C notes run .
 
-.PHONY: help demo test check part1 judge bugs solutions growth bench fuzz notes notes-check
+.PHONY: help demo test check part1 part2 facts judge bugs solutions growth bench fuzz notes notes-check
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## play every part's experiment on this machine's kernel
 	@for part in $(PARTS); do echo "== $$part"; go run ./$$part demo || exit 1; echo; done
@@ -28,8 +28,11 @@ check: ## everything CI does
 	go -C notes test ./...
 	$(MAKE) bugs solutions notes-check fuzz
 
-part1: ## serve part 1 on http://127.0.0.1:8080
-	go run ./part1-hello
+part1 part2: ## serve a part on http://127.0.0.1:8080
+	go run ./$@-*
+
+facts: ## what this kernel does with connections: predicted, measured
+	go run ./part2-backlog facts
 
 PART ?= 1
 judge: ## judge a server in any language: make judge PART=1 SERVER='node my.js'
