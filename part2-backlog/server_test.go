@@ -16,10 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// soon is a timeout that tests wait out. No client here takes as long before it
-// speaks, not even on a busy machine.
-const soon = 100 * time.Millisecond
-
 const get = "GET / HTTP/1.1\r\nHost: socket.up\r\nConnection: close\r\n\r\n"
 
 // A running is our own server under test.
@@ -50,6 +46,18 @@ func startOn(t testing.TB, addr string, change ...func(*server)) *running {
 	go func() { s.serve(); close(r.done) }() // the cleanup waits for it
 	t.Cleanup(func() { s.stop(); <-r.done })
 	return r
+}
+
+// early lets clients come before s serves: what each has sent waits in the
+// kernel, so that no timeout can hit a client of a slow test.
+func early(t testing.TB, s *server, sent ...string) (clients []*net.TCPConn) {
+	t.Helper()
+	for _, text := range sent {
+		c := dial(t, localAddr(s.fd).String())
+		io.WriteString(c, text)
+		clients = append(clients, c)
+	}
+	return clients
 }
 
 // contract is the address of the server to judge: the one in $SERVER, or ours.
@@ -193,23 +201,31 @@ func TestHeadWithoutEndIsRefused(t *testing.T) {
 
 func TestSilentClientDoesNotHangTheNext(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.headTimeout = soon })
-	silent := dial(t, r.addr)
+	var clients []*net.TCPConn
+	start(t, func(s *server) {
+		s.headTimeout = tick
+		clients = early(t, s, "", get)
+	})
+	const rule = "house rule: a head has five seconds, then it is the next one's turn"
 
-	next := tell(t, r.addr, "house rule: a head has five seconds, then it is the next one's turn", "server.go, readHead", get)
+	next := story{sent: get, rule: rule, look: "server.go, readHead"}.hear(clients[1])
+	silent := story{rule: rule, look: "server.go, statusOf"}.hear(clients[0])
 
 	next.begins(t, "HTTP/1.1 200 OK\r\n")
-	quiet := story{rule: "house rule: who sent nothing gets nothing", look: "server.go, statusOf"}.hear(silent)
-	assert.Empty(t, quiet.got)
-	quiet.endsCleanly(t)
+	assert.Empty(t, silent.got, "who sent nothing gets nothing")
+	silent.endsCleanly(t)
 }
 
 func TestUnfinishedHeadIsTold(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.headTimeout = soon })
-	const rule, look = "RFC 9110 §15.5.9: 408 when the request is not complete in time", "server.go, statusOf"
+	const half = "GET / HTTP/1.1\r\n"
+	var clients []*net.TCPConn
+	start(t, func(s *server) {
+		s.headTimeout = tick
+		clients = early(t, s, half)
+	})
 
-	late := tell(t, r.addr, rule, look, "GET / HTTP/1.1\r\n")
+	late := story{sent: half, rule: "RFC 9110 §15.5.9: 408 when the request is not complete in time", look: "server.go, statusOf"}.hear(clients[0])
 
 	late.begins(t, "HTTP/1.1 408 Request Timeout\r\n")
 	late.endsCleanly(t)
@@ -218,16 +234,19 @@ func TestUnfinishedHeadIsTold(t *testing.T) {
 // A client that sends one byte for every read must not live for ever on it.
 func TestDribblingClientIsCutOff(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.headTimeout, s.lingerTimeout = soon, tick })
-	c := dial(t, r.addr)
 	stopped := make(chan struct{})
-	go func() { // ends when the server has closed
-		defer close(stopped)
-		for _, err := c.Write([]byte("G")); err == nil; _, err = c.Write([]byte("G")) {
-		}
-	}()
+	var clients []*net.TCPConn
+	start(t, func(s *server) {
+		s.headTimeout, s.lingerTimeout = tick, tick
+		clients = early(t, s, "G", get)
+		go func() { // ends when the server has closed
+			defer close(stopped)
+			for _, err := clients[0].Write([]byte("G")); err == nil; _, err = clients[0].Write([]byte("G")) {
+			}
+		}()
+	})
 
-	next := tell(t, r.addr, "house rule: the limit is for the whole head, not for each read", "server.go, readHead", get)
+	next := story{sent: get, rule: "house rule: the limit is for the whole head, not for each read", look: "server.go, readHead"}.hear(clients[1])
 
 	next.begins(t, "HTTP/1.1 200 OK\r\n")
 	<-stopped
@@ -314,30 +333,43 @@ func TestClientThatNeverClosesDoesNotHangTheNext(t *testing.T) {
 
 func TestStopAnswersWhoIsQueued(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.headTimeout = 2 * time.Second })
+	r := start(t, func(s *server) { s.headTimeout = 10 * limit })
 	first := dial(t, r.addr) // in service: half a request
 	io.WriteString(first, get[:10])
-	var queued []net.Conn
+	clients := []*net.TCPConn{first}
 	for range 20 {
 		c := dial(t, r.addr)
 		io.WriteString(c, get)
-		queued = append(queued, c)
+		clients = append(clients, c)
 	}
-	silent := dial(t, r.addr) // queued as well, and says nothing
 
 	r.stop()
 	io.WriteString(first, get[10:])
 
-	const rule, look = "house rule: closing a listener resets who is queued on it, so empty the queue first", "server.go, serve"
-	for _, c := range append([]net.Conn{first}, queued...) {
-		s := story{sent: get, rule: rule, look: look}.hear(c)
+	for _, c := range clients {
+		s := story{sent: get, rule: "house rule: closing a listener resets who is queued on it, so empty the queue first", look: "server.go, serve"}.hear(c)
 		s.endsCleanly(t)
 		s.begins(t, "HTTP/1.1 200 OK\r\n")
 	}
-	story{rule: rule, look: look}.hear(silent).endsCleanly(t)
 	<-r.done
 	_, err := net.Dial("tcp", r.addr)
 	assert.ErrorIs(t, err, unix.ECONNREFUSED, "after a stop nobody listens")
+}
+
+// A stop waits for nobody who is silent: all who are get the same short time.
+func TestStopHurriesTheSilent(t *testing.T) {
+	t.Parallel()
+	var clients []*net.TCPConn
+	r := start(t, func(s *server) {
+		s.headTimeout = time.Second
+		clients = early(t, s, "", "", "", get)
+		s.stop()
+	})
+
+	last := story{sent: get, rule: "house rule: a stop answers who is queued within its grace", look: "server.go, late"}.hear(clients[3])
+
+	last.begins(t, "HTTP/1.1 200 OK\r\n")
+	<-r.done
 }
 
 // A client that got its answer and does not close is lingered for. A stop has
