@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PARTS := $(wildcard part[1-4]-*)
 NOTES := go -C notes run .
 
-.PHONY: help demo test check part1 part2 facts judge bugs solutions growth bench fuzz notes notes-check
+.PHONY: help demo test check part1 part2 part3 read facts judge bugs solutions growth bench fuzz notes notes-check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ check: ## everything CI does
 	go -C notes test ./...
 	$(MAKE) bugs solutions notes-check fuzz
 
-part1 part2: ## serve a part on http://127.0.0.1:8080
+part1 part2 part3: ## serve a part on http://127.0.0.1:8080
 	go run ./$@-*
 
 facts: ## what this kernel does with connections: predicted, measured
@@ -55,6 +55,11 @@ bench: ## benchmarks, with net/http beside them
 fuzz: ## fuzz every target for FUZZTIME (10s)
 	@for part in $(PARTS); do for target in $$(go test -list '^Fuzz' ./$$part | grep ^Fuzz); do \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),10s) ./$$part || exit 1; done; done
+
+read: ## the notes in your browser, served by part 3
+	$(NOTES) html ../bin/notes
+	@echo "open http://127.0.0.1:8080/files/index.html"
+	go run ./part3-pipelining -root bin/notes
 
 notes: ## rewrite in the chapters what is computed: code, output, tables, figures
 	$(NOTES) refresh

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Compared with other servers in notes/bench; here, what a change costs.
+
+func BenchmarkParse(b *testing.B) {
+	for name, head := range map[string]string{
+		"40 bytes": "GET / HTTP/1.1\r\nHost: socket.up:8080\r\n\r\n",
+		"400 bytes": get("/", "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36\r\n",
+			"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n",
+			"Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-US,en;q=0.9\r\nConnection: keep-alive\r\nCookie: session=0123456789abcdef\r\n"),
+	} {
+		b.Run(name, func(b *testing.B) {
+			var r request
+			head := []byte(head)
+			b.ReportAllocs()
+			b.SetBytes(int64(len(head)))
+			for b.Loop() {
+				n := findHead(head, 0)
+				if r.parse(head[:n], 100) != nil {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPipelined is a connection with so many requests in flight: time and
+// allocations are the server's and the client's for one request.
+func BenchmarkPipelined(b *testing.B) {
+	for name, depth := range map[string]int{"depth 1": 1, "depth 16": 16, "depth 64": 64} {
+		b.Run(name, func(b *testing.B) {
+			r := start(b, func(s *server) { s.log = slog.New(slog.DiscardHandler) })
+			c := converse(b, r.addr, get("/"))
+			head := make([]byte, 4096)
+			n, err := c.Read(head)
+			require.NoError(b, err)
+			batch, answers := strings.Repeat(get("/"), depth), make([]byte, n*depth)
+			c.SetDeadline(longAgo.AddDate(1000, 0, 0))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if i%depth == 0 {
+					io.WriteString(c, batch)
+					io.ReadFull(c, answers)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+)
+
+// demo plays the experiments of part 3 against a server of its own.
+func demo(stdout io.Writer, asJSON bool) error {
+	t := newTimeline()
+	err := inOneServer(t, func(addr string) error {
+		return pipeline(t, addr, []string{"/sleep/300ms", "/", "/stream/2", "/sleep/100ms"})
+	})
+	if asJSON || err != nil {
+		t.print(stdout, asJSON)
+		return err
+	}
+	fmt.Fprint(stdout, "ORDER: four requests in one write. The handlers end when they like; the answers come in order.\n\n")
+	t.print(stdout, false)
+	fmt.Fprint(stdout, "\nTIME: eight requests that take 100 ms each, on one connection.\n\n")
+	return inOneServer(newTimeline(), func(addr string) error { return compare(stdout, addr) })
+}
+
+// inOneServer runs f against a server whose handlers put on t when they begin
+// and end.
+func inOneServer(t *timeline, f func(addr string) error) error {
+	fd, err := listen("127.0.0.1:0", backlog)
+	if err != nil {
+		return err
+	}
+	addr, inner := localAddr(fd).String(), routes()
+	s, err := newServer(fd, func(w *response, r *request) {
+		t.add(time.Now(), "server", "begins GET "+string(r.path), "")
+		inner(w, r)
+		t.add(time.Now(), "server", "is done with GET "+string(r.path), "")
+	}, defaults, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go func() { s.serve(); close(done) }()
+	defer func() { s.stop(); <-done }()
+	return f(addr)
+}
+
+// compare times eight slow requests one after the other, and pipelined.
+func compare(stdout io.Writer, addr string) error {
+	const slow = "/sleep/100ms"
+	var paths []string
+	begin := time.Now()
+	for range 8 {
+		paths = append(paths, slow)
+		if err := pipeline(newTimeline(), addr, []string{slow}); err != nil {
+			return err
+		}
+	}
+	oneByOne := time.Since(begin)
+	begin = time.Now()
+	err := pipeline(newTimeline(), addr, paths)
+	fmt.Fprintf(stdout, "  one after the other   %4d ms   the sum\n  pipelined             %4d ms   the slowest\n",
+		oneByOne.Milliseconds(), time.Since(begin).Milliseconds())
+	return err
+}

@@ -1,0 +1,134 @@
+// Part 3: an HTTP/1.1 server that takes many requests on one connection, works
+// on them side by side, and answers in order.
+//
+//	go run ./part3-pipelining                                 serve http://127.0.0.1:8080
+//	go run ./part3-pipelining pipe 127.0.0.1:8080 / /sleep/1s  pipeline requests to a server
+//	go run ./part3-pipelining demo                            watch order kept and time saved
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const usage = `usage: part3-pipelining [serve] [-addr ADDRESS] [-grace DURATION] [-root DIR] [LIMITS]
+       part3-pipelining pipe ADDRESS PATH...
+       part3-pipelining demo [-json]
+example: part3-pipelining pipe 127.0.0.1:8080 /sleep/300ms / /stream/3
+`
+
+const backlog = 4096 // connections that may wait to be accepted; the kernel caps it at net.core.somaxconn
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is the program. Its exit status is 0 when all went well, 1 when it could
+// not do what it was asked for, 2 when it did not understand.
+func run(args []string, stdout, stderr io.Writer) int {
+	verb := "serve"
+	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
+		verb, args = args[0], args[1:]
+	}
+	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage); flags.PrintDefaults() }
+	check := func() error { return noArguments(flags) }
+	var action func() error
+	switch verb {
+	case "serve":
+		o := serveFlags(flags)
+		check = func() error { return errors.Join(noArguments(flags), o.limits.check()) }
+		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
+	case "pipe":
+		check = func() error { return pipeArguments(flags.Args()) }
+		action = func() error { return pipe(stdout, flags.Arg(0), flags.Args()[1:]) }
+	case "demo":
+		asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
+		action = func() error { return demo(stdout, *asJSON) }
+	default:
+		fmt.Fprintf(stderr, "unknown verb %q\n%s", verb, usage)
+		return 2
+	}
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		return 2
+	}
+	if err := check(); err != nil {
+		fmt.Fprintf(stderr, "%v\n%s", err, usage)
+		return 2
+	}
+	if err := action(); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func noArguments(flags *flag.FlagSet) error {
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	return nil
+}
+
+// options of serve.
+type options struct {
+	addr   string
+	grace  time.Duration
+	root   string
+	limits limits
+}
+
+func serveFlags(f *flag.FlagSet) *options {
+	o := &options{}
+	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
+	f.DurationVar(&o.grace, "grace", 5*time.Second, "time to answer who is in line after SIGINT or SIGTERM")
+	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
+	o.limits.flags(f)
+	return o
+}
+
+// serve runs a server until SIGINT or SIGTERM and gives it grace to finish; a
+// second signal ends it at once.
+func serve(o *options, stdout io.Writer, log *slog.Logger) error {
+	var extra []route
+	if o.root != "" {
+		files, err := filesRoute(o.root)
+		if err != nil {
+			return err
+		}
+		extra = append(extra, files)
+	}
+	fd, err := listen(o.addr, backlog)
+	if err != nil {
+		return err
+	}
+	s, err := newServer(fd, routes(extra...), o.limits, log)
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	fmt.Fprintf(stdout, "listening on http://%s\n", localAddr(fd))
+	done := make(chan struct{})
+	go func() { s.serve(); close(done) }()
+
+	<-signals
+	log.Info("stopping: first those who are in line; at once with a second signal")
+	s.stop()
+	select {
+	case <-done:
+		return nil
+	case <-signals:
+		return errors.New("stopped at once by a second signal")
+	case <-time.After(o.grace):
+		return fmt.Errorf("grace is over after %v: not everybody got an answer", o.grace)
+	}
+}

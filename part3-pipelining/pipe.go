@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// pipe is a client that pipelines: it sends all requests in one write, then
+// reads the answers. They have no numbers: the first answer belongs to the
+// first request because it is the first, and for no other reason.
+
+func pipeArguments(args []string) error {
+	if len(args) < 2 {
+		return errors.New("want an address and at least one path")
+	}
+	if _, err := netip.ParseAddrPort(args[0]); err != nil {
+		return fmt.Errorf("bad address %q: want an IP address and a port, such as 127.0.0.1:8080", args[0])
+	}
+	for _, path := range args[1:] {
+		if path[:min(1, len(path))] != "/" || strings.ContainsAny(path, " \r\n") {
+			return fmt.Errorf("bad path %q: want a slash first and no spaces", path)
+		}
+	}
+	return nil
+}
+
+// pipe prints when each answer has come.
+func pipe(stdout io.Writer, addr string, paths []string) error {
+	t := newTimeline()
+	err := pipeline(t, addr, paths)
+	t.print(stdout, false)
+	return err
+}
+
+// pipeline sends the requests and puts on t when each answer was there.
+func pipeline(t *timeline, addr string, paths []string) error {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var requests strings.Builder
+	for i, path := range paths {
+		fmt.Fprintf(&requests, "GET %s HTTP/1.1\r\nHost: %s\r\n", path, addr)
+		if i == len(paths)-1 {
+			requests.WriteString("Connection: close\r\n")
+		}
+		requests.WriteString("\r\n")
+	}
+	t.add(time.Now(), "client", fmt.Sprintf("sends %d requests in one write of %d bytes", len(paths), requests.Len()), "server")
+	if _, err := io.WriteString(c, requests.String()); err != nil {
+		return err
+	}
+	in := bufio.NewReader(c)
+	for i, path := range paths {
+		status, body, err := readResponse(in)
+		if err != nil {
+			return fmt.Errorf("answer %d of %d, to %s: %w", i+1, len(paths), path, err)
+		}
+		t.add(time.Now(), "client", fmt.Sprintf("has answer %d, to GET %s: %s, %d bytes %q", i+1, path, status, len(body), body[:min(len(body), 40)]), "")
+	}
+	return nil
+}
+
+// readResponse reads one answer to a GET, to its end and not a byte further.
+func readResponse(in *bufio.Reader) (status string, body []byte, err error) {
+	line, err := readLine(in)
+	if err != nil {
+		return "", nil, err
+	}
+	version, status, _ := strings.Cut(line, " ")
+	if !strings.HasPrefix(version, "HTTP/1.") {
+		return "", nil, fmt.Errorf("not a status line: %q", line)
+	}
+	length, isChunked := int64(-1), false
+	for {
+		if line, err = readLine(in); err != nil {
+			return "", nil, err
+		}
+		if line == "" {
+			break
+		}
+		switch name, value, _ := strings.Cut(strings.ToLower(line), ":"); name {
+		case "content-length":
+			length, err = strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+		case "transfer-encoding":
+			isChunked = strings.TrimSpace(value) == "chunked"
+		}
+		if err != nil {
+			return "", nil, err
+		}
+	}
+	switch {
+	case strings.HasPrefix(status, "204") || strings.HasPrefix(status, "304"):
+	case isChunked:
+		body, err = readChunks(in)
+	case length >= 0:
+		body, err = io.ReadAll(io.LimitReader(in, length))
+		if err == nil && int64(len(body)) < length {
+			err = io.ErrUnexpectedEOF
+		}
+	default:
+		body, err = io.ReadAll(in)
+	}
+	return status, body, err
+}
+
+func readLine(in *bufio.Reader) (string, error) {
+	line, err := in.ReadString('\n')
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), err
+}
+
+// readChunks reads a chunked body. The framing is the server's own: body.go.
+func readChunks(in *bufio.Reader) (body []byte, err error) {
+	f, _ := frame(chunked, 1<<30, inSize)
+	for need := 1; f.state != bodyEnd; {
+		b, err := in.Peek(max(need, in.Buffered()))
+		if err != nil {
+			return body, io.ErrUnexpectedEOF
+		}
+		piece, used, refused := f.take(b, len(b))
+		if refused != nil {
+			return body, refused
+		}
+		body = append(body, piece...)
+		in.Discard(used)
+		if need = 1; used == 0 {
+			need = len(b) + 1
+		}
+	}
+	return body, nil
+}

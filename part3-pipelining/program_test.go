@@ -1,0 +1,300 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets the test binary be the program, so that tests can start it.
+func TestMain(m *testing.M) {
+	if os.Getenv("BE_THE_PROGRAM") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// program is this part's program with args, ready to start; it is killed when
+// the test ends.
+func program(t testing.TB, args ...string) *exec.Cmd {
+	t.Helper()
+	ours(t)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	// A program under -race waits a second at its end, unless told not to.
+	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes", "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+// serving starts `serve` and returns it with the address that it prints first,
+// and with what it logs.
+func serving(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
+	t.Helper()
+	cmd = program(t, append([]string{"serve", "-addr", "127.0.0.1:0"}, args...)...)
+	addr, logged = startProgram(t, cmd)
+	return cmd, addr, logged
+}
+
+func startProgram(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reader) {
+	t.Helper()
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	stderr, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	require.NoError(t, err, "the first line on stdout")
+	require.Regexp(t, `^listening on http://127\.0\.0\.1:\d+\n$`, line)
+	return strings.TrimSpace(strings.TrimPrefix(line, "listening on http://")), bufio.NewReader(stderr)
+}
+
+// logs reads what the program logs up to a line that contains text.
+func logs(t testing.TB, logged *bufio.Reader, text string) {
+	t.Helper()
+	for {
+		line, err := logged.ReadString('\n')
+		require.NoError(t, err, "the log ends without %q", text)
+		if strings.Contains(line, text) {
+			return
+		}
+	}
+}
+
+func TestSignalEndsTheProgramWithStatusZero(t *testing.T) {
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		cmd, addr, _ := serving(t)
+		tell(t, addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+
+		require.NoError(t, cmd.Process.Signal(signal))
+
+		assert.NoError(t, cmd.Wait(), "exit status after %v", signal)
+	}
+}
+
+// Under load, every request that was read is answered, in full and in order.
+// What was not read is met by a clean end.
+func TestStopUnderPipelinedLoadAnswersWhatWasRead(t *testing.T) {
+	cmd, addr, _ := serving(t)
+	var all sync.WaitGroup
+	started := make(chan bool, 20)
+	for range 20 {
+		c := dial(t, addr)
+		all.Go(func() {
+			defer c.Close()
+			batch := strings.Repeat(get("/"), 16)
+			io.WriteString(c, strings.Repeat(batch, 8))
+			in := bufio.NewReader(c)
+			for n := 0; ; n++ {
+				if _, err := in.Peek(1); err != nil {
+					assert.ErrorIs(t, err, io.EOF, "after %d whole answers the connection ends in FIN", n)
+					return
+				}
+				_, body, err := readResponse(in)
+				if !assert.NoError(t, err, "answer %d is not whole", n) || !assert.Equal(t, "Hello, World!\n", string(body)) {
+					return
+				}
+				if n%16 == 15 {
+					io.WriteString(c, batch)
+				}
+				if n == 100 {
+					started <- true
+				}
+			}
+		})
+	}
+	for range 20 {
+		soon(t, started, "load")
+	}
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+
+	all.Wait()
+	assert.NoError(t, cmd.Wait(), "exit status")
+}
+
+func TestStopAnswersWhoIsInFlightOrQueued(t *testing.T) {
+	l := newLatches()
+	r := start(t, with(l.handle))
+	inFlight := converse(t, r.addr, get("/1")+get("/2"))
+	soon(t, l.began, "1 begins")
+	soon(t, l.began, "2 begins")
+	idle := dial(t, r.addr)
+
+	r.stop()
+	l.release("/1", "/2")
+
+	s := story{sent: get("/1") + get("/2"), rule: "house rule: what was read is answered, also by a server that stops", look: "drain.go"}.hear(inFlight)
+	inRequestOrder(t, s, "/1", "/2")
+	s.endsCleanly(t)
+	story{}.hear(idle).endsCleanly(t)
+	soon(t, r.done, "serve returns")
+	_, err := net.Dial("tcp", r.addr)
+	assert.ErrorIs(t, err, syscall.ECONNREFUSED, "after a stop nobody listens")
+}
+
+func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
+	cmd, addr, logged := serving(t, "-grace", "1h")
+	converse(t, addr, get("/sleep/60s")+get("/"))
+	c := converse(t, addr, get("/"))
+	expect(t, c, story{}, "HTTP/1.1 200")
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	logs(t, logged, "stopping")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+
+	logs(t, logged, "second signal")
+	assert.Equal(t, 1, exitStatus(cmd.Wait()))
+}
+
+func TestGraceBoundsTheStop(t *testing.T) {
+	cmd, addr, logged := serving(t, "-grace", "10ms")
+	c := converse(t, addr, get("/")+get("/sleep/60s"))
+	expect(t, c, story{}, "HTTP/1.1 200")
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+
+	logs(t, logged, "grace is over after 10ms")
+	assert.Equal(t, 1, exitStatus(cmd.Wait()))
+}
+
+func exitStatus(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return 0
+}
+
+// With 64 descriptors 200 clients cannot be connected at once: those who are
+// not accepted wait in the kernel's queue, and all are served in the end.
+func TestOutOfDescriptorsEverybodyIsServedInTheEnd(t *testing.T) {
+	const clients = 200
+	cmd := program(t)
+	cmd.Args = append([]string{"sh", "-c", `ulimit -n 64; exec "$0" serve -addr 127.0.0.1:0 -idle-time 50ms -linger-time 50ms`}, cmd.Path)
+	cmd.Path = "/bin/sh"
+	addr, _ := startProgram(t, cmd)
+	var all sync.WaitGroup
+	for range clients {
+		c := converse(t, addr, get("/")) // and does not close
+		all.Go(func() {
+			status, _, err := readResponse(bufio.NewReader(c))
+			assert.NoError(t, err)
+			assert.Equal(t, "200 OK", status)
+		})
+	}
+
+	all.Wait()
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	cmd.Wait()
+	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	t.Logf("200 clients through 64 descriptors; the server ran for %v", used)
+	assert.Less(t, used.Seconds(), 2.0, "house rule: an accept that fails is not tried again at once (server.go, waitForRoom)")
+}
+
+func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
+	taken := start(t)
+	for name, c := range map[string]struct {
+		args   string
+		status int
+		says   string
+	}{
+		"unknown flag":   {"-bogus", 2, "flag provided but not defined: -bogus"},
+		"unknown verb":   {"dance", 2, `unknown verb "dance"`},
+		"extra argument": {"serve now", 2, `unexpected argument "now"`},
+		"bad limit":      {"-head 10", 2, "-head 10: want 256 to 32768"},
+		"no time":        {"-idle-time 0s", 2, "a time of 0 or less is no time"},
+		"pipe to nobody": {"pipe", 2, "want an address and at least one path"},
+		"pipe to a name": {"pipe localhost /", 2, `bad address "localhost"`},
+		"pipe no path":   {"pipe 127.0.0.1:1 x", 2, `bad path "x"`},
+		"no such root":   {"-root /nowhere", 1, "-root: open /nowhere: no such file or directory"},
+		"taken port":     {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+
+			status := run(strings.Fields(c.args), &stdout, &stderr)
+
+			assert.Equal(t, c.status, status)
+			assert.Contains(t, stderr.String(), c.says)
+			assert.Empty(t, stdout.String())
+		})
+	}
+}
+
+func TestHelpShowsAnExample(t *testing.T) {
+	ours(t)
+	var stdout, stderr bytes.Buffer
+
+	status := run([]string{"-h"}, &stdout, &stderr)
+
+	assert.Zero(t, status)
+	assert.Contains(t, stderr.String(), "example: part3-pipelining pipe")
+}
+
+func TestPipeShowsAnswersInOrder(t *testing.T) {
+	var stdout bytes.Buffer
+
+	err := pipe(&stdout, start(t).addr, []string{"/sleep/20ms", "/", "/stream/2", "/none"})
+
+	require.NoError(t, err)
+	inOrder(t, stdout.String(), "sends 4 requests in one write", `GET /sleep/20ms: 200 OK, 11 bytes "slept 20ms`,
+		`GET /: 200 OK, 14 bytes "Hello`, `GET /stream/2: 200 OK, 14 bytes "line 1`, "GET /none: 404")
+}
+
+// demo is run as the reader runs it: what it claims must be so on this machine.
+func TestDemoShowsOrderAndTime(t *testing.T) {
+	output, err := program(t, "demo").CombinedOutput()
+
+	require.NoError(t, err, "%s", output)
+	text := string(output)
+	t.Log("\n" + text)
+	inOrder(t, text, "sends 4 requests", "begins GET /sleep/300ms", "is done with GET /sleep/100ms", "is done with GET /sleep/300ms", "has answer 1", "has answer 4")
+	var sum, slowest int
+	_, times, _ := strings.Cut(text, "one after the other")
+	_, err = fmt.Sscanf(strings.ReplaceAll(times, "ms   the sum\n  pipelined", ""), "%d %d", &sum, &slowest)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, sum, 800)
+	assert.Less(t, slowest, 400)
+}
+
+// inOrder wants each of parts in text, one behind the other.
+func inOrder(t testing.TB, text string, parts ...string) {
+	t.Helper()
+	rest := text
+	for _, part := range parts {
+		_, after, found := strings.Cut(rest, part)
+		if !found {
+			t.Fatalf("%q is not there, or not in its place, in:\n%s", part, text)
+		}
+		rest = after
+	}
+}
+
+func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
+	output, err := program(t, "demo", "-json").Output()
+	require.NoError(t, err)
+
+	var before float64
+	for line := range strings.Lines(string(output)) {
+		var e event
+		require.NoError(t, json.Unmarshal([]byte(line), &e))
+		assert.GreaterOrEqual(t, e.US, before, "events come in the order of their times")
+		before = e.US
+	}
+	assert.Contains(t, string(output), "has answer 4")
+}

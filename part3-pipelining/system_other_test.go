@@ -1,0 +1,10 @@
+//go:build !linux
+
+package main
+
+import "testing"
+
+const needsLinux = "shown on Linux only; a Linux container will do"
+
+func resident(t testing.TB, _ int) int       { t.Skip(needsLinux); return 0 }
+func needDescriptors(t testing.TB, _ uint64) { t.Skip(needsLinux) }
