@@ -29,7 +29,7 @@ func TestHelloToTheByte(t *testing.T) {
 }
 
 func TestEveryAnswerHasADate(t *testing.T) {
-	s := tell(t, contract(t), "MUST, RFC 9110 §6.6.1: a server with a clock sends Date", "watch.go, clock", get("/")+get("/none", closing))
+	s := tell(t, contract(t), "MUST, RFC 9110 §6.6.1: a server with a clock sends Date", "clock.go, clock", get("/")+get("/none", closing))
 
 	for _, r := range s.replies(t, gets(2)...) {
 		date, err := time.Parse(dateFormat, r.fields["date"])

@@ -92,7 +92,7 @@ func TestDribblersAreCutOffWhileOthersAreServed(t *testing.T) {
 	for range 3 {
 		s := tell(t, r.addr, "house rule: one client's slowness is not another's", "conn.go", get("/", closing))
 		s.begins(t, "HTTP/1.1 200 ")
-		soon(t, cut, "a dribbler is cut off: the limit is for the whole head and for 16 KiB of body (watch.go, body.go)")
+		soon(t, cut, "a dribbler is cut off: the limit is for the whole head and for 16 KiB of body (clock.go, body.go)")
 	}
 }
 

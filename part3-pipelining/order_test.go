@@ -345,7 +345,7 @@ func TestHungHandlerGets503InItsTurnAndTheLineGoesOn(t *testing.T) {
 	}))
 	sent := get("/") + get("/hang") + get("/", closing)
 
-	s := tell(t, r.addr, "house rule: every slot has a deadline", "watch.go, expire", sent)
+	s := tell(t, r.addr, "house rule: every slot has a deadline", "clock.go, expire", sent)
 
 	a := s.replies(t, gets(3)...)
 	assert.Equal(t, []string{"200 OK", "503 Service Unavailable", "200 OK"}, []string{a[0].status, a[1].status, a[2].status})
@@ -359,7 +359,7 @@ func TestHungUnsafeHandlerGets503AndTheConnectionEnds(t *testing.T) {
 	t.Cleanup(func() { close(release) })
 	r := start(t, func(s *server) { s.limits.handlerTime = 50 * time.Millisecond }, with(func(w *response, r *request) { <-release }))
 
-	s := tell(t, r.addr, "house rule: every slot has a deadline", "watch.go, expire", post("/", "body")+get("/"))
+	s := tell(t, r.addr, "house rule: every slot has a deadline", "clock.go, expire", post("/", "body")+get("/"))
 
 	a := s.replies(t, "POST")
 	assert.Equal(t, "503 Service Unavailable", a[0].status)
@@ -391,7 +391,7 @@ func TestHungStreamIsBrokenOff(t *testing.T) {
 		<-release
 	}))
 
-	s := tell(t, r.addr, "house rule: after the first byte of an answer there is no second status line, only an end", "watch.go, expire", get("/"))
+	s := tell(t, r.addr, "house rule: after the first byte of an answer there is no second status line, only an end", "clock.go, expire", get("/"))
 
 	s.begins(t, "HTTP/1.1 200 OK\r\n")
 	assert.Equal(t, 1, strings.Count(s.got, "HTTP/1.1 "), "status lines in %q", s.got)

@@ -11,7 +11,7 @@ import (
 )
 
 // A server accepts connections and gives each a goroutine (conn.go). One more
-// watches the time (watch.go).
+// watches the time (clock.go).
 type server struct {
 	listener parked
 	handler  handler
