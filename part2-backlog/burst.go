@@ -63,13 +63,19 @@ func (c client) visit(ctx context.Context, begun func()) (v visit) {
 	v.err = endConnect(ctx, fd, c.connectTimeout)
 	stop()
 	v.ConnectMS = milliseconds(time.Since(began))
-	v.SYNs = 1 + handshakeOf(fd).again
+	if h := handshakeOf(fd); h.known {
+		v.SYNs = 1 + h.again
+	}
 	if v.err != nil {
 		c.say("gives up: connect "+v.err.Error(), "")
 		v.err = fmt.Errorf("connect %s: %w", c.addr, v.err)
 		return v
 	}
-	c.say("is connected after "+plural(v.SYNs, "SYN"), "")
+	if v.SYNs > 0 {
+		c.say("is connected after "+plural(v.SYNs, "SYN"), "")
+	} else {
+		c.say("is connected", "")
+	}
 	v.Status, v.err = c.ask(ctx, fd)
 	return v
 }
@@ -192,7 +198,7 @@ func burstVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) erro
 	asJSON := flags.Bool("json", false, "print a line of JSON for each client")
 	return func(ctx context.Context) error {
 		if _, _, err := sockaddr(*addr); err != nil {
-			return err
+			return fmt.Errorf("burst %w: %w", errUsage, err)
 		}
 		b := burst{client{addr: *addr, connectTimeout: *connectTimeout, timeout: *timeout}, *n, *every}
 		if !*asJSON {
@@ -216,6 +222,9 @@ func burstVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) erro
 		}
 		if !*asJSON {
 			fmt.Fprintf(stdout, "%d of %d answered\n", answered, *n)
+		}
+		if answered == 0 && ctx.Err() == nil {
+			return errors.New("nobody was answered")
 		}
 		return ctx.Err()
 	}

@@ -206,5 +206,6 @@ func TestFailedConnectsLeakNoDescriptor(t *testing.T) {
 		}
 	}
 
-	assert.Equal(t, before, descriptors(), "one close on every path that fails. dial.go, connect")
+	// Fewer are fine: somebody who was before us may have closed his.
+	assert.LessOrEqual(t, descriptors(), before, "one close on every path that fails. dial.go, connect")
 }

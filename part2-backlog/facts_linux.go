@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -144,19 +146,24 @@ func factsOfTheLimit(_ context.Context, k kernel, tell func(fact)) error {
 	unix.Listen(r.fd, 7)
 	q, _ = queueOf(r.fd)
 	tell(exactly("a second listen, with 7: the limit is now", min(7, k.somaxconn), q.Limit))
-	before := descriptorsOpen()
 	r.fill(3)
 	q, _ = queueOf(r.fd)
 	tell(exactly("three clients come: connections waiting", 3, q.Waiting))
-	tell(exactly("  descriptors that the server's ends of them cost", 0, descriptorsOpen()-before-3))
+	tell(exactly("  descriptors that the server's ends of them cost", 0, descriptorsAt(localAddr(r.fd))-1)) // one is the listener's
 	return nil
 }
 
-// descriptorsOpen counts the descriptors of this process; the one that does
-// the counting is among them each time.
-func descriptorsOpen() int {
+// descriptorsAt counts this process's descriptors of sockets whose own address
+// is addr: the listener, and the server's ends of its connections.
+func descriptorsAt(addr netip.AddrPort) (open int) {
 	entries, _ := os.ReadDir("/proc/self/fd")
-	return len(entries)
+	for _, entry := range entries {
+		fd, _ := strconv.Atoi(entry.Name())
+		if sa, err := unix.Getsockname(fd); err == nil && addrPort(sa) == addr {
+			open++
+		}
+	}
+	return open
 }
 
 // factsOfIgnoring tries up to three times, for the counters are the whole

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Not parallel: one of the facts is a number of descriptors. The schedule, for
-// which one has to wait, is another test's.
+// Not parallel: one of the facts is what this machine's counters count. The
+// schedule, for which one has to wait, is another test's.
 func TestFactsAreAsPredicted(t *testing.T) {
 	ours(t)
 	k, err := readKernel()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,7 +15,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -27,7 +27,7 @@ import (
 type freezing struct {
 	stdout  io.Writer
 	own     *command // nil for a server that was there before
-	stopped []int    // those to be resumed
+	stopped []int    // by us, and to be resumed
 	found   listener
 	result  frozen
 }
@@ -36,7 +36,7 @@ type freezing struct {
 type frozen struct {
 	Server    string `json:"server"`
 	Listener  string `json:"listener"`
-	Processes []int  `json:"processes"` // that hold the socket, and were stopped
+	Processes []int  `json:"processes"` // that hold the socket, all of them stopped
 	Waiting   int    `json:"waiting"`   // in the queue before the first client
 	Admitted  int    `json:"admitted"`
 	Limit     int    `json:"limit"`
@@ -55,9 +55,12 @@ func freezeVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) err
 		if given := []bool{*pid > 0, *port > 0, len(argv) > 0}; !slices.Contains(given, true) || given[0] && given[1] || given[2] && (given[0] || given[1]) {
 			return fmt.Errorf("freeze %w: it takes one of -pid, -port and a command, such as: freeze -- python3 -m http.server --bind {host} {port}", errUsage)
 		}
-		// However this ends, nothing is left stopped: a signal ends ctx, and from here
-		// on kills nobody, not even a second one. SIGPIPE would, at a closed stdout.
-		signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+		// Nothing is left stopped, unless by SIGKILL: a signal ends ctx, and from here on
+		// neither kills us nor stops us, not even a second one. SIGPIPE would, at a closed
+		// stdout. SIGTTOU is ignored: caught, it would come back at every try to write.
+		signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE,
+			unix.SIGABRT, unix.SIGTSTP, unix.SIGTTIN)
+		signal.Ignore(unix.SIGTTOU)
 		f := &freezing{stdout: stdout}
 		defer f.thaw()
 		if err := f.find(ctx, argv, *pid, *port, *wait); err != nil {
@@ -147,29 +150,40 @@ func (f *freezing) stop() error {
 	for {
 		fresh := 0
 		for _, pid := range holders(map[int]bool{f.found.inode: true}) {
-			if slices.Contains(f.stopped, pid) {
+			if slices.Contains(f.result.Processes, pid) {
 				continue
 			}
 			if line[pid] {
 				return fmt.Errorf("process %d holds the socket too, and is an ancestor of this program: stopping it would stop us", pid)
 			}
 			fresh++
-			f.stopped = append(f.stopped, pid) // even if halt fails: resuming does no harm
-			if err := halt(pid); errors.Is(err, unix.EPERM) {
-				return fmt.Errorf("process %d is not yours to stop: run this as its owner or as root", pid)
-			} else if err != nil && err != unix.ESRCH {
-				return fmt.Errorf("cannot stop process %d: %w", pid, err)
+			f.result.Processes = append(f.result.Processes, pid)
+			if err := f.stopOne(pid); err != nil {
+				return err
 			}
 		}
 		if fresh == 0 {
 			break
 		}
 	}
-	if len(f.stopped) == 0 {
+	if len(f.result.Processes) == 0 {
 		return fmt.Errorf("the server on %v is gone", f.found.addr)
 	}
-	slices.Sort(f.stopped)
-	f.result.Processes = f.stopped
+	slices.Sort(f.result.Processes)
+	return nil
+}
+
+// stopOne stops pid, unless somebody else has: then it stays stopped afterwards.
+func (f *freezing) stopOne(pid int) error {
+	if p, _ := readProcess(pid); p.state == 'T' {
+		return nil
+	}
+	f.stopped = append(f.stopped, pid) // even if halt fails: resuming does no harm
+	if err := halt(pid); errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("process %d is not yours to stop: run this as its owner or as root", pid)
+	} else if err != nil && err != unix.ESRCH {
+		return fmt.Errorf("cannot stop process %d: %w", pid, err)
+	}
 	return nil
 }
 
@@ -181,24 +195,52 @@ func (f *freezing) count(ctx context.Context, most int) error {
 	}
 	f.result.Listener, f.result.Waiting, f.result.Limit = now.addr.String(), now.Waiting, now.Limit
 	f.result.Somaxconn, _ = sysctl("net/core/somaxconn")
+	f.result.Why = why(now.Limit, f.result.Somaxconn)
 	r := &rig{fd: -1, addr: f.found.reachable().String()}
 	defer r.close()
+	err = f.admit(ctx, r, most)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return cmp.Or(f.agree(ctx), err) // who is in another queue may be why it gave up
+}
+
+// admit counts those whose SYN is answered.
+func (f *freezing) admit(ctx context.Context, r *rig, most int) error {
 	for ; ctx.Err() == nil; f.result.Admitted++ {
 		if f.result.Admitted == most {
-			return fmt.Errorf("gave up: %d clients are in, and the queue (limit %d) takes more; -most allows for more", most, now.Limit)
+			return fmt.Errorf("gave up: %d clients are in, and the queue (limit %d) takes more; -most allows for more", most, f.result.Limit)
 		}
 		in, err := r.come()
 		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 			return fmt.Errorf("gave up: %d clients are in, and this program may open no more descriptors; raise the limit, ulimit -n", f.result.Admitted)
-		} else if err != nil {
+		} else if err != nil || !in {
 			return err
 		}
-		if !in {
-			break
+	}
+	return nil
+}
+
+// agree compares our number with the kernel's. A last ACK may still be on its
+// way on a busy machine: it is given a second.
+func (f *freezing) agree(ctx context.Context) error {
+	for until := time.Now().Add(time.Second); ; {
+		now, err := f.look()
+		if err != nil {
+			return err
+		}
+		queued := now.Waiting - f.result.Waiting
+		switch {
+		case queued == f.result.Admitted:
+			return nil
+		case queued > f.result.Admitted:
+			return fmt.Errorf("%d handshakes were answered but %d are in this queue: others came to %v meanwhile; try again", f.result.Admitted, queued, f.found.addr)
+		case time.Now().After(until):
+			return fmt.Errorf("%d handshakes were answered but %d are in this queue: the server has several sockets on %v (SO_REUSEPORT), or TCP_DEFER_ACCEPT", f.result.Admitted, queued, f.found.addr)
+		case !pause(ctx, tick):
+			return ctx.Err()
 		}
 	}
-	f.result.Why = why(now.Limit, f.result.Somaxconn)
-	return ctx.Err()
 }
 
 // look finds the listener once more.
@@ -259,7 +301,7 @@ type command struct {
 	cmd    *exec.Cmd
 	port   int           // that {addr} or {port} named; 0 for none
 	exited chan struct{} // closed when the command itself, maybe not its children, has ended
-	output lastWords
+	output *os.File      // what all of them print; a pipe would break when the command ends and its children go on
 }
 
 func startCommand(argv []string) (*command, error) {
@@ -277,14 +319,17 @@ func startCommand(argv []string) (*command, error) {
 		}
 		c.argv = append(c.argv, text)
 	}
+	if c.output, err = os.CreateTemp("", "freeze"); err != nil {
+		return nil, err
+	}
+	os.Remove(c.output.Name()) // it has no name from here on, and is gone with its last descriptor
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("prctl: %w", err)
 	}
 	runtime.LockOSThread() // the parent that Pdeathsig is about is a thread
 	c.cmd = exec.Command(c.argv[0], c.argv[1:]...)
 	c.cmd.Env = append(os.Environ(), "ADDR="+host+":"+port, "PORT="+port)
-	c.cmd.Stdout, c.cmd.Stderr = &c.output, &c.output
-	c.cmd.WaitDelay = time.Second
+	c.cmd.Stdout, c.cmd.Stderr = c.output, c.output
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
 	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start %s: %w", c.argv[0], err)
@@ -300,8 +345,8 @@ func (c *command) listens(ctx context.Context, wait time.Duration) (listener, er
 		where = fmt.Sprintf("port %d", c.port)
 	}
 	for until := time.Now().Add(wait); time.Now().Before(until); {
-		alive, held := descendants(os.Getpid()), map[int]bool{}
-		for _, pid := range alive {
+		held := map[int]bool{}
+		for _, pid := range c.alive() {
 			some, _ := sockets(pid)
 			for inode := range some {
 				held[inode] = true
@@ -312,8 +357,8 @@ func (c *command) listens(ctx context.Context, wait time.Duration) (listener, er
 		}
 		select {
 		case <-c.exited:
-			if len(descendants(os.Getpid())) == 0 {
-				return listener{}, fmt.Errorf("%s ended (%v) before it listened on %s%s", c.argv[0], c.cmd.ProcessState, where, &c.output)
+			if len(c.alive()) == 0 {
+				return listener{}, fmt.Errorf("%s ended (%v) before it listened on %s%s", c.argv[0], c.cmd.ProcessState, where, c.lastWords())
 			}
 		default:
 		}
@@ -321,7 +366,7 @@ func (c *command) listens(ctx context.Context, wait time.Duration) (listener, er
 			return listener{}, ctx.Err()
 		}
 	}
-	return listener{}, fmt.Errorf("%s has not listened on %s within %v; -wait gives it longer%s", c.argv[0], where, wait, &c.output)
+	return listener{}, fmt.Errorf("%s has not listened on %s within %v; -wait gives it longer%s", c.argv[0], where, wait, c.lastWords())
 }
 
 // end asks everything below us to end, and kills what does not.
@@ -364,25 +409,14 @@ func (c *command) alive() (pids []int) {
 	return pids
 }
 
-// lastWords keeps the end of what a command prints, for when it fails.
-type lastWords struct {
-	mu   sync.Mutex // guards text
-	text []byte
-}
-
-func (l *lastWords) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text = append(l.text, p...)
-	l.text = l.text[max(0, len(l.text)-500):]
-	return len(p), nil
-}
-
-func (l *lastWords) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.text) == 0 {
+// lastWords are the end of what the command printed, for when it fails.
+func (c *command) lastWords() string {
+	const most = 500 // bytes
+	info, err := c.output.Stat()
+	if err != nil || info.Size() == 0 {
 		return ", and printed nothing"
 	}
-	return ". It printed:\n" + strings.TrimSpace(string(l.text))
+	text := make([]byte, min(info.Size(), most))
+	n, _ := c.output.ReadAt(text, info.Size()-int64(len(text)))
+	return ". It printed:\n" + strings.TrimSpace(string(text[:n]))
 }

@@ -59,6 +59,36 @@ func TestFreezeResumesAServerThatWasThere(t *testing.T) {
 	}
 }
 
+func TestFreezeLeavesAStoppedServerStopped(t *testing.T) {
+	t.Parallel()
+	cmd, _, _ := serving(t, "-backlog", "1")
+	pid := cmd.Process.Pid
+	require.NoError(t, halt(pid))
+
+	status, stdout, stderr := froze(t, "-pid", strconv.Itoa(pid))
+
+	require.Zero(t, status, stderr)
+	assert.Contains(t, stdout, "2 clients got in")
+	p, err := readProcess(pid)
+	require.NoError(t, err)
+	assert.Equal(t, "T", string(p.state), "house rule: a server is left as it was found. freeze_linux.go, stopOne")
+}
+
+// With TCP_DEFER_ACCEPT a client that says nothing is let in, and is not queued.
+func TestFreezeBelievesTheKernelMoreThanItsClients(t *testing.T) {
+	t.Parallel()
+	fd, addr := listening(t, "127.0.0.1:0", 3)
+	require.NoError(t, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 10))
+	all, err := heldListeners(mustSockets(t, os.Getpid()), int(localAddr(fd).Port()))
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	f := freezing{found: all[0]}
+
+	err = f.count(t.Context(), 100)
+
+	assert.ErrorContains(t, err, "are in this queue: the server has several sockets on "+addr+" (SO_REUSEPORT), or TCP_DEFER_ACCEPT")
+}
+
 func mustSockets(t testing.TB, pid int) map[int]bool {
 	t.Helper()
 	held, err := sockets(pid)
@@ -70,6 +100,7 @@ func TestFreezeSaysWhyItCannot(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ args, says string }{
 		"it dies":             {"-- sh -c false", "sh ended (exit status 1) before it listened on a TCP port, and printed nothing"},
+		"its child dies":      {"-- sh -c false&", "sh ended (exit status 0) before it listened on a TCP port, and printed nothing"},
 		"it complains":        {"-- ls /no-such-thing", "It printed:\nls: "},
 		"it never listens":    {"-wait 50ms -- sleep 60", "sleep has not listened on a TCP port within 50ms; -wait gives it longer"},
 		"another port":        {"-wait 50ms -- sleep {port}", "sleep has not listened on port "},

@@ -63,7 +63,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		delay := durationFlag(flags, "delay", 0, 0, "`time` that the server works on each request")
 		watch := flags.Bool("watch", false, "show the accept queue on stderr")
 		asJSON := flags.Bool("json", false, "with -watch: a line of JSON for each change")
-		action = func() error { return serve(*addr, *length, *delay, *grace, stdout, newGauge(stderr, *watch, *asJSON)) }
+		action = func() error {
+			if *asJSON && !*watch {
+				return fmt.Errorf("serve %w: -json says how to show what -watch shows; give both", errUsage)
+			}
+			return serve(*addr, *length, *delay, *grace, stdout, newGauge(stderr, *watch, *asJSON))
+		}
 	} else {
 		fmt.Fprintf(stderr, "unknown verb %q\n%s", verb, usage)
 		return 2

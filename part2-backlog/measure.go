@@ -152,12 +152,12 @@ func (p plan) measure(ctx context.Context, stdout io.Writer, arrivals int, own, 
 		return err
 	}
 	service := min(max(p.service, 2*time.Millisecond), 5*time.Millisecond)
-	took := time.Duration(float64(arrivals) / p.load() * float64(service))
-	if took > time.Hour {
-		return fmt.Errorf("%d clients at a load of %.3g would take %v: choose a higher -rate or a smaller -n", arrivals, p.load(), took.Round(time.Second))
+	seconds := float64(arrivals) / p.load() * service.Seconds() // a time.Duration would overflow
+	if seconds > 3600 {
+		return fmt.Errorf("%d clients at a load of %.3g would take %.3g hours: choose a higher -rate or a smaller -n", arrivals, p.load(), seconds/3600)
 	}
 	if !asJSON {
-		fmt.Fprintf(stdout, "load %.3g, played with %v of work for each of %d clients at each backlog: %.0f s\n\n", p.load(), service, arrivals, took.Seconds())
+		fmt.Fprintf(stdout, "load %.3g, played with %v of work for each of %d clients at each backlog: %.0f s\n\n", p.load(), service, arrivals, seconds)
 	}
 	before, _ := readCounters()
 	stop := progress(stdout)
@@ -167,28 +167,46 @@ func (p plan) measure(ctx context.Context, stdout io.Writer, arrivals int, own, 
 		return err
 	}
 	after, _ := readCounters()
-	if !asJSON {
-		fmt.Fprint(stdout, "  backlog   load measured   turned away: model     kernel   (± in 19 of 20 runs)\n")
-	}
-	blocked := 0
+	t := total{Drops: after.since(before).Drops, Disturbed: slices.ContainsFunc(all, measurement.disturbed)}
 	for _, m := range all {
-		blocked += m.Blocked
-		if line, _ := json.Marshal(m); asJSON {
-			fmt.Fprintf(stdout, "%s\n", line)
-		} else {
-			fmt.Fprintf(stdout, "  %7d %15.3f %18.2f %% %8.2f %%   (± %.2f %%)\n", m.Backlog, m.Load, m.Predicted, m.Measured, m.Band)
+		t.Blocked += m.Blocked
+	}
+	if asJSON {
+		return t.printJSON(stdout, all)
+	}
+	return t.print(stdout, all, own)
+}
+
+// A total is what came of all loads together.
+type total struct {
+	Blocked   int  `json:"blocked"`
+	Drops     int  `json:"listen_drops"`
+	Disturbed bool `json:"disturbed"` // one of them at least
+}
+
+func (t total) printJSON(stdout io.Writer, all []measurement) error {
+	out := json.NewEncoder(stdout)
+	for _, m := range all {
+		if err := out.Encode(m); err != nil {
+			return err
 		}
 	}
-	if !asJSON {
-		if slices.ContainsFunc(all, measurement.disturbed) {
-			fmt.Fprint(stdout, "\n  this machine was busy with something else, and its clocks were late: try again\n")
-		}
-		fmt.Fprintf(stdout, "\n  clients whose SYN was ignored: %d; the kernel's ListenDrops: +%d\n", blocked, after.since(before).Drops)
-		if !own {
-			fmt.Fprintln(stdout, "  (counted together with the rest of this machine: a namespace of one's own takes root, or a system that allows it)")
-		}
+	return out.Encode(t)
+}
+
+func (t total) print(stdout io.Writer, all []measurement, own bool) error {
+	fmt.Fprint(stdout, "  backlog   load measured   turned away: model     kernel   (± in 19 of 20 runs)\n")
+	for _, m := range all {
+		fmt.Fprintf(stdout, "  %7d %15.3f %18.2f %% %8.2f %%   (± %.2f %%)\n", m.Backlog, m.Load, m.Predicted, m.Measured, m.Band)
 	}
-	return nil
+	if t.Disturbed {
+		fmt.Fprint(stdout, "\n  this machine was busy with something else, and its clocks were late: try again\n")
+	}
+	_, err := fmt.Fprintf(stdout, "\n  clients whose SYN was ignored: %d; the kernel's ListenDrops: +%d\n", t.Blocked, t.Drops)
+	if !own {
+		_, err = fmt.Fprintln(stdout, "  (counted together with the rest of this machine: a namespace of one's own takes root, or a system that allows it)")
+	}
+	return err
 }
 
 // playAll plays l for several backlogs at the same time.

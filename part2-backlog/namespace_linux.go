@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -26,8 +27,7 @@ const insideMark = "SOCKET_UP_NAMESPACE"
 // errNoNamespace says what to do about it.
 var errNoNamespace = errors.New("this system does not give you a network namespace of your own: try as root, or in a virtual machine")
 
-// inNamespace is this program with args, to be started by startAlone; it dies
-// with this one.
+// inNamespace is this program with args, to be started by startAlone.
 func inNamespace(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), insideMark+"=yes")
@@ -54,7 +54,9 @@ func withOwnNetwork(ctx context.Context, flags *flag.FlagSet, stdout io.Writer, 
 		return rest(false)
 	}
 	var exit *exec.ExitError
-	switch err := cmd.Wait(); {
+	err := cmd.Wait()
+	runtime.UnlockOSThread()
+	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.As(err, &exit) && exit.ExitCode() == noNetwork:
@@ -69,15 +71,19 @@ func withOwnNetwork(ctx context.Context, flags *flag.FlagSet, stdout io.Writer, 
 const noNetwork = 3 // exit status inside: there is a namespace, but nothing may be done in it
 
 // startAlone starts cmd in a network namespace of its own: as root straight
-// away, otherwise inside a user namespace where the user plays root.
+// away, otherwise inside a user namespace where the user plays root. It dies
+// with this program, however that ends: Pdeathsig. The parent that it is about
+// is a thread, to which the caller is bound from here on; the caller waits for cmd.
 func startAlone(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+	runtime.LockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
 	if os.Geteuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 	}
 	if err := cmd.Start(); err != nil {
+		runtime.UnlockOSThread()
 		return fmt.Errorf("%w (%w)", errNoNamespace, err)
 	}
 	return nil

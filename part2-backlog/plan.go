@@ -86,8 +86,9 @@ func (p plan) load() float64 { return p.rate * p.service.Seconds() }
 // its turn.
 func (p plan) longestWait(backlog int) time.Duration { return time.Duration(backlog+1) * p.service }
 
-// largestUseful is the backlog whose last client is just in time, -1 if none is.
-func (p plan) largestUseful() int { return int(min(p.timeout/p.service, maxBacklog)) - 1 }
+// largestUseful is the backlog whose last client is just in time, -1 if none is;
+// never more than the kernel gives.
+func (p plan) largestUseful() int { return int(min(p.timeout/p.service-1, mostPlanned)) }
 
 const mostPlanned = 4096 // what net.core.somaxconn allows since Linux 5.4
 
@@ -129,6 +130,8 @@ func (p plan) advice(best int) string {
 	case best > useful:
 		return fmt.Sprintf("Backlog %d turns away %g %% or less, but whoever is last in it waits %v and has given up after %v:\nfrom backlog %d on it turns refusals into timeouts. Make the server faster, or have more of them.",
 			best, p.target, p.longestWait(best), p.timeout, useful+1)
+	case useful == mostPlanned:
+		return fmt.Sprintf("Choose a backlog from %d, the smallest that turns away %g %% or less,\nto %d, which is all that the kernel gives: even its last client is served within %v.", best, p.target, useful, p.timeout)
 	}
 	return fmt.Sprintf("Choose a backlog from %d, the smallest that turns away %g %% or less,\nto %d, the largest whose last client is served within %v: backlog+1 <= timeout/service.", best, p.target, useful, p.timeout)
 }

@@ -69,6 +69,8 @@ func TestPlanChoosesBetweenTooSmallAndTooLate(t *testing.T) {
 	assert.Equal(t, 9, p.largestUseful(), "backlog+1 <= timeout/service")
 	assert.Contains(t, p.advice(best), "Choose a backlog from 6, the smallest that turns away 1 % or less,\nto 9,")
 
+	p.timeout = 24 * time.Hour
+	assert.Contains(t, p.advice(best), "\nto 4096, which is all that the kernel gives")
 	p.timeout = 300 * time.Millisecond
 	assert.Contains(t, p.advice(best), "whoever is last in it waits 700ms and has given up after 300ms:\nfrom backlog 3 on")
 	p.timeout = 50 * time.Millisecond

@@ -18,10 +18,10 @@ type queue struct {
 
 func (q queue) full() bool { return q.Waiting > q.Limit }
 
-// String draws the queue: one mark for each place, at most 40.
+// String draws the queue: one mark for each place, at most 20.
 func (q queue) String() string {
 	places := q.Limit + 1
-	width := min(places, 40)
+	width := min(places, 20)
 	marks := (q.Waiting*width + places - 1) / places
 	text := fmt.Sprintf("[%s%s] %d of %d places taken", strings.Repeat("#", min(marks, width)), strings.Repeat(".", max(0, width-marks)), q.Waiting, places)
 	if q.full() {

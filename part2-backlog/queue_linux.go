@@ -28,6 +28,7 @@ func queueOf(fd int) (queue, error) {
 
 // A handshake is how far a connection is that connect(2) began.
 type handshake struct {
+	known   bool // the kernel has told
 	waiting bool // its SYN has not been answered
 	again   int  // how often the SYN was sent again; still known when it is connected
 }
@@ -38,7 +39,7 @@ func handshakeOf(fd int) handshake {
 	if err != nil {
 		return handshake{}
 	}
-	return handshake{waiting: info.State == tcpSynSent, again: int(info.Total_retrans)}
+	return handshake{known: true, waiting: info.State == tcpSynSent, again: int(info.Total_retrans)}
 }
 
 // readCounters reads /proc/net/netstat: pairs of lines, names above numbers.

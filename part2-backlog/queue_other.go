@@ -10,8 +10,8 @@ func queueOf(fd int) (queue, error) { return queue{}, errNotLinux }
 
 // A handshake is unknown here.
 type handshake struct {
-	waiting bool
-	again   int
+	known, waiting bool
+	again          int
 }
 
 func handshakeOf(fd int) handshake { return handshake{} }

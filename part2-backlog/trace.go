@@ -30,16 +30,17 @@ func traceVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) erro
 
 // trace plays x while it captures, and draws what the kernels said to each other.
 func (x experiment) trace(ctx context.Context, stdout io.Writer, file string, asJSON bool) (err error) {
-	var pcap *os.File
-	if file != "" {
-		if pcap, err = os.Create(file); err != nil {
-			return err
-		}
-		defer pcap.Close()
-	}
 	capture, err := startCapture()
 	if err != nil {
 		return err
+	}
+	var pcap *os.File
+	if file != "" { // only now: what is in it stays if there is nothing to write
+		if pcap, err = os.Create(file); err != nil {
+			capture.end()
+			return err
+		}
+		defer pcap.Close()
 	}
 	if !asJSON {
 		fmt.Fprintf(stdout, "%s, one every %v; backlog %d, %v of work for each; connect timeout %v\n\n", plural(x.clients, "client"), x.every, x.backlog, x.delay, orNone(x.connectTimeout))

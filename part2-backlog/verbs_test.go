@@ -26,9 +26,10 @@ func TestFlagsThatMakeNoSenseAreRefusedInOneSentence(t *testing.T) {
 		"backlog in words":    {"-backlog many", 2, `invalid value "many" for flag -backlog`},
 		"negative delay":      {"-delay -1s", 2, `invalid value "-1s" for flag -delay: want something from 0s to 24h0m0s`},
 		"delay without unit":  {"-delay 5", 2, `invalid value "5" for flag -delay`},
+		"json of nothing":     {"serve -json", 2, "serve not understood: -json says how to show what -watch shows"},
 		"no clients":          {"burst -n 0", 2, `invalid value "0" for flag -n: want something from 1 to 1000`},
 		"negative patience":   {"burst -connect-timeout -1s", 2, `invalid value "-1s" for flag -connect-timeout`},
-		"burst to a name":     {"burst -addr localhost:80", 1, `bad address "localhost:80"`},
+		"burst to a name":     {"burst -addr localhost:80", 2, `burst not understood: bad address "localhost:80"`},
 		"no rate":             {"plan -rate 0", 2, `invalid value "0" for flag -rate: want something from 0.001 to 1e+06`},
 		"rate that is none":   {"plan -rate NaN", 2, `invalid value "NaN" for flag -rate`},
 		"endless rate":        {"plan -rate Inf", 2, `invalid value "Inf" for flag -rate`},
@@ -86,6 +87,18 @@ func TestBurstAgainstNobodySaysWhatToDo(t *testing.T) {
 	assert.Contains(t, stderr.String(), "nobody listens on "+addr+": in another terminal, go run ./part2-backlog")
 }
 
+func TestBurstThatNobodyAnswersFails(t *testing.T) {
+	t.Parallel()
+	_, addr := listening(t, "127.0.0.1:0", 5) // and nobody accepts
+	var stdout, stderr bytes.Buffer
+
+	status := run([]string{"burst", "-addr", addr, "-n", "2", "-every", "0s", "-timeout", "10ms"}, &stdout, &stderr)
+
+	assert.Equal(t, 1, status)
+	assert.Contains(t, stdout.String(), "0 of 2 answered\n")
+	assert.Equal(t, "nobody was answered\n", stderr.String())
+}
+
 func TestGaugeShowsTheQueueFilling(t *testing.T) {
 	t.Parallel()
 	if _, err := readCounters(); err != nil {
@@ -115,12 +128,13 @@ func TestGaugeStaysBelowTheLog(t *testing.T) {
 	var screen bytes.Buffer
 	g := newGauge(&screen, true, false)
 	g.inPlace = true
+	cut := func(line string) string { return "\x1b[?7l" + line + "\x1b[?7h" } // not wrapped
 
 	g.show("one")
 	fmt.Fprintln(g, "a log line")
 	g.show("two")
 
-	assert.Equal(t, "\r\x1b[Kone"+"\r\x1b[Ka log line\none"+"\r\x1b[Ktwo", screen.String())
+	assert.Equal(t, "\r\x1b[K"+cut("one")+"\r\x1b[Ka log line\n"+cut("one")+"\r\x1b[K"+cut("two"), screen.String())
 }
 
 // A look as long as a hundredth of watchEvery would be 1 % of a core.

@@ -26,6 +26,10 @@ type gauge struct {
 	quit, done chan struct{} // nil until it watches; done is closed when the goroutine has ended
 }
 
+// unwrapped prints a line that a narrow terminal cuts off: one that it wrapped
+// could not be taken back with \r.
+const unwrapped = "\x1b[?7l%s\x1b[?7h"
+
 // newGauge makes a gauge that has nothing to show yet.
 func newGauge(w io.Writer, wanted, asJSON bool) *gauge {
 	return &gauge{w: w, wanted: wanted, asJSON: asJSON, inPlace: wanted && isTerminal(w) && !asJSON}
@@ -38,7 +42,7 @@ func (g *gauge) Write(p []byte) (int, error) {
 	if !g.inPlace {
 		return g.w.Write(p)
 	}
-	fmt.Fprintf(g.w, "\r\x1b[K%s%s", p, g.line)
+	fmt.Fprintf(g.w, "\r\x1b[K%s"+unwrapped, p, g.line)
 	return len(p), nil
 }
 
@@ -50,7 +54,7 @@ func (g *gauge) show(line string) {
 	}
 	g.line = line
 	if g.inPlace {
-		fmt.Fprintf(g.w, "\r\x1b[K%s", line)
+		fmt.Fprintf(g.w, "\r\x1b[K"+unwrapped, line)
 	} else {
 		fmt.Fprintln(g.w, line)
 	}
@@ -76,7 +80,7 @@ func (g *gauge) watch(fd int) error {
 			q, _ := queueOf(fd)
 			c, _ := readCounters()
 			c = c.since(before)
-			if text := fmt.Sprintf("%v; %s ignored on this machine since the start", q, plural(c.Drops, "SYN")); text != last {
+			if text := fmt.Sprintf("%v; %d ignored", q, c.Drops); text != last {
 				g.show(g.text(q, c, text, time.Since(began)))
 				last = text
 			}
