@@ -241,7 +241,7 @@ func (b *body) discard() (ended bool) {
 		return true
 	}
 	if b.expected || b.refused != nil { // who was not told to continue may send it or not
-		return b.state == bodyEnd
+		return b.refused == nil && b.state == bodyEnd
 	}
 	if !b.chunked && b.left > maxDiscard {
 		return false

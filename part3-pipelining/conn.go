@@ -172,6 +172,7 @@ func (c *conn) waitFlushed() {
 // has the token still. With c.mu held.
 func (c *conn) finish(x *exchange) (mine bool) {
 	c.running--
+	c.changed.Broadcast() // reserve may wait for that alone
 	mine = x.holds && !x.expired || c.token.takeBack(x.number)
 	if !x.expired {
 		c.line.finish(&x.slot, x.wire)
@@ -396,6 +397,9 @@ func (c *conn) fill(kind wait, since int64) error {
 		c.spare = nil
 	}
 	for {
+		if c.ended { // a handler that came too late: linger reads now
+			return os.ErrDeadlineExceeded
+		}
 		c.readUntil.Store(c.waitsUntil(kind, since))
 		c.mu.Unlock()
 		err := c.raw.Read(c.tryReadFn)
@@ -405,6 +409,9 @@ func (c *conn) fill(kind wait, since int64) error {
 				c.kill(c.readErr)
 			}
 			return c.readErr
+		}
+		if c.ended { // the deadline is linger's now
+			return err
 		}
 		c.calm() // somebody wants us to look again: the server stops, perhaps
 		if !timedOut(err) || c.dead != nil || c.srv.clock.now() >= c.waitsUntil(kind, since) {
@@ -473,3 +480,26 @@ func (c *conn) tryWrite(fd uintptr) bool {
 }
 
 func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+var errExited = &refusal{500, "the handler ended its goroutine"}
+
+// exited is finish for a handler that called runtime.Goexit: its goroutine ends,
+// and if it has the token the connection ends with it. It returns with c.mu
+// held, for the Unlock that lead deferred.
+func (c *conn) exited(x *exchange) {
+	c.mu.Lock()
+	c.running--
+	mine := x.holds && !x.expired || c.token.takeBack(x.number)
+	switch {
+	case x.expired:
+	case x.begun:
+		c.kill(errBrokenOff)
+	default:
+		c.line.finish(&x.slot, x.plain(errExited, mine))
+		c.advance()
+	}
+	c.changed.Broadcast()
+	if c.flush(); mine {
+		c.end(true)
+	}
+}

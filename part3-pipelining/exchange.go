@@ -101,14 +101,20 @@ func (x *exchange) answer() {
 
 // call calls the handler and returns whether it came back as it should.
 func (x *exchange) call() (ok bool) {
+	returned := false
 	defer func() {
-		if p := recover(); p != nil {
+		p := recover()
+		if p == nil && !returned { // runtime.Goexit cannot be stopped
+			x.c.exited(x)
+		}
+		if p != nil {
 			x.c.srv.log.Error("handler panicked", "request", string(x.req.target), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			x.res.reset(500)
 			ok = false
 		}
 	}()
 	x.c.srv.handler(&x.res, &x.req)
+	returned = true
 	return true
 }
 

@@ -11,6 +11,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // filesRoute serves the files of dir. os.Root keeps "..", and links that lead
@@ -34,7 +36,7 @@ func serveFile(w *response, r *request, root *os.Root, name string) {
 	if name == "" || strings.HasSuffix(name, "/") {
 		name += "index.html"
 	}
-	f, err := root.Open(name)
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		w.fail(404, "there is no such file")
 		return
@@ -81,8 +83,8 @@ func sendFile(w *response, r *request, f *os.File, info fs.FileInfo) {
 		}
 	}
 	w.size(length)
+	w.status = max(w.status, 200) // an empty file is never written
 	if w.bodiless() {
-		w.status = max(w.status, 200)
 		return
 	}
 	io.Copy(struct{ io.Writer }{w}, io.NewSectionReader(f, first, length))

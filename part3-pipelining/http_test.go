@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // What HTTP/1.1 demands of an origin server, asked from outside: any server
@@ -351,6 +352,8 @@ func TestFilesWithConditionsAndRanges(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "sub"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "sub", "index.html"), []byte("<p>"), 0o600))
 	require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(dir, "link")))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "empty"), nil, 0o600))
+	require.NoError(t, unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600)) // opening one waits for a writer
 	files, err := filesRoute(dir)
 	require.NoError(t, err)
 	r := start(t, with(routes(files)))
@@ -367,6 +370,8 @@ func TestFilesWithConditionsAndRanges(t *testing.T) {
 		"past the end":    {"/files/a.txt", "Range: bytes=10-", "416", ""},
 		"not a range":     {"/files/a.txt", "Range: lines=1-2", "200", "0123456789"},
 		"another version": {"/files/a.txt", "Range: bytes=2-4\r\nIf-Range: \"x\"", "200", "0123456789"},
+		"nothing in it":   {"/files/empty", "", "200", ""},
+		"a pipe":          {"/files/pipe", "", "404", "404 Not Found: there is no such file\n"},
 		"directory":       {"/files/sub/", "", "200", "<p>"},
 		"without slash":   {"/files/sub", "", "301", ""},
 		"missing":         {"/files/b.txt", "", "404", "404 Not Found: there is no such file\n"},

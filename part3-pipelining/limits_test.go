@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -233,4 +234,49 @@ func TestLimitsThatMakeNoSenseAreRefused(t *testing.T) {
 		change(&l)
 		assert.Error(t, l.check())
 	}
+}
+
+// A handler that comes back after its deadline gives its place free, and a
+// request that waits for it is told.
+func TestLateHandlersMakeRoomWhenTheyReturn(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	r := start(t, func(s *server) { s.limits.pipeline, s.limits.handlerTime = 2, 50*time.Millisecond }, with(func(w *response, r *request) {
+		if string(r.path) == "/hang" {
+			<-release
+		}
+		w.text("done\n")
+	}))
+	c := dial(t, r.addr)
+	sent := get("/hang") + get("/hang") + get("/", closing)
+	io.WriteString(c, sent)
+	first := make([]byte, len("HTTP/1.1 503"))
+	_, err := io.ReadFull(c, first)
+	require.NoError(t, err)
+
+	close(release)
+
+	s := story{sent: sent, rule: "house rule: every slot has a deadline, and ends in time", look: "conn.go, finish and reserve"}.hear(c)
+	s.got = string(first) + s.got
+	a := s.replies(t, gets(3)...)
+	assert.Equal(t, "200 OK", a[2].status)
+	s.endsCleanly(t)
+}
+
+// runtime.Goexit, which t.FailNow calls too, ends a goroutine that serves the
+// connection. It may end the connection, not the process.
+func TestHandlerThatEndsItsGoroutineGets500(t *testing.T) {
+	t.Parallel()
+	r := start(t, with(func(w *response, r *request) {
+		if string(r.path) == "/exit" {
+			runtime.Goexit()
+		}
+		w.text("done\n")
+	}))
+
+	s := tell(t, r.addr, "house rule: a handler's end is not the server's", "exchange.go, call", get("/")+post("/exit", ""))
+
+	a := s.replies(t, "GET", "POST")
+	assert.Equal(t, []string{"200 OK", "500 Internal Server Error"}, []string{a[0].status, a[1].status})
+	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
 }

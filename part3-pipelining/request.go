@@ -44,7 +44,7 @@ var (
 	errVersion     = &refusal{505, "this server speaks HTTP/1.1"}
 	errField       = &refusal{400, "a field line is not: name, colon, value"}
 	errNewline     = &refusal{400, "a line ends in a bare CR or LF, or has a control character in it"}
-	errHost        = &refusal{400, "an HTTP/1.1 request has one Host field, and a host in it"}
+	errHost        = &refusal{400, "an HTTP/1.1 request has one Host field, with a valid host in it"}
 	errScheme      = &refusal{421, "https is not spoken here"}
 	errLength      = &refusal{400, "Content-Length is not one number"}
 	errTwoLengths  = &refusal{400, "Content-Length and Transfer-Encoding in one request"}

@@ -132,8 +132,12 @@ func (s *server) each(f func(*conn)) {
 // patience is how long a reader waits.
 func (s *server) patience(kind wait) time.Duration {
 	switch {
+	case kind == waitHead && s.stopping.Load():
+		return min(s.limits.headTime, lastBytes)
 	case kind == waitHead:
 		return s.limits.headTime
+	case kind == waitBody && s.stopping.Load():
+		return min(s.limits.bodyTime, lastBytes)
 	case kind == waitBody:
 		return s.limits.bodyTime
 	case s.stopping.Load():
