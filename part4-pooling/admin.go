@@ -1,0 +1,135 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/url"
+)
+
+// The gateway's own address, for whoever looks after it:
+//
+//	GET  /-/stats                  everything, as JSON
+//	GET  /-/metrics                the same for Prometheus
+//	POST /-/drop?backend=ADDRESS   closes that backend's connections; without backend, all
+func (g *gateway) admin() handler {
+	read, write := []string{"GET", "HEAD"}, []string{"POST"}
+	all := []route{
+		{"/-/stats", read, g.stats},
+		{"/-/metrics", read, g.metrics},
+		{"/-/drop", write, g.drop},
+	}
+	return func(w *response, r *request) { dispatch(w, r, all) }
+}
+
+// gatewayStats are the figures of gatewayCounts.
+type gatewayStats struct {
+	Requests    uint64 `json:"requests"`
+	Refused     uint64 `json:"refused"`     // 501, 508: ours
+	Gateway     uint64 `json:"gateway"`     // 502: the backend failed
+	Unavailable uint64 `json:"unavailable"` // 503: no connection came free
+	Timeout     uint64 `json:"timeout"`     // 504: the backend did not answer
+	Cut         uint64 `json:"cut"`         // answers that broke off in the middle
+}
+
+func (c *gatewayCounts) read() gatewayStats {
+	return gatewayStats{c.Requests.Load(), c.Refused.Load(), c.Gateway.Load(), c.Unavailable.Load(), c.Timeout.Load(), c.Cut.Load()}
+}
+
+func (g *gateway) stats(w *response, _ *request, _ []byte) {
+	w.set("Content-Type", "application/json")
+	text, _ := json.MarshalIndent(struct {
+		Gateway gatewayStats `json:"gateway"`
+		Pool    poolStats    `json:"pool"`
+	}{g.counts.read(), g.pool.stats()}, "", "  ") // numbers and strings: it cannot fail
+	w.Write(append(text, '\n'))
+}
+
+// metrics writes what Prometheus reads: name, labels, value.
+func (g *gateway) metrics(w *response, _ *request, _ []byte) {
+	w.set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	c := g.counts.read()
+	family(w, "gateway_requests_total", "counter", "Requests for a backend.")
+	sample(w, "gateway_requests_total", "", c.Requests)
+	family(w, "gateway_failures_total", "counter", "Requests that no backend answered to its end.")
+	for _, f := range []struct {
+		kind string
+		n    uint64
+	}{{"refused", c.Refused}, {"gateway", c.Gateway}, {"unavailable", c.Unavailable}, {"timeout", c.Timeout}, {"cut", c.Cut}} {
+		sample(w, "gateway_failures_total", fmt.Sprintf("kind=%q", f.kind), f.n)
+	}
+	backends := g.pool.stats().Backends
+	family(w, "pool_connections", "gauge", "Connections to a backend.")
+	for _, b := range backends {
+		sample(w, "pool_connections", fmt.Sprintf("backend=%q,state=\"leased\"", b.Addr), uint64(b.Leased))
+		sample(w, "pool_connections", fmt.Sprintf("backend=%q,state=\"idle\"", b.Addr), uint64(b.Idle))
+	}
+	family(w, "pool_waiting", "gauge", "Callers that wait for a connection.")
+	for _, b := range backends {
+		sample(w, "pool_waiting", fmt.Sprintf("backend=%q", b.Addr), uint64(b.Waiting))
+	}
+	family(w, "pool_events_total", "counter", "What happened to connections.")
+	for _, b := range backends {
+		for _, e := range b.events() {
+			sample(w, "pool_events_total", fmt.Sprintf("backend=%q,event=%q", b.Addr, e.name), e.n)
+		}
+	}
+}
+
+type poolEvent struct {
+	name string
+	n    uint64
+}
+
+func (c *counts) events() []poolEvent {
+	return []poolEvent{
+		{"dialled", c.Dialled}, {"dial_failed", c.DialFailed}, {"reused", c.Reused}, {"waited", c.Waited}, {"gave_up", c.GaveUp},
+		{"stale", c.Stale}, {"unsolicited", c.Unsolicited}, {"expired", c.Expired}, {"dropped", c.Dropped},
+		{"displaced", c.Displaced}, {"broken", c.Broken}, {"retried", c.Retried},
+	}
+}
+
+func family(w *response, name, kind, help string) {
+	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+}
+
+func sample(w *response, name, labels string, n uint64) {
+	if labels != "" {
+		labels = "{" + labels + "}"
+	}
+	fmt.Fprintf(w, "%s%s %d\n", name, labels, n)
+}
+
+func (g *gateway) drop(w *response, r *request, _ []byte) {
+	query, err := url.ParseQuery(string(r.query))
+	if err != nil {
+		w.fail(400, "want /-/drop?backend=127.0.0.1:9000")
+		return
+	}
+	var addrs []string
+	for _, b := range g.pool.stats().Backends {
+		addrs = append(addrs, b.Addr)
+	}
+	if query.Has("backend") {
+		addrs = query["backend"]
+	}
+	w.set("Content-Type", "text/plain; charset=utf-8")
+	for _, addr := range addrs {
+		fmt.Fprintf(w, "%s: %d idle connections closed, those in use will be\n", addr, g.pool.dropAll(addr))
+	}
+}
+
+// startAdmin serves the admin address, and returns how to stop it.
+func (g *gateway) startAdmin(addr string, log *slog.Logger) (at string, stop func(), err error) {
+	fd, err := listen(addr, 16)
+	if err != nil {
+		return "", nil, err
+	}
+	at = localAddr(fd).String()
+	s, err := newServer(fd, g.admin(), defaults, log)
+	if err != nil {
+		return "", nil, err
+	}
+	go s.serve() // until stop, and the end of those who are connected
+	return at, s.stop, nil
+}

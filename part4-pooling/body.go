@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bytes"
+	"io"
+)
+
+const (
+	maxChunkLine = 256       // bytes of a chunk's size and extensions; nobody needs more
+	maxDiscard   = 256 << 10 // bytes of a body that its handler left unread, for keeping the connection
+)
+
+var (
+	errBodyLong  = &refusal{413, "the body is too long"}
+	errBodyEnded = &refusal{400, "the connection ended inside the body"}
+	errBodySlow  = &refusal{408, "the body did not come in time"}
+	errChunk     = &refusal{400, "a chunk is not: size in hexadecimal, CRLF, that many bytes, CRLF"}
+)
+
+// A framing finds one body in the bytes that follow a head, and its end (RFC
+// 9112 §6, §7.1). Bytes in, values out: it knows of no connection.
+type framing struct {
+	left     int64 // of the body, or of the chunk
+	chunked  bool
+	state    chunkState
+	most     int64 // bytes a body may have
+	maxTrail int   // bytes of trailers
+	trailers []field
+}
+
+// chunkState is what a chunked body must go on with.
+type chunkState int
+
+const (
+	chunkSize chunkState = iota
+	chunkData
+	chunkEnd // the CRLF behind the data
+	trailerSection
+	bodyEnd
+)
+
+// frame begins a body. length is as in request.length.
+func frame(length, most int64, maxTrail int) (framing, *refusal) {
+	switch {
+	case length > most:
+		return framing{}, errBodyLong
+	case length == chunked:
+		return framing{chunked: true, most: most, maxTrail: maxTrail}, nil
+	case length == 0:
+		return framing{state: bodyEnd}, nil
+	}
+	return framing{state: chunkData, left: length}, nil
+}
+
+// take returns the piece of the body that b begins with, room bytes of it at
+// most, and how many bytes of b it used up. When it uses none, it needs more
+// than b. The piece is a part of b.
+func (f *framing) take(b []byte, room int) (piece []byte, used int, refused *refusal) {
+	for refused == nil && f.state != bodyEnd && len(piece) == 0 {
+		var n int
+		rest := b[used:]
+		switch f.state {
+		case chunkData:
+			n = int(min(f.left, int64(min(len(rest), room))))
+			piece = rest[:n]
+			if f.left -= int64(n); f.left == 0 {
+				f.state = chunkEnd
+				if !f.chunked {
+					f.state = bodyEnd
+				}
+			}
+		case chunkSize:
+			n, refused = f.takeSize(rest)
+		case chunkEnd:
+			n, refused = f.takeCRLF(rest)
+		case trailerSection:
+			n, refused = f.takeTrailers(rest)
+		}
+		if n == 0 {
+			break
+		}
+		used += n
+	}
+	return piece, used, refused
+}
+
+// takeSize reads chunk-size [ chunk-ext ] CRLF. Extensions mean nothing to us.
+func (f *framing) takeSize(b []byte) (int, *refusal) {
+	end := bytes.IndexByte(b, '\n')
+	if end < 0 && len(b) < maxChunkLine {
+		return 0, nil
+	}
+	if end < 1 || end >= maxChunkLine || b[end-1] != '\r' {
+		return 0, errChunk
+	}
+	line := b[:end-1]
+	digits := 0
+	f.left = 0
+	for digits < len(line) && hexDigit(line[digits]) >= 0 {
+		f.left = f.left<<4 | int64(hexDigit(line[digits]))
+		if digits++; digits > 15 { // 60 bits; more would overflow, and wrap to a small number
+			return 0, errBodyLong
+		}
+	}
+	extension := trim(line[digits:])
+	if digits == 0 || len(extension) > 0 && extension[0] != ';' || len(extension) == 0 && digits < len(line) ||
+		span(extension, valueByte) < len(extension) {
+		return 0, errChunk
+	}
+	if f.most -= f.left; f.most < 0 {
+		return 0, errBodyLong
+	}
+	f.state = chunkData
+	if f.left == 0 {
+		f.state = trailerSection
+	}
+	return end + 1, nil
+}
+
+func (f *framing) takeCRLF(b []byte) (int, *refusal) {
+	if len(b) > 0 && b[0] != '\r' || len(b) > 1 && b[1] != '\n' {
+		return 0, errChunk
+	}
+	if len(b) < 2 {
+		return 0, nil
+	}
+	f.state = chunkSize
+	return 2, nil
+}
+
+// takeTrailers reads the fields behind the last chunk. They are kept apart
+// from the fields of the head: RFC 9110 §6.5.1 warns of merging them.
+func (f *framing) takeTrailers(b []byte) (int, *refusal) {
+	n := 2
+	if len(b) < 2 || string(b[:2]) != "\r\n" {
+		n = findHead(b, 0)
+	}
+	if n == 0 || n > len(b) {
+		return 0, hopelessTrailers(b, f.maxTrail)
+	}
+	var refused *refusal
+	if n > f.maxTrail {
+		return 0, errHeadLong
+	}
+	f.trailers, refused = parseFields(nil, bytes.Clone(b[:n]), maxTrailers)
+	f.state = bodyEnd
+	return n, refused
+}
+
+const maxTrailers = 32 // fields
+
+func hopelessTrailers(b []byte, most int) *refusal {
+	if len(b) >= most {
+		return errHeadLong
+	}
+	return hopeless(b, most)
+}
+
+func hexDigit(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}
+
+// A body is a request's body, read from its connection as the handler asks for
+// it. Whoever has the token reads it, so a request with a body keeps the token.
+type body struct {
+	framing
+	c        *conn
+	expected bool     // the client waits for 100 Continue
+	refused  *refusal // how the body failed; Read says it from then on
+	since    int64    // the clock when the time limit began to run
+	came     int      // bytes since then
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	for b.refused == nil && b.state != bodyEnd {
+		piece, used, refused := b.take(b.c.in.bytes(), len(p))
+		n := copy(p, piece)
+		b.c.in.skip(used)
+		b.progress(used)
+		b.refused = refused
+		if n > 0 || len(p) == 0 {
+			return n, nil
+		}
+		if used == 0 && refused == nil {
+			b.refused = b.more()
+		}
+	}
+	if b.refused != nil {
+		return 0, b.refused
+	}
+	return 0, io.EOF
+}
+
+// progress renews the time limit for every pace bytes, not for every byte: one
+// byte a second is no body.
+func (b *body) progress(n int) {
+	const pace = 16 << 10
+	if b.came += n; b.came >= pace {
+		b.came, b.since = 0, b.c.srv.clock.now()
+	}
+}
+
+// more waits for bytes. Only now does a client that expects 100 Continue get
+// it: a handler that does not read does not want the body (RFC 9110 §10.1.1).
+func (b *body) more() *refusal {
+	b.c.mu.Lock()
+	defer b.c.mu.Unlock()
+	if b.expected {
+		b.expected = false
+		b.c.send100()
+	}
+	switch err := b.c.fill(waitBody, b.since); {
+	case err == nil:
+		return nil
+	case timedOut(err):
+		return errBodySlow
+	}
+	return errBodyEnded
+}
+
+// all reads the whole body.
+func (b *body) all() ([]byte, error) {
+	if b == nil {
+		return nil, nil
+	}
+	return io.ReadAll(b)
+}
+
+// discard reads what the handler left of a short body, so that the next
+// request can be found behind it. Of a long one nobody knows how much is to come.
+func (b *body) discard() (ended bool) {
+	if b == nil {
+		return true
+	}
+	if b.expected || b.refused != nil { // who was not told to continue may send it or not
+		return b.refused == nil && b.state == bodyEnd
+	}
+	if !b.chunked && b.left > maxDiscard {
+		return false
+	}
+	n, err := io.CopyN(io.Discard, b, maxDiscard+1)
+	return err == io.EOF && n <= maxDiscard
+}

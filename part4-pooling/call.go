@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"strconv"
+	"time"
+)
+
+// A call is a request that a client makes. Its fields are sent as they are:
+// none of them may have a line end in it, which holds for whatever a parser has
+// let through. Host and the framing are written here and nowhere else.
+type call struct {
+	method, target, host []byte
+	fields               []field   // but not Host, Content-Length, Transfer-Encoding, Connection
+	body                 []byte    // all of it
+	stream               io.Reader // instead of body, when that is long: read only once, by one other goroutine
+	length               int64     // of stream: a number, or chunked
+}
+
+// timeouts are all that a server can make its client wait for. 0 is for ever.
+type timeouts struct {
+	connect time.Duration // for the handshake
+	head    time.Duration // from the request to the end of the answer's head
+	idle    time.Duration // between two pieces of a body, on the way there or back
+	total   time.Duration // for everything, waiting for a connection and a second try included
+}
+
+var usual = timeouts{
+	connect: 3 * time.Second,  // two lost SYNs: sent again after 1 s and 2 s (part 2)
+	head:    30 * time.Second, // of work; a paused server is not to be told from a slow one
+	idle:    10 * time.Second, // a peer that does not send a byte for that long is not slow, it is gone
+	total:   60 * time.Second, // what the next client in front of us is likely to wait
+}
+
+// What an exchange ends in when it does not end well; errors.Is finds them.
+var (
+	ErrEnded        = errors.New("the connection ended before the answer") // closed, reset, or half a head
+	ErrTruncated    = errors.New("the connection ended inside the answer's body")
+	ErrUnsolicited  = errors.New("the server sent bytes that nobody asked for")
+	ErrHeadTimeout  = errors.New("no answer in time")
+	ErrBodyTimeout  = errors.New("the body stopped in the middle")
+	ErrTotalTimeout = errors.New("all of it took too long")
+	ErrUpload       = errors.New("the request's body could not be read to its end") // our side's fault
+)
+
+// appendTo appends the head of the call, and the body if it is all there.
+func (c *call) appendTo(b []byte) []byte {
+	b = append(append(b, c.method...), ' ')
+	b = append(append(b, c.target...), " HTTP/1.1\r\nHost: "...)
+	b = append(append(b, c.host...), "\r\n"...)
+	b = appendFields(b, c.fields)
+	switch {
+	case c.stream != nil && c.length == chunked:
+		return append(b, "Transfer-Encoding: chunked\r\n\r\n"...)
+	case c.stream != nil:
+		b = appendLength(b, c.length)
+	case len(c.body) > 0 || expectsBody(c.method):
+		b = appendLength(b, int64(len(c.body)))
+	}
+	return append(append(b, "\r\n"...), c.body...)
+}
+
+func appendFields(b []byte, fields []field) []byte {
+	for _, f := range fields {
+		b = append(append(b, f.name...), ": "...)
+		b = append(append(b, f.value...), "\r\n"...)
+	}
+	return b
+}
+
+func appendLength(b []byte, n int64) []byte {
+	b = append(b, "Content-Length: "...)
+	return append(strconv.AppendInt(b, n, 10), "\r\n"...)
+}
+
+// expectsBody is for the methods whose empty body is announced too: RFC 9110 §8.6.
+func expectsBody(method []byte) bool {
+	switch string(method) {
+	case "POST", "PUT", "PATCH":
+		return true
+	}
+	return false
+}
+
+// idempotent says whether doing it twice is as good as doing it once (RFC 9110
+// §9.2.2). Only such a call may be sent again when nobody knows what became of it.
+func idempotent(method []byte) bool {
+	switch string(method) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A disaster is a backend that misbehaves, and the answers that a client of the
+// gateway may get: 0 stands for an answer that is cut, or none.
+type disaster struct {
+	path   string
+	script func(c *net.TCPConn, in *bufio.Reader)
+	may    []int
+}
+
+// requests reads requests, and calls answer until that returns false.
+func requests(in *bufio.Reader, answer func(r *http.Request) bool) {
+	for {
+		r, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		io.Copy(io.Discard, r.Body)
+		if !answer(r) {
+			return
+		}
+	}
+}
+
+var disasters = []disaster{
+	{"/good", func(c *net.TCPConn, in *bufio.Reader) {
+		requests(in, func(*http.Request) bool { _, err := io.WriteString(c, saying("good")); return err == nil })
+	}, []int{200}},
+	{"/closes", func(c *net.TCPConn, in *bufio.Reader) {
+		requests(in, func(*http.Request) bool { io.WriteString(c, saying("once")); return false })
+	}, []int{200, 502}}, // 502: a POST met the close
+	{"/resets", func(c *net.TCPConn, in *bufio.Reader) {
+		requests(in, func(*http.Request) bool {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"+strings.Repeat("x", 50_000))
+			c.SetLinger(0)
+			return false
+		})
+	}, []int{0, 502}},
+	{"/garbage", func(c *net.TCPConn, in *bufio.Reader) {
+		requests(in, func(*http.Request) bool { io.WriteString(c, "\x16\x03\x01 what?\r\n\r\n"); return false })
+	}, []int{502}},
+	{"/silent", func(c *net.TCPConn, in *bufio.Reader) { io.Copy(io.Discard, in) }, []int{504, 503}},
+	{"/chatty", func(c *net.TCPConn, in *bufio.Reader) {
+		requests(in, func(*http.Request) bool { io.WriteString(c, saying("chatty")+saying("INJECTED")); return true })
+	}, []int{200, 502}},
+	{"/slams", func(c *net.TCPConn, in *bufio.Reader) { c.SetLinger(0) }, []int{502}},
+}
+
+// Whatever fails, each client gets the right status or a clean cut, and in the
+// end no connection and no descriptor is missing. CHAOS=10m makes it longer.
+func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptors
+	ours(t)
+	length, _ := time.ParseDuration(os.Getenv("CHAOS"))
+	length = max(length, 1500*time.Millisecond)
+	p := newPool(poolLimits{perBackend: 8, total: 40, wait: time.Second, idle: time.Second, life: 2 * time.Second})
+	p.startEvictor(100 * time.Millisecond)
+	defer p.close()
+	g := newGateway(p, nil)
+	g.t.head, g.t.idle = 300*time.Millisecond, 500*time.Millisecond // for /silent; the others answer at once
+	may := map[string][]int{"/paused": {200, 502, 503, 504}}
+	for _, d := range disasters {
+		s := scriptedServer(t, func(c *net.TCPConn, _ int) { d.script(c, bufio.NewReader(c)) })
+		g.prefixes = append(g.prefixes, prefix{d.path, s.addr})
+		may[d.path] = d.may
+	}
+	paused, err := startPausable()
+	require.NoError(t, err)
+	defer paused.stop()
+	g.prefixes = append(g.prefixes, prefix{"/paused", paused.addr})
+	r := start(t, with(g.handler(routes())))
+	before := descriptors()
+
+	var clients sync.WaitGroup
+	end := time.Now().Add(length)
+	clients.Go(func() { // and in the end it is killed
+		for time.Now().Before(end) {
+			paused.pause()
+			time.Sleep(60 * time.Millisecond)
+			paused.resume()
+			time.Sleep(60 * time.Millisecond)
+		}
+		paused.cmd.Process.Kill()
+	})
+	answers := make(chan string, 1<<20)
+	for i := range 16 {
+		clients.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 1))
+			for time.Now().Before(end) {
+				path := g.prefixes[random.IntN(len(g.prefixes))].path
+				visitChaos(t, r.addr, path, may[path], random, answers)
+			}
+		})
+	}
+	clients.Wait()
+	close(answers)
+
+	count := map[string]int{}
+	for a := range answers {
+		count[a]++
+	}
+	for _, a := range slices.Sorted(func(yield func(string) bool) {
+		for a := range count {
+			if !yield(a) {
+				return
+			}
+		}
+	}) {
+		t.Logf("%-14s %6d", a, count[a])
+	}
+	began := time.Now()
+	eventually(t, "all leases are back and idle connections are gone", func() bool {
+		for _, b := range p.stats().Backends {
+			if b.Leased != 0 || b.Waiting != 0 {
+				return false
+			}
+			p.dropAll(b.Addr)
+		}
+		return p.stats().Permits == 0
+	})
+	eventually(t, "no descriptor is left over", func() bool { return descriptors() <= before })
+	assert.Less(t, time.Since(began), time.Second+200*time.Millisecond)
+	tell(t, r.addr, "house rule: a gateway survives its backends", "gateway.go", get("/good", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+}
+
+// visitChaos is one client: it asks and reads the answer, or leaves at some byte.
+func visitChaos(t *testing.T, addr, path string, may []int, random *rand.Rand, answers chan<- string) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer c.Close()
+	request := get(path, closing)
+	if random.IntN(2) == 0 {
+		request = post(path, strings.Repeat("b", random.IntN(40_000)), closing)
+	}
+	if random.IntN(3) == 0 {
+		io.WriteString(c, request[:random.IntN(len(request))])
+		if random.IntN(2) == 0 {
+			c.(*net.TCPConn).SetLinger(0)
+		}
+		answers <- "left early"
+		return
+	}
+	io.WriteString(c, request)
+	c.SetReadDeadline(time.Now().Add(limit))
+	status := 0
+	if a, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
+		body, err := io.ReadAll(a.Body)
+		if status = a.StatusCode; err != nil {
+			status = 0
+		}
+		if strings.Contains(string(body), "INJECTED") {
+			t.Errorf("%s: somebody else's answer", path)
+		}
+	}
+	if !slices.Contains(may, status) {
+		t.Errorf("%s %s was answered with %d, want one of %v", request[:4], path, status, may)
+	}
+	answers <- fmt.Sprintf("%s %d", path, status)
+}
+
+// descriptors counts those that are open, where that can be seen.
+func descriptors() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(entries)
+}

@@ -1,0 +1,426 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	maxAnswerHead = 16 << 10               // bytes of an answer's head
+	linkBuffer    = maxAnswerHead + 16<<10 // bytes: the head, which stays while its body passes behind it
+	maxInterim    = 16                     // answers such as 103 Early Hints before the one that counts
+)
+
+// A link is one connection to a server, seen from the client. One caller at a
+// time has it; this is the script:
+//
+//	the caller  roundTrip sends a call and returns when the answer's head is there
+//	the caller  next returns the body piece by piece, straight out of the link's buffer
+//	the caller  close gives the link back, or closes it if it can be of no use
+//
+// An exchange makes a link unusable when it begins. Only one thing makes it
+// usable again: an answer that was read to an end which it announced itself,
+// with nothing behind it.
+//
+// The link owns its descriptor; whoever has the link may close it, once.
+type link struct {
+	parked
+	addr string
+
+	in       []byte // what came: in[:base] is the head that the caller looks at, in[r:w] is not used yet
+	base     int
+	r, w     int
+	wire     []byte  // the call, as it is sent
+	out      []byte  // of wire: not sent yet
+	sent     int     // bytes of the call that the kernel took
+	heard    bool    // a byte of the answer came
+	uses     int     // exchanges that were begun
+	fields   []field // room for those of the next answer
+	readErr  error   // of turn
+	writeErr error
+	blocked  bool    // the kernel takes no more of out now
+	upload   *upload // nil when the body went with the head
+	turnFn   func(uintptr) bool
+	armed    time.Time // the deadline that the poller has
+
+	leased // the pool's
+}
+
+// dialLink connects to addr.
+func dialLink(ctx context.Context, addr string, timeout time.Duration) (*link, error) {
+	fd, err := connect(ctx, addr, timeout)
+	if err != nil {
+		return nil, err
+	}
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // a call does not wait for an ACK
+	return newLink(fd, addr)
+}
+
+// newLink makes a link of a connected socket, which it owns from now on.
+func newLink(fd int, addr string) (*link, error) {
+	p, err := park(fd)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("park the connection to %s: %w", addr, err)
+	}
+	l := &link{parked: p, addr: addr, in: make([]byte, linkBuffer)}
+	l.turnFn = l.turn // once: a method value is an allocation
+	return l, nil
+}
+
+// check looks whether an idle link is still good, and does not wait: half a
+// microsecond. What it reads it need not keep, for whatever comes while nobody
+// has asked is an end, or poison: the next caller would take it for his answer.
+// Only empty lines are forgiven (RFC 9112 §9.2 and §2.2).
+//
+// It cannot see the future. The server may close in the moment after.
+func (l *link) check() error {
+	for {
+		for ; l.r < l.w; l.r += 2 {
+			if l.w-l.r < 2 || l.in[l.r] != '\r' || l.in[l.r+1] != '\n' {
+				return ErrUnsolicited
+			}
+		}
+		l.base, l.r, l.w = 0, 0, 0
+		n, err := readNow(uintptr(l.fd), l.in)
+		switch {
+		case err == unix.EAGAIN:
+			return nil
+		case n > 0:
+			l.w = n
+		case err != unix.EINTR:
+			return ErrEnded
+		}
+	}
+}
+
+// interrupt wakes whoever waits for the link.
+func (l *link) interrupt() { l.SetDeadline(longAgo) }
+
+// roundTrip sends c and returns the answer when its head is there; the caller
+// closes it. With an error he still has the link, which is good for nothing
+// but retry and release. until bounds it all; zero is for ever.
+func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.Time) (*answer, error) {
+	l.uses++
+	l.base, l.r, l.w = 0, 0, 0
+	l.sent, l.heard, l.writeErr, l.upload = 0, false, nil, nil
+	l.wire = c.appendTo(l.wire[:0])
+	l.out = l.wire
+	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle}
+	err := ctx.Err()
+	if err == nil && c.stream != nil {
+		err = r.beginUpload(c, t)
+	}
+	if err == nil {
+		err = r.readHead(c.method, t.head)
+	}
+	if err != nil {
+		r.detach()
+		return nil, fmt.Errorf("%s %s: %w", c.method, l.addr, err)
+	}
+	return r, nil
+}
+
+// turn is called by the poller. First it sends the call and says that it wants
+// to wait; when it is called again there is something to read. So an exchange
+// parks once, and no read is wasted on an answer that cannot be there yet. An
+// answer that comes at once is not missed: RawConn.Read forgets what it knew of
+// the socket before it calls turn, not after.
+func (l *link) turn(fd uintptr) bool {
+	if len(l.out) > 0 && l.writeErr == nil {
+		l.send(fd)
+		if l.writeErr == nil {
+			return l.blocked
+		}
+	} // after a failed write too: the server may have answered before it closed
+	n, err := readNow(fd, l.in[l.w:])
+	for err == unix.EINTR {
+		n, err = readNow(fd, l.in[l.w:])
+	}
+	if err == unix.EAGAIN {
+		return false
+	}
+	l.w += max(n, 0)
+	l.heard = l.heard || n > 0
+	if l.readErr = err; err == nil && n == 0 {
+		l.readErr = io.EOF
+	}
+	return true
+}
+
+// send writes what the kernel takes of out.
+func (l *link) send(fd uintptr) {
+	for len(l.out) > 0 {
+		n, err := writeNow(fd, l.out)
+		if l.blocked = err == unix.EAGAIN; l.blocked {
+			return
+		} else if err != nil && err != unix.EINTR {
+			l.writeErr = err
+			return
+		}
+		l.out = l.out[max(n, 0):]
+		l.sent += max(n, 0)
+	}
+}
+
+// sendRest waits until the kernel has taken all of out.
+func (l *link) sendRest(until time.Time) {
+	l.SetWriteDeadline(until)
+	n, err := l.File.Write(l.out)
+	l.out, l.sent, l.writeErr, l.blocked = l.out[n:], l.sent+n, err, false
+}
+
+// arm makes the poller wake us at until, or earlier: then we look at the clock
+// and wait again. So a deadline is set once in a while and not for every call.
+func (l *link) arm(until, now time.Time) {
+	if until.IsZero() && l.armed.IsZero() || l.armed.After(now) && (until.IsZero() || !l.armed.After(until)) {
+		return
+	}
+	l.armed = until
+	l.SetReadDeadline(until)
+}
+
+// room makes room behind what is left of the answer.
+func (l *link) room() {
+	if l.r == l.w {
+		l.r, l.w = l.base, l.base
+	} else if l.w == len(l.in) {
+		l.w = l.base + copy(l.in[l.base:], l.in[l.r:l.w])
+		l.r = l.base
+	}
+}
+
+// An answer is the answer to a call: its head, and its body as it comes. The
+// fields are good until close.
+type answer struct {
+	heading
+	framing
+	l       *link // nil once closed
+	ctx     context.Context
+	unwatch func() bool // nil while ctx is not watched
+	until   time.Time
+	idle    time.Duration
+	piece   []byte // what Read has not copied yet
+}
+
+// readHead waits for the answer's head; interim answers are passed over.
+func (r *answer) readHead(method []byte, patience time.Duration) error {
+	l, looked, interim := r.l, 0, 0
+	for {
+		b := l.in[l.r:l.w]
+		n := findHead(b, looked)
+		if n > 0 {
+			if err := r.parse(b[:n], method); err != nil {
+				return err
+			}
+			if l.r += n; r.status >= 200 {
+				break
+			} else if interim++; interim > maxInterim {
+				return badAnswer("one interim answer after the other")
+			}
+			looked = 0
+			continue
+		}
+		if err := doubtful(b); err != nil {
+			return err
+		}
+		looked = len(b)
+		if err := r.fill(patience, ErrHeadTimeout); err != nil {
+			return r.ended(err, ErrEnded)
+		}
+	}
+	l.base = l.r
+	r.begin()
+	return nil
+}
+
+// doubtful refuses a head that is not there to its end but already wrong.
+func doubtful(b []byte) error {
+	const begins = "HTTP/1."
+	if n := min(len(b), len(begins)); string(b[:n]) != begins[:n] {
+		return badAnswer("it does not begin with HTTP/1.")
+	}
+	if refused := hopeless(b, maxAnswerHead); refused != nil {
+		return badAnswer(refused.why)
+	}
+	return nil
+}
+
+// begin prepares for the body.
+func (r *answer) begin() {
+	const most, maxTrail = 1<<63 - 1, 8 << 10 // any length; bytes of trailers
+	length := r.length
+	if length == untilClose {
+		length = most
+	}
+	r.framing, _ = frame(length, most, maxTrail)
+}
+
+// next returns the next piece of the body, and io.EOF behind the last. The
+// piece is good until the next call of next or close.
+func (r *answer) next() (piece []byte, err error) {
+	for {
+		if piece, err = r.taken(); piece != nil || err != nil {
+			return piece, err
+		} else if err = r.more(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// taken is next without waiting: no piece and no error mean that more has to come.
+func (r *answer) taken() (piece []byte, err error) {
+	if r.l == nil {
+		return nil, errors.New("the answer is closed")
+	}
+	for used := 1; used > 0; {
+		if r.state == bodyEnd {
+			return nil, io.EOF
+		}
+		var refused *refusal
+		piece, used, refused = r.take(r.l.in[r.l.r:r.l.w], linkBuffer)
+		r.l.r += used
+		if refused != nil {
+			return nil, badAnswer(refused.why)
+		} else if len(piece) > 0 {
+			return piece, nil
+		}
+	}
+	return nil, nil
+}
+
+// more waits until more of the body has come.
+func (r *answer) more() error {
+	err := r.fill(r.idle, ErrBodyTimeout)
+	if err == io.EOF && r.length == untilClose {
+		return io.EOF
+	} else if err != nil {
+		return r.ended(err, ErrTruncated)
+	}
+	return nil
+}
+
+// Read is next for those who want a copy.
+func (r *answer) Read(p []byte) (n int, err error) {
+	if len(r.piece) == 0 {
+		if r.piece, err = r.next(); err != nil {
+			return 0, err
+		}
+	}
+	n = copy(p, r.piece)
+	r.piece = r.piece[n:]
+	return n, nil
+}
+
+// fill waits until more has come, for as long as patience and the total allow.
+// A context is watched only when the wait is worth it: for most it is not.
+func (r *answer) fill(patience time.Duration, late error) error {
+	l, began := r.l, time.Now()
+	until, late := r.limit(began, patience, late)
+	l.room()
+	for now := began; ; now = time.Now() {
+		wake := until
+		if r.unwatch == nil && (until.IsZero() || until.Sub(began) > tick) {
+			wake = began.Add(tick)
+		}
+		l.arm(wake, now)
+		if r.unwatch != nil && r.ctx.Err() != nil { // its interrupt may have come before arm
+			return context.Cause(r.ctx)
+		}
+		err := l.raw.Read(l.turnFn)
+		switch {
+		case err == nil && l.blocked:
+			l.sendRest(until)
+		case err == nil:
+			return l.came()
+		case !timedOut(err):
+			return err
+		case r.l.upload.failed() != nil:
+			return r.l.upload.failed()
+		case r.ctx.Err() != nil:
+			return context.Cause(r.ctx)
+		case r.unwatch == nil && time.Since(began) >= tick:
+			r.unwatch = context.AfterFunc(r.ctx, l.interrupt)
+		case until.IsZero() || time.Now().Before(until): // an earlier deadline, of another call
+		case late == ErrTotalTimeout || !r.l.upload.underWay():
+			return late
+		default: // the server may be waiting for the rest of the call
+			until, late = r.limit(time.Now(), patience, late)
+		}
+	}
+}
+
+// limit is when a wait that begins now has to end, and what to say then.
+func (r *answer) limit(now time.Time, patience time.Duration, late error) (time.Time, error) {
+	if until := now.Add(patience); patience > 0 && (r.until.IsZero() || until.Before(r.until)) {
+		return until, late
+	}
+	return r.until, ErrTotalTimeout
+}
+
+// came is what the last turn brought: nil when there are bytes.
+func (l *link) came() error {
+	if l.readErr != nil && l.writeErr != nil {
+		return fmt.Errorf("%w; before that, sending failed: %w", l.readErr, l.writeErr)
+	}
+	return l.readErr
+}
+
+// ended puts as in front of an error that means the end of the connection.
+// Others stay what they are: they are ours, such as a timeout.
+func (r *answer) ended(err, as error) error {
+	var errno unix.Errno
+	if err == io.EOF || errors.As(err, &errno) || errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: %w", as, err)
+	}
+	return err
+}
+
+// close ends the exchange, wherever it is. It must be called, once; later calls
+// do nothing. The link goes back if it can be used again. A rest of the body
+// that has come already is thrown away first; waiting for more of it would cost
+// more than a new connection.
+func (r *answer) close() {
+	l := r.l
+	if l == nil {
+		return
+	}
+	clean := r.detach()
+	good := clean && l.writeErr == nil && r.stays() && r.drained()
+	r.l, l.fields = nil, r.fields
+	l.release(good)
+}
+
+// detach stops what goes on beside the exchange, and returns false when it had
+// not ended well by then: an interrupt may still be on its way to this link.
+func (r *answer) detach() (clean bool) {
+	clean = r.unwatch == nil || r.unwatch()
+	return clean && r.l.upload.complete()
+}
+
+// drained reads what is left of the body, if it is here.
+func (r *answer) drained() bool {
+	const most = 64 << 10 // bytes
+	for total := 0; r.state != bodyEnd; {
+		_, used, refused := r.take(r.l.in[r.l.r:r.l.w], linkBuffer)
+		r.l.r += used
+		total += used
+		if refused != nil || total > most {
+			return false
+		} else if used > 0 {
+			continue
+		}
+		r.l.room()
+		if n, _ := readNow(uintptr(r.l.fd), r.l.in[r.l.w:]); n <= 0 {
+			return false
+		} else {
+			r.l.w += n
+		}
+	}
+	return true
+}

@@ -1,0 +1,321 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestEveryFramingIsReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		method, answer, body string
+		stays                bool
+	}{
+		"Content-Length":           {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", true},
+		"Content-Length 0":         {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "", true},
+		"chunked":                  {"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=1\r\nllo\r\n0\r\n\r\n", "hello", true},
+		"chunked, with trailers":   {"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\nSum: 1\r\n\r\n", "hello", true},
+		"until close":              {"GET", "HTTP/1.1 200 OK\r\n\r\nhello", "hello", false},
+		"HEAD":                     {"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "", true},
+		"HEAD, chunked":            {"HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "", true},
+		"204":                      {"GET", "HTTP/1.1 204 No Content\r\n\r\n", "", true},
+		"204 with a length":        {"GET", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", "", false},
+		"304 with a length":        {"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "", true},
+		"interim answers before":   {"GET", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", true},
+		"close":                    {"GET", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", "hello", false},
+		"close in a list":          {"GET", "HTTP/1.1 200 OK\r\nConnection: keep-alive, Close\r\nContent-Length: 5\r\n\r\nhello", "hello", false},
+		"HTTP/1.0":                 {"GET", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", false},
+		"HTTP/1.0 with keep-alive": {"GET", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello", "hello", true},
+		"no reason":                {"GET", "HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello", "hello", true},
+	} {
+		for _, at := range []int{0, 1, 20, len(c.answer) - 1} { // where the bytes are cut in two
+			s := scriptedServer(t, func(conn *net.TCPConn, _ int) {
+				conn.Read(make([]byte, 1000))
+				io.WriteString(conn, c.answer[:at])
+				time.Sleep(time.Millisecond) // so that they come as two, most of the time
+				io.WriteString(conn, c.answer[at:])
+				if !c.stays {
+					conn.Close()
+				}
+				conn.Read(make([]byte, 1))
+			})
+			l := linked(t, s.addr)
+			call := getting("/")
+			call.method = []byte(c.method)
+
+			r, err := l.roundTrip(t.Context(), call, &quick, time.Time{})
+			require.NoError(t, err, name)
+			body, err := io.ReadAll(r)
+
+			require.NoError(t, err, name)
+			assert.Equal(t, c.body, string(body), "%s, cut at %d", name, at)
+			assert.Equal(t, c.stays, r.stays(), "%s: can the connection be used again?", name)
+		}
+	}
+}
+
+func TestDoubtfulAnswersAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ answer, says string }{
+		"both framings":         {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "Content-Length and Transfer-Encoding"},
+		"two lengths":           {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", "Content-Length is not one number"},
+		"a list of lengths":     {"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n", "Content-Length is not one number"},
+		"a signed length":       {"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", "Content-Length is not one number"},
+		"another coding":        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "only chunked"},
+		"chunked twice":         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "only chunked"},
+		"chunked in HTTP/1.0":   {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.0 has no Transfer-Encoding"},
+		"bare LF":               {"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "bare CR or LF"},
+		"a folded line":         {"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "name, colon, value"},
+		"space before colon":    {"HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\n", "name, colon, value"},
+		"a NUL in a value":      {"HTTP/1.1 200 OK\r\nA: \x00\r\n\r\n", "control character"},
+		"no status":             {"HTTP/1.1 OK\r\nContent-Length: 5\r\n\r\n", "the status line is not"},
+		"a status of 2 digits":  {"HTTP/1.1 20 OK\r\nContent-Length: 5\r\n\r\n", "the status line is not"},
+		"status 600":            {"HTTP/1.1 600 OK\r\nContent-Length: 5\r\n\r\n", "between 100 and 599"},
+		"HTTP/2":                {"HTTP/2 200\r\n\r\n", "the status line is not"},
+		"garbage":               {"SSH-2.0-OpenSSH_9.6\r\n", "begin with HTTP/1."},
+		"101":                   {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "nobody asked"},
+		"an endless head":       {"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", maxAnswerHead), "too long"},
+		"endless interims":      {strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 100), "one interim answer after the other"},
+		"a chunk with no size":  {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
+		"a chunk that overruns": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
+		"a chunk of 2^64 bytes": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello", "too long"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := answering(t, func(int, *http.Request) string { return c.answer })
+			p := small(t, 1)
+
+			_, body, err := asked(p, s.addr, getting("/"))
+
+			require.ErrorIs(t, err, ErrBadAnswer, "MUST, RFC 9112 §6.3 and §2.2; it was taken for an answer with the body %q. answer.go, parse", body)
+			assert.ErrorContains(t, err, c.says)
+			assert.Zero(t, p.stats().Permits, "the connection is of no use any more")
+		})
+	}
+}
+
+func TestTruncatedBodiesAreErrors(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{
+		"Content-Length":      "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
+		"chunked":             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+		"chunked, in a chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhello",
+	} {
+		s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+			c.Read(make([]byte, 1000))
+			io.WriteString(c, answer)
+		})
+
+		_, body, err := asked(small(t, 1), s.addr, getting("/"))
+
+		assert.ErrorIs(t, err, ErrTruncated, name)
+		assert.Equal(t, "hello", body, name)
+	}
+}
+
+func TestEveryWaitHasItsLimit(t *testing.T) {
+	t.Parallel()
+	silent := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	half := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+		io.Copy(io.Discard, c)
+	})
+	const short = 50 * time.Millisecond
+	for name, c := range map[string]struct {
+		addr string
+		t    timeouts
+		want error
+	}{
+		"for a head":         {silent.addr, timeouts{connect: limit, head: short, idle: limit, total: limit}, ErrHeadTimeout},
+		"for a body":         {half.addr, timeouts{connect: limit, head: limit, idle: short, total: limit}, ErrBodyTimeout},
+		"for all, in a head": {silent.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout},
+		"for all, in a body": {half.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := small(t, 1)
+			began := time.Now()
+			r, err := p.roundTrip(t.Context(), c.addr, getting("/"), &c.t)
+			if err == nil {
+				_, err = readAll(r)
+			}
+
+			assert.ErrorIs(t, err, c.want)
+			assert.GreaterOrEqual(t, time.Since(began), short)
+			assert.Zero(t, p.stats().Permits, "what was given up in the middle is closed")
+		})
+	}
+}
+
+// A deadline that an earlier call left behind must not end a later one.
+func TestADeadlineIsForOneCallOnly(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	s := answering(t, func(_ int, r *http.Request) string {
+		if r.URL.Path == "/slow" {
+			<-release
+		}
+		return saying("x")
+	})
+	p := small(t, 1)
+	hurried := timeouts{connect: limit, head: 100 * time.Millisecond, idle: limit, total: limit}
+	r, err := p.roundTrip(t.Context(), s.addr, getting("/"), &hurried)
+	require.NoError(t, err)
+	readAll(r)
+
+	time.AfterFunc(300*time.Millisecond, func() { close(release) })
+	_, body, err := asked(p, s.addr, getting("/slow"))
+
+	require.NoError(t, err)
+	assert.Equal(t, "x", body)
+	assert.Equal(t, 1, s.accepted())
+}
+
+// A client may be told why while it still sends.
+func TestAnswerIsReadAlthoughTheCallCouldNotBeSent(t *testing.T) {
+	t.Parallel()
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		c.Read(make([]byte, 1000))
+		io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno\n")
+		c.CloseWrite()
+		io.CopyN(io.Discard, c, 1<<20)
+	})
+	p := small(t, 1)
+
+	status, body, err := asked(p, s.addr, posting("/", strings.Repeat("x", 32<<20)))
+
+	require.NoError(t, err, "house rule: when a write fails, read the answer that is there. client.go, turn")
+	assert.Equal(t, 413, status)
+	assert.Equal(t, "no\n", body)
+	assert.Zero(t, p.stats().Permits)
+}
+
+func TestLongBodiesPassBothWaysAtOnce(t *testing.T) {
+	t.Parallel()
+	echo := scriptedServer(t, func(c *net.TCPConn, _ int) { // answers while it reads: a pipe, not a store
+		http.Serve(&oneConn{c: c, done: t.Context().Done()}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.NewResponseController(w).EnableFullDuplex()
+			io.Copy(w, r.Body)
+		}))
+	})
+	for _, length := range []int64{64 << 20, chunked} {
+		p := small(t, 1)
+		c := posting("/", "")
+		c.stream, c.length = io.LimitReader(zeros{}, 64<<20), length
+
+		r, err := p.roundTrip(t.Context(), echo.addr, c, &quick)
+		require.NoError(t, err)
+		n, err := io.Copy(io.Discard, struct{ io.Reader }{r})
+		r.close()
+
+		require.NoError(t, err)
+		assert.EqualValues(t, 64<<20, n)
+		assert.Equal(t, 1, p.stats().of(echo.addr).Idle, "and the connection is as good as before")
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// A oneConn is a listener for one connection.
+type oneConn struct {
+	c    net.Conn
+	done <-chan struct{}
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	if c := l.c; c != nil {
+		l.c = nil
+		return c, nil
+	}
+	<-l.done
+	return nil, io.EOF
+}
+func (l *oneConn) Close() error   { return nil }
+func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestBodyThatCannotBeReadEndsTheCall(t *testing.T) {
+	t.Parallel()
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	c := posting("/", "")
+	c.stream, c.length = io.MultiReader(strings.NewReader("some"), failing{}), 100
+	p := small(t, 1)
+
+	_, _, err := asked(p, s.addr, c)
+
+	assert.ErrorIs(t, err, ErrUpload)
+	assert.ErrorIs(t, err, os.ErrProcessDone)
+	assert.Zero(t, p.stats().Permits)
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, os.ErrProcessDone }
+
+// Whenever the cancel comes, the link is closed or given back, and never both:
+// put panics at a second time, and the permits add up.
+func TestCancelAtAnyMomentClosesOrReturnsTheLink(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(_ int, r *http.Request) string {
+		if r.URL.Path == "/slow" {
+			time.Sleep(30 * time.Millisecond)
+		}
+		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+	})
+	p := small(t, 4)
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			for j := range 60 {
+				ctx, cancel := context.WithCancel(t.Context())
+				target := "/"
+				if j%4 == 0 {
+					target = "/slow"
+				}
+				time.AfterFunc(time.Duration((i*60+j)%45)*time.Millisecond, cancel)
+				r, err := p.roundTrip(ctx, s.addr, getting(target), &quick)
+				if err == nil {
+					var body string
+					body, err = readAll(r)
+					if err == nil && body != "hello" {
+						t.Errorf("got %q", body)
+					}
+				}
+				if err != nil && !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+				cancel()
+			}
+		})
+	}
+	group.Wait()
+
+	b := p.stats().of(s.addr)
+	assert.Zero(t, b.Leased, "every link was given back or closed")
+	assert.LessOrEqual(t, b.Idle, 4)
+}
+
+func TestResultsThatAreClosedTwiceAreClosedOnce(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(int, *http.Request) string { return saying("hello") })
+	p := small(t, 1)
+	r, err := p.roundTrip(t.Context(), s.addr, getting("/"), &quick)
+	require.NoError(t, err)
+
+	r.close()
+	r.close()
+
+	_, err = r.next()
+	assert.ErrorContains(t, err, "closed")
+	assert.Equal(t, 1, p.stats().of(s.addr).Idle)
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What connect ends in when it does not end well. errors.Is finds them in its
+// error, and the kernel's errno beside them where there was one.
+var (
+	ErrConnectTimeout = errors.New("timed out")   // no answer: a full queue, a firewall, a lost packet
+	ErrRefused        = errors.New("refused")     // the answer is RST: nobody listens there
+	ErrUnreachable    = errors.New("unreachable") // a router, or our own routing table, says so
+)
+
+// connect opens a TCP connection to addr, an IP address and a port, and waits
+// for the handshake as long as timeout and ctx allow; a timeout of 0 leaves it
+// to the kernel, which goes on for two minutes. The descriptor is non-blocking
+// and belongs to the caller. With an error there is none. connect(2), poll(2).
+func connect(ctx context.Context, addr string, timeout time.Duration) (int, error) {
+	fd, err := beginConnect(addr)
+	if err != nil {
+		return -1, err
+	}
+	if err := endConnect(ctx, fd, timeout); err != nil {
+		unix.Close(fd) // and never try again on it: Linux would say ECONNABORTED
+		return -1, fmt.Errorf("connect %s: %w", addr, err)
+	}
+	return fd, nil
+}
+
+// beginConnect sends the SYN and does not wait for what comes back. Whoever
+// gets the descriptor owns it, and hands it to endConnect.
+func beginConnect(addr string) (int, error) {
+	sa, family, err := sockaddr(addr)
+	if err != nil {
+		return -1, err
+	}
+	fd, err := newSocket(family)
+	if err != nil {
+		return -1, fmt.Errorf("socket for %s: %w", addr, err)
+	}
+	if err = unix.SetNonblock(fd, true); err == nil {
+		err = unix.Connect(fd, sa)
+	}
+	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR { // either of the two: it is under way
+		unix.Close(fd)
+		return -1, fmt.Errorf("connect %s: %w", addr, reason(err))
+	}
+	return fd, nil
+}
+
+// endConnect waits until the handshake that began on fd is over. A socket that
+// becomes writable is connected or has failed: only SO_ERROR tells which.
+func endConnect(ctx context.Context, fd int, timeout time.Duration) error {
+	var until time.Time
+	if timeout > 0 {
+		until = time.Now().Add(timeout)
+	}
+	err := ready(ctx, fd, unix.POLLOUT, until)
+	if err == os.ErrDeadlineExceeded {
+		return fmt.Errorf("%w after %v", ErrConnectTimeout, timeout)
+	} else if err != nil {
+		return err
+	}
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) // reads it and clears it
+	if err != nil {
+		return err
+	} else if errno != 0 {
+		return reason(unix.Errno(errno))
+	}
+	return notToItself(fd)
+}
+
+// notToItself refuses a connection whose two ends are the same. When nobody
+// listens on a local port, and the kernel picks that very port for our end, the
+// SYN meets its own socket and TCP shakes hands with itself (a simultaneous
+// open, RFC 9293 §3.5). A client would read its own request as the answer.
+func notToItself(fd int) error {
+	peer, err := unix.Getpeername(fd)
+	if err == nil && addrPort(peer) == localAddr(fd) {
+		return fmt.Errorf("%w: nobody listens there, the connection met itself", ErrRefused)
+	}
+	return err
+}
+
+// reason puts one of our errors beside the errno that means it.
+func reason(errno error) error {
+	switch errno {
+	case unix.ECONNREFUSED:
+		return fmt.Errorf("%w: %w", ErrRefused, errno)
+	case unix.ETIMEDOUT: // the kernel has sent its last SYN
+		return fmt.Errorf("%w: %w", ErrConnectTimeout, errno)
+	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENETDOWN:
+		return fmt.Errorf("%w: %w", ErrUnreachable, errno)
+	}
+	return errno
+}
+
+// poll is poll(2). Tests put signals in its way.
+var poll = unix.Poll
+
+// ready waits until fd can be read (POLLIN) or written (POLLOUT), or has
+// failed, which the next call on it will tell. It returns os.ErrDeadlineExceeded
+// at the time until, unless that is zero, and the cause when ctx is done; it
+// looks at ctx at every tick. A signal cuts poll short with EINTR: the time that
+// is left is then computed anew, or signals that keep coming would keep us here.
+func ready(ctx context.Context, fd int, events int16, until time.Time) error {
+	for {
+		wait := tick
+		if !until.IsZero() {
+			wait = max(0, min(wait, time.Until(until)))
+		}
+		inMilliseconds := int((wait + time.Millisecond - 1) / time.Millisecond) // rounded up: never a busy loop
+		n, err := poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, inMilliseconds)
+		switch {
+		case n > 0:
+			return nil
+		case err != nil && err != unix.EINTR:
+			return fmt.Errorf("poll: %w", err)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !until.IsZero() && !time.Now().Before(until):
+			return os.ErrDeadlineExceeded
+		}
+	}
+}

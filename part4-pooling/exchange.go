@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+)
+
+// A handler answers one request. It runs beside other handlers of the same
+// connection if its request is safe, and alone if not. What it is given is good
+// until it returns.
+type handler func(w *response, r *request)
+
+// An exchange is a request, its answer, and its slot in the line. It is used
+// again once its slot has left the line.
+type exchange struct {
+	c       *conn
+	req     request
+	res     response
+	body    body
+	head    []byte // what req points into
+	wire    []byte // the answer in bytes, or the part of it that is about to leave
+	slot    slot
+	number  uint64   // among the requests of the connection
+	refused *refusal // the answer to what is not handled
+	barrier bool     // an unsafe method, or a body: alone, RFC 9112 §9.3.2
+	last    bool     // the connection ends behind it: nothing there is looked at
+	holds   bool     // the token is not offered while it is handled
+
+	due     int64         // the clock when its handler must have answered; guarded by c.mu
+	begun   bool          // a part of the answer is out; guarded by c.mu
+	expired bool          // answered by somebody else, and left to its handler; guarded by c.mu
+	gone    chan struct{} // closed when no answer is wanted any more; made when asked for; guarded by c.mu
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+// newExchange takes the connection's spare exchange, which is the last one
+// unless its handler is still at it. With c.mu held.
+func newExchange(c *conn) *exchange {
+	x := c.spare
+	if c.spare = nil; x == nil {
+		x = exchanges.Get().(*exchange)
+	}
+	x.c, x.slot.owner, x.res.x = c, x, x
+	return x
+}
+
+// recycle is for an exchange that has left the line. With c.mu held.
+func (x *exchange) recycle() {
+	if x.expired { // its handler is still at it
+		return
+	}
+	c := x.c
+	x.c, x.refused, x.gone, x.begun = nil, nil, nil, false
+	x.barrier, x.last, x.holds = false, false, false
+	x.res = response{fields: x.res.fields[:0], body: x.res.body[:0]}
+	if x.req.body != nil {
+		x.body = body{}
+	}
+	if c.spare == nil {
+		c.spare = x
+	} else {
+		exchanges.Put(x)
+	}
+}
+
+// read takes the head apart and finds out what kind of exchange it will be.
+func (x *exchange) read() {
+	limits := &x.c.srv.limits
+	if x.refused = x.req.parse(x.head, limits.fields); x.refused != nil {
+		return
+	}
+	x.last = !x.req.persists()
+	x.barrier = !x.req.safe() || x.req.length != 0
+	if x.req.length != 0 {
+		x.req.body = &x.body
+		x.body = body{c: x.c, expected: x.req.expected, since: x.c.srv.clock.now()}
+		x.body.framing, x.refused = frame(x.req.length, limits.body, limits.head)
+	}
+}
+
+// answer runs the handler and makes x.wire of what it did.
+func (x *exchange) answer() {
+	switch {
+	case x.refused != nil:
+	case !x.call() && x.begun:
+		x.breakOff()
+		return
+	case x.req.body != nil:
+		x.last = !x.req.body.discard() || x.last
+		x.refused = x.body.refused
+	}
+	if x.refused != nil && !x.begun {
+		x.last = true
+		x.wire = x.plain(x.refused, true)
+		return
+	}
+	x.wire = x.res.finish(x.wire[:0])
+}
+
+// call calls the handler and returns whether it came back as it should.
+func (x *exchange) call() (ok bool) {
+	returned := false
+	defer func() {
+		p := recover()
+		if p == nil && !returned { // runtime.Goexit cannot be stopped
+			x.c.exited(x)
+		}
+		if p != nil {
+			x.c.srv.log.Error("handler panicked", "request", string(x.req.target), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			x.res.reset(500)
+			ok = false
+		}
+	}()
+	x.c.srv.handler(&x.res, &x.req)
+	returned = true
+	return true
+}
+
+// breakOff ends the connection in the middle of an answer. The client sees that
+// it is not whole; a second status line would be a part of the body to it.
+func (x *exchange) breakOff() {
+	x.wire = x.wire[:0]
+	x.c.mu.Lock()
+	x.c.kill(errBrokenOff)
+	x.c.mu.Unlock()
+}
+
+// plain is an answer that says why there is no better one.
+func (x *exchange) plain(why *refusal, last bool) []byte {
+	stand := &exchange{c: x.c, last: last} // x may be in its handler's hands
+	stand.req.method, stand.req.minor = x.req.method, x.req.minor
+	w := response{x: stand}
+	w.fail(why.status, why.why)
+	return w.finish(nil)
+}
+
+// cancel tells the handler that nobody waits for it. With c.mu held.
+func (x *exchange) cancel() {
+	if x.gone == nil {
+		x.gone = make(chan struct{})
+		close(x.gone)
+		return
+	}
+	select {
+	case <-x.gone:
+	default:
+		close(x.gone)
+	}
+}

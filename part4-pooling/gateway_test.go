@@ -1,0 +1,478 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// fronted is a gateway whose backend for all paths is at addr.
+func fronted(t testing.TB, addr string, change ...func(*gateway)) (*running, *gateway) {
+	t.Helper()
+	p := small(t, 4)
+	g := newGateway(p, []prefix{{"/", addr}})
+	for _, f := range change {
+		f(g)
+	}
+	return start(t, with(g.handler(routes()))), g
+}
+
+// recording is a backend that keeps the heads of the requests it got, byte by
+// byte, and their bodies as they were framed.
+func recording(t testing.TB, answer string) (s *scripted, got chan string) {
+	t.Helper()
+	got = make(chan string, 100)
+	return scriptedServer(t, func(c *net.TCPConn, _ int) {
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := c.Read(buf)
+			if err != nil {
+				return
+			}
+			got <- string(buf[:n])
+			io.WriteString(c, answer)
+		}
+	}), got
+}
+
+const forwardRule = "MUST, RFC 9110 §7.6: what is for the next program only is not for the one after it"
+
+func TestGatewayRewritesWhatIsForTheNextProgramOnly(t *testing.T) {
+	t.Parallel()
+	s, got := recording(t, "HTTP/1.1 200 OK\r\nConnection: X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=9\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"+
+		"Date: Mon, 02 Jan 2006 15:04:05 GMT\r\nVia: 1.0 other\r\nContent-Length: 2\r\n\r\nok")
+	r, _ := fronted(t, s.addr)
+	host, _, _ := net.SplitHostPort(r.addr)
+
+	front := tell(t, r.addr, forwardRule, "forward.go, passFields",
+		"POST http://example.org/a?b=1 HTTP/1.1\r\nHost: other\r\nConnection: close, X-Secret\r\nX-Secret: 1\r\nTE: trailers\r\nKeep-Alive: 3\r\n"+
+			"Upgrade: h2c\r\nProxy-Authorization: x\r\nX-Forwarded-For: 192.0.2.1\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
+			"Transfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n0\r\nTrailer: x\r\n\r\n")
+
+	back := story{sent: front.sent, got: <-got, rule: forwardRule, look: "forward.go, take"}
+	back.begins(t, "POST /a?b=1 HTTP/1.1\r\nHost: example.org\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
+		"X-Forwarded-For: 192.0.2.1, "+host+"\r\nForwarded: for="+host+";host=\"example.org\";proto=http\r\nVia: 1.1 socketup\r\n"+
+		"Transfer-Encoding: chunked\r\n\r\n")
+	reply, answer := front.framed(t), front.got
+	assert.Equal(t, "ok", reply.body)
+	for _, name := range []string{"x-mine", "keep-alive"} {
+		assert.NotContains(t, reply.fields, name, forwardRule)
+	}
+	assert.Equal(t, 2, strings.Count(answer, "Set-Cookie: "), "two lines stay two")
+	assert.Equal(t, 1, strings.Count(answer, "Date: "))
+	assert.Contains(t, answer, "Via: 1.0 other\r\nVia: 1.1 socketup\r\n")
+}
+
+// What two programs could read in two ways must not get through.
+func TestNoRequestIsSmuggledThroughTheGateway(t *testing.T) {
+	t.Parallel()
+	s, got := recording(t, saying("ok"))
+	r, _ := fronted(t, s.addr)
+	const evil = "GET /evil HTTP/1.1\r\nHost: x\r\n\r\n"
+	for name, sent := range map[string]string{
+		"both framings":       "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + evil,
+		"two lengths":         fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: %d\r\n\r\n", len(evil)) + evil,
+		"a hidden coding":     "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + evil,
+		"a space and a colon": "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\nContent-Length: 0\r\n\r\n" + evil,
+		"a bare LF":           "POST / HTTP/1.1\r\nHost: x\r\nA: b\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + evil,
+		"HTTP/1.0, chunked":   "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + evil,
+	} {
+		front := tell(t, r.addr, "MUST, RFC 9112 §6.3: a request of doubtful length is refused, not passed on", "request.go, parse", sent)
+
+		if !strings.HasPrefix(front.got, "HTTP/1.1 501") { // an unknown coding may be called that
+			front.begins(t, "HTTP/1.1 400 ")
+		}
+		select {
+		case passed := <-got:
+			t.Errorf("%s: the backend got %q", name, passed)
+		default:
+		}
+	}
+}
+
+// A length that Connection strikes out, or a chunk's extension, is not passed
+// on: the backend gets a framing of the gateway's making.
+func TestFramingIsWrittenAnew(t *testing.T) {
+	t.Parallel()
+	s, got := recording(t, saying("ok"))
+	r, _ := fronted(t, s.addr)
+
+	tell(t, r.addr, "", "", "POST / HTTP/1.1\r\nHost: x\r\nConnection: close, Content-Length, Host\r\nContent-Length: 003\r\n\r\nabc")
+
+	back := story{got: <-got, rule: "house rule: framing is rewritten, never passed through", look: "call.go, appendTo"}
+	back.begins(t, "POST / HTTP/1.1\r\nHost: x\r\n")
+	assert.True(t, strings.HasSuffix(back.got, "\r\nContent-Length: 3\r\n\r\nabc"), back.got)
+}
+
+func TestFailuresOfABackendHaveAStatusAndAReason(t *testing.T) {
+	t.Parallel()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	closed.Close()
+	silent := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) }).addr
+	hasty := func(g *gateway) { g.t.head = 30 * time.Millisecond }
+	for name, c := range map[string]struct {
+		addr   string
+		change func(*gateway)
+		status int
+		says   string
+	}{
+		"nobody listens":     {closed.Addr().String(), nil, 502, "refused: connection refused"},
+		"closes at once":     {scriptedServer(t, func(*net.TCPConn, int) {}).addr, nil, 502, "the connection ended before the answer"},
+		"garbage":            {answering(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n" }).addr, nil, 502, "bad answer"},
+		"half a head":        {answeringOnce(t, "HTTP/1.1 200 OK\r\nContent-"), nil, 502, "the connection ended before the answer"},
+		"half a short body":  {answeringOnce(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"), nil, 0, ""},
+		"never answers":      {silent, hasty, 504, "no answer in time"},
+		"never accepts":      {silentQueue(t), func(g *gateway) { g.t.connect = 30 * time.Millisecond }, 504, "timed out after 30ms"},
+		"no connection free": {silent, func(g *gateway) { hasty(g); g.pool.limits.perBackend, g.pool.limits.wait = 0, time.Millisecond }, 503, "no connection came free in time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var change []func(*gateway)
+			if c.change != nil {
+				change = append(change, c.change)
+			}
+			r, g := fronted(t, c.addr, change...)
+
+			s := tell(t, r.addr, "RFC 9110 §15.6: 502 for a bad answer, 503 for none to be had, 504 for one that does not come", "gateway.go, refuse", get("/x", closing))
+
+			if c.status != 0 {
+				s.begins(t, fmt.Sprintf("HTTP/1.1 %d ", c.status))
+				body := s.framed(t).body
+				assert.Contains(t, body, "backend http://"+c.addr)
+				assert.Contains(t, body, c.says)
+			}
+			assert.Zero(t, g.pool.stats().Permits)
+		})
+	}
+}
+
+// answeringOnce answers the first request with bytes, and closes.
+func answeringOnce(t testing.TB, bytes string) (addr string) {
+	return scriptedServer(t, func(c *net.TCPConn, _ int) {
+		c.Read(make([]byte, 4<<10))
+		io.WriteString(c, bytes)
+	}).addr
+}
+
+// silentQueue is a listener whose queue is full: SYNs to it are not answered.
+func silentQueue(t testing.TB) string {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("a backlog of 0 means the maximum here: run this in a Linux container")
+	}
+	fd, err := listen("127.0.0.1:0", 0)
+	require.NoError(t, err)
+	l, err := park(fd)
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	addr := localAddr(fd).String()
+	dial(t, addr)
+	return addr
+}
+
+// Once a byte is out there is no other status to give: what is left is to cut.
+func TestBrokenAnswerIsCutNotMended(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 100_000)
+	for name, answer := range map[string]string{
+		"Content-Length": "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + long,
+		"chunked":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n" + long + "\r\n",
+		"a bad chunk":    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n" + long + "\r\nxyz\r\n",
+	} {
+		r, g := fronted(t, answeringOnce(t, answer))
+
+		s := tell(t, r.addr, "house rule: cut, so that the client sees that it is not whole (RFC 9112 §8)", "gateway.go, pass", get("/", closing))
+
+		s.begins(t, "HTTP/1.1 200 OK\r\n")
+		assert.Equal(t, 1, strings.Count(s.got, "HTTP/1.1"), "%s: a second status line is a part of the body", name)
+		assert.False(t, strings.HasSuffix(s.got, "0\r\n\r\n"), "%s: the answer ends as if it were whole: a lie. gateway.go, pass", name)
+		eventually(t, "the cut is counted", func() bool { return g.counts.Cut.Load() == 1 })
+		eventually(t, "the link is closed", func() bool { return g.pool.stats().Permits == 0 })
+	}
+}
+
+// dying answers the first request of each connection, and closes after it has
+// read the second: so does a server whose idle timer goes off just then.
+func dying(t testing.TB) (s *scripted, requests func(method string) int64) {
+	t.Helper()
+	counts := map[string]*atomic.Int64{"GET": {}, "POST": {}, "PUT": {}}
+	s = scriptedServer(t, func(c *net.TCPConn, _ int) {
+		in := bufio.NewReader(c)
+		for n := 0; ; n++ {
+			r, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			io.Copy(io.Discard, r.Body)
+			counts[r.Method].Add(1)
+			if n == 1 {
+				return
+			}
+			io.WriteString(c, saying("ok"))
+		}
+	})
+	return s, func(method string) int64 { return counts[method].Load() }
+}
+
+func TestIdempotentCallIsTriedOnceMoreOnAFreshConnection(t *testing.T) {
+	t.Parallel()
+	for _, request := range []string{get("/", closing), "PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"} {
+		s, _ := dying(t)
+		r, g := fronted(t, s.addr)
+		tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+
+		again := tell(t, r.addr, "RFC 9110 §9.2.2: what is idempotent may be sent again", "retry.go", request)
+
+		again.begins(t, "HTTP/1.1 200 OK\r\n")
+		assert.Equal(t, 2, s.accepted())
+		assert.EqualValues(t, 1, g.pool.stats().of(s.addr).Retried)
+	}
+}
+
+func TestPostIsNeverSentTwice(t *testing.T) {
+	t.Parallel()
+	s, requests := dying(t)
+	r, _ := fronted(t, s.addr)
+	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+
+	failed := tell(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not send again what is not idempotent", "retry.go, mayRetry", post("/pay", "10 euros", closing))
+
+	assert.EqualValues(t, 1, requests("POST"), "somebody has paid twice")
+	failed.begins(t, "HTTP/1.1 502 ")
+}
+
+// A backend that always closes must not be asked for ever.
+func TestThereIsOneMoreTryAndNoThird(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(connection int, r *http.Request) string {
+		if r.URL.Path == "/first" {
+			return saying("ok")
+		}
+		return ""
+	})
+	p := small(t, 2)
+	_, _, err := asked(p, s.addr, getting("/first"))
+	require.NoError(t, err)
+
+	_, _, err = asked(p, s.addr, getting("/"))
+
+	assert.ErrorIs(t, err, ErrEnded)
+	assert.Equal(t, 2, s.accepted(), "the kept connection, and a fresh one")
+	assert.Zero(t, p.stats().Permits)
+}
+
+// What a backend sends passes at once, and does not wait for the rest.
+func TestAnswersPassPieceByPiece(t *testing.T) {
+	t.Parallel()
+	next := make(chan string)
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		c.Read(make([]byte, 4<<10))
+		for {
+			select {
+			case piece := <-next:
+				io.WriteString(c, piece)
+			case <-t.Context().Done():
+				return
+			}
+		}
+	})
+	r, _ := fronted(t, s.addr)
+	c := converse(t, r.addr, get("/"))
+	step := func(piece, want string) {
+		next <- piece
+		seen := ""
+		for !strings.HasSuffix(seen, want) {
+			b := make([]byte, 1)
+			_, err := c.Read(b)
+			require.NoError(t, err, "house rule: what has come does not wait. gateway.go, pass; so far came %q", seen)
+			seen += string(b)
+		}
+	}
+
+	step("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n")
+	step("5\r\nfirst\r\n", "5\r\nfirst\r\n")
+	step("6\r\nsecond\r\n", "6\r\nsecond\r\n")
+	step("0\r\n\r\n", "0\r\n\r\n")
+}
+
+// Whoever does not read makes the others wait, and nothing is piled up for him.
+func TestSlowReadersOnEitherSideHoldTheOtherBack(t *testing.T) { // alone: it looks at the memory
+	const much = 512 << 20
+	var sent atomic.Int64
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		head := make([]byte, 14)
+		io.ReadFull(c, head)
+		if string(head[:4]) == "POST" {
+			<-t.Context().Done() // never reads
+			return
+		}
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", much)
+		piece := make([]byte, 64<<10)
+		for n, err := c.Write(piece); err == nil; n, err = c.Write(piece) {
+			sent.Add(int64(n))
+		}
+	})
+	g := newGateway(small(t, 4), []prefix{{"/", s.addr}})
+	r := start(t, with(g.handler(routes())), func(s *server) { s.limits.body = much })
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+
+	converse(t, r.addr, get("/")) // does not read
+	upload := converse(t, r.addr, fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", much))
+	var uploaded int64
+	piece := make([]byte, 64<<10)
+	still := int64(-1)
+	for { // until neither moves
+		upload.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		n, err := upload.Write(piece)
+		uploaded += int64(n)
+		if now := sent.Load(); err != nil && now == still {
+			break
+		} else {
+			still = now
+		}
+	}
+
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	assert.Less(t, sent.Load(), int64(64<<20), "the download goes on, and somewhere it is piled up")
+	assert.Less(t, uploaded, int64(64<<20), "the upload goes on, and somewhere it is piled up")
+	assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(8<<20))
+}
+
+func TestClientsThatLeaveCostNoConnection(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(_ int, r *http.Request) string {
+		if r.URL.Path == "/never" {
+			select {
+			case <-t.Context().Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+		return saying(strings.Repeat("x", 1000))
+	})
+	r, g := fronted(t, s.addr)
+	whole := post("/", strings.Repeat("b", 40_000)) + get("/never")
+	for cut := 1; cut < len(whole); cut += 1 + cut/4 {
+		c := dial(t, r.addr)
+		io.WriteString(c, whole[:cut])
+		c.SetLinger(0) // leaves with a reset
+		c.Close()
+	}
+
+	eventually(t, "all links are back", func() bool {
+		b := g.pool.stats().of(s.addr)
+		return b.Leased == 0 && b.Waiting == 0
+	})
+	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+}
+
+func TestPrefixesChooseTheBackend(t *testing.T) {
+	t.Parallel()
+	named := func(name string) string {
+		return answering(t, func(_ int, r *http.Request) string { return saying(name + r.URL.Path) }).addr
+	}
+	p := small(t, 4)
+	g := newGateway(p, []prefix{{"/api", named("api:")}, {"/api/v2/", named("v2:")}})
+	r := start(t, with(g.handler(routes())))
+	for path, want := range map[string]string{
+		"/api": "api:/api", "/api/x?y": "api:/api/x", "/api/v2/x": "v2:/api/v2/x", "/": "Hello, World!\n", "/apis": "404 Not Found: nothing is at /apis\n",
+	} {
+		assert.Equal(t, want, tell(t, r.addr, "", "", get(path, closing)).framed(t).body, path)
+	}
+}
+
+func TestGatewayThatIsItsOwnBackendSaysSo(t *testing.T) {
+	t.Parallel()
+	p := small(t, 64)
+	r := start(t, func(s *server) {
+		g := newGateway(p, []prefix{{"/", localAddr(s.listener.fd).String()}})
+		s.handler = g.handler(routes())
+	})
+	defer p.close()
+
+	tell(t, r.addr, "RFC 9110 §7.6.3: Via is there to find circles", "gateway.go, forward", get("/", closing)).begins(t, "HTTP/1.1 508 ")
+}
+
+func TestPipelinedRequestsAreAnsweredInOrderFromTheBackend(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	var others atomic.Int64
+	s := answering(t, func(_ int, r *http.Request) string {
+		if r.URL.Path == "/1" {
+			select {
+			case <-release:
+			case <-t.Context().Done():
+			}
+		} else {
+			others.Add(1)
+		}
+		return saying(r.URL.Path)
+	})
+	r, _ := fronted(t, s.addr)
+	c := converse(t, r.addr, get("/1")+get("/2")+get("/3", closing))
+	eventually(t, "2 and 3 have been answered", func() bool { return others.Load() == 2 })
+
+	close(release)
+
+	assert.Equal(t, []string{"/1", "/2", "/3"}, story{rule: "MUST, RFC 9112 §9.3.2: answers in the order of the requests", look: "slot.go"}.hear(c).bodies(t, 3))
+}
+
+func TestHeadAndOldClientsGetWhatTheyUnderstand(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(_ int, r *http.Request) string {
+		if r.Method == "HEAD" {
+			return "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"
+		}
+		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+	})
+	r, _ := fronted(t, s.addr)
+
+	head := tell(t, r.addr, "", "", "HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").reply(t)
+	old := tell(t, r.addr, "MUST NOT, RFC 9112 §6.1: no chunks for HTTP/1.0", "response.go", "GET / HTTP/1.0\r\n\r\n").reply(t)
+
+	assert.Equal(t, "1234", head.fields["content-length"])
+	assert.Empty(t, head.body)
+	assert.NotContains(t, old.fields, "transfer-encoding")
+	assert.Equal(t, "hello", old.body)
+}
+
+func TestAdminTellsAndDrops(t *testing.T) {
+	t.Parallel()
+	s := polite(t)
+	r, g := fronted(t, s.addr)
+	admin := start(t, with(g.admin()))
+	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+
+	var stats struct {
+		Gateway gatewayStats
+		Pool    poolStats
+	}
+	require.NoError(t, json.Unmarshal([]byte(tell(t, admin.addr, "", "", get("/-/stats", closing)).framed(t).body), &stats))
+	assert.EqualValues(t, 1, stats.Gateway.Requests)
+	assert.Equal(t, 1, stats.Pool.of(s.addr).Idle)
+	metrics := tell(t, admin.addr, "", "", get("/-/metrics", closing)).framed(t).body
+	for _, line := range strings.Split(strings.TrimSpace(metrics), "\n") {
+		assert.Regexp(t, `^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \d+)$`, line)
+	}
+	assert.Contains(t, metrics, fmt.Sprintf("pool_connections{backend=%q,state=\"idle\"} 1\n", s.addr))
+
+	tell(t, admin.addr, "", "", get("/-/drop", closing)).begins(t, "HTTP/1.1 405 ")
+	dropped := tell(t, admin.addr, "", "", post("/-/drop?backend="+s.addr, "", closing))
+
+	assert.Contains(t, dropped.framed(t).body, s.addr+": 1 idle connections closed")
+	assert.Zero(t, g.pool.stats().Permits)
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"time"
+)
+
+// limits are all that a client can make the server hold or wait for. Each is a
+// flag. A connection never holds more than
+//
+//	inSize + pipeline × (head + 2 × maxParked) + 2 × (outSize + maxParked) + one body
+//
+// for an answer that waits is there twice, as written and as it will leave. What
+// Go's memory manager adds is not in it: some 5 % in a measurement.
+type limits struct {
+	head        int           // bytes of a request head: 431, 414
+	fields      int           // in a head: 431
+	body        int64         // bytes of a body, after decoding: 413
+	pipeline    int           // requests of a connection not answered yet, or whose handlers still run; past that the reader stops
+	connections int           // past that they wait in the kernel's queue
+	idleTime    time.Duration // between requests; then a silent close
+	headTime    time.Duration // for the whole head: 408
+	bodyTime    time.Duration // for every 16 KiB of a body: 408
+	handlerTime time.Duration // from a request's arrival to its answer: 503
+	writeTime   time.Duration // for the client to take 64 KiB; then a close
+	lingerTime  time.Duration // for the client to close after us
+}
+
+var defaults = limits{
+	head:        16 << 10, // what Go, Apache and Node add up to: 8 KiB of target, 8 of fields
+	fields:      100,      // as Apache
+	body:        8 << 20,
+	pipeline:    32,
+	connections: 20_000,
+	idleTime:    30 * time.Second,
+	headTime:    10 * time.Second,
+	bodyTime:    10 * time.Second,
+	handlerTime: 70 * time.Second, // /sleep may take 60
+	writeTime:   20 * time.Second,
+	lingerTime:  2 * time.Second,
+}
+
+const (
+	inSize    = 32 << 10               // bytes of a read buffer; an idle connection has none
+	outSize   = 64 << 10               // bytes of answers that wait for a write before slots are kept back
+	maxParked = 32 << 10               // bytes of an answer that wait behind others; a handler with more waits
+	lastCall  = 100 * time.Millisecond // that a connection may be idle when the server stops
+	lastBytes = time.Second            // for what is missing of a request then
+	crowded   = time.Second            // for it, when no further connection can be accepted
+)
+
+func (l *limits) flags(f *flag.FlagSet) {
+	*l = defaults
+	f.IntVar(&l.head, "head", l.head, "`bytes` of a request head, at most 32768")
+	f.IntVar(&l.fields, "fields", l.fields, "fields in a request head")
+	f.Int64Var(&l.body, "body", l.body, "`bytes` of a request body")
+	f.IntVar(&l.pipeline, "pipeline", l.pipeline, "requests of one connection that may wait for their answers")
+	f.IntVar(&l.connections, "connections", l.connections, "open connections; more wait in the kernel's queue")
+	f.DurationVar(&l.idleTime, "idle-time", l.idleTime, "between two requests of a connection")
+	f.DurationVar(&l.headTime, "head-time", l.headTime, "for a request head to come")
+	f.DurationVar(&l.bodyTime, "body-time", l.bodyTime, "for each 16 KiB of a request body to come")
+	f.DurationVar(&l.handlerTime, "handler-time", l.handlerTime, "from a request to its answer")
+	f.DurationVar(&l.writeTime, "write-time", l.writeTime, "for a client to take 64 KiB of answers")
+	f.DurationVar(&l.lingerTime, "linger-time", l.lingerTime, "for a client to close after the last answer")
+}
+
+// check says what no server can work with.
+func (l *limits) check() error {
+	if l.head < 256 || l.head > inSize {
+		return fmt.Errorf("-head %d: want 256 to %d", l.head, inSize)
+	}
+	if l.fields < 1 || l.pipeline < 1 || l.connections < 1 || l.body < 0 {
+		return errors.New("-fields, -pipeline and -connections: want at least 1; -body: at least 0")
+	}
+	if l.shortest() <= 0 {
+		return errors.New("a time of 0 or less is no time")
+	}
+	return nil
+}
+
+func (l *limits) shortest() time.Duration {
+	return min(l.idleTime, l.headTime, l.bodyTime, l.handlerTime, l.writeTime, l.lingerTime)
+}

@@ -1,0 +1,187 @@
+// Part 4: the other side of the connection. A client, a pool that keeps its
+// connections, and a gateway: part 3's server in front of them.
+//
+//	go run ./part4-pooling -backend http://127.0.0.1:9000    serve http://127.0.0.1:8080 from there
+//	go run ./part4-pooling get http://127.0.0.1:8080/         fetch through a pool
+//	go run ./part4-pooling demo                              watch reuse, and a server that was paused
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-admin ADDRESS] [-grace DURATION] [-root DIR] [LIMITS]
+       part4-pooling get [-n TIMES] [-body] URL...
+       part4-pooling get -callers N [-for DURATION] URL
+       part4-pooling keep [-addr ADDRESS] [-idle DURATION]
+       part4-pooling demo [-json]
+example: part4-pooling serve -backend http://127.0.0.1:9000 -backend /api=http://127.0.0.1:9001 -admin 127.0.0.1:8081
+`
+
+const backlog = 4096 // connections that may wait to be accepted; the kernel caps it at net.core.somaxconn
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is the program. Its exit status is 0 when all went well, 1 when it could
+// not do what it was asked for, 2 when it did not understand.
+func run(args []string, stdout, stderr io.Writer) int {
+	verb := "serve"
+	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
+		verb, args = args[0], args[1:]
+	}
+	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage); flags.PrintDefaults() }
+	check := func() error { return noArguments(flags) }
+	var action func() error
+	switch verb {
+	case "serve":
+		o := serveFlags(flags)
+		check = func() error { return errors.Join(noArguments(flags), o.limits.check(), o.pool.check()) }
+		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
+	case "get":
+		times := flags.Int("n", 1, "how `many` times")
+		bodies := flags.Bool("body", false, "print the bodies too")
+		callers := flags.Int("callers", 0, "how many call the first URL at once, as often as they can")
+		length := flags.Duration("for", time.Second, "how long they do so")
+		check = func() error { return someArguments(flags) }
+		action = func() error {
+			if *callers > 0 {
+				return press(stdout, flags.Arg(0), *callers, *length)
+			}
+			return fetch(stdout, flags.Args(), *times, *bodies)
+		}
+	case "keep":
+		addr := flags.String("addr", "127.0.0.1:0", "IP `address` and port of the server that demo pauses")
+		idle := flags.Duration("idle", serverKeeps, "that it keeps an idle connection")
+		action = func() error { return keep(*addr, *idle, stdout) }
+	case "demo":
+		asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
+		action = func() error { return demo(stdout, *asJSON) }
+	default:
+		fmt.Fprintf(stderr, "unknown verb %q\n%s", verb, usage)
+		return 2
+	}
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		return 2
+	}
+	if err := check(); err != nil {
+		fmt.Fprintf(stderr, "%v\n%s", err, usage)
+		return 2
+	}
+	if err := action(); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func noArguments(flags *flag.FlagSet) error {
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	return nil
+}
+
+func someArguments(flags *flag.FlagSet) error {
+	if flags.NArg() == 0 {
+		return errors.New("want a URL, such as http://127.0.0.1:8080/")
+	}
+	return nil
+}
+
+// options of serve.
+type options struct {
+	addr     string
+	grace    time.Duration
+	root     string
+	limits   limits
+	backends []prefix
+	admin    string
+	pool     poolLimits
+}
+
+func serveFlags(f *flag.FlagSet) *options {
+	o := &options{}
+	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
+	f.DurationVar(&o.grace, "grace", 5*time.Second, "time to answer who is in line after SIGINT or SIGTERM")
+	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
+	o.limits.flags(f)
+	f.Func("backend", "`[PATH=]URL` that answers for all paths, or for those below PATH; can be repeated", func(s string) error {
+		p, err := parsePrefix(s)
+		o.backends = append(o.backends, p)
+		return err
+	})
+	f.StringVar(&o.admin, "admin", "", "IP `address` and port for /-/stats, /-/metrics and /-/drop; none if empty")
+	o.pool.flags(f)
+	return o
+}
+
+// handler is what answers: files, backends, and the routes of part 3 for the rest.
+func (o *options) handler(g *gateway) (handler, error) {
+	var extra []route
+	if o.root != "" {
+		files, err := filesRoute(o.root)
+		if err != nil {
+			return nil, err
+		}
+		extra = append(extra, files)
+	}
+	return g.handler(routes(extra...)), nil
+}
+
+// serve runs a server until SIGINT or SIGTERM and gives it grace to finish; a
+// second signal ends it at once.
+func serve(o *options, stdout io.Writer, log *slog.Logger) error {
+	p := newPool(o.pool)
+	defer p.close()
+	p.startEvictor(time.Second)
+	g := newGateway(p, o.backends)
+	h, err := o.handler(g)
+	if err != nil {
+		return err
+	}
+	fd, err := listen(o.addr, backlog)
+	if err != nil {
+		return err
+	}
+	s, err := newServer(fd, h, o.limits, log)
+	if err != nil {
+		return err
+	}
+	if o.admin != "" {
+		at, stop, err := g.startAdmin(o.admin, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		log.Info("admin", "stats", "http://"+at+"/-/stats")
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	fmt.Fprintf(stdout, "listening on http://%s\n", localAddr(fd))
+	done := make(chan struct{})
+	go func() { s.serve(); close(done) }()
+
+	<-signals
+	log.Info("stopping: first those who are in line; at once with a second signal")
+	s.stop()
+	select {
+	case <-done:
+		return nil
+	case <-signals:
+		return errors.New("stopped at once by a second signal")
+	case <-time.After(o.grace):
+		return fmt.Errorf("grace is over after %v: not everybody got an answer", o.grace)
+	}
+}

@@ -1,0 +1,484 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	ruleOrder = "MUST, RFC 9112 §9.3.2: responses are sent in the order of the requests"
+	lookOrder = "slot.go, line; conn.go, reserve"
+)
+
+// Latches let a test decide when the handler of a path may return; the body of
+// the answer is the path.
+type latches struct {
+	began, ended chan string // paths
+	mu           sync.Mutex
+	open         map[string]chan struct{} // guarded by mu
+}
+
+func newLatches() *latches {
+	return &latches{began: make(chan string, 1000), ended: make(chan string, 1000), open: map[string]chan struct{}{}}
+}
+
+func (l *latches) of(path string) chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[path] == nil {
+		l.open[path] = make(chan struct{})
+	}
+	return l.open[path]
+}
+
+func (l *latches) release(paths ...string) {
+	for _, p := range paths {
+		close(l.of(p))
+	}
+}
+
+func (l *latches) handle(w *response, r *request) {
+	path := string(r.path)
+	l.began <- path
+	<-l.of(path)
+	io.WriteString(w, path)
+	l.ended <- path
+}
+
+// The first experiment of MESOS-3705. Requests 1 and 2 are for one worker, who
+// takes them one after the other; 3 is for another one. When 3 is finished 2
+// has not even started. A server whose slots are reserved by the handlers
+// answers 1, 3, 2.
+func TestHandlerThatStartsLateKeepsItsPlace(t *testing.T) {
+	l := newLatches()
+	worker := make(chan struct{}, 1) // has a token while it is at work
+	r := start(t, with(func(w *response, r *request) {
+		if string(r.path) != "/3" {
+			worker <- struct{}{}
+			defer func() { <-worker }()
+		}
+		l.handle(w, r)
+	}))
+	l.release("/2", "/3")
+	sent := get("/1") + get("/2") + get("/3", closing)
+	c := dial(t, r.addr)
+	io.WriteString(c, get("/1"))
+	require.Equal(t, "/1", soon(t, l.began, "1 begins"))
+	io.WriteString(c, get("/2")+get("/3", closing))
+	require.Equal(t, "/3", soon(t, l.began, "3 begins, before 2"))
+	require.Equal(t, "/3", soon(t, l.ended, "3 ends, before 2 has begun"))
+
+	l.release("/1")
+
+	s := story{sent: sent, rule: ruleOrder, look: lookOrder}.hear(c)
+	inRequestOrder(t, s, "/1", "/2", "/3")
+	s.endsCleanly(t)
+}
+
+// inRequestOrder wants these bodies.
+func inRequestOrder(t testing.TB, s story, want ...string) {
+	t.Helper()
+	at := 0
+	for i, body := range s.bodies(t, len(want)) {
+		at += strings.Index(s.got[at:], "\r\n\r\n"+body) + 4
+		if body != want[i] {
+			s.fail(t, at, "answer %d is for another request: %q, want %q", i+1, body, want[i])
+		}
+	}
+}
+
+// The second one: all have started, and they finish backwards.
+func TestHandlersThatFinishBackwardsAreAnsweredForwards(t *testing.T) {
+	l := newLatches()
+	r := start(t, with(l.handle))
+	sent := get("/1") + get("/2") + get("/3", closing)
+	c := dial(t, r.addr)
+	io.WriteString(c, sent)
+	for range 3 {
+		soon(t, l.began, "all three begin: they are handled side by side")
+	}
+
+	for _, path := range []string{"/3", "/2", "/1"} {
+		l.release(path)
+		soon(t, l.ended, path+" ends")
+	}
+
+	s := story{sent: sent, rule: ruleOrder, look: lookOrder}.hear(c)
+	inRequestOrder(t, s, "/1", "/2", "/3")
+}
+
+// The answers are told apart by what they say.
+func TestPipelinedAnswersComeInRequestOrder(t *testing.T) {
+	sent := get("/sleep/100ms") + get("/") + get("/sleep/10ms") + get("/stream/2") + get("/none") + get("/sleep/1ms", closing)
+	s := tell(t, contract(t), ruleOrder, lookOrder, sent)
+
+	r := s.replies(t, gets(6)...)
+	assert.Equal(t, []string{"slept 100ms\n", "Hello, World!\n", "slept 10ms\n", "line 1\nline 2\n"},
+		[]string{r[0].body, r[1].body, r[2].body, r[3].body})
+	assert.Equal(t, "404", r[4].status[:3])
+	assert.Equal(t, "slept 1ms\n", r[5].body)
+	s.endsCleanly(t)
+}
+
+func TestPipelinedSleepsTakeAsLongAsTheLongest(t *testing.T) {
+	const n, each = 8, 150 * time.Millisecond
+	begin := time.Now()
+	s := tell(t, contract(t), "house rule; MAY, RFC 9112 §9.3.2: safe requests are handled in parallel", "token.go",
+		strings.Repeat(get("/sleep/150ms"), n-1)+get("/sleep/150ms", closing))
+
+	took := time.Since(begin)
+
+	s.bodies(t, n)
+	if took > n*each/2 {
+		s.fail(t, len(s.got), "%d pipelined sleeps of %v took %v: one after the other, not side by side", n, each, took)
+	}
+}
+
+// What is sent later is handled, too, while the first one blocks.
+func TestRequestThatIsSentLaterOvertakesABlockedOne(t *testing.T) {
+	l := newLatches()
+	r := start(t, with(l.handle))
+	c := converse(t, r.addr, get("/1"))
+	soon(t, l.began, "1 begins")
+
+	io.WriteString(c, get("/2", closing))
+	soon(t, l.began, "2 begins, while 1 blocks")
+
+	l.release("/2", "/1")
+	inRequestOrder(t, story{rule: ruleOrder, look: lookOrder}.hear(c), "/1", "/2")
+}
+
+func TestFinishedAnswerDoesNotWaitForABlockedOneBehindIt(t *testing.T) {
+	l := newLatches()
+	r := start(t, with(l.handle))
+	l.release("/1")
+	sent := get("/1") + get("/2", closing)
+	c := converse(t, r.addr, sent)
+
+	expect(t, c, story{sent: sent, rule: "house rule: what is finished at the head of the line leaves", look: "conn.go, fill"}, "HTTP/1.1 200 OK\r\n")
+
+	l.release("/2")
+	io.Copy(io.Discard, c)
+}
+
+func TestHalfARequestDoesNotDelayAnAnswer(t *testing.T) {
+	sent := get("/") + "GET / HTTP/1.1\r\nHo"
+	c := converse(t, contract(t), sent)
+
+	expect(t, c, story{sent: sent, rule: "house rule: write what is finished before you wait for the rest of a request", look: "conn.go, fill"}, "HTTP/1.1 200 ")
+
+	io.WriteString(c, "st: x\r\n"+closing+"\r\n")
+	io.Copy(io.Discard, c)
+}
+
+func TestFiftyThousandRequestsGetTheirOwnAnswers(t *testing.T) {
+	const conns = 50
+	each := 1000
+	if raceDetector {
+		each = 100
+	}
+	r := start(t, with(func(w *response, r *request) {
+		switch n := rand.IntN(100); {
+		case n < 2:
+			time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond) // a handler that takes its time, nothing waits for it
+		case n < 30:
+			runtime.Gosched()
+		}
+		w.Write(r.path)
+	}))
+	var all sync.WaitGroup
+	for i := range conns {
+		c := dial(t, r.addr)
+		all.Go(func() {
+			for n := range each {
+				last := ""
+				if n == each-1 {
+					last = closing
+				}
+				fmt.Fprint(c, get(fmt.Sprintf("/%d-%d", i, n), last))
+			}
+		})
+		all.Go(func() {
+			s := story{sent: fmt.Sprint(each, " requests"), rule: ruleOrder, look: lookOrder}.hear(c)
+			rest := s.got
+			for n := range each {
+				_, after, _ := strings.Cut(rest, "\r\n\r\n")
+				want := fmt.Sprintf("/%d-%d", i, n)
+				if !strings.HasPrefix(after, want) {
+					t.Errorf("connection %d, answer %d: want %q, got %s (%s)", i, n, want, clip(after), ruleOrder)
+					return
+				}
+				rest = after[len(want):]
+			}
+			assert.Empty(t, rest, "connection %d: something is behind the last answer", i)
+		})
+	}
+	all.Wait()
+	t.Logf("%d requests on %d connections, each answered with its own answer, in order", conns*each, conns)
+}
+
+// An unsafe request is alone: it begins when all before it are answered, and
+// nothing behind it begins before it has ended.
+func TestUnsafeRequestIsABarrier(t *testing.T) {
+	l := newLatches()
+	r := start(t, with(l.handle))
+	sent := get("/1") + post("/2", "") + get("/3", closing)
+	c := converse(t, r.addr, sent)
+	require.Equal(t, "/1", soon(t, l.began, "1 begins"))
+	const rule = "the POST began beside a GET: RFC 9112 §9.3.2 allows that for safe methods only"
+
+	never(t, l.began, rule)
+	l.release("/1")
+	require.Equal(t, "/2", soon(t, l.began, "the POST begins when the GET before it is answered"))
+	never(t, l.began, "a GET began beside the POST before it")
+	l.release("/2", "/3")
+
+	inRequestOrder(t, story{sent: sent, rule: ruleOrder, look: lookOrder}.hear(c), "/1", "/2", "/3")
+}
+
+func TestPipelineIsBounded(t *testing.T) {
+	const most, sent = 8, 100
+	l := newLatches()
+	r := start(t, with(l.handle), func(s *server) { s.limits.pipeline = most })
+	c := dial(t, r.addr)
+	go func() { // ends when all are sent: the server takes them in the end
+		for i := range sent {
+			last := ""
+			if i == sent-1 {
+				last = closing
+			}
+			fmt.Fprint(c, get(fmt.Sprint("/", i), last))
+		}
+	}()
+	for range most {
+		soon(t, l.began, "the first 8 begin")
+	}
+
+	never(t, l.began, fmt.Sprintf("house rule: at most %d requests of a connection are in hand; a further one began (conn.go, reserve)", most))
+
+	var want []string
+	for i := range sent {
+		l.release(fmt.Sprint("/", i))
+		want = append(want, fmt.Sprint("/", i))
+	}
+	inRequestOrder(t, story{sent: "100 requests", rule: ruleOrder, look: "conn.go, reserve"}.hear(c), want...)
+}
+
+// Answers that wait behind a slow one are kept up to a limit; a handler that
+// has more to say waits for its turn.
+func TestBytesBehindASlowAnswerAreBounded(t *testing.T) {
+	const n, size = 8, 1 << 20
+	block := make(chan struct{})
+	var written atomic.Int64
+	r := start(t, with(func(w *response, r *request) {
+		if string(r.path) == "/slow" {
+			<-block
+			w.text("slow")
+			return
+		}
+		for range size / 1024 {
+			if _, err := w.Write(make([]byte, 1024)); err != nil {
+				return
+			}
+			written.Add(1024)
+		}
+	}))
+	sent := get("/slow") + strings.Repeat(get("/large"), n-1) + get("/large", closing)
+	c := converse(t, r.addr, sent)
+
+	eventually(t, "all handlers have written what they may", func() bool { return written.Load() == n*maxParked })
+	never(t, r.removed, "")
+	assert.EqualValues(t, n*maxParked, written.Load(), "house rule: %d bytes wait behind another answer, not more (response.go, write)", maxParked)
+	close(block)
+
+	s := story{sent: sent, rule: ruleOrder, look: lookOrder}.hear(c)
+	bodies := s.bodies(t, n+1)
+	assert.Equal(t, "slow", bodies[0])
+	for _, body := range bodies[1:] {
+		assert.Len(t, body, size)
+	}
+}
+
+func TestPanicGets500InItsTurnAndTheLineGoesOn(t *testing.T) {
+	r := start(t, with(func(w *response, r *request) {
+		switch string(r.path) {
+		case "/panic":
+			w.text("half an answer that nobody has seen")
+			panic("oh")
+		case "/nothing":
+			return
+		}
+		w.text("fine")
+	}))
+
+	sent := get("/") + get("/panic") + get("/nothing") + get("/", closing)
+	s := tell(t, r.addr, "house rule: a handler that fails is answered 500, and does not stall the line", "exchange.go, call", sent)
+
+	a := s.replies(t, gets(4)...)
+	assert.Equal(t, []string{"200 OK", "500 Internal Server Error", "500 Internal Server Error", "200 OK"},
+		[]string{a[0].status, a[1].status, a[2].status, a[3].status})
+	assert.NotContains(t, s.got, "half an answer")
+	assert.Contains(t, r.logs.String(), "handler panicked")
+}
+
+func TestHungHandlerGets503InItsTurnAndTheLineGoesOn(t *testing.T) {
+	gone := make(chan string, 2)
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	r := start(t, func(s *server) { s.limits.handlerTime = 100 * time.Millisecond }, with(func(w *response, r *request) {
+		if string(r.path) == "/hang" {
+			<-w.gone()
+			gone <- "told"
+			<-release
+		}
+		w.text("fine")
+	}))
+	sent := get("/") + get("/hang") + get("/", closing)
+
+	s := tell(t, r.addr, "house rule: every slot has a deadline", "clock.go, expire", sent)
+
+	a := s.replies(t, gets(3)...)
+	assert.Equal(t, []string{"200 OK", "503 Service Unavailable", "200 OK"}, []string{a[0].status, a[1].status, a[2].status})
+	soon(t, gone, "the handler hears that nobody waits any more")
+}
+
+// The handler of an unsafe request has the token: when it hangs, the
+// connection ends behind its 503.
+func TestHungUnsafeHandlerGets503AndTheConnectionEnds(t *testing.T) {
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	r := start(t, func(s *server) { s.limits.handlerTime = 50 * time.Millisecond }, with(func(w *response, r *request) { <-release }))
+
+	s := tell(t, r.addr, "house rule: every slot has a deadline", "clock.go, expire", post("/", "body")+get("/"))
+
+	a := s.replies(t, "POST")
+	assert.Equal(t, "503 Service Unavailable", a[0].status)
+	assert.Equal(t, "close", a[0].fields["connection"])
+	s.endsCleanly(t)
+}
+
+func TestFailureInTheMiddleOfAnAnswerTruncatesIt(t *testing.T) {
+	r := start(t, with(func(w *response, r *request) {
+		w.text("half")
+		w.flush()
+		panic("oh")
+	}))
+
+	s := tell(t, r.addr, "house rule: after the first byte of an answer there is no second status line, only an end", "exchange.go, breakOff", get("/")+get("/"))
+
+	s.begins(t, "HTTP/1.1 200 OK\r\n")
+	assert.Equal(t, 1, strings.Count(s.got, "HTTP/1.1 "), "status lines in %q", s.got)
+	assert.NotContains(t, s.got, "\r\n0\r\n", "the last chunk would say that the answer is whole")
+}
+
+// A handler that hangs in the middle of its answer cannot get a 503 any more.
+func TestHungStreamIsBrokenOff(t *testing.T) {
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	r := start(t, func(s *server) { s.limits.handlerTime = 50 * time.Millisecond }, with(func(w *response, r *request) {
+		w.text("half")
+		w.flush()
+		<-release
+	}))
+
+	s := tell(t, r.addr, "house rule: after the first byte of an answer there is no second status line, only an end", "clock.go, expire", get("/"))
+
+	s.begins(t, "HTTP/1.1 200 OK\r\n")
+	assert.Equal(t, 1, strings.Count(s.got, "HTTP/1.1 "), "status lines in %q", s.got)
+	assert.NotContains(t, s.got, "\r\n0\r\n", "the last chunk would say that the answer is whole")
+}
+
+// While an answer is streamed its slot is taken, and the next one waits.
+func TestStreamedAnswerKeepsItsSlotToTheLastByte(t *testing.T) {
+	half, nextDone := make(chan struct{}), make(chan struct{})
+	r := start(t, with(func(w *response, r *request) {
+		if string(r.path) == "/next" {
+			w.text("next")
+			close(nextDone)
+			return
+		}
+		w.text("first half, ")
+		w.flush()
+		<-half
+		w.text("second half")
+	}))
+	sent := get("/stream") + get("/next", closing)
+	c := converse(t, r.addr, sent)
+	soon(t, nextDone, "the next one is finished while the first is half out")
+
+	close(half)
+
+	s := story{sent: sent, rule: "house rule: a slot is free when its last byte is out, not its first", look: "slot.go"}.hear(c)
+	assert.Equal(t, []string{"first half, second half", "next"}, s.bodies(t, 2))
+}
+
+func TestNothingBehindACloseIsProcessed(t *testing.T) {
+	for name, field := range map[string]string{
+		"close":            "Connection: close\r\n",
+		"in a list":        "Connection: keep-alive, Close\r\n",
+		"in a second line": "Connection: te\r\nConnection: CLOSE\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var handled atomic.Int32
+			r := start(t, with(func(w *response, r *request) { handled.Add(1); w.text("x") }))
+
+			s := tell(t, r.addr, "MUST NOT, RFC 9112 §9.6: process no request behind one with close", "conn.go, lead",
+				get("/")+get("/", field)+get("/")+post("/", "x"))
+
+			if n := len(strings.Split(s.got, "HTTP/1.1 ")) - 1; n != 2 || handled.Load() != 2 {
+				s.fail(t, len(s.got), "a request behind Connection: close was processed: %d handled, %d answered, want 2", handled.Load(), n)
+			}
+			assert.Equal(t, "close", s.replies(t, gets(2)...)[1].fields["connection"])
+			s.endsCleanly(t)
+		})
+	}
+}
+
+func TestBadRequestIsAnsweredInItsTurnAndEndsTheLine(t *testing.T) {
+	sent := get("/sleep/50ms") + get("/") + "GET / HTTP/1.1\r\nHost : x\r\n\r\n" + get("/")
+	s := tell(t, contract(t), "MUST, RFC 9112 §5.1 and §9.3: 400 in its turn, then the end: what follows cannot be found", "conn.go, receive", sent)
+
+	a := s.replies(t, gets(3)...)
+	assert.Equal(t, "slept 50ms\n", a[0].body)
+	assert.Equal(t, "400", a[2].status[:3])
+	s.endsCleanly(t)
+}
+
+// FIN says that no more requests come, not that no answer is wanted.
+func TestHalfClosedClientGetsAllItsAnswers(t *testing.T) {
+	sent := get("/sleep/50ms") + get("/") + get("/sleep/10ms")
+	c := converse(t, contract(t), sent)
+	require.NoError(t, c.CloseWrite())
+
+	s := story{sent: sent + "FIN", rule: "RFC 9112 §9.6: a half-closed connection still takes answers", look: "conn.go, end"}.hear(c)
+
+	assert.Equal(t, []string{"slept 50ms\n", "Hello, World!\n", "slept 10ms\n"}, s.bodies(t, 3))
+	s.endsCleanly(t)
+}
+
+func TestResetTellsTheHandlers(t *testing.T) {
+	began, gone := make(chan string, 1), make(chan string, 1)
+	r := start(t, with(func(w *response, r *request) {
+		began <- "handler"
+		<-w.gone()
+		gone <- "told"
+	}))
+	c := converse(t, r.addr, get("/"))
+	soon(t, began, "the handler begins")
+
+	c.SetLinger(0)
+	c.Close()
+
+	soon(t, gone, "the handler hears of the reset")
+	eventually(t, "the connection is forgotten", func() bool { return r.count() == 0 })
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A parked socket does not block a thread: when a call on it would have to
+// wait, Go's poller (epoll or kqueue) takes its goroutine aside and wakes it
+// when the kernel says that the socket is ready. 10,000 idle connections are
+// 10,000 small stacks and one thread.
+type parked struct {
+	*os.File // owns the descriptor; Close lets calls in progress fail first
+	fd       int
+	raw      syscall.RawConn // the poller, for calls that os.File does not have
+}
+
+// park hands fd over to the poller.
+func park(fd int) (parked, error) {
+	if err := unix.SetNonblock(fd, true); err != nil { // os.NewFile looks at this, and only once
+		return parked{}, err
+	}
+	f := os.NewFile(uintptr(fd), "socket")
+	raw, err := f.SyscallConn()
+	return parked{f, fd, raw}, err
+}
+
+// longAgo as a deadline wakes whoever waits.
+var longAgo = time.Unix(1, 0)
+
+// kick wakes the reader of the socket with os.ErrDeadlineExceeded. It looks at
+// what has changed, and may lift the deadline again and go on.
+func (p parked) kick() { p.SetReadDeadline(longAgo) }
+
+// calm lifts what kick did.
+func (p parked) calm() { p.SetReadDeadline(time.Time{}) }

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The pause experiment. A server is stopped (SIGSTOP; a frozen container is the
+// same) for longer than it keeps idle connections, and goes on. While it is
+// stopped its kernel answers for it: connections stand, handshakes succeed,
+// bytes are acknowledged. When it goes on, the first thing that it does is to
+// close what has been idle too long, and that is what its clients use next.
+
+const serverKeeps = 250 * time.Millisecond // idle connections; then it closes them
+
+// keep is the server of the experiment: one goroutine for a connection, one
+// timer, one answer. It takes every read for a request, which is true of the
+// client here. Part 3's server would not do: it counts its time in ticks, and
+// is not awake to tick.
+func keep(addr string, idle time.Duration, stdout io.Writer) error {
+	fd, err := listen(addr, backlog)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "listening on http://%s\n", localAddr(fd))
+	for {
+		c, _, err := accept(fd)
+		if err == unix.EAGAIN || err == unix.EINTR {
+			continue
+		} else if err != nil {
+			return err
+		}
+		p, err := park(c)
+		if err != nil {
+			return err
+		}
+		go answerUntilIdle(p, idle) // until its client closes, or is idle too long
+	}
+}
+
+func answerUntilIdle(p parked, idle time.Duration) {
+	defer p.Close()
+	request := make([]byte, 4<<10)
+	for {
+		p.SetReadDeadline(time.Now().Add(idle))
+		if _, err := p.Read(request); err != nil {
+			return
+		}
+		io.WriteString(p, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone\n")
+	}
+}
+
+// A pausable is such a server, in a process of its own.
+type pausable struct {
+	addr string
+	cmd  *exec.Cmd
+}
+
+func startPausable() (*pausable, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, "keep", "-idle", serverKeeps.String())
+	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err = cmd.Start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	return &pausable{strings.TrimPrefix(strings.TrimSpace(line), "listening on http://"), cmd}, err
+}
+
+// pause stops the process and returns when it has stopped.
+func (s *pausable) pause() error {
+	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	var status unix.WaitStatus
+	_, err := unix.Wait4(s.cmd.Process.Pid, &status, unix.WUNTRACED, nil)
+	for err == unix.EINTR {
+		_, err = unix.Wait4(s.cmd.Process.Pid, &status, unix.WUNTRACED, nil)
+	}
+	return err
+}
+
+func (s *pausable) resume() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
+
+func (s *pausable) stop() {
+	s.cmd.Process.Kill()
+	s.cmd.Wait()
+}
+
+// A policy is what a client does about connections that may have gone stale.
+type policy struct {
+	name   string
+	method string
+	drop   bool // all connections, when the server is paused
+	blind  bool // uses a connection without looking at it
+}
+
+var policies = []policy{
+	{name: "reuse unchecked", method: "POST", blind: true},
+	{name: "look before reuse", method: "POST"},
+	{name: "drop all when paused", method: "POST", drop: true},
+	{name: "look, and try once more", method: "PUT"},
+}
+
+// play pauses a server rounds times while calls connections to it are idle, and
+// makes that many calls the moment it goes on. It returns how many failed.
+func (p policy) play(rounds, calls int) (failed int, err error) {
+	s, err := startPausable()
+	if err != nil {
+		return 0, err
+	}
+	defer s.stop()
+	for range rounds {
+		n, err := p.round(s, calls)
+		if err != nil {
+			return 0, err
+		}
+		failed += n
+	}
+	return failed, nil
+}
+
+func (p policy) round(s *pausable, calls int) (failed int, err error) {
+	pool := newPool(poolLimits{perBackend: calls, total: calls, idle: time.Hour, life: time.Hour}) // longer than the server keeps them: the mistake
+	defer pool.close()
+	links, err := fill(pool, s.addr, calls)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.pause(); err != nil {
+		return 0, err
+	}
+	if p.drop {
+		pool.dropAll(s.addr)
+	}
+	time.Sleep(serverKeeps + serverKeeps/2) // the pause itself
+	if err := s.resume(); err != nil {
+		return 0, err
+	}
+	var group sync.WaitGroup
+	var failures atomic.Int64
+	for _, l := range links {
+		group.Go(func() {
+			if p.call(pool, s.addr, l) != nil {
+				failures.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	return int(failures.Load()), nil
+}
+
+// fill makes n connections to addr, uses each once, and leaves them idle.
+func fill(p *pool, addr string, n int) (links []*link, err error) {
+	var answers []*answer
+	defer func() {
+		for _, a := range answers {
+			a.close()
+		}
+	}()
+	for range n {
+		l, err := p.get(context.Background(), addr, &usual)
+		if err != nil {
+			return nil, err
+		}
+		a, err := l.roundTrip(context.Background(), simple("GET", "/"), &usual, time.Time{})
+		if err != nil {
+			return nil, err
+		}
+		links, answers = append(links, l), append(answers, a)
+	}
+	return links, nil
+}
+
+func simple(method, target string) *call {
+	c := &call{method: []byte(method), target: []byte(target), host: []byte("socket.up")}
+	if expectsBody(c.method) {
+		c.body = []byte("Hello, World!\n")
+	}
+	return c
+}
+
+// call makes one call as the policy wants it. A blind one is made on l, behind
+// the pool's back.
+func (p policy) call(pool *pool, addr string, l *link) error {
+	c := simple(p.method, "/")
+	var a *answer
+	var err error
+	if p.blind {
+		a, err = l.roundTrip(context.Background(), c, &usual, time.Time{})
+	} else {
+		a, err = pool.roundTrip(context.Background(), addr, c, &usual)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if !p.blind {
+			a.close()
+		}
+	}()
+	if a.status != 200 {
+		return fmt.Errorf("status %d", a.status)
+	}
+	return nil
+}
+
+// staleReuse puts on t what happens to one connection when its server pauses.
+func staleReuse(t *timeline) error {
+	s, err := startPausable()
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	l, err := dialLink(context.Background(), s.addr, usual.connect)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	say := func(who, what string) { t.add(time.Now(), who, what, "") }
+	ask := func() error {
+		a, err := l.roundTrip(context.Background(), simple("POST", "/"), &usual, time.Time{})
+		if err == nil {
+			_, err = io.Copy(io.Discard, struct{ io.Reader }{a})
+		}
+		return err
+	}
+	if err := ask(); err != nil {
+		return err
+	}
+	say("client", "has its answer, and keeps the connection")
+	if err := s.pause(); err != nil {
+		return err
+	}
+	say("server", "is stopped: SIGSTOP. Its timer for the idle connection runs on")
+	time.Sleep(serverKeeps + serverKeeps/2)
+	say("client", "looks at the connection: "+describe(l.check()))
+	say("server", "goes on: SIGCONT")
+	if err := s.resume(); err != nil {
+		return err
+	}
+	err = ask()
+	say("client", "has sent POST / at once, and gets: "+outcome(err))
+	return nil
+}
+
+func describe(err error) string {
+	if err == nil {
+		return "no byte and no end. It looks healthy"
+	}
+	return "the server has closed it"
+}
+
+func outcome(err error) string {
+	switch {
+	case err == nil:
+		return "200 OK. It was lucky: the request was there before the timer was looked at"
+	case errors.Is(err, unix.ECONNRESET):
+		return "connection reset by peer. Was the call carried out? It cannot know"
+	}
+	return "the end of the connection, and no answer. Was the call carried out? It cannot know"
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The servers that people have, as backends.
+
+const large = 3 << 20
+
+// A peer starts a server that answers /large with large bytes, and / with "small\n".
+type peer struct {
+	name  string
+	start func(t *testing.T) (addr string)
+}
+
+var peers = []peer{
+	{"net/http", func(t *testing.T) string {
+		s := httptest.NewServer(http.FileServer(http.Dir(site(t))))
+		t.Cleanup(s.Close)
+		return s.Listener.Addr().String()
+	}},
+	{"nginx", func(t *testing.T) string {
+		dir, addr := t.TempDir(), freeAddr(t)
+		config := fmt.Sprintf("daemon off; user root; worker_processes 1; error_log stderr; pid %s/pid; events {} http { access_log off; client_body_temp_path %s/b; proxy_temp_path %s/p; fastcgi_temp_path %s/f; uwsgi_temp_path %s/u; scgi_temp_path %s/s;"+
+			" server { listen %s; root %s; index index.html; } }", dir, dir, dir, dir, dir, dir, addr, site(t))
+		if os.Geteuid() != 0 {
+			config = strings.Replace(config, "user root; ", "", 1)
+		}
+		require.NoError(t, os.WriteFile(dir+"/conf", []byte(config), 0o600))
+		return launch(t, addr, "nginx", "-p", dir, "-c", dir+"/conf")
+	}},
+	{"HAProxy", func(t *testing.T) string {
+		dir, addr := t.TempDir(), freeAddr(t)
+		config := fmt.Sprintf("defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 1s\nfrontend f\n bind %s\n"+
+			" http-request return status 200 content-type text/plain file %s/large if { path /large }\n"+
+			" http-request return status 200 content-type text/plain string small\\n\n", addr, site(t))
+		require.NoError(t, os.WriteFile(dir+"/conf", []byte(config), 0o600))
+		return launch(t, addr, "haproxy", "-db", "-f", dir+"/conf")
+	}},
+	{"node", func(t *testing.T) string {
+		addr := freeAddr(t)
+		_, port, _ := net.SplitHostPort(addr)
+		return launch(t, addr, "node", "-e", fmt.Sprintf("require('http').createServer((q,s)=>{ if (q.url=='/large') { s.end(Buffer.alloc(%d,'x')) }"+
+			" else { s.write('sma'); s.end('ll\\n') } }).listen(%s,'127.0.0.1')", large, port))
+	}},
+}
+
+// site is a directory with what peers serve.
+func site(t *testing.T) string {
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	require.NoError(t, os.WriteFile(dir+"/index.html", []byte("small\n"), 0o644))
+	size := large
+	if strings.Contains(t.Name(), "HAProxy") {
+		size = 8 << 10 // it answers from one buffer
+	}
+	require.NoError(t, os.WriteFile(dir+"/large", bytes.Repeat([]byte("x"), size), 0o644))
+	return dir
+}
+
+func freeAddr(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// launch starts a program and waits until it listens on addr.
+func launch(t *testing.T, addr, name string, args ...string) string {
+	if _, err := exec.LookPath(name); err != nil {
+		t.Skipf("%s is not installed", name)
+	}
+	cmd := exec.Command(name, args...)
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // nginx has children
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		cmd.Wait()
+	})
+	eventually(t, name+" listens", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	return addr
+}
+
+func TestRealServersAreGoodBackends(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	for _, peer := range peers {
+		t.Run(peer.name, func(t *testing.T) {
+			t.Parallel()
+			addr := peer.start(t)
+			r, g := fronted(t, addr)
+			client := &http.Client{Timeout: limit}
+			for range 20 {
+				small, err := client.Get("http://" + r.addr + "/")
+				require.NoError(t, err)
+				body, err := io.ReadAll(small.Body)
+				require.NoError(t, err)
+				assert.Equal(t, "small\n", string(body))
+				answer, err := client.Get("http://" + r.addr + "/large")
+				require.NoError(t, err)
+				n, err := io.Copy(io.Discard, answer.Body)
+				require.NoError(t, err)
+				assert.GreaterOrEqual(t, n, int64(8<<10))
+				answer, err = client.Head("http://" + r.addr + "/large")
+				require.NoError(t, err)
+				assert.Equal(t, 200, answer.StatusCode)
+			}
+			b := g.pool.stats().of(addr)
+			assert.EqualValues(t, 60, b.Dialled+b.Reused)
+			assert.LessOrEqual(t, b.Dialled, uint64(3), "a connection is used again: %+v", b)
+		})
+	}
+}
+
+func TestRealClientsGetTheirAnswers(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	s := polite(t)
+	r, g := fronted(t, s.addr)
+	for name, args := range map[string][]string{
+		"curl": {"--silent", "--show-error", "--fail", "http://" + r.addr + "/[1-20]"},
+		"wrk":  {"-t1", "-c8", "-d1s", "http://" + r.addr + "/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := exec.LookPath(name); err != nil {
+				t.Skipf("%s is not installed", name)
+			}
+
+			output, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+
+			require.NoError(t, err, "%s", output)
+			assert.NotContains(t, string(output), "Non-2xx")
+			assert.NotContains(t, string(output), "Socket errors")
+			if name == "curl" {
+				assert.Equal(t, strings.Repeat("hello", 20), string(output))
+			}
+		})
+	}
+	assert.LessOrEqual(t, s.accepted(), 4)
+	assert.Zero(t, g.counts.Gateway.Load())
+}

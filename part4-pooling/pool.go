@@ -1,0 +1,390 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A pool keeps links to servers for the next caller. What it counts are
+// permits: the right to have one connection, be it in somebody's hands, idle,
+// or still being dialled. A link and its permit are in one of these states:
+//
+//	             dial fails
+//	        +-----------------> the permit goes back
+//	        |
+//	 get ---+--> leased <----------------------+
+//	  |     dial   |                           | get: the one used last, and it
+//	  |            | put                       | passes its check
+//	  |            +----> good? --- yes ---> idle
+//	  |                     | no               | too long idle or too old (evict, get),
+//	  |                     v                  | dropAll, in the way of another backend
+//	  |                   closed <-------------+
+//	  |                     |
+//	  v                     v the permit goes back
+//	wait <---------- to the caller who has waited longest
+//
+// Nobody waits while a link that he could have is idle, or a permit free.
+type pool struct {
+	limits poolLimits
+	dial   func(ctx context.Context, addr string, timeout time.Duration) (*link, error)
+	now    func() time.Time
+
+	// The law of this lock: it is held to move links and callers between
+	// lists, and for nothing that waits: no dial, no write, no close. What has
+	// to be closed goes on the list doomed, and unlock closes it when the lock
+	// is open again. (A check is a system call, but one that never waits. The
+	// evictor makes it with the lock held; get and put, who are in a hurry and
+	// have the link for themselves, without.)
+	mu       sync.Mutex
+	backends map[string]*backend
+	all      []*backend   // the same, in the order of their first use
+	permits  int          // out, to all backends together
+	waiting  atomic.Int64 // callers; changed with the lock held
+	tickets  uint64       // given out to those who wait
+	doomed   []*link
+	closed   bool
+
+	stopEvictor chan struct{}
+}
+
+// A backend is one address, and what the pool has of it. The pool's lock guards it.
+type backend struct {
+	addr       string
+	permits    int     // out: idle ones included
+	idle       []*link // the last was used last
+	queue      waiters
+	generation uint64 // a link of an older one dies when it comes back
+	counts     counts
+}
+
+// leased is the pool's part of a link, guarded by the pool's lock.
+type leased struct {
+	pool       *pool // nil: the link is nobody's but its caller's
+	backend    *backend
+	state      leaseState
+	generation uint64        // of its backend, when it was dialled
+	born       time.Time     // when it was dialled
+	expires    time.Time     // when it must not be idle any more
+	keep       time.Duration // how long the server said it keeps it; 0: did not say
+}
+
+type leaseState int
+
+const (
+	inHand leaseState = iota
+	isIdle
+	isClosed
+)
+
+// poolLimits are all that the pool may hold, and for how long.
+type poolLimits struct {
+	perBackend int           // connections
+	total      int           // connections to all backends together
+	wait       time.Duration // of a caller, for a connection
+	idle       time.Duration // of a connection; less if the server said so
+	life       time.Duration // of a connection
+}
+
+var poolDefaults = poolLimits{
+	perBackend: 32,  // 8 to 32 keep a core busy; more only wait at the server instead of here
+	total:      256, // descriptors
+	wait:       5 * time.Second,
+	idle:       4 * time.Second,  // node closes after 5, Apache too: be first
+	life:       10 * time.Minute, // so that a balancer in front of the backend gets to choose again
+}
+
+func (l *poolLimits) flags(f *flag.FlagSet) {
+	*l = poolDefaults
+	f.IntVar(&l.perBackend, "backend-connections", l.perBackend, "connections to one backend")
+	f.IntVar(&l.total, "all-backend-connections", l.total, "connections to all backends together")
+	f.DurationVar(&l.wait, "backend-wait", l.wait, "for a connection to a backend to come free")
+	f.DurationVar(&l.idle, "backend-idle", l.idle, "that a connection to a backend is kept unused")
+	f.DurationVar(&l.life, "backend-life", l.life, "that a connection to a backend is kept at all")
+}
+
+// check says what no pool can work with.
+func (l *poolLimits) check() error {
+	if l.perBackend < 1 || l.total < 1 || l.wait < 0 || l.idle <= 0 || l.life <= 0 {
+		return errors.New("-backend-connections and -all-backend-connections: want at least 1; -backend-idle and -backend-life: more than 0")
+	}
+	return nil
+}
+
+// What get ends in when it does not end well.
+var (
+	ErrPoolClosed  = errors.New("the pool is closed")
+	ErrWaitTimeout = errors.New("no connection came free in time")
+
+	errBroken = errors.New("of no use after an exchange")
+)
+
+func newPool(limits poolLimits) *pool {
+	return &pool{limits: limits, dial: dialLink, now: wallClock, backends: map[string]*backend{}}
+}
+
+// wallClock has no monotonic part: that one stands still while a machine
+// sleeps, and the timer of a server elsewhere does not.
+func wallClock() time.Time { return time.Now().Round(0) }
+
+// get returns a link to addr that nobody else has: the idle one that was used
+// last, or a new one. While there are as many as there may be, it waits. The
+// caller gives it back with put.
+func (p *pool) get(ctx context.Context, addr string, t *timeouts) (*link, error) {
+	b, g, w := p.ask(addr)
+	if w != nil {
+		g = p.await(ctx, w)
+	}
+	if g.err != nil {
+		return nil, fmt.Errorf("connection to %s: %w", addr, g.err)
+	}
+	return p.use(ctx, b, g, t)
+}
+
+// ask returns a grant, or a place in the queue.
+func (p *pool) ask(addr string) (b *backend, g grant, w *waiter) {
+	now := p.now()
+	p.mu.Lock()
+	defer p.unlock()
+	if p.closed {
+		return nil, grant{err: ErrPoolClosed}, nil
+	}
+	b = p.backend(addr)
+	g, ok := p.take(b, now)
+	if !ok {
+		w = p.enqueue(b)
+	}
+	p.settle(now) // take may have closed more than it took
+	return b, g, w
+}
+
+// A grant is what a caller gets: a link, or a permit to dial one.
+type grant struct {
+	link       *link
+	generation uint64
+	err        error // neither: why not
+}
+
+// take grants what can be had at once. With the lock held.
+func (p *pool) take(b *backend, now time.Time) (g grant, ok bool) {
+	for n := len(b.idle); n > 0; n = len(b.idle) {
+		l := b.idle[n-1]
+		b.idle[n-1], b.idle = nil, b.idle[:n-1]
+		if now.Before(l.expires) {
+			l.state = inHand
+			b.counts.Reused++
+			return grant{link: l}, true
+		}
+		p.retire(l, &b.counts.Expired)
+	}
+	if b.permits == p.limits.perBackend || p.permits == p.limits.total && !p.displace() {
+		return grant{}, false
+	}
+	b.permits++
+	p.permits++
+	return grant{generation: b.generation}, true
+}
+
+// use makes a link out of a grant. A link that fails its check leaves its
+// permit to us, so we need not wait again.
+func (p *pool) use(ctx context.Context, b *backend, g grant, t *timeouts) (*link, error) {
+	for l := g.link; l != nil; l = g.link {
+		err := l.check()
+		if err == nil {
+			return l, nil
+		}
+		g = p.instead(l, err)
+	}
+	return p.fresh(ctx, b, g, t)
+}
+
+// fresh dials with a permit, and gives it back if that fails.
+func (p *pool) fresh(ctx context.Context, b *backend, g grant, t *timeouts) (*link, error) {
+	l, err := p.dial(ctx, b.addr, t.connect)
+	now := p.now()
+	p.mu.Lock()
+	defer p.unlock()
+	if err != nil {
+		b.counts.DialFailed++
+		p.permitBack(b, now)
+		return nil, err
+	}
+	b.counts.Dialled++
+	l.leased = leased{pool: p, backend: b, generation: g.generation, born: now}
+	return l, nil
+}
+
+// instead exchanges a link that failed its check for another idle one, or for
+// the permit that it had.
+func (p *pool) instead(l *link, why error) grant {
+	now := p.now()
+	p.mu.Lock()
+	defer p.unlock()
+	b := l.backend
+	b.counts.Reused-- // which it was not, after all
+	p.retire(l, b.counts.of(why))
+	g, _ := p.take(b, now) // there is at least the permit of l
+	p.settle(now)
+	return g
+}
+
+// renew exchanges a link that failed its caller for a fresh one.
+func (p *pool) renew(ctx context.Context, l *link, t *timeouts) (*link, error) {
+	p.mu.Lock()
+	b := l.backend
+	l.state = isClosed
+	p.doomed = append(p.doomed, l)
+	b.counts.Broken++
+	b.counts.Retried++
+	g := grant{generation: b.generation}
+	p.unlock()
+	return p.fresh(ctx, b, g, t)
+}
+
+// put gives a link back. It is kept if it is good, which is for the caller to
+// say, and still as it should be, which put finds out.
+func (p *pool) put(l *link, good bool) {
+	why := errBroken
+	if good {
+		why = nil
+		if p.waiting.Load() == 0 { // else somebody gets it at once, and looks himself
+			why = l.check()
+		}
+	}
+	now := p.now()
+	p.mu.Lock()
+	defer p.unlock()
+	if l.state != inHand {
+		panic("a link was put back that nobody had")
+	}
+	b := l.backend
+	l.expires = p.expiry(l, now)
+	switch {
+	case why != nil:
+		p.retire(l, b.counts.of(why))
+	case p.closed || l.generation != b.generation:
+		p.retire(l, &b.counts.Dropped)
+	case !now.Before(l.expires):
+		p.retire(l, &b.counts.Expired)
+	default:
+		l.state = isIdle
+		b.idle = append(b.idle, l)
+	}
+	p.settle(now)
+}
+
+// expiry is when a link that becomes idle now has to go. A server that says how
+// long it keeps a connection counts from its last byte, and its clock is not
+// ours: a margin keeps us from sending in the moment in which it closes.
+func (p *pool) expiry(l *link, now time.Time) time.Time {
+	idle := p.limits.idle
+	if l.keep > 0 {
+		idle = min(idle, l.keep-min(l.keep/4, keepMargin))
+	}
+	expires, dies := now.Add(idle), l.born.Add(p.limits.life)
+	if dies.Before(expires) {
+		return dies
+	}
+	return expires
+}
+
+const keepMargin = time.Second
+
+// retire closes a link, soon, and takes its permit back. Whoever calls it
+// settles before he unlocks, or takes the permit himself. With the lock held.
+func (p *pool) retire(l *link, count *uint64) {
+	*count++
+	l.state = isClosed
+	l.backend.permits--
+	p.permits--
+	p.doomed = append(p.doomed, l)
+}
+
+// permitBack is the end of a permit without a link. With the lock held.
+func (p *pool) permitBack(b *backend, now time.Time) {
+	b.permits--
+	p.permits--
+	p.settle(now)
+}
+
+// settle grants what has become free to those who wait, the oldest first. With
+// the lock held.
+func (p *pool) settle(now time.Time) {
+	for p.waiting.Load() > 0 {
+		b := p.eldest()
+		if b == nil {
+			return
+		}
+		g, ok := p.take(b, now)
+		if !ok {
+			return
+		}
+		p.deliver(b.queue.first, g)
+	}
+}
+
+// eldest is the backend of the caller who has waited longest, of those who can
+// have something now. Who waits for a backend that has all its connections in
+// use stands in nobody's way.
+func (p *pool) eldest() (eldest *backend) {
+	room := p.permits < p.limits.total || p.anyIdle()
+	for _, b := range p.all {
+		w := b.queue.first
+		if w != nil && (len(b.idle) > 0 || room && b.permits < p.limits.perBackend) && (eldest == nil || w.ticket < eldest.queue.first.ticket) {
+			eldest = b
+		}
+	}
+	return eldest
+}
+
+func (p *pool) anyIdle() bool {
+	for _, b := range p.all {
+		if len(b.idle) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// displace closes the link that has been idle longest, so that another backend
+// can have its permit. With the lock held.
+func (p *pool) displace() bool {
+	var oldest *backend
+	for _, b := range p.all {
+		if len(b.idle) > 0 && (oldest == nil || b.idle[0].expires.Before(oldest.idle[0].expires)) {
+			oldest = b
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	l := oldest.idle[0]
+	oldest.idle = append(oldest.idle[:0], oldest.idle[1:]...)
+	p.retire(l, &oldest.counts.Displaced)
+	return true
+}
+
+// backend finds or makes the backend at addr. With the lock held.
+func (p *pool) backend(addr string) *backend {
+	b := p.backends[addr]
+	if b == nil {
+		b = &backend{addr: addr}
+		p.backends[addr] = b
+		p.all = append(p.all, b)
+	}
+	return b
+}
+
+// unlock opens the lock, and then closes what has been retired.
+func (p *pool) unlock() {
+	doomed := p.doomed
+	p.doomed = nil
+	p.mu.Unlock()
+	for _, l := range doomed {
+		l.Close()
+	}
+}

@@ -1,0 +1,418 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// A request is the head of an HTTP/1.x request, taken apart. Its slices are
+// parts of the head: they are good as long as the handler runs, no longer.
+//
+// parse is strict, because what one program reads as a body another may read
+// as the next request (request smuggling). Whatever it is not sure of is
+// refused, and the connection with it.
+type request struct {
+	method, target []byte
+	path, query    []byte // of the target; path is "*" for OPTIONS *
+	host           []byte
+	fields         []field
+	minor          int   // of HTTP/1.minor: 0 or 1
+	length         int64 // of the body; chunked when it says so as it goes
+	body           *body // nil without one
+
+	hosts, lengths, codings    int // how often these fields came
+	chunked                    bool
+	close, keepAlive, expected bool // Connection: close, keep-alive; Expect: 100-continue
+	refused                    *refusal
+}
+
+type field struct{ name, value []byte }
+
+const chunked = -1 // as a length
+
+// A refusal is the answer to a request that the server will not handle.
+type refusal struct {
+	status int
+	why    string
+}
+
+func (r *refusal) Error() string { return statusText[r.status] + ": " + r.why }
+
+var (
+	errLine        = &refusal{400, "the request line is not: method, space, target, space, HTTP/1.1"}
+	errTarget      = &refusal{400, "the target is neither a path nor http://host/path"}
+	errVersion     = &refusal{505, "this server speaks HTTP/1.1"}
+	errField       = &refusal{400, "a field line is not: name, colon, value"}
+	errNewline     = &refusal{400, "a line ends in a bare CR or LF, or has a control character in it"}
+	errHost        = &refusal{400, "an HTTP/1.1 request has one Host field, with a valid host in it"}
+	errScheme      = &refusal{421, "https is not spoken here"}
+	errLength      = &refusal{400, "Content-Length is not one number"}
+	errTwoLengths  = &refusal{400, "Content-Length and Transfer-Encoding in one request"}
+	errCoding      = &refusal{400, "Transfer-Encoding does not end in chunked, once"}
+	errOldCoding   = &refusal{400, "HTTP/1.0 has no Transfer-Encoding"}
+	errOtherCoding = &refusal{501, "of the transfer codings only chunked is known"}
+	errExpect      = &refusal{417, "only 100-continue can be expected"}
+	errConnect     = &refusal{501, "CONNECT is for proxies"}
+	errTooMany     = &refusal{431, "too many fields"}
+	errHeadLong    = &refusal{431, "the head is too long"}
+	errTargetLong  = &refusal{414, "the target is too long"}
+)
+
+// parse reads a head that ends in an empty line. It allocates nothing once
+// r.fields has room.
+func (r *request) parse(head []byte, maxFields int) *refusal {
+	*r = request{fields: r.fields[:0]}
+	rest, refused := r.parseLine(head)
+	if refused != nil {
+		return refused
+	}
+	r.fields, refused = parseFields(r.fields, rest, maxFields)
+	if refused != nil {
+		return refused
+	}
+	for i := range r.fields {
+		r.note(&r.fields[i])
+	}
+	if r.refused != nil {
+		return r.refused
+	}
+	return r.check()
+}
+
+// parseLine reads method SP target SP version CRLF (RFC 9112 §3).
+func (r *request) parseLine(b []byte) (rest []byte, refused *refusal) {
+	m := span(b, tokenByte)
+	if m == 0 || b[m] != ' ' {
+		return nil, errLine
+	}
+	r.method, b = b[:m], b[m+1:]
+	t := span(b, targetByte)
+	if t == 0 || b[t] != ' ' {
+		return nil, errLine
+	}
+	r.target, b = b[:t], b[t+1:]
+	const version = len("HTTP/1.1")
+	if len(b) < version+2 || string(b[:5]) != "HTTP/" || !digit(b[5]) || b[6] != '.' || !digit(b[7]) || b[8] != '\r' || b[9] != '\n' {
+		return nil, errLine
+	}
+	if b[5] != '1' {
+		return nil, errVersion
+	}
+	r.minor = min(int(b[7]-'0'), 1) // RFC 9110 §2.5: a later 1.x is understood as 1.1
+	return b[version+2:], r.parseTarget()
+}
+
+// parseTarget tells the four forms of RFC 9112 §3.2 apart.
+func (r *request) parseTarget() *refusal {
+	t := r.target
+	switch {
+	case string(r.method) == "CONNECT":
+		return errConnect
+	case t[0] == '/':
+		r.path = t
+	case string(t) == "*" && string(r.method) == "OPTIONS":
+		r.path = t
+		return nil
+	case len(t) > 7 && equalFold(t[:7], "http://"):
+		end := bytes.IndexAny(t[7:], "/?")
+		if end < 0 {
+			end = len(t) - 7
+		}
+		r.host, r.path = t[7:7+end], t[7+end:]
+		if len(r.host) == 0 || !validHost(r.host) {
+			return errTarget
+		}
+	case len(t) > 8 && equalFold(t[:8], "https://"):
+		return errScheme // RFC 9110 §7.4
+	default:
+		return errTarget
+	}
+	if q := bytes.IndexByte(r.path, '?'); q >= 0 {
+		r.path, r.query = r.path[:q], r.path[q+1:]
+	}
+	if len(r.path) == 0 { // http://host, which for OPTIONS means the server: RFC 9112 §3.2.4
+		r.path = []byte("/")
+		if string(r.method) == "OPTIONS" && r.query == nil {
+			r.path = []byte("*")
+		}
+	}
+	return nil
+}
+
+// parseFields appends the field lines of b, up to an empty line (RFC 9112 §5).
+// A line that is folded begins with a space, which is no name: refused.
+func parseFields(fields []field, b []byte, most int) ([]field, *refusal) {
+	for b[0] != '\r' || b[1] != '\n' {
+		n := span(b, tokenByte)
+		if n == 0 || b[n] != ':' {
+			return fields, errField
+		}
+		v := n + 1 + bytes.IndexByte(b[n+1:], '\r')
+		if b[v+1] != '\n' || !clean(b[n+1:v]) {
+			return fields, errNewline
+		}
+		if len(fields) == most {
+			return fields, errTooMany
+		}
+		fields = append(fields, field{b[:n], trim(b[n+1 : v])})
+		b = b[v+2:]
+	}
+	return fields, nil
+}
+
+// note looks at the fields that say where the request ends and what becomes of
+// the connection.
+func (r *request) note(f *field) {
+	switch len(f.name) { // most fields are passed over by their length
+	case len("host"):
+		if equalFold(f.name, "host") {
+			r.hosts++
+			if r.host == nil { // RFC 9112 §3.2.2: an absolute target knows better
+				r.host = f.value
+			}
+			r.refuse(validHost(f.value), errHost)
+		}
+	case len("expect"):
+		if equalFold(f.name, "expect") && r.minor == 1 {
+			r.expected = equalFold(f.value, "100-continue")
+			r.refuse(r.expected, errExpect)
+		}
+	case len("connection"):
+		if equalFold(f.name, "connection") {
+			r.noteConnection(f.value)
+		}
+	case len("content-length"):
+		if equalFold(f.name, "content-length") {
+			r.lengths++
+			var ok bool
+			r.length, ok = number(f.value)
+			r.refuse(ok, errLength)
+		}
+	case len("transfer-encoding"):
+		if equalFold(f.name, "transfer-encoding") {
+			r.codings++
+			r.noteCoding(f.value)
+		}
+	}
+}
+
+func (r *request) refuse(ok bool, why *refusal) {
+	if !ok && r.refused == nil {
+		r.refused = why
+	}
+}
+
+func (r *request) noteConnection(list []byte) {
+	for option := range bytes.SplitSeq(list, []byte(",")) {
+		option = trim(option)
+		r.close = r.close || equalFold(option, "close")
+		r.keepAlive = r.keepAlive || equalFold(option, "keep-alive")
+	}
+}
+
+// noteCoding accepts chunked alone. RFC 9112 §6.1 and §6.3: another coding
+// before it is not implemented; anything at the end but chunked leaves the
+// length unknown.
+func (r *request) noteCoding(list []byte) {
+	if r.chunked = equalFold(list, "chunked"); r.chunked {
+		return
+	}
+	comma := bytes.LastIndexByte(list, ',')
+	before, last := list[:max(comma, 0)], trim(list[comma+1:])
+	if comma >= 0 && equalFold(last, "chunked") && !bytes.Contains(bytes.ToLower(before), []byte("chunked")) {
+		r.refuse(false, errOtherCoding)
+	}
+	r.refuse(false, errCoding)
+}
+
+// check is for the rules that need the whole head.
+func (r *request) check() *refusal {
+	switch {
+	case r.hosts > 1 || r.hosts == 0 && r.minor == 1:
+		return errHost
+	case r.lengths > 1:
+		return errLength
+	case r.codings > 1:
+		return errCoding
+	case r.codings == 1 && r.minor == 0:
+		return errOldCoding
+	case r.codings == 1 && r.lengths == 1:
+		return errTwoLengths
+	}
+	if r.chunked {
+		r.length = chunked
+	}
+	return nil
+}
+
+// persists says whether the client wants to use the connection again (RFC 9112 §9.3).
+func (r *request) persists() bool { return !r.close && (r.minor == 1 || r.keepAlive) }
+
+// safe says whether the method only looks (RFC 9110 §9.2.1).
+func (r *request) safe() bool {
+	switch string(r.method) {
+	case "GET", "HEAD", "OPTIONS", "TRACE":
+		return true
+	}
+	return false
+}
+
+// get returns the first value of a field, nil when there is none. name is in
+// lower case.
+func (r *request) get(name string) []byte {
+	for _, f := range r.fields {
+		if equalFold(f.name, name) {
+			return f.value
+		}
+	}
+	return nil
+}
+
+// findHead returns the length of the request head at the beginning of b, 0
+// when b does not hold it to its end; the first from bytes have been looked at
+// before.
+func findHead(b []byte, from int) int {
+	from = max(from-3, 0)
+	if i := bytes.Index(b[from:], []byte("\r\n\r\n")); i >= 0 {
+		return from + i + 4
+	}
+	return 0
+}
+
+// hopeless refuses a head that is not there to its end yet but already wrong,
+// so that its sender need not wait for a timeout to hear of it.
+func hopeless(b []byte, maxHead int) *refusal {
+	line := bytes.IndexByte(b, '\n')
+	switch {
+	case len(b) >= maxHead && (line < 0 || line >= maxHead):
+		return errTargetLong
+	case len(b) >= maxHead:
+		return errHeadLong
+	case len(b) > 0 && !tokenByte[b[0]] && b[0] != '\r':
+		return errLine // a TLS hello, perhaps
+	}
+	for ; line >= 0; line = bytes.IndexByte(b, '\n') {
+		if line == 0 || b[line-1] != '\r' {
+			return errNewline
+		}
+		b = b[line+1:]
+	}
+	return nil
+}
+
+// A set of bytes, one bit of the grammar of RFC 9110 §5.6.2 and §5.5.
+type byteSet [256]bool
+
+var (
+	tokenByte   = setOf("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	nameByte    = setOf("!$&'()*+,;=-._~%0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") // of a host
+	addressByte = setOf("0123456789abcdefABCDEF:.")
+	targetByte  = rangeOf('!', '~', '#') // a fragment is never sent
+	valueByte   = rangeOf(' ', 255, 127)
+)
+
+func init() { valueByte['\t'] = true }
+
+func setOf(members string) *byteSet {
+	var s byteSet
+	for i := range len(members) {
+		s[members[i]] = true
+	}
+	return &s
+}
+
+func rangeOf(first, last, without byte) *byteSet {
+	var s byteSet
+	for c := int(first); c <= int(last); c++ {
+		s[c] = byte(c) != without
+	}
+	return &s
+}
+
+// span counts the bytes at the beginning of b that are in s. A head ends in
+// CRLF, which is in none: what span counts is never all of it.
+func span(b []byte, s *byteSet) int {
+	for i, c := range b {
+		if !s[c] {
+			return i
+		}
+	}
+	return len(b)
+}
+
+// clean returns whether all of b is in valueByte. It looks at eight bytes at a
+// time, because values are most of a request: subtracting borrows from the high
+// bit of a byte that is too small. A tab is too small as well, and looked at again.
+func clean(b []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; len(b) >= 8; b = b[8:] {
+		w := binary.LittleEndian.Uint64(b)
+		del := w ^ 127*ones // a byte that was DEL is 0 now
+		if ((w-' '*ones)&^w|(del-ones)&^del)&highs != 0 && span(b[:8], valueByte) < 8 {
+			return false
+		}
+	}
+	return span(b, valueByte) == len(b)
+}
+
+func digit(c byte) bool { return '0' <= c && c <= '9' }
+
+// number reads 1*DIGIT. What does not fit is too large for any limit: the
+// largest number stands for it.
+func number(b []byte) (n int64, ok bool) {
+	const most = 1<<63 - 1
+	for _, c := range b {
+		if !digit(c) {
+			return 0, false
+		}
+		if n > (most-9)/10 {
+			n = most
+		} else {
+			n = n*10 + int64(c-'0')
+		}
+	}
+	return n, len(b) > 0
+}
+
+// validHost wants uri-host [ ":" port ], RFC 9110 §7.2; it may be empty.
+func validHost(b []byte) bool {
+	n := span(b, nameByte)
+	if n == 0 && len(b) > 0 && b[0] == '[' { // an IPv6 address
+		if n = bytes.IndexByte(b, ']') + 1; n == 0 || span(b[1:n], addressByte) != n-2 {
+			return false
+		}
+	}
+	if n < len(b) && b[n] == ':' {
+		for n++; n < len(b) && digit(b[n]); n++ {
+		}
+	}
+	return n == len(b)
+}
+
+// trim takes off spaces and tabs, which are all the white space that HTTP has.
+func trim(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// equalFold compares b with a name in lower case; only ASCII letters have two
+// cases here.
+func equalFold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A response is a handler's answer. A short one is kept until the handler
+// returns, and so has a Content-Length; what is longer, or flushed, leaves as
+// it comes, in chunks if the handler did not say how long it will be.
+type response struct {
+	x       *exchange
+	status  int
+	fields  []byte // field lines
+	sized   bool   // length was declared
+	length  int64
+	body    []byte // written, not sent
+	written int64  // bytes, sent or not
+	flushed bool   // the head is out, or would be if there was a body
+	chunked bool
+}
+
+var errLonger = errors.New("more was written than the declared length")
+
+// set adds a field. A line end in it would begin a field, or a response, of
+// the client's making.
+func (w *response) set(name, value string) {
+	if lineEnd(name) || lineEnd(value) {
+		panic(fmt.Sprintf("field %q: %q", name, value))
+	}
+	w.fields = append(w.fields, name...)
+	w.fields = append(w.fields, ": "...)
+	w.fields = append(w.fields, value...)
+	w.fields = append(w.fields, "\r\n"...)
+}
+
+func lineEnd(s string) bool {
+	return strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0
+}
+
+// plain says that the body is text.
+func (w *response) plain() {
+	w.fields = append(w.fields, "Content-Type: text/plain; charset=utf-8\r\n"...)
+}
+
+// size declares the length of the body.
+func (w *response) size(n int64) { w.length, w.sized = n, true }
+
+// fail answers with status, and says why.
+func (w *response) fail(status int, why string) {
+	w.status = status
+	w.plain()
+	w.text(statusText[status] + ": " + why + "\n")
+}
+
+// reset forgets all that was not sent.
+func (w *response) reset(status int) {
+	*w = response{x: w.x, fields: w.fields[:0], body: w.body[:0], flushed: w.flushed}
+	w.fail(status, "the handler failed")
+}
+
+func (w *response) Write(p []byte) (int, error) { return write(w, p) }
+func (w *response) text(s string) error         { _, err := write(w, s); return err }
+
+// write keeps what is short and sends what is not.
+func write[bytes []byte | string](w *response, p bytes) (n int, err error) {
+	if w.status == 0 {
+		w.status = 200
+	}
+	if w.written += int64(len(p)); w.sized && w.written > w.length {
+		return 0, errLonger
+	}
+	if w.bodiless() {
+		return len(p), nil
+	}
+	for n < len(p) {
+		if len(w.body) == maxParked {
+			if err := w.flush(); err != nil {
+				return n, err
+			}
+		}
+		some := min(len(p)-n, maxParked-len(w.body))
+		w.body = append(w.body, p[n:n+some]...)
+		n += some
+	}
+	return n, nil
+}
+
+// flush sends what was written so far. It waits until it is this answer's turn
+// and the client has taken it.
+func (w *response) flush() error {
+	if w.status == 0 {
+		w.status = 200
+	}
+	x := w.x
+	x.wire = x.wire[:0]
+	if !w.flushed {
+		w.flushed = true
+		w.chunked = !w.sized && x.req.minor == 1
+		x.last = x.last || !w.sized && x.req.minor == 0 // its end is the connection's: RFC 9112 §6.3
+		if w.bodiless() {
+			return nil // finish renders the head
+		}
+		x.wire = w.appendHead(x.wire)
+	}
+	x.wire = w.appendBody(x.wire)
+	if len(x.wire) == 0 {
+		return nil
+	}
+	return x.c.stream(x, x.wire)
+}
+
+// finish appends what has not been sent.
+func (w *response) finish(b []byte) []byte {
+	if w.status == 0 || w.sized && w.written != w.length && !w.bodiless() {
+		if w.x.begun {
+			w.x.breakOff()
+			return nil
+		}
+		w.reset(500) // it said nothing, or not as much as it said it would
+	}
+	if !w.x.begun {
+		if !w.sized && !w.flushed {
+			w.size(w.written)
+		}
+		b = w.appendHead(b)
+	}
+	if w.bodiless() {
+		return b
+	}
+	b = w.appendBody(b)
+	if w.chunked {
+		b = append(b, "0\r\n\r\n"...)
+	}
+	return b
+}
+
+// appendBody appends what was written and not sent, as a chunk if need be.
+func (w *response) appendBody(b []byte) []byte {
+	if len(w.body) == 0 {
+		return b
+	}
+	if w.chunked {
+		b = strconv.AppendInt(b, int64(len(w.body)), 16)
+		b = append(b, "\r\n"...)
+	}
+	b = append(b, w.body...)
+	if w.chunked {
+		b = append(b, "\r\n"...)
+	}
+	w.body = w.body[:0]
+	return b
+}
+
+// bodiless is RFC 9112 §6.3: these answers end with their head, whatever its
+// fields say.
+func (w *response) bodiless() bool {
+	return w.status == 204 || w.status == 304 || string(w.x.req.method) == "HEAD"
+}
+
+func (w *response) appendHead(b []byte) []byte {
+	b = appendStatus(b, w.status)
+	b = append(b, *w.x.c.srv.clock.date.Load()...)
+	b = append(b, w.fields...)
+	switch {
+	case w.status == 204 || w.status == 304: // RFC 9110 §8.6: none in 204
+	case w.chunked:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	case w.sized:
+		b = append(b, "Content-Length: "...)
+		b = strconv.AppendInt(b, w.length, 10)
+		b = append(b, "\r\n"...)
+	}
+	switch {
+	case w.x.last:
+		b = append(b, "Connection: close\r\n"...)
+	case w.x.req.minor == 0:
+		b = append(b, "Connection: keep-alive\r\n"...)
+	}
+	return append(b, "\r\n"...)
+}
+
+// appendStatus appends a status line.
+func appendStatus(b []byte, status int) []byte {
+	if status == 200 {
+		return append(b, "HTTP/1.1 200 OK\r\n"...)
+	}
+	b = append(b, "HTTP/1.1 "...)
+	b = append(b, statusText[status]...)
+	return append(b, "\r\n"...)
+}
+
+// gone is closed when no answer is wanted any more: the client has reset the
+// connection, or the time is up.
+func (w *response) gone() <-chan struct{} {
+	x := w.x
+	x.c.mu.Lock()
+	defer x.c.mu.Unlock()
+	if x.gone == nil {
+		if x.c.dead != nil {
+			x.cancel()
+		} else {
+			x.gone = make(chan struct{})
+		}
+	}
+	return x.gone
+}
+
+var statusText = map[int]string{
+	200: "200 OK",
+	204: "204 No Content",
+	206: "206 Partial Content",
+	301: "301 Moved Permanently",
+	304: "304 Not Modified",
+	400: "400 Bad Request",
+	404: "404 Not Found",
+	405: "405 Method Not Allowed",
+	408: "408 Request Timeout",
+	413: "413 Content Too Large",
+	414: "414 URI Too Long",
+	416: "416 Range Not Satisfiable",
+	417: "417 Expectation Failed",
+	421: "421 Misdirected Request",
+	431: "431 Request Header Fields Too Large",
+	500: "500 Internal Server Error",
+	501: "501 Not Implemented",
+	503: "503 Service Unavailable",
+	505: "505 HTTP Version Not Supported",
+}

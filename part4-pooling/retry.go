@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// roundTrip makes a call on a pooled link: the answer's close gives it back.
+//
+// A kept connection may end just as we send, and nothing that is looked at
+// before can tell. Then it is tried once more, on a fresh connection, if that
+// can do no harm.
+func (p *pool) roundTrip(ctx context.Context, addr string, c *call, t *timeouts) (*answer, error) {
+	var until time.Time
+	if t.total > 0 {
+		until = time.Now().Add(t.total)
+	}
+	l, err := p.get(ctx, addr, t)
+	if err != nil {
+		return nil, err
+	}
+	r, err := l.roundTrip(ctx, c, t, until)
+	if err != nil && l.mayRetry(c, err) {
+		if l, err = p.renew(ctx, l, t); err != nil {
+			return nil, err
+		}
+		r, err = l.roundTrip(ctx, c, t, until)
+	}
+	if err != nil {
+		l.release(false)
+		return nil, err
+	}
+	l.keep = r.keep
+	return r, nil
+}
+
+// mayRetry says whether a call that failed on l may be sent again: the
+// connection was a kept one, and ended before a byte of an answer. Then the
+// server has most likely closed it without looking at the call. Most likely is
+// enough for an idempotent call. For a POST it is not, unless the kernel took
+// no byte of it; nor for a body that cannot be read a second time.
+func (l *link) mayRetry(c *call, err error) bool {
+	kept := l.uses > 1
+	return kept && errors.Is(err, ErrEnded) && !l.heard && c.stream == nil && (idempotent(c.method) || l.sent == 0)
+}
+
+// release gives l back to its pool. One that has none is closed if it is of no
+// use, and else stays with its caller.
+func (l *link) release(good bool) {
+	upload := l.upload // when the pool has l, somebody else may have it
+	if l.pool != nil {
+		l.pool.put(l, good)
+	} else if !good {
+		l.Close()
+	}
+	if upload != nil {
+		<-upload.done // it reads from what our caller owns, and sends to a link that is closed now
+	}
+}

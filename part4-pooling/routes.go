@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A route is a path, or with a slash at its end all paths that begin so, and
+// who answers there.
+type route struct {
+	path    string
+	methods []string
+	handle  func(w *response, r *request, rest []byte) // rest of the path
+}
+
+// known are the methods that 405 is for; the others get 501 (RFC 9110 §9.1).
+var known = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"}
+
+const maxSleep = 60 * time.Second
+
+func routes(extra ...route) handler {
+	read, write := []string{"GET", "HEAD"}, []string{"POST", "PUT"}
+	all := append([]route{
+		{"/", read, hello},
+		{"/echo", write, echo},
+		{"/sleep/", read, sleep},
+		{"/stream/", read, stream},
+	}, extra...)
+	return func(w *response, r *request) { dispatch(w, r, all) }
+}
+
+// dispatch finds the route, then the method in it.
+func dispatch(w *response, r *request, all []route) {
+	if string(r.path) == "*" {
+		allow(w, known[:4])
+		return
+	}
+	for i := range all {
+		rest, found := bytes.CutPrefix(r.path, []byte(all[i].path))
+		if found && (len(rest) == 0 || len(all[i].path) > 1 && all[i].path[len(all[i].path)-1] == '/') {
+			all[i].serve(w, r, rest)
+			return
+		}
+	}
+	if !slices.Contains(known, string(r.method)) {
+		w.fail(501, "the method "+string(r.method)+" is not known here")
+		return
+	}
+	w.fail(404, "nothing is at "+string(r.path))
+}
+
+func (t *route) serve(w *response, r *request, rest []byte) {
+	for _, m := range t.methods {
+		if m == string(r.method) {
+			t.handle(w, r, rest)
+			return
+		}
+	}
+	switch {
+	case string(r.method) == "OPTIONS":
+		allow(w, t.methods)
+	case slices.Contains(known, string(r.method)):
+		w.set("Allow", strings.Join(t.methods, ", ")+", OPTIONS")
+		w.fail(405, "allowed are "+strings.Join(t.methods, ", "))
+	default:
+		w.fail(501, "the method "+string(r.method)+" is not known here")
+	}
+}
+
+func allow(w *response, methods []string) {
+	w.status = 204
+	w.set("Allow", strings.Join(methods, ", ")+", OPTIONS")
+}
+
+func hello(w *response, _ *request, _ []byte) {
+	w.plain()
+	w.text("Hello, World!\n")
+}
+
+// echo reads all before it answers: a client that only reads when it has
+// written all would otherwise wait for us, and we for it.
+func echo(w *response, r *request, _ []byte) {
+	body, err := r.body.all()
+	if err != nil {
+		return // the server says what was wrong
+	}
+	if kind := r.get("content-type"); kind != nil {
+		w.set("Content-Type", string(kind))
+	}
+	w.size(int64(len(body)))
+	w.Write(body)
+}
+
+func sleep(w *response, _ *request, rest []byte) {
+	d, err := time.ParseDuration(string(rest))
+	if err != nil || d < 0 || d > maxSleep {
+		w.fail(400, "want a duration up to 60s, such as /sleep/250ms")
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.gone():
+	}
+	w.plain()
+	fmt.Fprintf(w, "slept %v\n", d)
+}
+
+func stream(w *response, _ *request, rest []byte) {
+	n, err := strconv.Atoi(string(rest))
+	if err != nil || n < 0 || n > 1e6 {
+		w.fail(400, "want a number of lines up to 1000000, such as /stream/10")
+		return
+	}
+	w.plain()
+	for i := range n {
+		fmt.Fprintf(w, "line %d\n", i+1)
+		if w.flush() != nil {
+			return // nobody reads any more
+		}
+	}
+	w.flush() // in chunks even if there is no line
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A running is our own server under test.
+type running struct {
+	*server
+	addr string
+	logs *logLines
+	done chan struct{} // closed when serve has returned
+}
+
+// start runs our own server on a free port until the test ends.
+func start(t testing.TB, change ...func(*server)) *running {
+	t.Helper()
+	ours(t)
+	fd, err := listen("127.0.0.1:0", backlog)
+	require.NoError(t, err)
+	logs := &logLines{}
+	addr := localAddr(fd).String()
+	s, err := newServer(fd, routes(), defaults, slog.New(slog.NewTextHandler(logs, nil)))
+	require.NoError(t, err)
+	for _, f := range change {
+		f(s)
+	}
+	r := &running{s, addr, logs, make(chan struct{})}
+	go func() { s.serve(); close(r.done) }() // the cleanup waits for it
+	t.Cleanup(func() {
+		s.stop()
+		select {
+		case <-r.done:
+		case <-time.After(limit):
+			t.Error("the server does not stop")
+		}
+	})
+	return r
+}
+
+// with is for start: this handler instead of the routes.
+func with(h handler) func(*server) { return func(s *server) { s.handler = h } }
+
+// contract is the address of the server to judge: the one in $SERVER, or ours.
+func contract(t testing.TB) string {
+	t.Helper()
+	if addr := judged(t); addr != "" {
+		return addr
+	}
+	return start(t).addr
+}
+
+// logLines keeps what a server logs.
+type logLines struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (l *logLines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// get renders a request for path; each of fields ends in CRLF.
+func get(path string, fields ...string) string {
+	return "GET " + path + " HTTP/1.1\r\nHost: socket.up\r\n" + strings.Join(fields, "") + "\r\n"
+}
+
+const closing = "Connection: close\r\n"
+
+func post(path, body string, fields ...string) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: socket.up\r\nContent-Length: %d\r\n%s\r\n%s", path, len(body), strings.Join(fields, ""), body)
+}
+
+// replies takes apart what came as answers to requests with these methods, to
+// the last byte.
+func (s story) replies(t testing.TB, methods ...string) (all []reply) {
+	t.Helper()
+	rest := s.got
+	for _, method := range methods {
+		one := s
+		one.got = rest
+		r := one.reply(t)
+		r.body, rest = one.cutBody(t, r, method)
+		all = append(all, r)
+	}
+	if rest != "" {
+		s.fail(t, len(s.got)-len(rest), "there is something behind the last answer")
+	}
+	return all
+}
+
+// gets is n times GET.
+func gets(n int) []string { return strings.Split(strings.Repeat("GET ", n-1)+"GET", " ") }
+
+// cutBody separates the body of one answer from what follows.
+func (s story) cutBody(t testing.TB, r reply, method string) (body, rest string) {
+	t.Helper()
+	at := len(s.got) - len(r.body)
+	code := r.status[:3]
+	switch {
+	case method == "HEAD" || code == "204" || code == "304" || code[0] == '1':
+		return "", r.body
+	case r.fields["transfer-encoding"] != "":
+		return s.cutChunks(t, r)
+	case r.fields["content-length"] == "":
+		return r.body, "" // up to the end of the connection
+	}
+	n, err := strconv.Atoi(r.fields["content-length"])
+	if err != nil {
+		s.fail(t, at, "Content-Length is %q, not a number of bytes", r.fields["content-length"])
+	}
+	if n > len(r.body) {
+		s.fail(t, len(s.got), "Content-Length says %d bytes, and only %d came", n, len(r.body))
+	}
+	return r.body[:n], r.body[n:]
+}
+
+// cutChunks reads the chunked coding as RFC 9112 §7.1 writes it.
+func (s story) cutChunks(t testing.TB, r reply) (body, rest string) {
+	t.Helper()
+	for rest = r.body; ; {
+		at := len(s.got) - len(rest)
+		line, after, found := strings.Cut(rest, "\r\n")
+		size, err := strconv.ParseUint(line, 16, 31)
+		switch {
+		case !found || err != nil:
+			s.fail(t, at, "a chunk does not begin with its size in hexadecimal and CRLF")
+		case size == 0 && strings.HasPrefix(after, "\r\n"):
+			return body, after[2:]
+		case size == 0:
+			s.fail(t, len(s.got)-len(after), "the last chunk is not followed by an empty line")
+		case len(after) < int(size)+2 || after[size:size+2] != "\r\n":
+			s.fail(t, len(s.got)-len(after)+min(int(size), len(after)), "a chunk of %d bytes does not end in CRLF there", size)
+		}
+		body += after[:size]
+		rest = after[size+2:]
+	}
+}
+
+// bodies are the bodies of n answers to GET.
+func (s story) bodies(t testing.TB, n int) (all []string) {
+	t.Helper()
+	for _, r := range s.replies(t, gets(n)...) {
+		all = append(all, r.body)
+	}
+	return all
+}
+
+// converse sends text and returns the connection, for what is to come.
+func converse(t testing.TB, addr, text string) *net.TCPConn {
+	t.Helper()
+	c := dial(t, addr)
+	c.SetDeadline(time.Now().Add(limit))
+	_, err := io.WriteString(c, text)
+	require.NoError(t, err)
+	return c
+}
+
+// expect reads as many bytes as want has, and wants them to be want.
+func expect(t testing.TB, c net.Conn, s story, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	n, err := io.ReadFull(c, got)
+	s.got, s.end = string(got[:n]), err
+	s.begins(t, want)
+}
+
+// never fails the test if what must not happen does, in the moment that it is
+// given to. It can miss a fault, but not invent one.
+func never[T any](t testing.TB, c <-chan T, what string) {
+	t.Helper()
+	select {
+	case v := <-c:
+		t.Fatalf("%s: %v", what, v)
+	case <-time.After(30 * time.Millisecond):
+	}
+}
+
+// soon receives from c, or ends the test.
+func soon[T any](t testing.TB, c <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(limit):
+		t.Fatalf("waited in vain for: %s", what)
+	}
+	return v
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A server accepts connections and gives each a goroutine (conn.go). One more
+// watches the time (clock.go).
+type server struct {
+	listener parked
+	handler  handler
+	limits   limits
+	log      *slog.Logger
+	clock    *clock
+	stopping atomic.Bool // drain.go
+	crowded  atomic.Bool // nobody else can be accepted: idle connections had better go
+
+	mu      sync.Mutex // guards conns
+	conns   map[*conn]struct{}
+	removed chan struct{} // has a token when a connection was closed lately
+	ended   chan struct{} // closed when serve is about to return
+}
+
+// newServer makes a server that listens on fd, which it owns from now on.
+func newServer(fd int, h handler, l limits, log *slog.Logger) (*server, error) {
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // accepted sockets inherit it: an answer does not wait for an ACK
+	listener, err := park(fd)
+	if err != nil {
+		return nil, fmt.Errorf("park the listening socket: %w", err)
+	}
+	return &server{
+		listener: listener, handler: h, limits: l, log: log, clock: newClock(),
+		conns: map[*conn]struct{}{}, removed: make(chan struct{}, 1), ended: make(chan struct{}),
+	}, nil
+}
+
+// serve accepts connections until stop is called, and returns when all of them
+// are closed.
+func (s *server) serve() {
+	var watch sync.WaitGroup
+	watch.Go(s.watch)
+	for !s.stopping.Load() {
+		if s.full() {
+			s.waitForRoom()
+		} else if fd, err := s.accept(); err == nil {
+			s.add(fd)
+		} else if !timedOut(err) && err != unix.ECONNABORTED {
+			s.log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
+			s.waitForRoom()
+		}
+	}
+	s.drain()
+	close(s.ended)
+	watch.Wait()
+}
+
+// accept waits for a connection, parked.
+func (s *server) accept() (fd int, err error) {
+	parkErr := s.listener.raw.Read(func(listener uintptr) bool {
+		fd, _, err = accept(int(listener))
+		for err == unix.EINTR {
+			fd, _, err = accept(int(listener))
+		}
+		return err != unix.EAGAIN
+	})
+	if parkErr != nil {
+		return -1, parkErr
+	}
+	return fd, err
+}
+
+// add starts to serve fd.
+func (s *server) add(fd int) {
+	p, err := park(fd)
+	if err != nil {
+		unix.Close(fd)
+		return
+	}
+	c := newConn(s, p)
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	go c.lead() // until end, which calls remove; drain waits for that
+}
+
+// remove forgets a connection that is closed.
+func (s *server) remove(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	select {
+	case s.removed <- struct{}{}:
+	default:
+	}
+}
+
+func (s *server) full() bool { return s.count() >= s.limits.connections }
+
+func (s *server) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// waitForRoom waits until a connection is closed, and hurries the idle ones. It
+// tries again by itself too, for somebody else may have had the descriptors.
+func (s *server) waitForRoom() {
+	s.crowded.Store(true)
+	s.each((*conn).nudge)
+	select {
+	case <-s.removed:
+	case <-time.After(lastCall):
+	}
+	s.crowded.Store(false)
+}
+
+// each calls f for all connections.
+func (s *server) each(f func(*conn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		f(c)
+	}
+}
+
+// patience is how long a reader waits.
+func (s *server) patience(kind wait) time.Duration {
+	switch {
+	case kind == waitHead && s.stopping.Load():
+		return min(s.limits.headTime, lastBytes)
+	case kind == waitHead:
+		return s.limits.headTime
+	case kind == waitBody && s.stopping.Load():
+		return min(s.limits.bodyTime, lastBytes)
+	case kind == waitBody:
+		return s.limits.bodyTime
+	case s.stopping.Load():
+		return min(s.limits.idleTime, lastCall)
+	case s.crowded.Load():
+		return min(s.limits.idleTime, crowded)
+	}
+	return s.limits.idleTime
+}
