@@ -280,3 +280,23 @@ func TestHandlerThatEndsItsGoroutineGets500(t *testing.T) {
 	assert.Equal(t, []string{"200 OK", "500 Internal Server Error"}, []string{a[0].status, a[1].status})
 	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
 }
+
+// An upload that outlives its handler's deadline is answered 503 and lingered
+// for, while its handler still waits for the rest. The handler must not lift the
+// deadline of that close: nobody else would end it.
+func TestUploadThatOutlivesItsDeadlineIsClosed(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(s *server) {
+		s.limits.handlerTime, s.limits.bodyTime, s.limits.lingerTime = 300*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
+	})
+	c := dial(t, r.addr)
+	fmt.Fprintf(c, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", 1<<20)
+	pace := time.NewTicker(100 * time.Millisecond) // a slow client, who then falls silent
+	defer pace.Stop()
+	for range 4 {
+		c.Write(make([]byte, 16<<10))
+		<-pace.C
+	}
+
+	eventually(t, "the connection is closed, though the client keeps its side open (conn.go, fill and linger)", func() bool { return r.count() == 0 })
+}
