@@ -52,9 +52,9 @@ growth: ## which files each part adds, grows and carries
 bench: ## benchmarks, with net/http beside them
 	go test -run '^$$' -bench . -benchmem ./...
 
-fuzz: ## fuzz every target for FUZZTIME (10s)
+fuzz: ## fuzz every target FUZZTIME times (20000x)
 	@for part in $(PARTS); do for target in $$(go test -list '^Fuzz' ./$$part | grep ^Fuzz); do \
-		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),10s) ./$$part || exit 1; done; done
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),20000x) ./$$part || exit 1; done; done
 
 read: ## the notes in your browser, served by part 3
 	$(NOTES) html ../bin/notes
