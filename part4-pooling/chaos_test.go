@@ -93,7 +93,7 @@ func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptor
 	clients.Go(func() { // and in the end it is killed
 		for time.Now().Before(end) {
 			paused.pause()
-			time.Sleep(60 * time.Millisecond)
+			time.Sleep(60 * time.Millisecond) // the length of the pause; nothing waits for it
 			paused.resume()
 			time.Sleep(60 * time.Millisecond)
 		}

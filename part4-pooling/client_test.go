@@ -268,7 +268,7 @@ func TestCancelAtAnyMomentClosesOrReturnsTheLink(t *testing.T) {
 	t.Parallel()
 	s := answering(t, func(_ int, r *http.Request) string {
 		if r.URL.Path == "/slow" {
-			time.Sleep(30 * time.Millisecond)
+			time.Sleep(30 * time.Millisecond) // a slow handler; nothing waits for it
 		}
 		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 	})
