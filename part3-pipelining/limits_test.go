@@ -259,13 +259,13 @@ func TestLateHandlersMakeRoomWhenTheyReturn(t *testing.T) {
 	}
 
 	io.WriteString(c, get("/", closing))
-	eventually(t, "the third request waits for a place", func() bool {
-		stacks := make([]byte, 1<<20)
-		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*conn).reserve")
+	eventually(t, "the third request waits for a place", func() (waits bool) {
+		r.each(func(c *conn) { waits = c.stalled })
+		return waits
 	})
 	close(release)
 
-	s := story{sent: sent, rule: "house rule: every slot has a deadline, and ends in time", look: "conn.go, finish and reserve"}.hear(c)
+	s := story{sent: sent, rule: "house rule: every slot has a deadline, and ends in time", look: "conn.go, full and advance"}.hear(c)
 	s.got = string(first) + s.got
 	a := s.replies(t, gets(3)...)
 	assert.Equal(t, "200 OK", a[2].status)

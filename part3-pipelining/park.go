@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"syscall"
 	"time"
@@ -34,6 +35,9 @@ var longAgo = time.Unix(1, 0)
 // kick wakes the reader of the socket with os.ErrDeadlineExceeded. It looks at
 // what has changed, and may lift the deadline again and go on.
 func (p parked) kick() { p.SetReadDeadline(longAgo) }
+
+// timedOut says whether err is a kick, or a deadline.
+func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 // calm lifts what kick did.
 func (p parked) calm() { p.SetReadDeadline(time.Time{}) }

@@ -62,7 +62,9 @@ var (
 // parse reads a head that ends in an empty line. It allocates nothing once
 // r.fields has room.
 func (r *request) parse(head []byte, maxFields int) *refusal {
-	*r = request{fields: r.fields[:0]}
+	fields := r.fields[:0]
+	*r = request{} // apart from the next line: a literal that reads r is made elsewhere and copied
+	r.fields = fields
 	rest, refused := r.parseLine(head)
 	if refused != nil {
 		return refused
