@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"math"
 	"runtime"
 	"sync"
 
@@ -55,13 +54,9 @@ type conn struct {
 }
 
 var (
-	errHandlerSlow = errors.New("a handler did not finish its answer in time")
-	errWriteSlow   = errors.New("the client did not take its answers in time")
-	errReset       = errors.New("the client has reset the connection")
-	errBrokenOff   = errors.New("a handler failed in the middle of its answer")
-
+	errReset     = errors.New("the client has reset the connection")
+	errBrokenOff = errors.New("a handler failed in the middle of its answer")
 	errHeadEnded = &refusal{400, "the connection ended inside a request"}
-	errHeadSlow  = &refusal{408, "the request did not come in time"}
 )
 
 func newConn(l *loop, fd int) *conn {
@@ -360,68 +355,6 @@ func (c *conn) close() {
 	c.srv.closed()
 }
 
-// refuse answers what will never be a request, for somebody who is not the loop.
-func (c *conn) refuse(why *refusal) {
-	x := c.receive(0, why)
-	c.reserve(x)
-	x.answer()
-	c.finish(x)
-	c.flush()
-}
-
-// check looks whether somebody's time is up. The server's clock calls it.
-func (c *conn) check() {
-	now := c.srv.clock.now()
-	c.expireLate(now)
-	switch {
-	case c.writeUntil != 0 && now >= c.writeUntil:
-		c.kill(errWriteSlow)
-	case c.lingers > 0:
-		if now >= c.since+int64(c.srv.limits.lingerTime) {
-			c.close()
-		}
-	case c.away:
-		c.changed.Broadcast() // it looks itself
-	case c.last || c.stalled || c.loop.cur == c:
-	case !c.in.empty():
-		if now >= c.since+int64(c.srv.patience(waitHead)) {
-			c.refuse(errHeadSlow)
-		}
-	case c.written() && now >= max(c.since, c.answered)+int64(c.srv.patience(waitIdle)):
-		c.last = true // without a word
-	}
-	c.settle()
-}
-
-// expireLate ends the slots whose handlers did not come back in time.
-func (c *conn) expireLate(now int64) {
-	for s := c.line.head; s != nil; s = s.behind {
-		if x := s.owner; !s.done && !x.expired && now >= x.due {
-			c.expire(x)
-			c.flush()
-			return // the line has changed; the others at the next tick
-		}
-	}
-}
-
-var errLate = &refusal{503, "the handler did not answer in time"}
-
-// expire ends a slot whose handler did not come back in time: it gets 503 in
-// its turn, and those behind it go on.
-func (c *conn) expire(x *exchange) {
-	x.expired = true // the handler keeps x: it is not used again
-	x.cancel()
-	if x.begun {
-		c.kill(errHandlerSlow) // half an answer is out: all that is left is to break off
-		return
-	}
-	if x.alone { // the handler may be at the body, and never come back
-		c.lost, c.last = true, true
-	}
-	c.line.finish(&x.slot, x.plain(errLate, x.last || x.alone))
-	c.advance()
-}
-
 // exited is finish for a handler that called runtime.Goexit: its goroutine ends,
 // and somebody else must do what it did. It returns with the lock held, for the
 // Unlock that the goroutine has deferred.
@@ -446,5 +379,3 @@ func (c *conn) exited(x *exchange) {
 }
 
 var errExited = &refusal{500, "the handler ended its goroutine"}
-
-const never64 = math.MaxInt64 // as a time: there is no limit now

@@ -36,7 +36,7 @@ var errGone = &refusal{503, "the connection ended before it was this request's t
 // The time that its handler has begins then. It returns false when that is not
 // to be.
 func (c *conn) await(x *exchange) bool {
-	x.due = never64
+	x.due = noLimit
 	for c.dead == nil && !x.expired && c.line.head != &x.slot {
 		c.changed.Wait()
 	}
@@ -53,7 +53,7 @@ func (c *conn) stream(x *exchange, b []byte) error {
 	if x.expired {
 		return errHandlerSlow
 	}
-	x.due = never64
+	x.due = noLimit
 	for c.dead == nil && c.line.head != &x.slot {
 		c.changed.Wait()
 	}

@@ -11,8 +11,8 @@ import (
 
 // A parked socket does not block a thread: when a call on it would have to
 // wait, Go's poller (epoll or kqueue) takes its goroutine aside and wakes it
-// when the kernel says that the socket is ready. 10,000 idle connections are
-// 10,000 small stacks and one thread.
+// when the kernel says that the socket is ready. Whoever waits costs a small
+// stack, and no thread.
 type parked struct {
 	*os.File // owns the descriptor; Close lets calls in progress fail first
 	fd       int
@@ -36,8 +36,8 @@ var longAgo = time.Unix(1, 0)
 // what has changed, and may lift the deadline again and go on.
 func (p parked) kick() { p.SetReadDeadline(longAgo) }
 
-// timedOut says whether err is a kick, or a deadline.
-func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
-
 // calm lifts what kick did.
 func (p parked) calm() { p.SetReadDeadline(time.Time{}) }
+
+// timedOut says whether err is a kick, or a deadline.
+func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
