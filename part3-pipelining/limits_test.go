@@ -195,6 +195,26 @@ func TestConnectionsOverTheLimitWaitTheirTurn(t *testing.T) {
 	}
 }
 
+// A client that may be idle for an hour may not when others wait for its place:
+// not the one that was idle before they came, nor the one that came later.
+func TestIdleConnectionsAreHurriedInACrowd(t *testing.T) {
+	t.Parallel()
+	const most, clients = 2, 6
+	r := start(t, func(s *server) {
+		s.limits.connections, s.limits.idleTime, s.limits.lingerTime = most, time.Hour, short
+	})
+	var all []net.Conn
+	for range clients {
+		all = append(all, converse(t, r.addr, get("/"))) // none of them closes
+	}
+
+	for i, c := range all {
+		status, _, err := readResponse(bufio.NewReader(c))
+		require.NoError(t, err, "house rule: who is idle makes room; client %d waits in vain (server.go, waitForRoom and patience)", i)
+		assert.Equal(t, "200 OK", status)
+	}
+}
+
 func TestTenThousandIdleConnectionsAndABusyOne(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector needs more memory than the connections")
