@@ -155,6 +155,36 @@ func TestFramingIsBounded(t *testing.T) {
 	assert.Equal(t, errBodyLong, refused)
 }
 
+// Each line of a chunk is short enough, and all of them together are not: what
+// the body's limit allows in data, its framing may not multiply.
+func TestChunkExtensionsAreBoundedInAll(t *testing.T) {
+	ours(t)
+	const data, long = 100_000, 250 // chunks of one byte, bytes of extension
+	read := func(line string, chunks int) (wire int, refused *refusal) {
+		f, _ := frame(chunked, data, 1000)
+		for range chunks {
+			text := line + "\r\na\r\n"
+			for text != "" && refused == nil {
+				var used int
+				_, used, refused = f.take([]byte(text), data)
+				text, wire = text[used:], wire+used
+			}
+		}
+		return wire, refused
+	}
+
+	wire, refused := read("1;"+strings.Repeat("e", long), data)
+	assert.Equal(t, errExcess, refused, "house rule: the extensions of a body are bounded in all, not only each (body.go, takeSize); %d bytes were read", wire)
+	assert.Less(t, wire, 2*maxExcess)
+
+	_, refused = read("1", data)
+	assert.Nil(t, refused, "chunks of one byte are wasteful, not wrong")
+	_, refused = read("1;sig=0123456789", data) // a short one each is what extensions are for
+	assert.Nil(t, refused, "a short extension on every chunk is allowed")
+	_, refused = read("1;"+strings.Repeat("e", long), 60)
+	assert.Nil(t, refused, "a few long ones are allowed")
+}
+
 func TestParserAllocatesNothing(t *testing.T) {
 	ours(t)
 	head := []byte(get("/", "Accept: */*\r\nUser-Agent: test\r\n"))
