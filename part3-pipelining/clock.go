@@ -53,6 +53,11 @@ func (s *server) watch() {
 
 const maxTick = 250 * time.Millisecond // by which Date and all limits may be late
 
+const noDeadline = 1<<63 - 1 // as a time of the clock
+
+// allot gives x's handler its time, from now on. With c.mu held.
+func (x *exchange) allot() { x.due = x.c.srv.clock.now() + int64(x.c.srv.limits.handlerTime) }
+
 // check looks whether somebody's time is up.
 func (c *conn) check() {
 	now := c.srv.clock.now()

@@ -145,7 +145,8 @@ func (c *conn) reserve(x *exchange) bool {
 	}
 	c.number++
 	c.running++
-	x.number, x.due = c.number, c.srv.clock.now()+int64(c.srv.limits.handlerTime)
+	x.number = c.number
+	x.allot()
 	c.line.reserve(&x.slot)
 	if !x.holds && c.token.offer(x.number) {
 		go c.followFn()
@@ -154,12 +155,16 @@ func (c *conn) reserve(x *exchange) bool {
 }
 
 // await waits until x is at the head of the line: all before it is answered.
-// It returns false when that is not to be. With c.mu held.
+// Its handler's time, and its body's, begin then. It returns false when that is
+// not to be. With c.mu held.
 func (c *conn) await(x *exchange) bool {
-	for c.dead == nil && !x.expired && c.line.head != &x.slot {
+	x.due = noDeadline
+	for c.dead == nil && c.line.head != &x.slot {
 		c.waitFlushed()
 	}
-	return c.dead == nil && !x.expired
+	x.allot()
+	x.body.since = c.srv.clock.now()
+	return c.dead == nil
 }
 
 // waitFlushed waits for a change, after it wrote what is there to write: who
@@ -258,15 +263,18 @@ func (c *conn) write(b []byte) error {
 }
 
 // stream writes b, a part of x's answer, when it is x's turn, and waits until
-// the kernel has taken it: a handler is not faster than its client.
+// the kernel has taken it: a handler is not faster than its client. Neither wait
+// is a part of the handler's time.
 func (c *conn) stream(x *exchange, b []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.dead == nil && !x.expired && (c.line.head != &x.slot || c.writing || c.out != nil) {
-		c.waitFlushed()
-	}
 	if x.expired {
 		return errHandlerSlow
+	}
+	x.due = noDeadline
+	defer x.allot()
+	for c.dead == nil && (c.line.head != &x.slot || c.writing || c.out != nil) {
+		c.waitFlushed()
 	}
 	if c.dead != nil {
 		return c.dead
@@ -279,7 +287,6 @@ func (c *conn) stream(x *exchange, b []byte) error {
 	if err != nil {
 		c.kill(err)
 	}
-	x.due = c.srv.clock.now() + int64(c.srv.limits.handlerTime)
 	c.changed.Broadcast()
 	return err
 }
