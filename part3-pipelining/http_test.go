@@ -358,12 +358,26 @@ func TestFilesWithConditionsAndRanges(t *testing.T) {
 	require.NoError(t, err)
 	r := start(t, with(routes(files)))
 	first := tell(t, r.addr, "RFC 9110 §8.8", "files.go", get("/files/a.txt", closing)).framed(t)
+	changed, err := time.Parse(dateFormat, first.fields["last-modified"])
+	require.NoError(t, err)
+	tag, old := first.fields["etag"], changed.Add(-time.Second).Format(dateFormat)
 
 	for name, c := range map[string]struct{ path, field, status, body string }{
 		"whole":           {"/files/a.txt", "", "200", "0123456789"},
 		"not changed":     {"/files/a.txt", "If-None-Match: " + first.fields["etag"], "304", ""},
 		"changed":         {"/files/a.txt", "If-None-Match: \"x\"", "200", "0123456789"},
 		"not since":       {"/files/a.txt", "If-Modified-Since: " + first.fields["last-modified"], "304", ""},
+		"in RFC 850's":    {"/files/a.txt", "If-Modified-Since: " + changed.Format(oldDates[0]), "304", ""},
+		"in asctime's":    {"/files/a.txt", "If-Modified-Since: " + changed.Format(oldDates[1]), "304", ""},
+		"since":           {"/files/a.txt", "If-Modified-Since: " + old, "200", "0123456789"},
+		"no date":         {"/files/a.txt", "If-Modified-Since: yesterday", "200", "0123456789"},
+		"tag over date":   {"/files/a.txt", "If-None-Match: \"x\"\r\nIf-Modified-Since: " + first.fields["last-modified"], "200", "0123456789"},
+		"second list":     {"/files/a.txt", "If-None-Match: \"x\"\r\nIf-None-Match: \"y\", W/" + tag, "304", ""},
+		"match":           {"/files/a.txt", "If-Match: \"x\", " + tag, "200", "0123456789"},
+		"no match":        {"/files/a.txt", "If-Match: \"x\"", "412", ""},
+		"a weak match":    {"/files/a.txt", "If-Match: W/" + tag, "412", ""},
+		"changed since":   {"/files/a.txt", "If-Unmodified-Since: " + old, "412", ""},
+		"same since":      {"/files/a.txt", "If-Unmodified-Since: " + first.fields["last-modified"], "200", "0123456789"},
 		"range":           {"/files/a.txt", "Range: bytes=2-4", "206", "234"},
 		"open range":      {"/files/a.txt", "Range: bytes=7-", "206", "789"},
 		"last bytes":      {"/files/a.txt", "Range: bytes=-3", "206", "789"},

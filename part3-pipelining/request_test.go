@@ -36,6 +36,8 @@ func TestParserKnowsWhatPersists(t *testing.T) {
 		"GET / HTTP/1.0\r\n\r\n":                                                           false,
 		"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n":                                 true,
 		"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n":                          false,
+		"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, close\r\n\r\n":               false,
+		"GET / HTTP/1.1\r\nHost: x\r\nConnection: ,\t,close ,\r\n\r\n":                     false,
 		"GET / HTTP/1.9\r\nHost: x\r\n\r\n":                                                true,
 		"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nConnection: CLOSE\r\n\r\n": false,
 	} {
@@ -47,10 +49,10 @@ func TestParserKnowsWhatPersists(t *testing.T) {
 
 func TestHostsThatAreAndAreNot(t *testing.T) {
 	ours(t)
-	for _, host := range []string{"", "a", "a.b", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "xn--a", "a_b", "%41", ":80"} {
+	for _, host := range []string{"", "a", "a.b", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "xn--a", "a_b", "%41", "a%2Fb%c3", ":80"} {
 		assert.True(t, validHost([]byte(host)), "%q", host)
 	}
-	for _, host := range []string{"a/b", "a b", "a@b", "a:b", "a:1:2", "::1", "[::1", "[::1]x", "[x]", "[]:1:", "a[", "é", "a?b", "a#b", "a,b:x", "\"a\""} {
+	for _, host := range []string{"a/b", "a b", "a@b", "a:b", "a:1:2", "::1", "[::1", "[::1]x", "[x]", "[]:1:", "a[", "é", "a?b", "a#b", "a,b:x", "%", "a%4", "a%4g", "%%41", "[::%1]", "user:secret@a", "\"a\""} {
 		assert.False(t, validHost([]byte(host)), "%q", host)
 	}
 }
