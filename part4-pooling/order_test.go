@@ -85,15 +85,21 @@ func TestHandlerThatStartsLateKeepsItsPlace(t *testing.T) {
 	s.endsCleanly(t)
 }
 
-// inRequestOrder wants these bodies.
+// inRequestOrder wants these bodies, and looks at one after the other: what is
+// wrong first is what to be told of.
 func inRequestOrder(t testing.TB, s story, want ...string) {
 	t.Helper()
-	at := 0
-	for i, body := range s.bodies(t, len(want)) {
-		at += strings.Index(s.got[at:], "\r\n\r\n"+body) + 4
-		if body != want[i] {
-			s.fail(t, at, "answer %d is for another request: %q, want %q", i+1, body, want[i])
+	one := s
+	for i, body := range want {
+		r := one.reply(t)
+		at := len(s.got) - len(r.body)
+		r.body, one.got = one.cutBody(t, r, "GET")
+		if r.body != body {
+			s.fail(t, at, "answer %d is for another request: %q, want %q", i+1, r.body, body)
 		}
+	}
+	if one.got != "" {
+		s.fail(t, len(s.got)-len(one.got), "there is something behind the last answer")
 	}
 }
 
