@@ -129,17 +129,17 @@ func TestPipelinedAnswersComeInRequestOrder(t *testing.T) {
 	s := tell(t, contract(t), ruleOrder, lookOrder, sent)
 
 	r := s.replies(t, gets(6)...)
-	assert.Equal(t, []string{"slept 100ms\n", "Hello, World!\n", "slept 10ms\n", "line 1\nline 2\n"},
-		[]string{r[0].body, r[1].body, r[2].body, r[3].body})
-	assert.Equal(t, "404", r[4].status[:3])
-	assert.Equal(t, "slept 1ms\n", r[5].body)
+	for i, want := range []string{"slept 100ms\n", "Hello, World!\n", "slept 10ms\n", "line 1\nline 2\n", r[4].body, "slept 1ms\n"} {
+		s.same(t, fmt.Sprint("answer ", i+1), want, r[i].body)
+	}
+	s.same(t, "the status of answer 5", "404", r[4].status[:3])
 	s.endsCleanly(t)
 }
 
 func TestPipelinedSleepsTakeAsLongAsTheLongest(t *testing.T) {
 	const n, each = 8, 150 * time.Millisecond
 	begin := time.Now()
-	s := tell(t, contract(t), "house rule; MAY, RFC 9112 §9.3.2: safe requests are handled in parallel", "token.go",
+	s := tell(t, contract(t), "house rule, RFC 9112 §9.3.2: safe requests are handled in parallel", "token.go",
 		strings.Repeat(get("/sleep/150ms"), n-1)+get("/sleep/150ms", closing))
 
 	took := time.Since(begin)
@@ -455,8 +455,8 @@ func TestBadRequestIsAnsweredInItsTurnAndEndsTheLine(t *testing.T) {
 	s := tell(t, contract(t), "MUST, RFC 9112 §5.1 and §9.3: 400 in its turn, then the end: what follows cannot be found", "conn.go, receive", sent)
 
 	a := s.replies(t, gets(3)...)
-	assert.Equal(t, "slept 50ms\n", a[0].body)
-	assert.Equal(t, "400", a[2].status[:3])
+	s.same(t, "answer 1", "slept 50ms\n", a[0].body)
+	s.same(t, "the status of answer 3", "400", a[2].status[:3])
 	s.endsCleanly(t)
 }
 
@@ -466,9 +466,11 @@ func TestHalfClosedClientGetsAllItsAnswers(t *testing.T) {
 	c := converse(t, contract(t), sent)
 	require.NoError(t, c.CloseWrite())
 
-	s := story{sent: sent + "FIN", rule: "RFC 9112 §9.6: a half-closed connection still takes answers", look: "conn.go, end"}.hear(c)
+	s := story{sent: sent + "FIN", rule: "house rule, RFC 9112 §9.6: a half-closed connection still takes answers", look: "conn.go, end"}.hear(c)
 
-	assert.Equal(t, []string{"slept 50ms\n", "Hello, World!\n", "slept 10ms\n"}, s.bodies(t, 3))
+	for i, body := range s.bodies(t, 3) {
+		s.same(t, fmt.Sprint("answer ", i+1), []string{"slept 50ms\n", "Hello, World!\n", "slept 10ms\n"}[i], body)
+	}
 	s.endsCleanly(t)
 }
 
