@@ -29,6 +29,7 @@ func live() int {
 // Clients that send and do not read cannot make the server hold more than
 // limits.go says, whatever they ask for and whatever the handlers write.
 func TestClientsThatDoNotReadHoldNoMoreThanTheLimitsSay(t *testing.T) {
+	ours(t)
 	const clients = 8
 	long := "Long: " + strings.Repeat("a", 15<<10) + "\r\n"
 	for name, asked := range map[string]string{

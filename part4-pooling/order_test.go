@@ -429,6 +429,7 @@ func TestStreamedAnswerKeepsItsSlotToTheLastByte(t *testing.T) {
 }
 
 func TestNothingBehindACloseIsProcessed(t *testing.T) {
+	ours(t)
 	for name, field := range map[string]string{
 		"close":            "Connection: close\r\n",
 		"in a list":        "Connection: keep-alive, Close\r\n",
