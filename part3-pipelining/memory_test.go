@@ -77,6 +77,16 @@ func TestClientsThatDoNotReadHoldNoMoreThanTheLimitsSay(t *testing.T) {
 				require.ErrorIs(t, soon(t, stuck, "the server stops reading"), os.ErrDeadlineExceeded)
 			}
 
+			eventually(t, "nothing goes on: nobody can write, and nobody reads", func() bool {
+				stuck := 0
+				r.each(func(c *conn) {
+					full := c.stalled && (c.blocked || !c.line.head.done)
+					if full || c.blocked && c.away && c.line.length > 1 { // an upload that waits for its turn
+						stuck++
+					}
+				})
+				return stuck == clients
+			})
 			held, bound := (live()-before)/clients, perConnection(r.limits)
 			runtime.KeepAlive(batch) // it is in both figures
 			close(block)

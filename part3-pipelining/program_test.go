@@ -193,7 +193,7 @@ func exitStatus(err error) int {
 func TestOutOfDescriptorsEverybodyIsServedInTheEnd(t *testing.T) {
 	const clients = 200
 	cmd := program(t)
-	cmd.Args = append([]string{"sh", "-c", `ulimit -n 64; exec "$0" serve -addr 127.0.0.1:0 -idle-time 50ms -linger-time 50ms`}, cmd.Path)
+	cmd.Args = append([]string{"sh", "-c", `ulimit -n 64; exec "$0" serve -addr 127.0.0.1:0 -idle-time 300ms -linger-time 50ms`}, cmd.Path)
 	cmd.Path = "/bin/sh"
 	addr, _ := startProgram(t, cmd)
 	var all sync.WaitGroup
