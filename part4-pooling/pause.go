@@ -261,7 +261,7 @@ func staleReuse(t *timeline) error {
 	err = l.ask()
 	does, means := outcome(err)
 	say("server", does, "client")
-	say("client", "looks for the answer and gets: "+means, "")
+	say("client", "reads, and gets: "+means, "")
 	return nil
 }
 
