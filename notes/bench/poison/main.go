@@ -1,12 +1,14 @@
 // The poison program asks a server that sends more than it was asked for, and
 // counts the answers that were given to a caller who had not asked for them.
 // With every fifth answer comes a second one, in the same write, that belongs to
-// nobody: TestNoAnswerIsEverSomebodyElses of part 4, for other clients.
+// nobody: TestNoAnswerIsEverSomebodyElses of part 4, for other clients. With
+// -late it comes later, when the next request may be on its way.
 //
-//	go -C notes run ./bench/poison
+//	go -C notes run ./bench/poison [-late 300us]
 package main
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -26,7 +28,10 @@ const (
 	poison        = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nINJECTED"
 )
 
+var late = flag.Duration("late", 0, "how much later the second answer comes; 0: with the first")
+
 func main() {
+	flag.Parse()
 	log.SetOutput(io.Discard) // net/http says there what it has seen in time
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -68,7 +73,10 @@ func serve(l net.Listener) {
 			for got, err := c.Read(in); err == nil; got, err = c.Read(in) {
 				path := strings.Fields(string(in[:got]))[1][1:]
 				answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(path), path)
-				if n.Add(1)%5 == 0 {
+				switch second := n.Add(1)%5 == 0; {
+				case second && *late > 0:
+					time.AfterFunc(*late, func() { io.WriteString(c, poison) })
+				case second:
 					answer += poison
 				}
 				io.WriteString(c, answer)
