@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkLook is what it costs to look whether an idle connection is still
-// good, in four ways. It is, so whoever waits for something to read waits for
-// as long as he said, and longer: SO_RCVTIMEO counts in ticks of the kernel.
+// BenchmarkLook is what it costs to find an idle connection good, beside the
+// price of a new one. On a good one nothing comes, so a look that waits for
+// something waits to its end, and longer: SO_RCVTIMEO counts in the kernel's ticks.
 func BenchmarkLook(b *testing.B) {
 	s := scriptedServer(b, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
 	b.Run("check", func(b *testing.B) {
