@@ -14,6 +14,7 @@ const (
 	maxAnswerHead = 16 << 10               // bytes of an answer's head
 	linkBuffer    = maxAnswerHead + 16<<10 // bytes: the head, which stays while its body passes behind it
 	maxInterim    = 16                     // answers such as 103 Early Hints before the one that counts
+	continueWait  = time.Second            // for 100 Continue; many servers do not know it, so then we send (RFC 9110 §10.1.1)
 )
 
 // A link is one connection to a server, seen from the client. One caller at a
@@ -111,10 +112,14 @@ func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.T
 	l.sent, l.heard, l.writeErr, l.upload = 0, false, nil, nil
 	l.wire = c.appendTo(l.wire[:0])
 	l.out = l.wire
-	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle}
+	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle, interim: c.interim}
 	err := ctx.Err()
-	if err == nil && c.stream != nil {
-		err = r.beginUpload(c, t)
+	switch {
+	case err != nil || c.stream == nil:
+	case c.expects:
+		r.held = c
+	default:
+		r.beginUpload(c)
 	}
 	if err == nil {
 		err = r.readHead(c.method, t.head)
@@ -205,10 +210,12 @@ type answer struct {
 	unwatch func() bool // nil while ctx is not watched
 	until   time.Time
 	idle    time.Duration
-	piece   []byte // what Read has not copied yet
+	interim func(*heading) error // as in call
+	held    *call                // its body waits for 100 Continue
+	piece   []byte               // what Read has not copied yet
 }
 
-// readHead waits for the answer's head; interim answers are passed over.
+// readHead waits for the answer's head.
 func (r *answer) readHead(method []byte, patience time.Duration) error {
 	l, looked, interim := r.l, 0, 0
 	for {
@@ -222,6 +229,8 @@ func (r *answer) readHead(method []byte, patience time.Duration) error {
 				break
 			} else if interim++; interim > maxInterim {
 				return badAnswer("one interim answer after the other")
+			} else if err := r.between(); err != nil {
+				return err
 			}
 			looked = 0
 			continue
@@ -230,12 +239,38 @@ func (r *answer) readHead(method []byte, patience time.Duration) error {
 			return err
 		}
 		looked = len(b)
-		if err := r.fill(patience, ErrHeadTimeout); err != nil {
+		if err := r.awaitHead(patience); err != nil {
 			return r.ended(err, ErrEnded)
 		}
 	}
 	l.base = l.r
 	r.begin()
+	return nil
+}
+
+// awaitHead waits for more of the head. While a body is held it does not wait
+// for long: then the body goes without having been asked for.
+func (r *answer) awaitHead(patience time.Duration) error {
+	if r.held == nil {
+		return r.fill(patience, ErrHeadTimeout)
+	}
+	err := r.fill(continueWait, ErrHeadTimeout)
+	if err == ErrHeadTimeout {
+		r.beginUpload(r.held)
+		return nil
+	}
+	return err
+}
+
+// between is for an answer that is not the last: 100 Continue lets the body go
+// that waits for it, and the others are told to who wants to know.
+func (r *answer) between() error {
+	switch {
+	case r.status == 100 && r.held != nil:
+		r.beginUpload(r.held)
+	case r.interim != nil:
+		return r.interim(&r.heading)
+	}
 	return nil
 }
 
@@ -396,11 +431,12 @@ func (r *answer) close() {
 	l.release(good)
 }
 
-// detach stops what goes on beside the exchange, and returns false when it had
-// not ended well by then: an interrupt may still be on its way to this link.
+// detach stops what goes on beside the exchange, and returns false when that
+// leaves the link unusable: an interrupt may still be on its way to it, or the
+// server has not got all of the body.
 func (r *answer) detach() (clean bool) {
 	clean = r.unwatch == nil || r.unwatch()
-	return clean && r.l.upload.complete()
+	return r.l.upload.end() && r.held == nil && clean
 }
 
 // drained reads what is left of the body, if it is here.

@@ -42,6 +42,7 @@ type conn struct {
 	dead    error     // nothing can be written any more, and why
 	ended   bool
 	peer    netip.Addr // the client, once the gateway has asked
+	enough  bool       // nobody wants the rest of the body that is being read (passing.go)
 
 	answered int64 // the clock when the line became empty
 }
@@ -399,7 +400,7 @@ func (c *conn) fill(kind wait, since int64) error {
 		c.spare = nil
 	}
 	for {
-		if c.ended { // a handler that came too late: linger reads now
+		if c.ended || c.enough && kind == waitBody { // the first is a handler that came too late: linger reads now
 			return os.ErrDeadlineExceeded
 		}
 		c.readUntil.Store(c.waitsUntil(kind, since))

@@ -62,7 +62,7 @@ func TestGatewayRewritesWhatIsForTheNextProgramOnly(t *testing.T) {
 
 	back := story{sent: front.sent, got: <-got, rule: forwardRule, look: "forward.go, take"}
 	back.begins(t, "POST /a?b=1 HTTP/1.1\r\nHost: example.org\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
-		"X-Forwarded-For: 192.0.2.1, "+host+"\r\nForwarded: for="+host+";host=\"example.org\";proto=http\r\nVia: 1.1 socketup\r\n"+
+		"Connection: TE\r\nTE: trailers\r\nX-Forwarded-For: 192.0.2.1, "+host+"\r\nForwarded: for="+host+";host=\"example.org\";proto=http\r\nVia: 1.1 socketup\r\n"+
 		"Transfer-Encoding: chunked\r\n\r\n")
 	reply, answer := front.framed(t), front.got
 	assert.Equal(t, "ok", reply.body)

@@ -48,13 +48,9 @@ func (l *link) mayRetry(c *call, err error) bool {
 // release gives l back to its pool. One that has none is closed if it is of no
 // use, and else stays with its caller.
 func (l *link) release(good bool) {
-	upload := l.upload // when the pool has l, somebody else may have it
 	if l.pool != nil {
 		l.pool.put(l, good)
 	} else if !good {
 		l.Close()
-	}
-	if upload != nil {
-		<-upload.done // it reads from what our caller owns, and sends to a link that is closed now
 	}
 }
