@@ -94,7 +94,7 @@ func (c *conn) lead() {
 	c.end(c.readErr == nil)
 }
 
-// follow is the goroutine that stands by while a handler runs. It ends when
+// follow is what stands by while a handler runs. It ends when
 // the token is not to be had, or lead ends; nobody waits for it.
 func (c *conn) follow() {
 	c.mu.Lock()
@@ -149,7 +149,7 @@ func (c *conn) reserve(x *exchange) bool {
 	x.number, x.due = c.number, c.srv.clock.now()+int64(c.srv.limits.handlerTime)
 	c.line.reserve(&x.slot)
 	if !x.holds && c.token.offer(x.number) {
-		go c.followFn()
+		followers.run(c.followFn)
 	}
 	return true
 }
