@@ -21,7 +21,7 @@ func (p *pool) roundTrip(ctx context.Context, addr string, c *call, t *timeouts)
 		return nil, err
 	}
 	r, err := l.roundTrip(ctx, c, t, until)
-	if err != nil && l.mayRetry(c, err) {
+	if err != nil && l.mayRetry(c, err) || err == nil && l.crossed(c, r) {
 		if l, err = p.renew(ctx, l, t); err != nil {
 			return nil, err
 		}
@@ -43,6 +43,14 @@ func (p *pool) roundTrip(ctx context.Context, addr string, c *call, t *timeouts)
 func (l *link) mayRetry(c *call, err error) bool {
 	kept := l.uses > 1
 	return kept && errors.Is(err, ErrEnded) && !l.heard && c.stream == nil && (idempotent(c.method) || l.sent == 0)
+}
+
+// crossed says whether r is no answer to c but what some servers say as they
+// close an idle connection, and met c on its way. Then the call may be sent
+// again (RFC 9110 §15.5.9). Whoever may not is told what came.
+func (l *link) crossed(c *call, r *answer) bool {
+	kept := l.uses > 1
+	return kept && r.status == 408 && r.heading.close && c.stream == nil && idempotent(c.method)
 }
 
 // release gives l back to its pool. One that has none is closed if it is of no
