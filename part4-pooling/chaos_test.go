@@ -58,7 +58,7 @@ var disasters = []disaster{
 	{"/garbage", func(c *net.TCPConn, in *bufio.Reader) {
 		requests(in, func(*http.Request) bool { io.WriteString(c, "\x16\x03\x01 what?\r\n\r\n"); return false })
 	}, []int{502}},
-	{"/silent", func(c *net.TCPConn, in *bufio.Reader) { io.Copy(io.Discard, in) }, []int{504, 503}},
+	{"/silent", func(c *net.TCPConn, in *bufio.Reader) { io.Copy(io.Discard, in) }, []int{504}},
 	{"/chatty", func(c *net.TCPConn, in *bufio.Reader) {
 		requests(in, func(*http.Request) bool { io.WriteString(c, saying("chatty")+saying("INJECTED")); return true })
 	}, []int{200, 502}},
@@ -103,22 +103,27 @@ func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptor
 	} else if length == 0 {
 		length = 10 * time.Second
 	}
-	p := newPool(poolLimits{perBackend: 8, total: 40, wait: time.Second, idle: time.Second, life: 2 * time.Second})
+	p := newPool(poolLimits{perBackend: 8, total: 40, wait: limit, idle: time.Second, life: 2 * time.Second})
 	p.startEvictor(100 * time.Millisecond)
 	defer p.close()
-	g := newGateway(p, nil)
-	g.t.head, g.t.idle = 300*time.Millisecond, 500*time.Millisecond // for /silent; the others answer at once
+	g, impatient := newGateway(p, nil), newGateway(p, nil)
+	impatient.t.head = 100 * time.Millisecond // for /silent alone: the others answer when the machine lets them
 	may := map[string][]int{"/paused": {200, 502, 503, 504}}
 	for _, d := range disasters {
 		s := scriptedServer(t, func(c *net.TCPConn, _ int) { d.script(c, bufio.NewReader(c)) })
-		g.prefixes = append(g.prefixes, prefix{d.path, s.addr})
 		may[d.path] = d.may
+		if d.path == "/silent" {
+			impatient.prefixes = append(impatient.prefixes, prefix{d.path, s.addr})
+		} else {
+			g.prefixes = append(g.prefixes, prefix{d.path, s.addr})
+		}
 	}
 	paused, err := startPausable()
 	require.NoError(t, err)
 	defer paused.stop()
 	g.prefixes = append(g.prefixes, prefix{"/paused", paused.addr})
-	r := start(t, with(g.handler(routes())))
+	r := start(t, with(impatient.handler(g.handler(routes()))))
+	paths := slices.Sorted(maps.Keys(may))
 	before := descriptors()
 
 	var clients sync.WaitGroup
@@ -137,7 +142,7 @@ func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptor
 		clients.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(i), 1))
 			for time.Now().Before(end) {
-				path := g.prefixes[random.IntN(len(g.prefixes))].path
+				path := paths[random.IntN(len(paths))]
 				visitChaos(t, r.addr, path, may[path], random, answers)
 			}
 		})
@@ -145,7 +150,7 @@ func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptor
 	clients.Wait()
 
 	t.Logf("in %v %s", length, answers)
-	t.Logf("gateway: %+v", g.counts.read())
+	t.Logf("gateway: %+v; /silent: %+v", g.counts.read(), impatient.counts.read())
 	for _, b := range p.stats().Backends {
 		t.Logf("pool: leased %d, idle %d, %+v", b.Leased, b.Idle, b.counts)
 	}
