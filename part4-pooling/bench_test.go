@@ -11,7 +11,7 @@ import (
 )
 
 // canned is the fastest server there is: it answers each read with the same bytes.
-func canned(b *testing.B) string {
+func canned(b testing.TB) string {
 	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nHello, World!\n")
 	return scriptedServer(b, func(c *net.TCPConn, _ int) {
 		in := make([]byte, 4<<10)

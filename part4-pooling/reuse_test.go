@@ -261,3 +261,34 @@ func TestTimeoutThatCrossesACallIsNotItsAnswer(t *testing.T) {
 	}
 	assert.EqualValues(t, 1, posts.Load())
 }
+
+// What is needed for every call is made once.
+func TestCallsAllocateNextToNothing(t *testing.T) { // alone: it counts what all do
+	if raceDetector {
+		t.Skip("the race detector allocates too")
+	}
+	addr, p, c := canned(t), small(t, 1), getting("/")
+	call := func() {
+		r, err := p.roundTrip(context.Background(), addr, c, &quick)
+		if err == nil {
+			_, err = r.next()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.close()
+	}
+	call()
+
+	pooled := testing.AllocsPerRun(500, func() {
+		l, err := p.get(context.Background(), addr, &quick)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.put(l, true)
+	})
+	called := testing.AllocsPerRun(500, call)
+
+	assert.Zero(t, pooled, "house rule: get and put allocate nothing")
+	assert.LessOrEqual(t, called, 2.0, "house rule: a call allocates its answer, and hardly more")
+}
