@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -84,7 +85,7 @@ func (l *link) check() error {
 	for {
 		for ; l.r < l.w; l.r += 2 {
 			if l.w-l.r < 2 || l.in[l.r] != '\r' || l.in[l.r+1] != '\n' {
-				return ErrUnsolicited
+				return unasked(l.in[l.r:l.w])
 			}
 		}
 		l.base, l.r, l.w = 0, 0, 0
@@ -98,6 +99,15 @@ func (l *link) check() error {
 			return ErrEnded
 		}
 	}
+}
+
+// unasked is what bytes mean that come while nobody has asked. Some servers say
+// 408 when they close an idle connection: that is an end like others.
+func unasked(b []byte) error {
+	if bytes.HasPrefix(b, []byte("HTTP/1.1 408")) {
+		return ErrEnded
+	}
+	return ErrUnsolicited
 }
 
 // interrupt wakes whoever waits for the link.
