@@ -39,10 +39,10 @@ func (p *pool) roundTrip(ctx context.Context, addr string, c *call, t *timeouts)
 // connection was a kept one, and ended before a byte of an answer. Then the
 // server has most likely closed it without looking at the call. Most likely is
 // enough for an idempotent call. For a POST it is not, unless the kernel took
-// no byte of it; nor for a body that cannot be read a second time.
+// no byte of it; nor for a body that cannot be read a second time, and has been.
 func (l *link) mayRetry(c *call, err error) bool {
-	kept := l.uses > 1
-	return kept && errors.Is(err, ErrEnded) && !l.heard && c.stream == nil && (idempotent(c.method) || l.sent == 0)
+	kept, unread := l.uses > 1, c.stream == nil || l.upload == nil
+	return kept && errors.Is(err, ErrEnded) && !l.heard && unread && (idempotent(c.method) || l.sent == 0)
 }
 
 // crossed says whether r is no answer to c but what some servers say as they

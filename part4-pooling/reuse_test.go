@@ -231,6 +231,41 @@ func TestPostThatNeverLeftMayBeSentAgain(t *testing.T) {
 	l.release(false)
 }
 
+// A body that waited for 100 Continue has not been read when the connection
+// ends: so it can go on another one, however long it is.
+func TestBodyThatWasHeldCanBeSentElsewhere(t *testing.T) {
+	t.Parallel()
+	got := make(chan int64, 1)
+	s := scriptedServer(t, func(c *net.TCPConn, number int) {
+		in := bufio.NewReader(c)
+		for n := 1; ; n++ {
+			r, err := http.ReadRequest(in)
+			if err != nil || number == 1 && n == 2 {
+				return // its idle timer goes off just then
+			}
+			if r.Header.Get("Expect") != "" {
+				io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n")
+				size, _ := io.Copy(io.Discard, r.Body)
+				got <- size
+			}
+			io.WriteString(c, saying("ok"))
+		}
+	})
+	p := small(t, 1)
+	_, _, err := asked(p, s.addr, getting("/"))
+	require.NoError(t, err)
+	c := posting("/", "")
+	c.method = []byte("PUT")
+	c.stream, c.length, c.expects = io.LimitReader(zeros{}, 100_000), 100_000, true
+
+	status, _, err := asked(p, s.addr, c)
+
+	require.NoError(t, err, "house rule: what was not read can be read yet. retry.go, mayRetry")
+	assert.Equal(t, 200, status)
+	assert.EqualValues(t, 100_000, soon(t, got, "the body"))
+	assert.Equal(t, 2, s.accepted())
+}
+
 // Some servers say 408 when they close what has been idle. If it meets a call
 // on its way it looks like the answer to it, but is not.
 func TestTimeoutThatCrossesACallIsNotItsAnswer(t *testing.T) {
