@@ -68,7 +68,7 @@ const maxVias = 10 // programs a request may have come through before we call it
 
 var ( // made once: a conversion is an allocation
 	viaName       = []byte("Via")
-	vias          = [2][]byte{[]byte("1.0 socketup"), []byte("1.1 socketup")} // our name, behind the version of what came
+	ourVia        = [2][]byte{[]byte("1.0 socketup"), []byte("1.1 socketup")} // by the minor version of what came
 	forwardedName = []byte("Forwarded")
 	forName       = []byte("X-Forwarded-For")
 )
@@ -79,9 +79,10 @@ type forward struct {
 	w        *response
 	buf      []byte // what the call's own slices point into
 	upload   passingBody
-	vias     int
-	left     int64 // what Max-Forwards allows; noLimit without
-	trailers bool  // the client wants them
+	seen     []byte // X-Forwarded-For, of all lines
+	vias     int    // programs that it came through
+	left     int64  // what Max-Forwards allows; noLimit without
+	trailers bool   // the client wants them
 	tell     func(*heading) error
 }
 
@@ -108,24 +109,10 @@ func (f *forward) take(w *response, r *request, peer netip.Addr, addr string) {
 		f.host = f.text(addr) // HTTP/1.0 may leave Host out
 	}
 	named := nominees(nil).nominate(r.fields)
-	var seen []byte // X-Forwarded-For, of all lines
-	for _, field := range r.fields {
-		switch {
-		case equalFold(field.name, "te"):
-			f.trailers = f.trailers || r.minor == 1 && lists(field.value, "trailers")
-			continue
-		case equalFold(field.name, "trailer") && r.length == chunked: // what it announces will come
-		case hop(field.name) || named.has(field.name) || equalFold(field.name, "host") || equalFold(field.name, "expect"):
-			continue
-		case equalFold(field.name, "max-forwards") && limitsHops(r.method):
-			field.value = f.oneHopLess(field.value)
-		case equalFold(field.name, "x-forwarded-for"):
-			seen = f.join(seen, field.value)
-			continue
-		case equalFold(field.name, "via"):
-			f.vias += 1 + bytes.Count(field.value, []byte(","))
+	for _, one := range r.fields {
+		if f.passes(r, &one) && !named.has(one.name) {
+			f.fields = append(f.fields, one)
 		}
-		f.fields = append(f.fields, field)
 	}
 	if f.trailers { // TE is for the next program only, so it is named: RFC 9110 §10.1.4
 		f.fields = append(f.fields, field{[]byte("Connection"), []byte("TE")}, field{[]byte("TE"), []byte("trailers")})
@@ -133,9 +120,31 @@ func (f *forward) take(w *response, r *request, peer netip.Addr, addr string) {
 	from := len(f.buf)
 	f.buf = peer.AppendTo(f.buf)
 	f.fields = append(f.fields,
-		field{forName, f.join(seen, f.buf[from:len(f.buf):len(f.buf)])},
+		field{forName, f.join(f.seen, f.buf[from:len(f.buf):len(f.buf)])},
 		field{forwardedName, f.forwarded(peer, r.host)},
-		field{viaName, vias[r.minor]})
+		field{viaName, ourVia[r.minor]})
+}
+
+// passes says whether a field goes on, and may change its value. What it must
+// remember of one that does not it keeps in f.
+func (f *forward) passes(r *request, one *field) bool {
+	switch name := one.name; {
+	case equalFold(name, "te"):
+		f.trailers = f.trailers || r.minor == 1 && lists(one.value, "trailers")
+		return false
+	case equalFold(name, "x-forwarded-for"):
+		f.seen = f.join(f.seen, one.value)
+		return false
+	case equalFold(name, "trailer"):
+		return r.length == chunked // then what it announces will come
+	case hop(name), equalFold(name, "host"), equalFold(name, "expect"):
+		return false
+	case equalFold(name, "max-forwards") && limitsHops(r.method):
+		one.value = f.oneHopLess(one.value)
+	case equalFold(name, "via"):
+		f.vias += 1 + bytes.Count(one.value, []byte(","))
+	}
+	return true
 }
 
 // limitsHops says for which methods Max-Forwards means something: RFC 9110 §7.6.2.
@@ -222,7 +231,7 @@ func appendPassed(b []byte, h *heading) []byte {
 			b = appendFields(b, []field{f})
 		}
 	}
-	return appendFields(b, []field{{viaName, vias[h.minor]}})
+	return appendFields(b, []field{{viaName, ourVia[h.minor]}})
 }
 
 // peerOf is who is at the other end of c. The kernel is asked once.

@@ -115,6 +115,22 @@ func TestFramingIsWrittenAnew(t *testing.T) {
 	assert.True(t, strings.HasSuffix(back.got, "\r\nContent-Length: 3\r\n\r\nabc"), back.got)
 }
 
+// Connection strikes out fields. Who asks must not be among them: a backend that
+// trusts its gateway believes X-Forwarded-For (CVE-2022-31813).
+func TestConnectionCannotStrikeOutWhoAsks(t *testing.T) {
+	t.Parallel()
+	s, got := recording(t, saying("ok"))
+	r, _ := fronted(t, s.addr)
+	host, _, _ := net.SplitHostPort(r.addr)
+
+	tell(t, r.addr, "", "", get("/", "Connection: close, X-Forwarded-For, Forwarded, Via\r\nX-Forwarded-For: 192.0.2.1\r\n"))
+
+	passed := soon(t, got, "the request")
+	for _, want := range []string{"X-Forwarded-For: 192.0.2.1, " + host, "Forwarded: for=" + host, "Via: 1.1 socketup"} {
+		assert.Contains(t, passed, "\r\n"+want, "house rule: what the gateway says itself stays. forward.go, take")
+	}
+}
+
 func TestFailuresOfABackendHaveAStatusAndAReason(t *testing.T) {
 	t.Parallel()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
