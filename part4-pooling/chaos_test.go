@@ -98,8 +98,8 @@ func (t *tally) String() string {
 func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptors
 	ours(t)
 	length, _ := time.ParseDuration(os.Getenv("CHAOS"))
-	if length == 0 && testing.Short() {
-		length = time.Second
+	if length == 0 && (testing.Short() || raceDetector) {
+		length = 2 * time.Second // under the race detector people repeat: -count=20
 	} else if length == 0 {
 		length = 10 * time.Second
 	}
