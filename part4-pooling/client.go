@@ -264,7 +264,11 @@ func (r *answer) awaitHead(patience time.Duration) error {
 	if r.held == nil {
 		return r.fill(patience, ErrHeadTimeout)
 	}
-	err := r.fill(continueWait, ErrHeadTimeout)
+	wait := continueWait
+	if patience > 0 {
+		wait = min(wait, patience)
+	}
+	err := r.fill(wait, ErrHeadTimeout)
 	if err == ErrHeadTimeout {
 		r.beginUpload(r.held)
 		return nil

@@ -21,7 +21,11 @@ func (p *pool) roundTrip(ctx context.Context, addr string, c *call, t *timeouts)
 		return nil, err
 	}
 	r, err := l.roundTrip(ctx, c, t, until)
-	if err != nil && l.mayRetry(c, err) || err == nil && l.crossed(c, r) {
+	crossed := err == nil && l.crossed(c, r)
+	if crossed {
+		r.detach()
+	}
+	if crossed || err != nil && l.mayRetry(c, err) {
 		if l, err = p.renew(ctx, l, t); err != nil {
 			return nil, err
 		}
