@@ -28,13 +28,29 @@ type impatient struct {
 	p      *pool
 	addr   string
 	asked  chan string // targets, as they come
-	ctx    context.Context
+	ctx    watched
 	cancel func()
+}
+
+// A watched is a context that tells when somebody has begun to watch it, which
+// a call does only when it has to wait.
+type watched struct {
+	context.Context
+	begun chan bool
+}
+
+func (w watched) Done() <-chan struct{} {
+	select {
+	case w.begun <- true:
+	default:
+	}
+	return w.Context.Done()
 }
 
 func newImpatient(t *testing.T) *impatient {
 	m := &impatient{p: small(t, 1), asked: make(chan string, 100)}
-	m.ctx, m.cancel = context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
+	m.ctx, m.cancel = watched{ctx, make(chan bool, 1)}, cancel
 	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
 		in := bufio.NewReader(c)
 		for {
@@ -45,6 +61,9 @@ func newImpatient(t *testing.T) *impatient {
 			m.asked <- r.URL.Path
 			switch r.URL.Path {
 			case "/good":
+				io.WriteString(c, saying("hello"))
+			case "/slow":
+				<-m.ctx.begun
 				io.WriteString(c, saying("hello"))
 			case "/half-head":
 				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-")
@@ -157,6 +176,14 @@ var moments = []moment{
 		require.NoError(t, err, "what is here need not be waited for")
 		return context.Canceled
 	}, true},
+	{"when the answer is there, after a wait", func(t *testing.T, m *impatient) error {
+		r, err := m.p.roundTrip(m.ctx, m.addr, getting("/slow"), &quick)
+		require.NoError(t, err)
+		m.cancel() // and with that an interrupt is on its way, which may find the next caller
+		_, err = readAll(r)
+		require.NoError(t, err)
+		return context.Canceled
+	}, false},
 	{"when all is over", func(t *testing.T, m *impatient) error {
 		err := soon(t, m.begin(getting("/good")), "its end")
 		require.NoError(t, err)
