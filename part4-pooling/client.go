@@ -378,8 +378,10 @@ func (r *answer) fill(patience time.Duration, late error) error {
 			wake = began.Add(tick)
 		}
 		l.arm(wake, now)
-		if r.unwatch != nil && r.ctx.Err() != nil { // its interrupt may have come before arm
-			return context.Cause(r.ctx)
+		if r.unwatch != nil { // a long wait, and its interrupt may have come before arm
+			if err := r.interrupted(); err != nil {
+				return err
+			}
 		}
 		err := l.raw.Read(l.turnFn)
 		switch {
@@ -389,10 +391,8 @@ func (r *answer) fill(patience time.Duration, late error) error {
 			return l.came()
 		case !timedOut(err):
 			return err
-		case r.l.upload.failed() != nil:
-			return r.l.upload.failed()
-		case r.ctx.Err() != nil:
-			return context.Cause(r.ctx)
+		case r.interrupted() != nil:
+			return r.interrupted()
 		case r.unwatch == nil && time.Since(began) >= tick:
 			r.unwatch = context.AfterFunc(r.ctx, l.interrupt)
 		case until.IsZero() || time.Now().Before(until): // an earlier deadline, of another call
@@ -402,6 +402,14 @@ func (r *answer) fill(patience time.Duration, late error) error {
 			until, late = r.limit(time.Now(), patience, late)
 		}
 	}
+}
+
+// interrupted is why nobody needs to wait any more, if so.
+func (r *answer) interrupted() error {
+	if err := r.l.upload.failed(); err != nil {
+		return err
+	}
+	return context.Cause(r.ctx)
 }
 
 // limit is when a wait that begins now has to end, and what to say then.

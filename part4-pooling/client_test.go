@@ -270,9 +270,15 @@ func TestBodyThatCannotBeReadEndsTheCall(t *testing.T) {
 	assert.Zero(t, p.stats().Permits)
 }
 
-type failing struct{}
+// failing is a body that fails, when it may.
+type failing struct{ may chan bool }
 
-func (failing) Read([]byte) (int, error) { return 0, os.ErrProcessDone }
+func (f failing) Read([]byte) (int, error) {
+	if f.may != nil {
+		<-f.may
+	}
+	return 0, os.ErrProcessDone
+}
 
 // Whenever the cancel comes, the link is closed or given back, and never both:
 // put panics at a second time, and the permits add up.
