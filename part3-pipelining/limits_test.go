@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 const short = 50 * time.Millisecond // a limit for tests
@@ -371,6 +372,28 @@ func TestWaitForTheTurnIsNotTheHandlersTime(t *testing.T) {
 	status, body, err := readResponse(in)
 	require.NoError(t, err, rule)
 	assert.Equal(t, "200 OK hello", status+" "+string(body), rule)
+}
+
+// A handler that reads a body may find a reset before its loop has heard of it.
+// Then nobody will wake it: it must not wait.
+func TestBodyThatFindsTheResetItselfEnds(t *testing.T) {
+	r := start(t)
+	listener, err := listen("127.0.0.1:0", 1)
+	require.NoError(t, err)
+	defer unix.Close(listener)
+	client := dial(t, localAddr(listener).String())
+	fd, _, err := accept(listener)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	require.NoError(t, unix.SetNonblock(fd, true))
+	client.SetLinger(0)
+	client.Close() // a reset
+	c := newConn(r.loops[0], fd)
+	ended := make(chan *refusal)
+
+	go func() { ended <- c.fill(&body{x: &exchange{c: c}, since: noLimit / 2}) }() // ends when it should
+
+	assert.Equal(t, errBodyEnded, soon(t, ended, "the body ends (alone.go, fill)"))
 }
 
 // An upload that outlives its handler's deadline is answered 503 and lingered

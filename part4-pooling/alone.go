@@ -89,18 +89,19 @@ func (c *conn) fill(b *body) *refusal {
 		c.append([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
 		c.flush()
 	}
-	for had := len(c.in.bytes()); !b.x.expired && c.dead == nil; c.changed.Wait() {
-		c.read(false)
+	for had := len(c.in.bytes()); ; c.changed.Wait() {
+		if !b.x.expired && c.dead == nil {
+			c.read(false)
+		}
 		switch {
 		case len(c.in.bytes()) > had:
 			return nil
+		case c.eof, c.dead != nil, b.x.expired: // read may have found the first two
+			return errBodyEnded
 		case c.enough: // passing.go
 			return errBodySlow
-		case c.eof:
-			return errBodyEnded
 		case c.srv.clock.now() >= b.since+int64(c.srv.patience(waitBody)):
 			return errBodySlow
 		}
 	}
-	return errBodyEnded
 }
