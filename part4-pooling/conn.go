@@ -42,6 +42,7 @@ type conn struct {
 	dead    error     // nothing can be written any more, and why
 	ended   bool
 	peer    netip.Addr // the client, once the gateway has asked
+	engines registry   // has a lock of its own, which is taken after this one
 
 	answered int64 // the clock when the line became empty
 }
@@ -79,7 +80,7 @@ func (c *conn) lead() {
 		c.mu.Unlock()
 		x.answer()
 		c.mu.Lock()
-		last := x.last // finish may give x to somebody else
+		last := !x.suspended && x.last // finish may give x to somebody else
 		if !c.finish(x) {
 			c.leave()
 			return
@@ -176,7 +177,10 @@ func (c *conn) finish(x *exchange) (mine bool) {
 	c.running--
 	c.changed.Broadcast() // reserve may wait for that alone
 	mine = x.holds && !x.expired || c.token.takeBack(x.number)
-	if !x.expired {
+	switch {
+	case x.suspended:
+		x.handlerReturned()
+	case !x.expired:
 		c.line.finish(&x.slot, x.wire)
 		c.advance()
 	}
@@ -303,6 +307,7 @@ func (c *conn) kill(why error) {
 	for s := c.line.head; s != nil; s = s.behind {
 		s.owner.cancel()
 	}
+	c.engines.abandon()
 	c.changed.Broadcast()
 	c.kick()
 }
@@ -493,6 +498,8 @@ func (c *conn) exited(x *exchange) {
 	c.running--
 	mine := x.holds && !x.expired || c.token.takeBack(x.number)
 	switch {
+	case x.suspended:
+		x.handlerReturned()
 	case x.expired:
 	case x.begun:
 		c.kill(errBrokenOff)

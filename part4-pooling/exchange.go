@@ -31,6 +31,8 @@ type exchange struct {
 	begun   bool          // a part of the answer is out; guarded by c.mu
 	expired bool          // answered by somebody else, and left to its handler; guarded by c.mu
 	gone    chan struct{} // closed when no answer is wanted any more; made when asked for; guarded by c.mu
+
+	suspension // the answer comes from somebody else than the handler
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -54,6 +56,7 @@ func (x *exchange) recycle() {
 	c := x.c
 	x.c, x.refused, x.gone, x.begun = nil, nil, nil, false
 	x.barrier, x.last, x.holds = false, false, false
+	x.suspension = suspension{}
 	x.res = response{fields: x.res.fields[:0], body: x.res.body[:0]}
 	if x.req.body != nil {
 		x.body = body{}
@@ -87,6 +90,8 @@ func (x *exchange) answer() {
 	case !x.call() && x.begun:
 		x.breakOff()
 		return
+	case x.suspended:
+		return
 	case x.req.body != nil:
 		x.last = !x.req.body.discard() || x.last
 		x.refused = x.body.refused
@@ -109,8 +114,9 @@ func (x *exchange) call() (ok bool) {
 		}
 		if p != nil {
 			x.c.srv.log.Error("handler panicked", "request", string(x.req.target), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			x.res.reset(500)
-			ok = false
+			if ok = x.suspended; !ok {
+				x.res.reset(500)
+			}
 		}
 	}()
 	x.c.srv.handler(&x.res, &x.req)

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"sync"
+	"time"
+)
+
+// Some backends work on the requests of one connection side by side: part 3
+// does. For these a gateway can hand requests over to an engine, and the handler
+// returns before there is an answer.
+
+// engineOptions are the gateway's for its engines. An engine holds
+//
+//	linkBuffer + depth × head of a request
+//
+// beside what limits says of a connection: answers wait in the slots, which
+// have their bounds, and in no other place.
+type engineOptions struct {
+	backends map[string]bool // addresses that have engines
+	depth    int             // requests on a connection at once
+	linger   time.Duration   // that an engine stays when it has nothing to do
+}
+
+var engineDefaults = engineOptions{
+	depth:  16,
+	linger: 20 * time.Millisecond, // the next request of a client often follows the answer
+}
+
+func (o *engineOptions) flags(f *flag.FlagSet) {
+	*o = engineDefaults
+	o.backends = map[string]bool{}
+	f.IntVar(&o.depth, "engine-depth", o.depth, "requests that an engine has on its connection at once")
+	f.DurationVar(&o.linger, "engine-linger", o.linger, "that an engine stays when it has nothing to do")
+}
+
+// check says what no engine can work with.
+func (o *engineOptions) check() error {
+	if o.depth < 1 || o.linger <= 0 {
+		return errors.New("-engine-depth: want at least 1; -engine-linger: more than 0")
+	}
+	return nil
+}
+
+// A passage is a request that was handed over: the job, and where its answer goes.
+type passage struct {
+	job
+	f    forward
+	g    *gateway
+	w    *response
+	addr string
+}
+
+var passages = sync.Pool{New: func() any { return &passage{f: forward{buf: make([]byte, 0, 1<<10)}} }}
+
+// handOver gives a request to the engine for addr, which is made if need be. It
+// returns false if it cannot be: then the handler has to answer. What is not
+// safe, has a body, or is the last on its connection goes its own way: an engine
+// may send a request twice, and others wait behind it.
+func (g *gateway) handOver(w *response, r *request, addr string) bool {
+	x := w.x
+	if x.holds || string(r.method) == "TRACE" {
+		return false
+	}
+	p := passages.Get().(*passage)
+	p.f.take(r, peerOf(x.c), addr)
+	p.job = job{call: &p.f.call, to: p}
+	p.g, p.w, p.addr = g, w, addr
+	x.suspend()
+	if p.f.vias <= maxVias && x.c.engines.push(addr, &p.job, func() *engine { return g.newEngine(x.c, addr) }) {
+		g.engineCounts.Pushed.Add(1)
+		return true
+	}
+	x.unsuspend()
+	g.engineCounts.Alone.Add(1)
+	p.free()
+	return false
+}
+
+func (p *passage) free() {
+	f := p.f
+	*p = passage{f: forward{call: call{fields: f.fields[:0], body: f.body[:0]}, buf: f.buf[:0]}}
+	passages.Put(p)
+}
+
+// newEngine makes an engine for c's requests to addr.
+func (g *gateway) newEngine(c *conn, addr string) *engine {
+	g.engineCounts.Engines.Add(1)
+	return &engine{
+		open:   func(ctx context.Context, lost lane) (lane, error) { return g.openPipe(ctx, addr, lost) },
+		linger: g.engines.linger, flush: c.flushAll, counts: &g.engineCounts, wake: make(chan struct{}, 1),
+	}
+}
+
+// openPipe gets a connection from the pool: a fresh one instead of one that was lost.
+func (g *gateway) openPipe(ctx context.Context, addr string, lost lane) (lane, error) {
+	var l *link
+	var err error
+	switch {
+	case lost == nil && ctx.Err() == nil:
+		l, err = g.pool.get(ctx, addr, &g.t)
+	case ctx.Err() == nil:
+		l, err = g.pool.renew(ctx, lost.(*pipe).l, &g.t)
+	case lost != nil:
+		lost.close()
+		fallthrough
+	default:
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newPipe(ctx, l, &g.t, g.engines.depth), nil
+}
+
+func (p *passage) wanted() bool { return p.w.x.wanted() }
+func (p *passage) begun() bool  { return p.w.x.begun }
+func (p *passage) pause()       { p.w.flush() }
+
+func (p *passage) head(a *answer) {
+	w := p.w
+	*w = response{x: w.x, fields: w.fields[:0], body: w.body[:0]}
+	passHead(w, &w.x.req, a)
+}
+
+func (p *passage) data(piece []byte) error {
+	_, err := p.w.Write(piece)
+	return err
+}
+
+// end fills the slot. The exchange and p may be used for another request as
+// soon as it has.
+func (p *passage) end(why error) {
+	w, x := p.w, p.w.x
+	switch {
+	case why == nil:
+	case x.begun:
+		p.g.counts.Cut.Add(1)
+		x.breakOff()
+	default:
+		p.g.refuse(w, p.addr, why)
+	}
+	x.wire = w.finish(x.wire[:0])
+	p.free()
+	x.resume()
+}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A lane is a connection to a backend that carries several jobs at once. An
+// engine uses it with two goroutines, a writer and a reader, and knows nothing
+// of the framing: this one is HTTP/1.1 pipelining; HTTP/2 would be another.
+type lane interface {
+	room() int               // writer: how many more jobs can be written now
+	write(batch []*job) bool // writer: sends them; false: it has ended, and they are untouched
+	recalled() bool          // writer: the connection should be given back when nothing is on its way
+	finish()                 // writer: nothing more will be written; read ends behind the last answer
+	read() laneEvent         // reader: waits for what comes next
+	unanswered() []*job      // when read has ended: the jobs that it left, in the order they were written
+	untouched(j *job) bool   // of one of them: the backend has not begun to work on it
+	close()                  // when read has ended
+}
+
+// A laneEvent is what a lane has read.
+type laneEvent struct {
+	kind   laneEventKind
+	job    *job    // whose answer it belongs to
+	answer *answer // for laneHead: good until the next read
+	piece  []byte  // for laneData: good until the next read
+	err    error   // for laneEnd
+}
+
+type laneEventKind int
+
+const (
+	laneHead   laneEventKind = iota // an answer begins
+	laneData                        // a piece of its body
+	laneAnswer                      // it is whole
+	lanePause                       // the next read has to wait
+	laneEnd                         // there is nothing more to read, and err says why
+)
+
+// A pipe is the lane of HTTP/1.1: nothing in an answer says whose it is, so the
+// first answer is for the first job, and so on (RFC 9112 §9.3.2). How it
+// can go wrong is all in its end: when a byte is doubtful, no answer behind it is
+// given to anybody.
+type pipe struct {
+	l     *link
+	t     *timeouts
+	ctx   context.Context // ends the reader
+	depth int
+
+	a      answer // the reader's, of j
+	j      *job   // nil between two answers
+	paused bool   // lanePause was the last event
+	ended  error  // there is nothing more to read, and why
+
+	mu       sync.Mutex // guards what follows
+	more     sync.Cond  // jobs is not empty any more, or finished
+	jobs     []*job     // written, and not answered to the end
+	written  int64      // bytes of jobs
+	sent     int64      // of them: taken by the kernel
+	proven   bool       // the server has answered on this connection, and keeps it open
+	finished bool
+	err      error // no more jobs, and why
+	wire     []byte
+}
+
+func newPipe(ctx context.Context, l *link, t *timeouts, depth int) *pipe {
+	p := &pipe{l: l, t: t, ctx: ctx, depth: depth, proven: l.uses > 0}
+	p.more.L = &p.mu
+	p.l.uses++
+	p.l.base, p.l.out, p.l.writeErr, p.l.upload = 0, nil, nil, nil
+	return p
+}
+
+// room is one job until the server has shown that it keeps a connection: RFC
+// 9112 §9.3.2 forbids more behind a connection that failed, and an HTTP/1.0
+// server would get what it cannot read.
+func (p *pipe) room() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.err != nil:
+		return 0
+	case !p.proven:
+		return 1 - len(p.jobs)
+	}
+	return p.depth - len(p.jobs)
+}
+
+// write sends batch in one go. When nothing is on its way it looks first
+// whether the connection is still good; a batch that it cannot take is untouched.
+func (p *pipe) write(batch []*job) bool {
+	p.mu.Lock()
+	if p.err == nil && len(p.jobs) == 0 {
+		p.err = p.l.check()
+	}
+	if p.err != nil {
+		p.more.Signal()
+		p.mu.Unlock()
+		return false
+	}
+	p.wire = p.wire[:0]
+	for _, j := range batch {
+		j.move(jobWritten)
+		j.from = p.written + int64(len(p.wire))
+		p.wire = j.call.appendTo(p.wire)
+	}
+	p.written += int64(len(p.wire))
+	p.jobs = append(p.jobs, batch...)
+	p.more.Signal()
+	p.mu.Unlock()
+	n, err := p.send()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sent += int64(n); err != nil && p.err == nil {
+		p.err = err
+		unix.Shutdown(p.l.fd, unix.SHUT_WR) // half a request is out: the server answers those before it, and closes
+	}
+	return true
+}
+
+// send writes wire, and waits only if the kernel does not take it at once.
+func (p *pipe) send() (int, error) {
+	n, err := writeNow(uintptr(p.l.fd), p.wire)
+	if err == nil && n == len(p.wire) {
+		return n, nil
+	}
+	n = max(n, 0)
+	p.l.SetWriteDeadline(deadline(p.t.idle))
+	more, err := p.l.File.Write(p.wire[n:])
+	return n + more, err
+}
+
+// read returns what comes next. Before it waits it says so, once.
+func (p *pipe) read() laneEvent {
+	switch l := p.l; {
+	case p.ended != nil:
+		return laneEvent{kind: laneEnd, err: p.ended}
+	case p.j != nil:
+		return p.readBody()
+	case !p.paused && findHead(l.in[l.r:l.w], 0) == 0:
+		p.paused = true
+		return laneEvent{kind: lanePause}
+	}
+	p.paused = false
+	return p.readHead()
+}
+
+func (p *pipe) readHead() laneEvent {
+	l := p.l
+	j, err := p.oldest()
+	if err != nil {
+		return p.end(err)
+	}
+	p.a = answer{heading: heading{fields: l.fields}, l: l, ctx: p.ctx, idle: p.t.idle}
+	err = p.a.readHead(j.call.method, p.t.head)
+	if l.fields = p.a.fields; err != nil {
+		return p.end(err)
+	}
+	j.move(jobResponding)
+	p.j = j
+	return laneEvent{kind: laneHead, job: j, answer: &p.a}
+}
+
+func (p *pipe) readBody() laneEvent {
+	p.l.base = 0 // nobody looks at the head any more
+	for {
+		piece, err := p.a.taken()
+		if piece == nil && err == nil && !p.paused {
+			p.paused = true
+			return laneEvent{kind: lanePause, job: p.j}
+		} else if piece == nil && err == nil {
+			err = p.a.more()
+		}
+		p.paused = false
+		switch {
+		case err == io.EOF:
+			return p.answered()
+		case err != nil:
+			return p.end(err)
+		case piece != nil:
+			return laneEvent{kind: laneData, job: p.j, piece: piece}
+		}
+	}
+}
+
+// oldest waits for the job whose answer comes next.
+func (p *pipe) oldest() (*job, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.jobs) == 0 && !p.finished && p.err == nil {
+		p.more.Wait()
+	}
+	switch {
+	case len(p.jobs) > 0:
+		return p.jobs[0], nil
+	case p.err != nil:
+		return nil, p.err
+	}
+	return nil, errFinished
+}
+
+var errFinished = errors.New("nothing more is asked for")
+
+// answered ends an answer. What is behind it, when nobody has asked for more,
+// is poison.
+func (p *pipe) answered() laneEvent {
+	j := p.j
+	p.j = nil
+	clean := p.a.detach()
+	p.l.keep = p.a.keep
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.jobs = append(p.jobs[:0], p.jobs[1:]...)
+	p.proven = true
+	switch {
+	case !p.a.stays():
+		p.ended = ErrLastAnswer
+	case !clean:
+		p.ended = context.Cause(p.ctx)
+	case len(p.jobs) == 0 && p.l.r < p.l.w:
+		p.ended = ErrUnsolicited
+	}
+	if p.err == nil {
+		p.err = p.ended
+	}
+	return laneEvent{kind: laneAnswer, job: j}
+}
+
+// end is the end of all reading.
+func (p *pipe) end(why error) laneEvent {
+	p.a.detach()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = why
+	if p.err == nil {
+		p.err = why
+	}
+	return laneEvent{kind: laneEnd, err: why}
+}
+
+func (p *pipe) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.finished = true
+	p.more.Signal()
+}
+
+func (p *pipe) unanswered() []*job { return p.jobs }
+
+// untouched is so for a job that never left, and behind an answer that says
+// close: RFC 9112 §9.6 forbids the server to process it.
+func (p *pipe) untouched(j *job) bool {
+	return j.from >= p.sent || p.ended == ErrLastAnswer
+}
+
+// recalled asks the pool.
+func (p *pipe) recalled() bool { return p.l.pool != nil && p.l.pool.recalls(p.l) }
+
+// close gives the connection back, if every answer has come to its end and
+// nothing is behind the last.
+func (p *pipe) close() {
+	p.l.release(p.err == errFinished && len(p.jobs) == 0)
+}
+
+// recalls says whether l had better be put back: its time is up, it was
+// dropped, or somebody waits for a connection. An engine that is never idle
+// would keep it for ever.
+func (p *pool) recalls(l *link) bool {
+	if p.waiting.Load() > 0 {
+		return true
+	}
+	now := p.now()
+	p.mu.Lock()
+	defer p.unlock()
+	return p.closed || l.generation != l.backend.generation || !now.Before(l.born.Add(p.limits.life))
+}
