@@ -100,9 +100,9 @@ func (e *engine) drive(l lane) (lost lane) {
 func (e *engine) write(l lane) {
 	idle := time.NewTimer(e.linger)
 	defer idle.Stop()
-	for recalled := false; ; {
+	for used, recalled := false, false; ; {
 		e.counts.Turns.Add(1)
-		recalled = recalled || l.recalled()
+		recalled = recalled || used && l.recalled() // a turn with a connection is a batch, at least
 		batch, busy := e.take(l, recalled)
 		switch {
 		case e.ctx.Err() != nil || !busy && recalled:
@@ -112,6 +112,7 @@ func (e *engine) write(l lane) {
 			if !e.bring(l, batch) {
 				return
 			}
+			used = true
 			continue
 		case !busy:
 			idle.Reset(e.linger)

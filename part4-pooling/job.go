@@ -19,7 +19,8 @@ type job struct {
 	to       sink
 	state    jobState
 	attempts int   // connections that ended with it
-	from     int64 // where in the bytes of its lane it begins
+	from     int64 // where it begins in what its lane sends
+	toHEAD   bool  // the answer has no body
 	unwanted int   // bytes of its answer that nobody took
 }
 

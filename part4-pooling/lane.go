@@ -57,20 +57,24 @@ type pipe struct {
 	paused bool   // lanePause was the last event
 	ended  error  // there is nothing more to read, and why
 
+	writing sync.Mutex // held by who writes
+	spare   []byte     // his: room for out
+
 	mu       sync.Mutex // guards what follows
-	more     sync.Cond  // jobs is not empty any more, or finished
-	jobs     []*job     // written, and not answered to the end
-	written  int64      // bytes of jobs
-	sent     int64      // of them: taken by the kernel
+	more     sync.Cond  // jobs is not empty any more, or there will be none
+	jobs     []*job     // in line, and not answered to the end
+	out      []byte     // of them: not given to the kernel yet
+	taken    int64      // bytes of jobs
+	sent     int64      // of them: given to the kernel
 	proven   bool       // the server has answered on this connection, and keeps it open
 	finished bool
 	err      error // no more jobs, and why
-	wire     []byte
 }
 
 func newPipe(ctx context.Context, l *link, t *timeouts, depth int) *pipe {
 	p := &pipe{l: l, t: t, ctx: ctx, depth: depth, proven: l.uses > 0}
 	p.more.L = &p.mu
+	p.a.l = l
 	p.l.uses++
 	p.l.base, p.l.out, p.l.writeErr, p.l.upload = 0, nil, nil, nil
 	return p
@@ -91,73 +95,95 @@ func (p *pipe) room() int {
 	return p.depth - len(p.jobs)
 }
 
-// write sends batch in one go. When nothing is on its way it looks first
-// whether the connection is still good; a batch that it cannot take is untouched.
+// write sends batch in one go.
 func (p *pipe) write(batch []*job) bool {
+	if p.add(batch) != nil {
+		return false
+	}
+	p.flush()
+	return true
+}
+
+// add puts batch in line. When nothing is on its way it looks first whether the
+// connection is still good. With an error the jobs are untouched.
+func (p *pipe) add(batch []*job) error {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.err == nil && len(p.jobs) == 0 {
-		p.err = p.l.check()
+		p.err = p.l.check() // nobody reads now, so we can
 	}
 	if p.err != nil {
 		p.more.Signal()
-		p.mu.Unlock()
-		return false
+		return p.err
 	}
-	p.wire = p.wire[:0]
 	for _, j := range batch {
 		j.move(jobWritten)
-		j.from = p.written + int64(len(p.wire))
-		p.wire = j.call.appendTo(p.wire)
+		before := len(p.out)
+		p.out = j.call.appendTo(p.out)
+		j.from, j.toHEAD = p.taken, string(j.call.method) == "HEAD"
+		p.taken += int64(len(p.out) - before)
 	}
-	p.written += int64(len(p.wire))
 	p.jobs = append(p.jobs, batch...)
 	p.more.Signal()
+	return nil
+}
+
+// flush sends what was put in line, unless somebody else has.
+func (p *pipe) flush() {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	p.mu.Lock()
+	wire := p.out
+	p.out = p.spare[:0]
 	p.mu.Unlock()
-	n, err := p.send()
+	if p.spare = wire; len(wire) == 0 {
+		return
+	}
+	n, err := p.send(wire)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.sent += int64(n); err != nil && p.err == nil {
 		p.err = err
 		unix.Shutdown(p.l.fd, unix.SHUT_WR) // half a request is out: the server answers those before it, and closes
 	}
-	return true
 }
 
-// send writes wire, and waits only if the kernel does not take it at once.
-func (p *pipe) send() (int, error) {
-	n, err := writeNow(uintptr(p.l.fd), p.wire)
-	if err == nil && n == len(p.wire) {
+// send waits only if the kernel does not take all of b at once.
+func (p *pipe) send(b []byte) (int, error) {
+	n, err := writeNow(uintptr(p.l.fd), b)
+	if err == nil && n == len(b) {
 		return n, nil
 	}
-	n = max(n, 0)
 	p.l.SetWriteDeadline(deadline(p.t.idle))
-	more, err := p.l.File.Write(p.wire[n:])
-	return n + more, err
+	more, err := p.l.File.Write(b[max(n, 0):])
+	return max(n, 0) + more, err
 }
 
 // read returns what comes next. Before it waits it says so, once.
 func (p *pipe) read() laneEvent {
-	switch l := p.l; {
+	switch {
 	case p.ended != nil:
 		return laneEvent{kind: laneEnd, err: p.ended}
 	case p.j != nil:
 		return p.readBody()
-	case !p.paused && findHead(l.in[l.r:l.w], 0) == 0:
+	}
+	l := p.l
+	j, err := p.oldest(p.paused)
+	switch {
+	case err != nil:
+		return p.end(err)
+	case !p.paused && (j == nil || findHead(l.in[l.r:l.w], 0) == 0): // without a job l is the writer's to look at
 		p.paused = true
 		return laneEvent{kind: lanePause}
 	}
 	p.paused = false
-	return p.readHead()
+	return p.readHead(j)
 }
 
-func (p *pipe) readHead() laneEvent {
+func (p *pipe) readHead(j *job) laneEvent {
 	l := p.l
-	j, err := p.oldest()
-	if err != nil {
-		return p.end(err)
-	}
 	p.a = answer{heading: heading{fields: l.fields}, l: l, ctx: p.ctx, idle: p.t.idle}
-	err = p.a.readHead(j.call.method, p.t.head)
+	err := p.a.readHead(methodOf[j.toHEAD], p.t.head)
 	if l.fields = p.a.fields; err != nil {
 		return p.end(err)
 	}
@@ -165,6 +191,9 @@ func (p *pipe) readHead() laneEvent {
 	p.j = j
 	return laneEvent{kind: laneHead, job: j, answer: &p.a}
 }
+
+// methodOf is all of a method that the framing of its answer depends on.
+var methodOf = map[bool][]byte{true: []byte("HEAD"), false: []byte("GET")}
 
 func (p *pipe) readBody() laneEvent {
 	p.l.base = 0 // nobody looks at the head any more
@@ -188,20 +217,24 @@ func (p *pipe) readBody() laneEvent {
 	}
 }
 
-// oldest waits for the job whose answer comes next.
-func (p *pipe) oldest() (*job, error) {
+// oldest is the job whose answer comes next. If there is none it waits, or
+// returns nil.
+func (p *pipe) oldest(wait bool) (*job, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.jobs) == 0 && !p.finished && p.err == nil {
+	for {
+		switch {
+		case len(p.jobs) > 0:
+			return p.jobs[0], nil
+		case p.err != nil:
+			return nil, p.err
+		case p.finished:
+			return nil, errFinished
+		case !wait:
+			return nil, nil
+		}
 		p.more.Wait()
 	}
-	switch {
-	case len(p.jobs) > 0:
-		return p.jobs[0], nil
-	case p.err != nil:
-		return nil, p.err
-	}
-	return nil, errFinished
 }
 
 var errFinished = errors.New("nothing more is asked for")
@@ -248,6 +281,17 @@ func (p *pipe) finish() {
 	defer p.mu.Unlock()
 	p.finished = true
 	p.more.Signal()
+}
+
+// fail ends all writing, and returns the jobs in line.
+func (p *pipe) fail(why error) []*job {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = why
+	}
+	p.more.Signal()
+	return p.jobs
 }
 
 func (p *pipe) unanswered() []*job { return p.jobs }
