@@ -20,7 +20,7 @@ import (
 
 const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-grace DURATION] [-root DIR] [LIMITS]
        part4-pooling get [-n TIMES] [-body] URL...
-       part4-pooling get -callers N [-for DURATION] URL
+       part4-pooling get -callers N [-one] [-for DURATION] URL
        part4-pooling keep [-addr ADDRESS] [-idle DURATION]
        part4-pooling demo [-json]
 example: part4-pooling serve -backend http://127.0.0.1:9000 -backend /api=http://127.0.0.1:9001 -admin 127.0.0.1:8081
@@ -53,11 +53,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		times := flags.Int("n", 1, "how `many` times")
 		bodies := flags.Bool("body", false, "print the bodies too")
 		callers := flags.Int("callers", 0, "how many call the first URL at once, as often as they can")
+		one := flags.Bool("one", false, "let them share one connection, and not wait for each other's answers")
 		length := flags.Duration("for", time.Second, "how long they do so")
 		check = func() error { return someArguments(flags) }
 		action = func() error {
 			if *callers > 0 {
-				return press(stdout, flags.Arg(0), *callers, *length)
+				return press(stdout, flags.Arg(0), *callers, *length, *one)
 			}
 			return fetch(stdout, flags.Args(), *times, *bodies)
 		}
