@@ -72,13 +72,25 @@ func (e *engine) wakeUp() {
 func (e *engine) run() {
 	var lost lane
 	for !e.home.retire(e) {
-		l, err := e.open(e.ctx, lost)
+		l, err := e.connect(lost)
 		if lost = nil; err != nil {
 			e.giveUp(err)
 			continue
 		}
 		lost = e.drive(l)
 	}
+	e.counts.Retired.Add(1)
+}
+
+// connect opens a lane, unless the client has gone.
+func (e *engine) connect(lost lane) (lane, error) {
+	if e.ctx.Err() == nil {
+		return e.open(e.ctx, lost)
+	}
+	if lost != nil {
+		lost.close()
+	}
+	return nil, context.Cause(e.ctx)
 }
 
 // drive uses l as long as it is of use. It returns it when jobs are left that
@@ -293,6 +305,6 @@ func (e *engine) end(j *job, how jobState, why error) {
 
 // engineCounts are of all engines of a gateway.
 type engineCounts struct {
-	Engines, Pushed, Alone, Writes, Again, Turns atomic.Uint64
-	ends                                         [jobWithdrawn + 1]atomic.Uint64 // by state
+	Engines, Retired, Pushed, Alone, Writes, Again, Turns atomic.Uint64
+	ends                                                  [jobWithdrawn + 1]atomic.Uint64 // by state
 }

@@ -12,12 +12,13 @@ import (
 // does. For these a gateway can hand requests over to an engine, and the handler
 // returns before there is an answer.
 
-// engineOptions are the gateway's for its engines. An engine holds
+// engineOptions are the gateway's for its engines. Answers wait in the slots of
+// the client's connection, whose bound is in limits.go, and in no other place. So
+// an engine adds to it no more than
 //
-//	linkBuffer + depth × head of a request
+//	linkBuffer + 2 × (depth + maxQueue) × head
 //
-// beside what limits says of a connection: answers wait in the slots, which
-// have their bounds, and in no other place.
+// for what is read, and the requests as they are sent.
 type engineOptions struct {
 	backends map[string]bool // addresses that have engines
 	depth    int             // requests on a connection at once
@@ -42,6 +43,11 @@ func (o *engineOptions) check() error {
 		return errors.New("-engine-depth: want at least 1; -engine-linger: more than 0")
 	}
 	return nil
+}
+
+// bound is that sum.
+func (o *engineOptions) bound(head int) int64 {
+	return int64(linkBuffer + 2*(o.depth+maxQueue)*head)
 }
 
 // A passage is a request that was handed over: the job, and where its answer goes.
@@ -98,16 +104,10 @@ func (g *gateway) newEngine(c *conn, addr string) *engine {
 func (g *gateway) openPipe(ctx context.Context, addr string, lost lane) (lane, error) {
 	var l *link
 	var err error
-	switch {
-	case lost == nil && ctx.Err() == nil:
-		l, err = g.pool.get(ctx, addr, &g.t)
-	case ctx.Err() == nil:
+	if lost != nil {
 		l, err = g.pool.renew(ctx, lost.(*pipe).l, &g.t)
-	case lost != nil:
-		lost.close()
-		fallthrough
-	default:
-		err = context.Cause(ctx)
+	} else {
+		l, err = g.pool.get(ctx, addr, &g.t)
 	}
 	if err != nil {
 		return nil, err
