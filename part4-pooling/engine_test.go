@@ -405,7 +405,7 @@ func TestClientThatDoesNotReadHoldsTheBackendBack(t *testing.T) { // alone: it l
 		requests(bufio.NewReader(c), func(*http.Request) bool {
 			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
 			for n := 0; n < size; n += len(piece) {
-				if _, err := c.Write(piece); err != nil || sent.Add(int64(len(piece))) > 256<<20 {
+				if _, err := c.Write(piece); err != nil || sent.Add(int64(len(piece))) > 96<<20 {
 					return false
 				}
 			}
