@@ -33,6 +33,16 @@ func demo(stdout io.Writer, asJSON bool) error {
 	}
 	fmt.Fprint(stdout, "\nNo look can see a close that has not happened yet. Whoever pauses a server drops its connections;\n"+
 		"whoever does not know of the pause tries again, if the call may be made twice.\n")
+	fmt.Fprint(stdout, "\nAN ENGINE: the requests of one client share one connection to the backend.\n\n")
+	if err := shareConnection(stdout); err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, "\nWHEN IT IS WORTH IT: a client with 32 requests on their way at any time; answers per second.\n\n")
+	if err := compareEngine(stdout); err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, "\nAn engine saves system calls, so it wins when requests are cheap, or when the backend works side by side.\n"+
+		"Before a backend that does one after the other it makes all wait for each: there a pool is right.\n")
 	return nil
 }
 

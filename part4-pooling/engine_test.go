@@ -22,7 +22,6 @@ import (
 // nothing may be left over.
 func engined(t testing.TB, addr string, change ...func(*gateway)) (*running, *gateway) {
 	t.Helper()
-	var g *gateway
 	r, g := fronted(t, addr, append([]func(*gateway){func(g *gateway) { g.engines.backends = map[string]bool{addr: true} }}, change...)...)
 	t.Cleanup(func() { settled(t, g) })
 	return r, g
@@ -46,18 +45,18 @@ func settled(t testing.TB, g *gateway) {
 func parallel(t testing.TB) (r *running, held *atomic.Int64, release func()) {
 	t.Helper()
 	held = new(atomic.Int64)
-	go_ := make(chan struct{})
+	free := make(chan struct{})
 	r = start(t, with(func(w *response, r *request) {
 		if strings.HasPrefix(string(r.path), "/hold/") {
 			held.Add(1)
 			select {
-			case <-go_:
+			case <-free:
 			case <-w.gone():
 			}
 		}
 		w.Write(r.path)
 	}))
-	release = sync.OnceFunc(func() { close(go_) })
+	release = sync.OnceFunc(func() { close(free) })
 	t.Cleanup(release)
 	return r, held, release
 }
@@ -443,4 +442,15 @@ func TestEngineTellsWhatItKnows(t *testing.T) {
 
 	assert.Contains(t, tell(t, admin.addr, "", "", get("/-/stats", closing)).framed(t).body, `"handed_over": 4`)
 	assert.Contains(t, tell(t, admin.addr, "", "", get("/-/metrics", closing)).framed(t).body, "engine_jobs_total{end=\"done\"} 4\n")
+}
+
+func TestDemoOfTheEngineShowsWhatItSays(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	var out strings.Builder
+	require.NoError(t, shareConnection(&out))
+
+	assert.Contains(t, out.String(), "8 slots wait for their answers, 0 handlers are running")
+	assert.Contains(t, out.String(), "works on 8 requests, from 1 connection")
+	assert.Contains(t, out.String(), "answer to /1 answer to /2 answer to /3 answer to /4 answer to /5 answer to /6 answer to /7 answer to /8")
 }

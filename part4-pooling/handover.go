@@ -16,9 +16,10 @@ import (
 // the client's connection, whose bound is in limits.go, and in no other place. So
 // an engine adds to it no more than
 //
-//	linkBuffer + 2 × (depth + maxQueue) × head
+//	linkBuffer + (2 × depth + maxQueue) × head
 //
-// for what is read, and the requests as they are sent.
+// for what it reads, for requests as they are sent, and for those in its queue
+// whose slots have been answered without it.
 type engineOptions struct {
 	backends map[string]bool // addresses that have engines
 	depth    int             // requests on a connection at once
@@ -26,7 +27,7 @@ type engineOptions struct {
 }
 
 var engineDefaults = engineOptions{
-	depth:  16,
+	depth:  32,                    // as many as part 3 takes from a connection
 	linger: 20 * time.Millisecond, // the next request of a client often follows the answer
 }
 
@@ -47,7 +48,7 @@ func (o *engineOptions) check() error {
 
 // bound is that sum.
 func (o *engineOptions) bound(head int) int64 {
-	return int64(linkBuffer + 2*(o.depth+maxQueue)*head)
+	return int64(linkBuffer + (2*o.depth+maxQueue)*head)
 }
 
 // A passage is a request that was handed over: the job, and where its answer goes.
