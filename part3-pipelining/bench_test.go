@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // Compared with other servers in notes/bench; here, what a change costs.
@@ -30,6 +31,36 @@ func BenchmarkParse(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkBetweenReadAndWrite is what the server itself does for a request, 16
+// of which came in one read, and whose answers leave in one write.
+func BenchmarkBetweenReadAndWrite(b *testing.B) {
+	r := start(b)
+	null, err := unix.Open("/dev/null", unix.O_WRONLY, 0)
+	require.NoError(b, err)
+	defer unix.Close(null)
+	c, batch := newConn(r.loops[0], null), strings.Repeat(get("/"), 16)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if i%16 == 0 {
+			c.in.borrow()
+			c.in.w = copy(c.in.room(), batch)
+		}
+		x := c.take()
+		c.loop.token.offer(x.number)
+		number := x.number
+		c.mu.Unlock()
+		x.answer()
+		c.mu.Lock()
+		c.loop.token.takeBack(number)
+		c.finish(x)
+		if i%16 == 15 {
+			c.pause()
+		}
 	}
 }
 

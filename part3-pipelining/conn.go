@@ -2,108 +2,222 @@ package main
 
 import (
 	"errors"
-	"io"
-	"os"
 	"runtime"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A conn is one connection. Whoever has the token reads from it, takes requests
-// from what came and calls their handlers (token.go); answers leave in the
-// order of the requests (slot.go), many in one write. The last holder of the
-// token ends the connection and closes its descriptor.
+// A conn is one connection. Its loop reads from it and calls the handlers; an
+// unsafe request has it for itself for a while (alone.go). Answers leave in the
+// order of the requests (slot.go), many in one write. This is the way of a byte:
+//
+//	hear    there are news: what came is read into in
+//	take    a request is taken off it and has a slot in line
+//	finish  its handler is done: the slot has its answer
+//	advance what is finished at the head of the line goes into out
+//	flush   out is written, as far as the kernel takes it
+//	settle  all is answered and nothing more will come: the connection is closed
+//
+// Nothing of it ever waits, but for what alone.go has.
 type conn struct {
-	parked
-	srv        *server
-	in         input  // the token's holder's
-	readErr    error  // of tryRead
-	unsent     []byte // the writer's
-	writeErr   error  // of tryWrite
-	tryReadFn  func(uintptr) bool
-	tryWriteFn func(uintptr) bool
-	followFn   func()
-	readUntil  atomic.Int64 // when check wakes the reader; it looks for itself then
-	writeUntil atomic.Int64 // the same for the writer
+	loop *loop
+	srv  *server
+	fd   int         // close closes it; who uses it has the lock, or writing
+	mu   *sync.Mutex // the loop's; it guards all of this
 
-	mu      sync.Mutex // guards what follows; never held while something waits
-	changed sync.Cond  // something of it is not as before
+	in     input
+	looked int  // bytes of in that hold no whole head
+	unread bool // there may be more to read than was read
+	eof    bool // the client has closed its side, and all it sent is in in
+
 	line    line
-	token   token
-	number  uint64    // of the last request
 	running int       // handlers that have not returned
-	spare   *exchange // to be used next; nil for none
-	out     *buffer   // answers in order, not written yet; nil for none
-	writing bool      // somebody writes; whoever finds out filled then leaves it to him
-	dead    error     // nothing can be written any more, and why
-	ended   bool
+	changed sync.Cond // something is not as before: alone.go waits for that
+	stalled bool      // there is no room in the line: nothing is taken off in
+	away    bool      // the loop has given the connection, and in with it, to alone
+	lost    bool      // who has it may never come back
+	last    bool      // nothing that comes is looked at any more
 
-	answered int64 // the clock when the line became empty
+	out        *buffer // answers in order; nil for none
+	sending    *buffer // of them, those that are being written; nil for none
+	unsent     []byte  // of sending
+	writing    bool    // somebody writes; whoever finds out filled then leaves it to him
+	blocked    bool    // the kernel has no room: there will be news
+	writeUntil int64   // the clock when all of sending must be written; 0: nothing is
+	answered   int64   // the clock when the line became empty
+	since      int64   // the clock when a wait began, for a head or for the end of lingering
+
+	lingers int64 // bytes that it may still discard; 0 before the end
+	dead    error // nothing can be written any more, and why
+	ended   bool  // fd is closed
 }
 
 var (
-	errHandlerSlow = errors.New("a handler did not finish its answer in time")
-	errWriteSlow   = errors.New("the client did not take its answers in time")
-	errGone        = &refusal{503, "the connection ended before it was this request's turn"}
-	errBrokenOff   = errors.New("a handler failed in the middle of its answer")
+	errReset     = errors.New("the client has reset the connection")
+	errBrokenOff = errors.New("a handler failed in the middle of its answer")
+	errHeadEnded = &refusal{400, "the connection ended inside a request"}
 )
 
-func newConn(srv *server, p parked) *conn {
-	c := &conn{parked: p, srv: srv}
-	c.changed.L = &c.mu
-	c.tryReadFn, c.tryWriteFn, c.followFn = c.tryRead, c.tryWrite, c.follow // once: a method value is an allocation
+func newConn(l *loop, fd int) *conn {
+	c := &conn{loop: l, srv: l.srv, fd: fd, mu: &l.mu, since: l.srv.clock.now()}
+	c.changed.L = c.mu
 	return c
 }
 
-// lead serves the connection for as long as it has the token. It has c.mu all
-// the while, but not while it waits, writes, or calls a handler.
-func (c *conn) lead() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for {
-		x := c.receive()
-		if x == nil || !c.reserve(x) {
-			break
-		}
-		if x.holds { // nobody else would, while its handler takes its time
-			c.flush()
-		}
-		if x.barrier && !c.await(x) {
-			x.refused = errGone
-		}
-		c.mu.Unlock()
-		x.answer()
-		c.mu.Lock()
-		last := x.last // finish may give x to somebody else
-		if !c.finish(x) {
-			c.leave()
-			return
-		}
-		if last {
-			break
-		}
+// hear is for news of the connection: something to read, room to write, or
+// that somebody asked for another look.
+func (c *conn) hear(n news) {
+	c.blocked = false
+	switch {
+	case n.broken && c.lingers == 0:
+		c.kill(errReset)
+	case c.lingers > 0:
+		c.discard()
+	case c.away:
+		c.changed.Broadcast()
+	case !c.last && !c.full():
+		c.read(n.ended)
+		c.loop.cur = c
+		return
 	}
-	c.in.skip(len(c.in.bytes())) // nothing behind the last request is looked at
-	c.in.giveBack()
-	c.end(c.readErr == nil)
+	c.flush()
 }
 
-// follow is the goroutine that stands by while a handler runs. It ends when
-// the token is not to be had, or lead ends; nobody waits for it.
-func (c *conn) follow() {
-	c.mu.Lock()
-	mine := c.token.take()
-	c.mu.Unlock()
-	if mine {
-		c.lead()
+// read reads what has come. Only now is a buffer needed: who is idle has none.
+func (c *conn) read(ended bool) {
+	c.in.compact()
+	c.in.borrow()
+	room := c.in.room()
+	n, err := readNow(uintptr(c.fd), room)
+	for err == unix.EINTR {
+		n, err = readNow(uintptr(c.fd), room)
+	}
+	switch {
+	case n > 0:
+		if c.in.empty() {
+			c.since = c.srv.clock.now() // of a head, perhaps: its first byte
+		}
+		c.in.w += n
+		c.unread = n == len(room) || ended // news are not told twice
+	case len(room) == 0:
+		c.unread = true
+	case err == unix.EAGAIN:
+		c.unread = false
+	case err != nil:
+		c.kill(err)
+	default:
+		c.eof = true
 	}
 }
 
-// leave is what is left to do for who lost the token: to write what he
-// finished. With c.mu held.
+// take takes the next request off what came, for the loop to handle. nil says
+// that there is none: more of it must come, or there is no room in the line, or
+// the connection was given away.
+func (c *conn) take() *exchange {
+	for c.dead == nil && !c.last && !c.away {
+		if c.stalled = c.full(); c.stalled {
+			return nil
+		}
+		n, refused := c.head()
+		if n == 0 && refused == nil {
+			return nil
+		}
+		x := c.receive(n, refused)
+		c.reserve(x)
+		if !x.alone {
+			return x
+		}
+		c.away = true
+		go c.alone(x) // gives it back
+	}
+	return nil
+}
+
+func (c *conn) full() bool {
+	return c.line.length >= c.srv.limits.pipeline || c.running >= c.srv.limits.pipeline
+}
+
+// head returns the length of the request head that in begins with, or 0 when
+// it is not there to its end.
+func (c *conn) head() (int, *refusal) {
+	c.in.skipEmptyLines()
+	b, most := c.in.bytes(), c.srv.limits.head
+	n := findHead(b, c.looked)
+	switch {
+	case n > most:
+		return 0, hopeless(b[:n], most)
+	case n > 0:
+		c.looked = 0
+		return n, nil
+	}
+	c.looked = len(b)
+	refused := hopeless(b, most)
+	if refused == nil && c.eof && len(b) > 0 {
+		refused = errHeadEnded
+	}
+	return 0, refused
+}
+
+// receive makes an exchange of the first n bytes, or of why they are refused.
+func (c *conn) receive(n int, refused *refusal) *exchange {
+	c.since = c.srv.clock.now()
+	x := newExchange(c)
+	if x.refused = refused; refused == nil {
+		x.head = append(x.head[:0], c.in.bytes()[:n]...) // the next one is read over it
+		c.in.skip(n)
+		x.read()
+	}
+	x.last = x.last || x.refused != nil || c.srv.stopping.Load() && findHead(c.in.bytes(), 0) == 0
+	x.alone = x.refused == nil && (x.barrier || x.req.minor == 0)
+	c.last = x.last
+	return x
+}
+
+// reserve gives x its slot, before its handler is started.
+func (c *conn) reserve(x *exchange) {
+	c.running++
+	c.loop.number++
+	x.number, x.due = c.loop.number, c.srv.clock.now()+int64(c.srv.limits.handlerTime)
+	c.line.reserve(&x.slot)
+}
+
+// pause is for when there is nothing more to take. Half a request that came
+// early must not delay an answer that is finished.
+func (c *conn) pause() {
+	if !c.away {
+		c.last = c.last || c.eof && !c.stalled
+		if c.last {
+			c.in.skip(len(c.in.bytes())) // nothing behind the last request is looked at
+		}
+		c.in.giveBack()
+	}
+	c.flush()
+	if c.unread && !c.stalled && !c.away && !c.last {
+		c.again()
+	}
+}
+
+// again asks for news of c, so that its loop looks at it once more.
+func (c *conn) again() {
+	if !c.ended {
+		c.loop.poller.again(c.fd)
+	}
+}
+
+// finish puts the answer of x in its slot.
+func (c *conn) finish(x *exchange) {
+	c.running--
+	if !x.expired {
+		c.line.finish(&x.slot, x.wire)
+	}
+	c.advance()
+	if c.out != nil && len(c.out.b) >= outSize {
+		c.flush()
+	}
+}
+
+// leave is for who finished an answer and has nothing more to do here.
 func (c *conn) leave() {
 	c.mu.Unlock()
 	runtime.Gosched() // others may have woken at the same time: one write for all
@@ -111,81 +225,8 @@ func (c *conn) leave() {
 	c.flush()
 }
 
-// receive waits for the next request. It returns nil when there is none: the
-// client has closed, is silent for too long, or gone. With c.mu held.
-func (c *conn) receive() *exchange {
-	n, err := c.head()
-	refused, _ := err.(*refusal)
-	if err != nil && refused == nil {
-		return nil
-	}
-	x := newExchange(c)
-	x.refused = refused
-	if refused == nil {
-		x.head = append(x.head[:0], c.in.bytes()[:n]...) // the buffer goes on with the token
-		c.in.skip(n)
-		x.read()
-	}
-	x.last = x.last || x.refused != nil || c.srv.stopping.Load() && findHead(c.in.bytes(), 0) == 0
-	x.holds = x.last || x.barrier || x.req.minor == 0
-	return x
-}
-
-// reserve gives x its slot, and offers the token while x is handled. It waits
-// while the line is full, and returns false when nobody waits for an answer.
-// With c.mu held.
-func (c *conn) reserve(x *exchange) bool {
-	for c.dead == nil && (c.line.length >= c.srv.limits.pipeline || c.running >= c.srv.limits.pipeline) {
-		c.waitFlushed()
-	}
-	if c.dead != nil {
-		return false
-	}
-	c.number++
-	c.running++
-	x.number, x.due = c.number, c.srv.clock.now()+int64(c.srv.limits.handlerTime)
-	c.line.reserve(&x.slot)
-	if !x.holds && c.token.offer(x.number) {
-		go c.followFn()
-	}
-	return true
-}
-
-// await waits until x is at the head of the line: all before it is answered.
-// It returns false when that is not to be. With c.mu held.
-func (c *conn) await(x *exchange) bool {
-	for c.dead == nil && !x.expired && c.line.head != &x.slot {
-		c.waitFlushed()
-	}
-	return c.dead == nil && !x.expired
-}
-
-// waitFlushed waits for a change, after it wrote what is there to write: who
-// waits must not keep others waiting. With c.mu held.
-func (c *conn) waitFlushed() {
-	if !c.writeOut() {
-		c.changed.Wait()
-	}
-}
-
-// finish puts the answer of x in its slot, and returns whether this goroutine
-// has the token still. With c.mu held.
-func (c *conn) finish(x *exchange) (mine bool) {
-	c.running--
-	c.changed.Broadcast() // reserve may wait for that alone
-	mine = x.holds && !x.expired || c.token.takeBack(x.number)
-	if !x.expired {
-		c.line.finish(&x.slot, x.wire)
-		c.advance()
-	}
-	if c.out != nil && len(c.out.b) >= outSize {
-		c.flush()
-	}
-	return mine
-}
-
 // advance moves what is finished at the head of the line into out. When out is
-// full the rest stays in line, and a full line stops the reader. With c.mu held.
+// full the rest stays in line, and a full line stops the reader.
 func (c *conn) advance() {
 	for c.out == nil || len(c.out.b) < outSize {
 		s := c.line.ready()
@@ -193,106 +234,105 @@ func (c *conn) advance() {
 			break
 		}
 		if c.dead == nil {
-			if c.out == nil {
-				c.out = buffers.Get().(*buffer)
-			}
-			c.out.b = append(c.out.b, s.answer...)
+			c.append(s.answer)
 		}
 		s.owner.recycle()
 	}
 	if c.line.length == 0 {
 		c.answered = c.srv.clock.now()
 	}
+	if c.stalled && !c.full() {
+		c.stalled = false
+		c.again()
+	}
 	c.changed.Broadcast()
 }
 
-// flush writes what is in out. With c.mu held.
-func (c *conn) flush() {
-	for c.writeOut() {
-	}
-}
-
-// writeOut writes what is in out, unless there is nothing or somebody writes
-// already: he will look again. With c.mu held, but not while it writes.
-func (c *conn) writeOut() bool {
-	if c.out == nil || c.writing || c.dead != nil {
-		return false
-	}
-	out := c.out
-	c.out, c.writing = nil, true
-	c.mu.Unlock()
-	err := c.write(out.b)
-	out.free()
-	c.mu.Lock()
-	c.writing = false
-	if err != nil {
-		c.kill(err)
-	}
-	c.advance()
-	return true
-}
-
-// write writes all of b, piece by piece: each has its time. One at a time may
-// call it: c.writing.
-func (c *conn) write(b []byte) error {
-	for len(b) > 0 || len(c.unsent) > 0 {
-		if len(c.unsent) == 0 {
-			c.unsent = b[:min(len(b), outSize)]
-			b = b[len(c.unsent):]
-		}
-		until := c.srv.clock.now() + int64(c.srv.limits.writeTime)
-		c.writeUntil.Store(until)
-		err := c.raw.Write(c.tryWriteFn)
-		if timedOut(err) && c.srv.clock.now() < until {
-			c.SetWriteDeadline(time.Time{}) // check was late: it meant an earlier write
-		} else if timedOut(err) {
-			return errWriteSlow
-		} else if err = errors.Join(err, c.writeErr); err != nil {
-			return err
-		}
-	}
-	c.writeUntil.Store(0)
-	return nil
-}
-
-// stream writes b, a part of x's answer, when it is x's turn, and waits until
-// the kernel has taken it: a handler is not faster than its client.
-func (c *conn) stream(x *exchange, b []byte) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.dead == nil && !x.expired && (c.line.head != &x.slot || c.writing || c.out != nil) {
-		c.waitFlushed()
-	}
-	if x.expired {
-		return errHandlerSlow
-	}
-	if c.dead != nil {
-		return c.dead
-	}
-	x.begun, c.writing = true, true
-	c.mu.Unlock()
-	err := c.write(b)
-	c.mu.Lock()
-	c.writing = false
-	if err != nil {
-		c.kill(err)
-	}
-	x.due = c.srv.clock.now() + int64(c.srv.limits.handlerTime)
-	c.changed.Broadcast()
-	return err
-}
-
-// send100 tells the client to send its body. Its request is at the head of the
-// line. With c.mu held.
-func (c *conn) send100() {
+func (c *conn) append(b []byte) {
 	if c.out == nil {
 		c.out = buffers.Get().(*buffer)
 	}
-	c.out.b = append(c.out.b, "HTTP/1.1 100 Continue\r\n\r\n"...)
+	c.out.b = append(c.out.b, b...)
+}
+
+// flush writes what is in out, as far as the kernel takes it, and then ends the
+// connection if that was all. One writes at a time: whoever comes meanwhile
+// leaves his bytes to him. The lock is open during the write.
+func (c *conn) flush() {
+	for !c.writing && !c.blocked && c.dead == nil && c.load() {
+		c.writing = true
+		c.mu.Unlock()
+		n, err := writeNow(uintptr(c.fd), c.unsent)
+		c.mu.Lock()
+		c.writing = false
+		c.wrote(n, err)
+	}
+	c.settle()
+}
+
+// load says whether there is something to write.
+func (c *conn) load() bool {
+	if c.sending == nil && c.out != nil {
+		c.sending, c.out = c.out, nil
+		c.unsent = c.sending.b
+		c.writeUntil = c.srv.clock.now() + int64(c.srv.limits.writeTime)
+	}
+	return c.sending != nil
+}
+
+// wrote is what comes after a write.
+func (c *conn) wrote(n int, err error) {
+	c.unsent = c.unsent[max(n, 0):]
+	switch {
+	case err == unix.EAGAIN:
+		c.blocked = true
+	case err != nil && err != unix.EINTR:
+		c.kill(err)
+	case len(c.unsent) == 0:
+		c.sending.free()
+		c.sending, c.unsent, c.writeUntil = nil, nil, 0
+		c.advance()
+	}
+}
+
+// written says whether all answers are out.
+func (c *conn) written() bool { return c.line.length == 0 && c.out == nil && c.sending == nil }
+
+// settle ends the connection when it is over. If the client may still send, it
+// is told first (FIN), and given the time to close too: part 1 told why.
+func (c *conn) settle() {
+	switch {
+	case c.ended || c.writing:
+	case c.dead != nil:
+		c.close()
+	case !c.last || c.away && !c.lost || !c.written() || c.lingers > 0:
+	case c.eof:
+		c.close()
+	default:
+		const most = 64 << 20 // bytes
+		c.lingers, c.since = most, c.srv.clock.now()
+		unix.Shutdown(c.fd, unix.SHUT_WR)
+		c.discard()
+	}
+}
+
+// discard reads what a client sends that has been told that we are done. It
+// does not touch in: a handler that does not come back may be at it.
+func (c *conn) discard() {
+	scratch := inputs.Get().(*[inSize]byte)
+	n, err := readNow(uintptr(c.fd), scratch[:])
+	inputs.Put(scratch)
+	c.lingers -= int64(max(n, 0))
+	switch {
+	case c.lingers <= 0 || n == 0 || err != nil && err != unix.EAGAIN && err != unix.EINTR:
+		c.close()
+	case err != unix.EAGAIN:
+		c.again()
+	}
 }
 
 // kill ends all writing, at once: the handlers are told, and whoever waits is
-// woken. With c.mu held.
+// woken. settle closes.
 func (c *conn) kill(why error) {
 	if c.dead != nil {
 		return
@@ -302,204 +342,40 @@ func (c *conn) kill(why error) {
 		s.owner.cancel()
 	}
 	c.changed.Broadcast()
-	c.kick()
 }
 
-// end waits until the line is empty and all is written, and closes. Whoever
-// calls it has the token, or its holder is lost. With c.mu held.
-func (c *conn) end(linger bool) {
-	for c.dead == nil && (c.line.length > 0 || c.writing || c.out != nil) {
-		c.waitFlushed()
-	}
-	if c.ended {
-		return
-	}
+func (c *conn) close() {
 	c.ended = true
-	linger = linger && c.dead == nil
-	c.mu.Unlock()
-	if linger {
-		c.linger()
-	}
-	c.Close()
-	c.srv.remove(c)
-	c.mu.Lock()
-}
-
-// linger says that no more will come (FIN), and reads what the client still
-// sends until it has closed too. Part 1 told why. It does not touch c.in: a
-// handler that does not come back may be at it.
-func (c *conn) linger() {
-	const most = 64 << 20 // bytes
-	unix.Shutdown(c.fd, unix.SHUT_WR)
-	c.readUntil.Store(0)
-	c.SetReadDeadline(time.Now().Add(c.srv.limits.lingerTime))
-	io.CopyN(io.Discard, c.File, most)
-}
-
-// What the reader waits for.
-type wait int
-
-const (
-	waitIdle wait = iota // for the first byte of a request
-	waitHead
-	waitBody
-)
-
-// head waits until c.in begins with a whole request head, and returns its
-// length. With c.mu held.
-func (c *conn) head() (int, error) {
-	looked, since := 0, c.srv.clock.now()
-	for {
-		c.in.skipEmptyLines()
-		b := c.in.bytes()
-		if n := findHead(b, looked); n > c.srv.limits.head {
-			return 0, hopeless(b[:n], c.srv.limits.head)
-		} else if n > 0 {
-			return n, nil
-		}
-		if refused := hopeless(b, c.srv.limits.head); refused != nil {
-			return 0, refused
-		}
-		kind := waitHead
-		if len(b) == 0 {
-			kind = waitIdle
-		} else if looked == 0 {
-			since = c.srv.clock.now() // its first byte
-		}
-		looked = len(b)
-		err := c.fill(kind, since)
-		switch {
-		case err == nil:
-		case kind == waitHead && err == io.EOF:
-			return 0, errHeadEnded
-		case kind == waitHead && timedOut(err):
-			return 0, errHeadSlow
-		default:
-			return 0, err
-		}
-	}
-}
-
-var (
-	errHeadEnded = &refusal{400, "the connection ended inside a request"}
-	errHeadSlow  = &refusal{408, "the request did not come in time"}
-)
-
-// fill waits until more bytes have come, and writes what is finished before it
-// waits: half a request that came early must not delay an answer. since is the
-// clock when the wait began, of which this may be the continuation. With c.mu
-// held, but not while it waits.
-func (c *conn) fill(kind wait, since int64) error {
-	c.flush()
-	c.in.compact()
-	if kind == waitIdle && c.spare != nil {
-		exchanges.Put(c.spare)
-		c.spare = nil
-	}
-	for {
-		if c.ended { // a handler that came too late: linger reads now
-			return os.ErrDeadlineExceeded
-		}
-		c.readUntil.Store(c.waitsUntil(kind, since))
-		c.mu.Unlock()
-		err := c.raw.Read(c.tryReadFn)
-		c.mu.Lock()
-		if err == nil {
-			if c.readErr != nil && c.readErr != io.EOF { // a reset: nobody will read an answer
-				c.kill(c.readErr)
-			}
-			return c.readErr
-		}
-		if c.ended { // the deadline is linger's now
-			return err
-		}
-		c.calm() // somebody wants us to look again: the server stops, perhaps
-		if !timedOut(err) || c.dead != nil || c.srv.clock.now() >= c.waitsUntil(kind, since) {
-			return err
-		}
-	}
-}
-
-// waitsUntil is the clock when a wait is over. A client is not idle before it
-// has all its answers. With c.mu held.
-func (c *conn) waitsUntil(kind wait, since int64) int64 {
-	if kind == waitIdle {
-		since = max(since, c.answered)
-		if c.line.length > 0 {
-			since = c.srv.clock.now()
-		}
-	}
-	return since + int64(c.srv.patience(kind))
-}
-
-// nudge makes the reader look again how long it may wait. Who lingers is left
-// in peace.
-func (c *conn) nudge() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.ended {
-		c.kick()
-	}
-}
-
-// tryRead is called by the poller when there is something to read, and returns
-// whether there was. Only then is a buffer needed: who waits idle has none.
-func (c *conn) tryRead(fd uintptr) bool {
-	c.in.borrow()
-	n, err := readNow(fd, c.in.room())
-	for err == unix.EINTR {
-		n, err = readNow(fd, c.in.room())
-	}
-	if err == unix.EAGAIN {
+	if !c.away {
+		c.in.skip(len(c.in.bytes()))
 		c.in.giveBack()
-		return false
 	}
-	c.in.w += max(n, 0)
-	c.readErr = err
-	if err == nil && n == 0 {
-		c.readErr = io.EOF
-	}
-	return true
+	c.loop.conns[c.fd] = nil
+	unix.Close(c.fd)
+	c.srv.closed()
 }
-
-// tryWrite is called by the poller when there is room to write, and returns
-// whether all of c.unsent, or an error, is done with.
-func (c *conn) tryWrite(fd uintptr) bool {
-	for c.writeErr = nil; len(c.unsent) > 0; {
-		n, err := writeNow(fd, c.unsent)
-		switch {
-		case err == unix.EAGAIN:
-			return false
-		case err != nil && err != unix.EINTR:
-			c.writeErr = err
-			return true
-		}
-		c.unsent = c.unsent[max(n, 0):]
-	}
-	return true
-}
-
-func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
-
-var errExited = &refusal{500, "the handler ended its goroutine"}
 
 // exited is finish for a handler that called runtime.Goexit: its goroutine ends,
-// and if it has the token the connection ends with it. It returns with c.mu
-// held, for the Unlock that lead deferred.
+// and somebody else must do what it did. It returns with the lock held, for the
+// Unlock that the goroutine has deferred.
 func (c *conn) exited(x *exchange) {
 	c.mu.Lock()
-	c.running--
-	mine := x.holds && !x.expired || c.token.takeBack(x.number)
+	mine := !x.alone && c.loop.token.takeBack(x.number)
 	switch {
 	case x.expired:
 	case x.begun:
 		c.kill(errBrokenOff)
 	default:
-		c.line.finish(&x.slot, x.plain(errExited, mine))
-		c.advance()
+		x.wire = x.plain(errExited, x.last || x.alone)
 	}
-	c.changed.Broadcast()
-	if c.flush(); mine {
-		c.end(true)
+	if x.alone && !x.expired {
+		c.away, c.last = false, true
+	}
+	c.finish(x)
+	c.flush()
+	if mine {
+		go c.loop.lead()
 	}
 }
+
+var errExited = &refusal{500, "the handler ended its goroutine"}

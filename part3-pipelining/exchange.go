@@ -21,11 +21,11 @@ type exchange struct {
 	head    []byte // what req points into
 	wire    []byte // the answer in bytes, or the part of it that is about to leave
 	slot    slot
-	number  uint64   // among the requests of the connection
+	number  uint64   // among the requests of the loop
 	refused *refusal // the answer to what is not handled
-	barrier bool     // an unsafe method, or a body: alone, RFC 9112 §9.3.2
+	barrier bool     // an unsafe method, or a body: RFC 9112 §9.3.2
 	last    bool     // the connection ends behind it: nothing there is looked at
-	holds   bool     // the token is not offered while it is handled
+	alone   bool     // it has the connection for itself: alone.go
 
 	due     int64         // the clock when its handler must have answered; guarded by c.mu
 	begun   bool          // a part of the answer is out; guarded by c.mu
@@ -35,11 +35,11 @@ type exchange struct {
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-// newExchange takes the connection's spare exchange, which is the last one
-// unless its handler is still at it. With c.mu held.
+// newExchange takes the loop's spare exchange, which is the last one unless its
+// handler is still at it. With c.mu held.
 func newExchange(c *conn) *exchange {
-	x := c.spare
-	if c.spare = nil; x == nil {
+	x := c.loop.spare
+	if c.loop.spare = nil; x == nil {
 		x = exchanges.Get().(*exchange)
 	}
 	x.c, x.slot.owner, x.res.x = c, x, x
@@ -53,13 +53,15 @@ func (x *exchange) recycle() {
 	}
 	c := x.c
 	x.c, x.refused, x.gone, x.begun = nil, nil, nil, false
-	x.barrier, x.last, x.holds = false, false, false
-	x.res = response{fields: x.res.fields[:0], body: x.res.body[:0]}
+	x.barrier, x.last, x.alone = false, false, false
+	fields, kept := x.res.fields[:0], x.res.body[:0]
+	x.res = response{} // as in request.parse
+	x.res.fields, x.res.body = fields, kept
 	if x.req.body != nil {
 		x.body = body{}
 	}
-	if c.spare == nil {
-		c.spare = x
+	if c.loop.spare == nil {
+		c.loop.spare = x
 	} else {
 		exchanges.Put(x)
 	}
@@ -75,7 +77,7 @@ func (x *exchange) read() {
 	x.barrier = !x.req.safe() || x.req.length != 0
 	if x.req.length != 0 {
 		x.req.body = &x.body
-		x.body = body{c: x.c, expected: x.req.expected, since: x.c.srv.clock.now()}
+		x.body = body{x: x, expected: x.req.expected, since: x.c.srv.clock.now()}
 		x.body.framing, x.refused = frame(x.req.length, limits.body, limits.head)
 	}
 }

@@ -247,7 +247,7 @@ func TestUnreadBodyIsSkipped(t *testing.T) {
 func TestContinueIsSentWhenTheBodyIsWanted(t *testing.T) {
 	head := "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n" + closing + "\r\n"
 	c := converse(t, contract(t), get("/sleep/20ms")+head)
-	story := story{sent: head, rule: "MUST, RFC 9110 §10.1.1: 100 Continue, or a final status, to who expects it", look: "body.go, more"}
+	story := story{sent: head, rule: "MUST, RFC 9110 §10.1.1: 100 Continue, or a final status, to who expects it", look: "alone.go, fill"}
 	in := bufio.NewReader(c)
 	_, _, err := readResponse(in) // to /sleep: the 100 comes in its turn
 	require.NoError(t, err)
@@ -302,7 +302,7 @@ func TestRefusedUploadIsToldAndNotReset(t *testing.T) {
 		c.Write(make([]byte, 1<<20))
 	}
 
-	s := story{sent: sent + "and 16 MiB", rule: "RFC 9112 §9.6: close in stages, or the client may not see the answer", look: "conn.go, linger"}.hear(c)
+	s := story{sent: sent + "and 16 MiB", rule: "RFC 9112 §9.6: close in stages, or the client may not see the answer", look: "conn.go, settle"}.hear(c)
 
 	s.begins(t, "HTTP/1.1 413 ")
 	s.endsCleanly(t)

@@ -20,7 +20,7 @@ const short = 50 * time.Millisecond // a limit for tests
 func TestUnfinishedHeadGets408(t *testing.T) {
 	r := start(t, func(s *server) { s.limits.headTime = short })
 
-	s := tell(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "conn.go, head", "GET / HTTP/1.1\r\n")
+	s := tell(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "deadlines.go, check", "GET / HTTP/1.1\r\n")
 
 	s.begins(t, "HTTP/1.1 408 Request Timeout\r\n")
 	s.framed(t)
@@ -30,8 +30,8 @@ func TestUnfinishedHeadGets408(t *testing.T) {
 func TestIdleConnectionIsClosedSilently(t *testing.T) {
 	r := start(t, func(s *server) { s.limits.idleTime = short })
 
-	fresh := tell(t, r.addr, "house rule: who asked nothing is told nothing", "conn.go, head", "")
-	used := tell(t, r.addr, "house rule: an idle connection is closed without a word", "conn.go, head", get("/"))
+	fresh := tell(t, r.addr, "house rule: who asked nothing is told nothing", "deadlines.go, check", "")
+	used := tell(t, r.addr, "house rule: an idle connection is closed without a word", "deadlines.go, check", get("/"))
 
 	assert.Empty(t, fresh.got)
 	fresh.endsCleanly(t)
@@ -52,14 +52,14 @@ func TestWaitingForAnAnswerIsNotIdle(t *testing.T) {
 	io.WriteString(c, get("/"))
 
 	_, body, err = readResponse(in)
-	require.NoError(t, err, "house rule: the idle time begins when the last answer is out (conn.go, fill)")
+	require.NoError(t, err, "house rule: the idle time begins when the last answer is out (deadlines.go, check)")
 	assert.Equal(t, "Hello, World!\n", string(body))
 }
 
 func TestUnfinishedBodyGets408(t *testing.T) {
 	r := start(t, func(s *server) { s.limits.bodyTime = short })
 
-	s := tell(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "body.go, more",
+	s := tell(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "alone.go, fill",
 		"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello")
 
 	s.begins(t, "HTTP/1.1 408 Request Timeout\r\n")
@@ -70,7 +70,7 @@ func TestBodyThatEndsInTheMiddleGets400(t *testing.T) {
 	c := converse(t, start(t).addr, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello")
 	require.NoError(t, c.CloseWrite())
 
-	s := story{rule: "MUST, RFC 9112 §8: an incomplete body is no request", look: "body.go, more"}.hear(c)
+	s := story{rule: "MUST, RFC 9112 §8: an incomplete body is no request", look: "alone.go, fill"}.hear(c)
 
 	s.begins(t, "HTTP/1.1 400 Bad Request\r\n")
 	s.endsCleanly(t)
@@ -93,7 +93,7 @@ func TestDribblersAreCutOffWhileOthersAreServed(t *testing.T) {
 	for range 3 {
 		s := tell(t, r.addr, "house rule: one client's slowness is not another's", "conn.go", get("/", closing))
 		s.begins(t, "HTTP/1.1 200 ")
-		soon(t, cut, "a dribbler is cut off: the limit is for the whole head and for 16 KiB of body (clock.go, body.go)")
+		soon(t, cut, "a dribbler is cut off: the limit is for the whole head and for 16 KiB of body (deadlines.go, check; alone.go, fill)")
 	}
 }
 
@@ -212,7 +212,7 @@ func TestTenThousandIdleConnectionsAndABusyOne(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	s := tell(t, addr, "house rule: idle connections cost memory, not time", "conn.go, tryRead", strings.Repeat(get("/"), 999)+get("/", closing))
+	s := tell(t, addr, "house rule: idle connections cost memory, not time", "loop.go", strings.Repeat(get("/"), 999)+get("/", closing))
 
 	assert.Len(t, s.bodies(t, 1000), 1000)
 	each := (resident(t, cmd.Process.Pid) - before) / idle
@@ -259,13 +259,13 @@ func TestLateHandlersMakeRoomWhenTheyReturn(t *testing.T) {
 	}
 
 	io.WriteString(c, get("/", closing))
-	eventually(t, "the third request waits for a place", func() bool {
-		stacks := make([]byte, 1<<20)
-		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*conn).reserve")
+	eventually(t, "the third request waits for a place", func() (waits bool) {
+		r.each(func(c *conn) { waits = c.stalled })
+		return waits
 	})
 	close(release)
 
-	s := story{sent: sent, rule: "house rule: every slot has a deadline, and ends in time", look: "conn.go, finish and reserve"}.hear(c)
+	s := story{sent: sent, rule: "house rule: every slot has a deadline, and ends in time", look: "conn.go, full and advance"}.hear(c)
 	s.got = string(first) + s.got
 	a := s.replies(t, gets(3)...)
 	assert.Equal(t, "200 OK", a[2].status)
@@ -307,5 +307,5 @@ func TestUploadThatOutlivesItsDeadlineIsClosed(t *testing.T) {
 		<-pace.C
 	}
 
-	eventually(t, "the connection is closed, though the client keeps its side open (conn.go, fill and linger)", func() bool { return r.count() == 0 })
+	eventually(t, "the connection is closed, though the client keeps its side open (deadlines.go, expire; conn.go, settle)", func() bool { return r.count() == 0 })
 }

@@ -165,7 +165,7 @@ func TestFinishedAnswerDoesNotWaitForABlockedOneBehindIt(t *testing.T) {
 	sent := get("/1") + get("/2", closing)
 	c := converse(t, r.addr, sent)
 
-	expect(t, c, story{sent: sent, rule: "house rule: what is finished at the head of the line leaves", look: "conn.go, fill"}, "HTTP/1.1 200 OK\r\n")
+	expect(t, c, story{sent: sent, rule: "house rule: what is finished at the head of the line leaves", look: "conn.go, pause"}, "HTTP/1.1 200 OK\r\n")
 
 	l.release("/2")
 	io.Copy(io.Discard, c)
@@ -175,7 +175,7 @@ func TestHalfARequestDoesNotDelayAnAnswer(t *testing.T) {
 	sent := get("/") + "GET / HTTP/1.1\r\nHo"
 	c := converse(t, contract(t), sent)
 
-	expect(t, c, story{sent: sent, rule: "house rule: write what is finished before you wait for the rest of a request", look: "conn.go, fill"}, "HTTP/1.1 200 ")
+	expect(t, c, story{sent: sent, rule: "house rule: write what is finished before you wait for the rest of a request", look: "conn.go, pause"}, "HTTP/1.1 200 ")
 
 	io.WriteString(c, "st: x\r\n"+closing+"\r\n")
 	io.Copy(io.Discard, c)
@@ -264,14 +264,14 @@ func TestPipelineIsBounded(t *testing.T) {
 		soon(t, l.began, "the first 8 begin")
 	}
 
-	never(t, l.began, fmt.Sprintf("house rule: at most %d requests of a connection are in hand; a further one began (conn.go, reserve)", most))
+	never(t, l.began, fmt.Sprintf("house rule: at most %d requests of a connection are in hand; a further one began (conn.go, full)", most))
 
 	var want []string
 	for i := range sent {
 		l.release(fmt.Sprint("/", i))
 		want = append(want, fmt.Sprint("/", i))
 	}
-	inRequestOrder(t, story{sent: "100 requests", rule: ruleOrder, look: "conn.go, reserve"}.hear(c), want...)
+	inRequestOrder(t, story{sent: "100 requests", rule: ruleOrder, look: "conn.go, advance"}.hear(c), want...)
 }
 
 // Answers that wait behind a slow one are kept up to a limit; a handler that
@@ -345,7 +345,7 @@ func TestHungHandlerGets503InItsTurnAndTheLineGoesOn(t *testing.T) {
 	}))
 	sent := get("/") + get("/hang") + get("/", closing)
 
-	s := tell(t, r.addr, "house rule: every slot has a deadline", "clock.go, expire", sent)
+	s := tell(t, r.addr, "house rule: every slot has a deadline", "deadlines.go, expire", sent)
 
 	a := s.replies(t, gets(3)...)
 	assert.Equal(t, []string{"200 OK", "503 Service Unavailable", "200 OK"}, []string{a[0].status, a[1].status, a[2].status})
@@ -359,7 +359,7 @@ func TestHungUnsafeHandlerGets503AndTheConnectionEnds(t *testing.T) {
 	t.Cleanup(func() { close(release) })
 	r := start(t, func(s *server) { s.limits.handlerTime = 50 * time.Millisecond }, with(func(w *response, r *request) { <-release }))
 
-	s := tell(t, r.addr, "house rule: every slot has a deadline", "clock.go, expire", post("/", "body")+get("/"))
+	s := tell(t, r.addr, "house rule: every slot has a deadline", "deadlines.go, expire", post("/", "body")+get("/"))
 
 	a := s.replies(t, "POST")
 	assert.Equal(t, "503 Service Unavailable", a[0].status)
@@ -391,7 +391,7 @@ func TestHungStreamIsBrokenOff(t *testing.T) {
 		<-release
 	}))
 
-	s := tell(t, r.addr, "house rule: after the first byte of an answer there is no second status line, only an end", "clock.go, expire", get("/"))
+	s := tell(t, r.addr, "house rule: after the first byte of an answer there is no second status line, only an end", "deadlines.go, expire", get("/"))
 
 	s.begins(t, "HTTP/1.1 200 OK\r\n")
 	assert.Equal(t, 1, strings.Count(s.got, "HTTP/1.1 "), "status lines in %q", s.got)
@@ -432,7 +432,7 @@ func TestNothingBehindACloseIsProcessed(t *testing.T) {
 			var handled atomic.Int32
 			r := start(t, with(func(w *response, r *request) { handled.Add(1); w.text("x") }))
 
-			s := tell(t, r.addr, "MUST NOT, RFC 9112 §9.6: process no request behind one with close", "conn.go, lead",
+			s := tell(t, r.addr, "MUST NOT, RFC 9112 §9.6: process no request behind one with close", "conn.go, take",
 				get("/")+get("/", field)+get("/")+post("/", "x"))
 
 			if n := len(strings.Split(s.got, "HTTP/1.1 ")) - 1; n != 2 || handled.Load() != 2 {
@@ -460,7 +460,7 @@ func TestHalfClosedClientGetsAllItsAnswers(t *testing.T) {
 	c := converse(t, contract(t), sent)
 	require.NoError(t, c.CloseWrite())
 
-	s := story{sent: sent + "FIN", rule: "RFC 9112 §9.6: a half-closed connection still takes answers", look: "conn.go, end"}.hear(c)
+	s := story{sent: sent + "FIN", rule: "RFC 9112 §9.6: a half-closed connection still takes answers", look: "conn.go, settle"}.hear(c)
 
 	assert.Equal(t, []string{"slept 50ms\n", "Hello, World!\n", "slept 10ms\n"}, s.bodies(t, 3))
 	s.endsCleanly(t)

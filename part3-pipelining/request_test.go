@@ -55,13 +55,17 @@ func TestHostsThatAreAndAreNot(t *testing.T) {
 	}
 }
 
-func TestCleanLooksAtEveryByteAndPlace(t *testing.T) {
+func TestValueSpanLooksAtEveryByteAndPlace(t *testing.T) {
 	ours(t)
 	for c := range 256 {
 		for place := range 20 {
 			b := []byte("\tabc défghi jk\tlmno\xff")
 			b[place] = byte(c)
-			assert.Equal(t, c == '\t' || c >= ' ' && c != 127, clean(b), "byte %d at %d", c, place)
+			want := place
+			if c == '\t' || c >= ' ' && c != 127 {
+				want = len(b)
+			}
+			assert.Equal(t, want, valueSpan(b), "byte %d at %d", c, place)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 package main
 
-// The token is the right to read from a connection, and its holder also calls
-// the handlers: a handler that returns at once costs no change of goroutine.
+// The token is the right to lead a loop: to read from its connections and to call
+// the handlers. A handler that returns at once costs no change of goroutine.
 //
 //	the holder    offers the token before it calls a handler
 //	the handler   returns soon: the holder takes its offer back and reads on
@@ -12,7 +12,7 @@ package main
 // has the number of its request: a slow handler must not take back what a
 // later holder has offered, for then two would read at once.
 //
-// conn.mu guards it.
+// loop.mu guards it.
 type token struct {
 	offered   uint64 // the request at which the token was offered; 0 when somebody has it
 	following bool   // a follower was started and has not looked yet

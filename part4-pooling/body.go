@@ -169,10 +169,10 @@ func hexDigit(c byte) int {
 }
 
 // A body is a request's body, read from its connection as the handler asks for
-// it. Whoever has the token reads it, so a request with a body keeps the token.
+// it. A request with a body has the connection for itself, and its input too.
 type body struct {
 	framing
-	c        *conn
+	x        *exchange
 	expected bool     // the client waits for 100 Continue
 	refused  *refusal // how the body failed; Read says it from then on
 	since    int64    // the clock when the time limit began to run
@@ -180,17 +180,18 @@ type body struct {
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	in := &b.x.c.in
 	for b.refused == nil && b.state != bodyEnd {
-		piece, used, refused := b.take(b.c.in.bytes(), len(p))
+		piece, used, refused := b.take(in.bytes(), len(p))
 		n := copy(p, piece)
-		b.c.in.skip(used)
+		in.skip(used)
 		b.progress(used)
 		b.refused = refused
 		if n > 0 || len(p) == 0 {
 			return n, nil
 		}
 		if used == 0 && refused == nil {
-			b.refused = b.more()
+			b.refused = b.x.c.fill(b)
 		}
 	}
 	if b.refused != nil {
@@ -204,26 +205,8 @@ func (b *body) Read(p []byte) (int, error) {
 func (b *body) progress(n int) {
 	const pace = 16 << 10
 	if b.came += n; b.came >= pace {
-		b.came, b.since = 0, b.c.srv.clock.now()
+		b.came, b.since = 0, b.x.c.srv.clock.now()
 	}
-}
-
-// more waits for bytes. Only now does a client that expects 100 Continue get
-// it: a handler that does not read does not want the body (RFC 9110 §10.1.1).
-func (b *body) more() *refusal {
-	b.c.mu.Lock()
-	defer b.c.mu.Unlock()
-	if b.expected {
-		b.expected = false
-		b.c.send100()
-	}
-	switch err := b.c.fill(waitBody, b.since); {
-	case err == nil:
-		return nil
-	case timedOut(err):
-		return errBodySlow
-	}
-	return errBodyEnded
 }
 
 // all reads the whole body.

@@ -35,7 +35,7 @@ func (s *server) drain() {
 		}
 	}
 	s.listener.Close()
-	s.each((*conn).nudge) // whoever reads finds that the server is stopping
+	s.each((*conn).check) // whoever is idle goes
 	for s.count() > 0 {
 		select {
 		case <-s.removed:

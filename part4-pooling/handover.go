@@ -64,11 +64,11 @@ var passages = sync.Pool{New: func() any { return &passage{f: forward{buf: make(
 
 // handOver gives a request to the engine for addr, which is made if need be. It
 // returns false if it cannot be: then the handler has to answer. What is not
-// safe, has a body, or is the last on its connection goes its own way: an engine
-// may send a request twice, and others wait behind it.
+// safe or has a body goes its own way: an engine may send a request twice, and
+// others wait behind it.
 func (g *gateway) handOver(w *response, r *request, addr string) bool {
 	x := w.x
-	if x.holds || string(r.method) == "TRACE" {
+	if x.alone || string(r.method) == "TRACE" {
 		return false
 	}
 	p := passages.Get().(*passage)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"syscall"
 	"time"
@@ -10,8 +11,8 @@ import (
 
 // A parked socket does not block a thread: when a call on it would have to
 // wait, Go's poller (epoll or kqueue) takes its goroutine aside and wakes it
-// when the kernel says that the socket is ready. 10,000 idle connections are
-// 10,000 small stacks and one thread.
+// when the kernel says that the socket is ready. Whoever waits costs a small
+// stack, and no thread.
 type parked struct {
 	*os.File // owns the descriptor; Close lets calls in progress fail first
 	fd       int
@@ -37,3 +38,6 @@ func (p parked) kick() { p.SetReadDeadline(longAgo) }
 
 // calm lifts what kick did.
 func (p parked) calm() { p.SetReadDeadline(time.Time{}) }
+
+// timedOut says whether err is a kick, or a deadline.
+func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 )
 
 // A request is the head of an HTTP/1.x request, taken apart. Its slices are
@@ -61,7 +62,9 @@ var (
 // parse reads a head that ends in an empty line. It allocates nothing once
 // r.fields has room.
 func (r *request) parse(head []byte, maxFields int) *refusal {
-	*r = request{fields: r.fields[:0]}
+	fields := r.fields[:0]
+	*r = request{} // apart from the next line: a literal that reads r is made elsewhere and copied
+	r.fields = fields
 	rest, refused := r.parseLine(head)
 	if refused != nil {
 		return refused
@@ -147,8 +150,8 @@ func parseFields(fields []field, b []byte, most int) ([]field, *refusal) {
 		if n == 0 || b[n] != ':' {
 			return fields, errField
 		}
-		v := n + 1 + bytes.IndexByte(b[n+1:], '\r')
-		if b[v+1] != '\n' || !clean(b[n+1:v]) {
+		v := n + 1 + valueSpan(b[n+1:])
+		if b[v] != '\r' || b[v+1] != '\n' {
 			return fields, errNewline
 		}
 		if len(fields) == most {
@@ -272,11 +275,15 @@ func (r *request) get(name string) []byte {
 // when b does not hold it to its end; the first from bytes have been looked at
 // before.
 func findHead(b []byte, from int) int {
-	from = max(from-3, 0)
-	if i := bytes.Index(b[from:], []byte("\r\n\r\n")); i >= 0 {
-		return from + i + 4
+	for i := max(from-3, 0); ; i++ {
+		cr := bytes.IndexByte(b[i:], '\r')
+		if cr < 0 || i+cr+4 > len(b) {
+			return 0
+		}
+		if i += cr; string(b[i:i+4]) == "\r\n\r\n" {
+			return i + 4
+		}
 	}
-	return 0
 }
 
 // hopeless refuses a head that is not there to its end yet but already wrong,
@@ -340,19 +347,20 @@ func span(b []byte, s *byteSet) int {
 	return len(b)
 }
 
-// clean returns whether all of b is in valueByte. It looks at eight bytes at a
-// time, because values are most of a request: subtracting borrows from the high
-// bit of a byte that is too small. A tab is too small as well, and looked at again.
-func clean(b []byte) bool {
+// valueSpan is span of valueByte. It looks at eight bytes at a time, because
+// values are most of a request: subtracting borrows from the high bit of a byte
+// that is too small. The lowest bit found is right; those above it may not be.
+func valueSpan(b []byte) (n int) {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for ; len(b) >= 8; b = b[8:] {
-		w := binary.LittleEndian.Uint64(b)
+	for ; len(b)-n >= 8; n += 8 {
+		w := binary.LittleEndian.Uint64(b[n:])
 		del := w ^ 127*ones // a byte that was DEL is 0 now
-		if ((w-' '*ones)&^w|(del-ones)&^del)&highs != 0 && span(b[:8], valueByte) < 8 {
-			return false
+		if found := ((w-' '*ones)&^w | (del-ones)&^del) & highs; found != 0 {
+			n += bits.TrailingZeros64(found) / 8
+			break
 		}
 	}
-	return span(b, valueByte) == len(b)
+	return n + span(b[n:], valueByte) // it may have been a tab, which is too small as well
 }
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A server accepts connections and gives each a goroutine (conn.go). One more
-// watches the time (clock.go).
+// A server accepts connections and gives each to one of its loops (loop.go).
+// There are as many as Go uses processors. A goroutine more watches the time
+// (clock.go).
 type server struct {
 	listener parked
 	handler  handler
@@ -21,8 +23,9 @@ type server struct {
 	stopping atomic.Bool // drain.go
 	crowded  atomic.Bool // nobody else can be accepted: idle connections had better go
 
-	mu      sync.Mutex // guards conns
-	conns   map[*conn]struct{}
+	loops   []*loop
+	turn    int           // which of them gets the next connection
+	open    atomic.Int64  // connections
 	removed chan struct{} // has a token when a connection was closed lately
 	ended   chan struct{} // closed when serve is about to return
 }
@@ -34,10 +37,18 @@ func newServer(fd int, h handler, l limits, log *slog.Logger) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("park the listening socket: %w", err)
 	}
-	return &server{
+	s := &server{
 		listener: listener, handler: h, limits: l, log: log, clock: newClock(),
-		conns: map[*conn]struct{}{}, removed: make(chan struct{}, 1), ended: make(chan struct{}),
-	}, nil
+		removed: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	for range runtime.GOMAXPROCS(0) {
+		loop, err := newLoop(s)
+		if err != nil {
+			return nil, err
+		}
+		s.loops = append(s.loops, loop)
+	}
+	return s, nil
 }
 
 // serve accepts connections until stop is called, and returns when all of them
@@ -45,6 +56,9 @@ func newServer(fd int, h handler, l limits, log *slog.Logger) (*server, error) {
 func (s *server) serve() {
 	var watch sync.WaitGroup
 	watch.Go(s.watch)
+	for _, l := range s.loops {
+		go l.lead() // until close
+	}
 	for !s.stopping.Load() {
 		if s.full() {
 			s.waitForRoom()
@@ -56,6 +70,9 @@ func (s *server) serve() {
 		}
 	}
 	s.drain()
+	for _, l := range s.loops {
+		l.close()
+	}
 	close(s.ended)
 	watch.Wait()
 }
@@ -77,23 +94,22 @@ func (s *server) accept() (fd int, err error) {
 
 // add starts to serve fd.
 func (s *server) add(fd int) {
-	p, err := park(fd)
-	if err != nil {
-		unix.Close(fd)
-		return
+	s.open.Add(1)
+	s.turn++
+	err := unix.SetNonblock(fd, true)
+	if err == nil {
+		err = s.loops[s.turn%len(s.loops)].add(fd)
 	}
-	c := newConn(s, p)
-	s.mu.Lock()
-	s.conns[c] = struct{}{}
-	s.mu.Unlock()
-	go c.lead() // until end, which calls remove; drain waits for that
+	if err != nil {
+		s.log.Warn("accept", "error", err)
+		unix.Close(fd)
+		s.closed()
+	}
 }
 
-// remove forgets a connection that is closed.
-func (s *server) remove(c *conn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
+// closed notes that a connection is closed.
+func (s *server) closed() {
+	s.open.Add(-1)
 	select {
 	case s.removed <- struct{}{}:
 	default:
@@ -102,17 +118,13 @@ func (s *server) remove(c *conn) {
 
 func (s *server) full() bool { return s.count() >= s.limits.connections }
 
-func (s *server) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.conns)
-}
+func (s *server) count() int { return int(s.open.Load()) }
 
 // waitForRoom waits until a connection is closed, and hurries the idle ones. It
 // tries again by itself too, for somebody else may have had the descriptors.
 func (s *server) waitForRoom() {
 	s.crowded.Store(true)
-	s.each((*conn).nudge)
+	s.each((*conn).check)
 	select {
 	case <-s.removed:
 	case <-time.After(lastCall):
@@ -120,16 +132,23 @@ func (s *server) waitForRoom() {
 	s.crowded.Store(false)
 }
 
-// each calls f for all connections.
+// each calls f for all connections, with their lock held.
 func (s *server) each(f func(*conn)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		f(c)
+	for _, l := range s.loops {
+		l.each(f)
 	}
 }
 
-// patience is how long a reader waits.
+// What a connection waits for.
+type wait int
+
+const (
+	waitIdle wait = iota // for the first byte of a request
+	waitHead
+	waitBody
+)
+
+// patience is how long it may wait.
 func (s *server) patience(kind wait) time.Duration {
 	switch {
 	case kind == waitHead && s.stopping.Load():

@@ -109,8 +109,6 @@ func shareConnection(stdout io.Writer) error {
 // handlers that run.
 func (s *server) inHand() (slots, running int) {
 	s.each(func(c *conn) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
 		slots += c.line.length
 		running += c.running
 	})

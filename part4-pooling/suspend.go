@@ -24,7 +24,7 @@ func (x *exchange) suspend() { x.suspended = true }
 // unsuspend is for who could not give x away.
 func (x *exchange) unsuspend() { x.suspended = false }
 
-// handlerReturned notes that the handler of a suspended exchange has. With c.mu held.
+// handlerReturned is for the handler of a suspended exchange. With c.mu held.
 func (x *exchange) handlerReturned() {
 	x.returned = true
 	x.settle()
@@ -38,6 +38,7 @@ func (x *exchange) resume() {
 	defer c.mu.Unlock()
 	x.settled = true
 	x.settle()
+	c.advance()
 	if c.out != nil && len(c.out.b) >= outSize {
 		c.flush()
 	}
@@ -48,7 +49,6 @@ func (x *exchange) resume() {
 func (x *exchange) settle() {
 	if x.returned && x.settled && !x.expired {
 		x.c.line.finish(&x.slot, x.wire)
-		x.c.advance()
 	}
 }
 

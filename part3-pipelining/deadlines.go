@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"math"
+)
+
+// Everything that somebody may take his time for has a limit (limits.go). No
+// timer is set for it: a connection keeps the clock at which a wait began, or has
+// to end, and the server's clock looks at all of them at every tick.
+
+var (
+	errHeadSlow    = &refusal{408, "the request did not come in time"}
+	errLate        = &refusal{503, "the handler did not answer in time"}
+	errHandlerSlow = errors.New("a handler did not finish its answer in time")
+	errWriteSlow   = errors.New("the client did not take its answers in time")
+)
+
+const noLimit = math.MaxInt64 // as the clock when something has to end
+
+// check looks whether somebody's time is up. The server's clock calls it.
+func (c *conn) check() {
+	now := c.srv.clock.now()
+	for x := c.late(now); x != nil; x = c.late(now) {
+		c.expire(x)
+	}
+	switch {
+	case c.ended:
+	case c.writeUntil != 0 && now >= c.writeUntil:
+		c.kill(errWriteSlow)
+	case c.lingers > 0:
+		if now >= c.since+int64(c.srv.limits.lingerTime) {
+			c.close()
+		}
+	case c.away:
+		c.changed.Broadcast() // it looks itself
+	case c.last || c.stalled || c.loop.cur == c:
+	case !c.in.empty():
+		if now >= c.since+int64(c.srv.patience(waitHead)) {
+			c.refuse(errHeadSlow)
+		}
+	case c.written() && now >= max(c.since, c.answered)+int64(c.srv.patience(waitIdle)):
+		c.last = true // without a word
+	}
+	c.settle()
+}
+
+// late is a request whose handler did not answer in time.
+func (c *conn) late(now int64) *exchange {
+	for s := c.line.head; s != nil; s = s.behind {
+		if x := s.owner; !s.done && !x.expired && now >= x.due {
+			return x
+		}
+	}
+	return nil
+}
+
+// expire ends a slot whose handler did not come back in time: it gets 503 in
+// its turn, and those behind it go on.
+func (c *conn) expire(x *exchange) {
+	x.expired = true // the handler keeps x: it is not used again
+	x.cancel()
+	if x.begun {
+		c.kill(errHandlerSlow) // half an answer is out: all that is left is to break off
+		return
+	}
+	if x.alone { // the handler may be at the body, and never come back
+		c.lost, c.last = true, true
+	}
+	c.line.finish(&x.slot, x.plain(errLate, x.last || x.alone))
+	c.advance()
+	c.flush()
+}
+
+// refuse answers what will never be a request, for somebody who is not the loop.
+func (c *conn) refuse(why *refusal) {
+	x := c.receive(0, why)
+	c.reserve(x)
+	x.answer()
+	c.finish(x)
+	c.flush()
+}

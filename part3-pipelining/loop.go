@@ -1,0 +1,143 @@
+package main
+
+import (
+	"runtime"
+	"sync"
+)
+
+// A loop serves many connections, with one goroutine as long as no handler
+// takes its time. Whoever has its token leads:
+//
+//	the leader  waits for news of any connection, and reads what has come
+//	            takes one request after the other from it, and calls the handler itself
+//	            writes all answers that are ready, in one go, and looks for the next news
+//
+// When a handler blocks, somebody else leads on from the very place where the
+// old leader is stuck (token.go).
+//
+// The law of the lock: it guards the loop and every connection of it, and is
+// held by whoever touches them, but not while he waits for news, is in a
+// handler, or writes.
+type loop struct {
+	srv      *server
+	poller   *poller // the leader's
+	followFn func()
+	done     chan struct{} // closed when nobody leads any more
+
+	mu        sync.Mutex
+	conns     []*conn // by descriptor; nil where there is none
+	token     token
+	number    uint64    // of the last request
+	spare     *exchange // to be used next; nil for none
+	next, all int       // of the poller's news: those not looked at yet
+	cur       *conn     // whose requests are being taken; nil for none
+}
+
+func newLoop(s *server) (*loop, error) {
+	p, err := newPoller()
+	l := &loop{srv: s, poller: p, done: make(chan struct{})}
+	l.followFn = l.follow // once: a method value is an allocation
+	return l, err
+}
+
+// lead serves for as long as it has the token.
+func (l *loop) lead() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		x := l.receive()
+		if x == nil {
+			close(l.done)
+			return
+		}
+		if l.token.offer(x.number) {
+			go l.followFn()
+		}
+		c, number := x.c, x.number // finish lets others use x again
+		l.mu.Unlock()
+		x.answer()
+		l.mu.Lock()
+		mine := l.token.takeBack(number)
+		if c.finish(x); !mine {
+			c.leave()
+			return
+		}
+	}
+}
+
+// follow is the goroutine that stands by while a handler runs. It ends when
+// the token is not to be had, or lead ends; nobody waits for it.
+func (l *loop) follow() {
+	l.mu.Lock()
+	mine := l.token.take()
+	l.mu.Unlock()
+	if mine {
+		l.lead()
+	}
+}
+
+// receive waits for the next request of any connection. It returns nil when
+// the loop is closed. With the lock held.
+func (l *loop) receive() *exchange {
+	for {
+		if c := l.cur; c != nil {
+			if x := c.take(); x != nil {
+				return x
+			}
+			l.cur = nil
+			c.pause()
+		}
+		if l.next == l.all && !l.wait() {
+			return nil
+		}
+		n := l.poller.at(l.next)
+		l.next++
+		if n.fd < len(l.conns) && l.conns[n.fd] != nil { // it may have been closed since
+			l.conns[n.fd].hear(n)
+		}
+	}
+}
+
+// wait waits for news. With the lock held, but not while it waits.
+func (l *loop) wait() bool {
+	l.mu.Unlock()
+	defer l.mu.Lock()
+	if !l.poller.slept {
+		runtime.Gosched() // a loop that always finds news would keep others from running
+	}
+	n, err := l.poller.wait()
+	l.next, l.all = 0, n
+	return err == nil
+}
+
+// add takes fd in.
+func (l *loop) add(fd int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for fd >= len(l.conns) {
+		l.conns = append(l.conns, nil)
+	}
+	l.conns[fd] = newConn(l, fd)
+	if err := l.poller.add(fd); err != nil {
+		l.conns[fd] = nil
+		return err
+	}
+	return nil
+}
+
+// each calls f for all connections, with the lock held.
+func (l *loop) each(f func(*conn)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for fd := 0; fd < len(l.conns); fd++ { // f may open the lock, and conns grow
+		if c := l.conns[fd]; c != nil {
+			f(c)
+		}
+	}
+}
+
+// close ends the loop. It has no connections any more.
+func (l *loop) close() {
+	l.poller.Close()
+	<-l.done
+}

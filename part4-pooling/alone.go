@@ -1,0 +1,96 @@
+package main
+
+// An unsafe request has the connection for itself: nothing beside it, because
+// it may change what the others see (RFC 9112 §9.3.2), and nobody else who
+// reads, because what comes next is its body. So the loop gives the connection
+// away, to a goroutine that may wait:
+//
+//	the loop   takes the request off in, gives it a slot, starts alone, and forgets the connection
+//	alone      waits until all before it is answered, and calls the handler
+//	           the handler reads the body, and waits for news, which the loop passes on
+//	alone      finishes its slot and asks for news: the loop has the connection again
+//
+// While c.away is set, c.in belongs to that goroutine.
+func (c *conn) alone(x *exchange) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.await(x) {
+		x.refused = errGone
+	}
+	c.mu.Unlock()
+	x.answer()
+	c.mu.Lock()
+	if x.expired { // the connection has ended without us
+		c.finish(x)
+		return
+	}
+	c.away, c.last = false, c.last || x.last
+	c.finish(x)
+	c.flush()
+	c.again()
+}
+
+var errGone = &refusal{503, "the connection ended before it was this request's turn"}
+
+// await waits until x is at the head of the line: all before it is answered.
+// The time that its handler has begins then. It returns false when that is not
+// to be.
+func (c *conn) await(x *exchange) bool {
+	x.due = noLimit
+	for c.dead == nil && !x.expired && c.line.head != &x.slot {
+		c.changed.Wait()
+	}
+	x.due = c.srv.clock.now() + int64(c.srv.limits.handlerTime)
+	return c.dead == nil && !x.expired
+}
+
+// stream writes b, a part of x's answer, when it is x's turn, and waits until
+// the kernel has taken it: a handler is not faster than its client. A handler's
+// time is its own, so what it waits here is not counted.
+func (c *conn) stream(x *exchange, b []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if x.expired {
+		return errHandlerSlow
+	}
+	x.due = noLimit
+	for c.dead == nil && c.line.head != &x.slot {
+		c.changed.Wait()
+	}
+	if c.dead != nil {
+		return c.dead
+	}
+	x.begun = true
+	c.append(b)
+	c.flush()
+	for c.dead == nil && (c.out != nil || c.sending != nil) {
+		c.changed.Wait()
+	}
+	x.due = c.srv.clock.now() + int64(c.srv.limits.handlerTime)
+	return c.dead
+}
+
+// fill waits until more of a body has come. Only now does a client that expects
+// 100 Continue get it: a handler that does not read does not want the body (RFC
+// 9110 §10.1.1).
+func (c *conn) fill(b *body) *refusal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b.expected {
+		b.expected = false
+		c.append([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
+		c.flush()
+	}
+	for had := len(c.in.bytes()); !b.x.expired && c.dead == nil; c.changed.Wait() {
+		c.read(false)
+		switch {
+		case len(c.in.bytes()) > had:
+			return nil
+		case c.eof:
+			return errBodyEnded
+		case c.srv.clock.now() >= b.since+int64(c.srv.patience(waitBody)):
+			return errBodySlow
+		}
+	}
+	return errBodyEnded
+}
