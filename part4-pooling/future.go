@@ -61,10 +61,8 @@ func (p *pipeline) send(ctx context.Context, c *call) (*future, error) {
 	if !idempotent(c.method) || c.stream != nil {
 		return nil, ErrNotIdempotent
 	}
-	select {
-	case p.places <- struct{}{}:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if err := p.take(ctx); err != nil {
+		return nil, err
 	}
 	f := &future{job: job{call: c, state: jobQueued}, done: make(chan struct{})}
 	f.to = f
@@ -75,6 +73,22 @@ func (p *pipeline) send(ctx context.Context, c *call) (*future, error) {
 	runtime.Gosched() // others who want to send may have something for the same write
 	p.flush()
 	return f, nil
+}
+
+// take takes a place. That of two channels one is ready is dearer to find out
+// than that the first is.
+func (p *pipeline) take(ctx context.Context) error {
+	select {
+	case p.places <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case p.places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // wait returns the answer when it is there. Who does not want to wait any

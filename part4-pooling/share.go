@@ -198,22 +198,27 @@ func workshop(parallel bool, work time.Duration) (addr string, stop func(), err 
 	if err != nil {
 		return "", nil, err
 	}
-	go func() { // until stop
-		for {
-			var c int
-			err := p.raw.Read(func(fd uintptr) bool {
-				c, _, err = accept(int(fd))
-				return err != unix.EAGAIN
-			})
-			if err != nil {
-				return
-			}
-			if served, err := park(c); err == nil {
-				go oneByOne(served, work) // until its client closes
-			}
-		}
-	}()
+	go serveOneByOne(p, work) // until stop
 	return localAddr(fd).String(), func() { p.Close() }, nil
+}
+
+func serveOneByOne(listener parked, work time.Duration) {
+	for {
+		fd, failed := -1, error(nil)
+		err := listener.raw.Read(func(l uintptr) bool {
+			fd, _, failed = accept(int(l))
+			return failed != unix.EAGAIN
+		})
+		if err != nil {
+			return
+		}
+		if failed != nil {
+			continue
+		}
+		if c, err := park(fd); err == nil {
+			go oneByOne(c, work) // until its client closes
+		}
+	}
 }
 
 // oneByOne answers the requests of one connection, which have no bodies.
