@@ -171,7 +171,10 @@ func (e *engine) bring(l lane, batch []*job) bool {
 	if len(batch) < all {
 		e.off(all - len(batch))
 	}
-	if len(batch) > 0 && !l.write(batch) {
+	switch {
+	case len(batch) == 0:
+		return true
+	case !l.write(batch):
 		e.putBack(batch)
 		return false
 	}

@@ -205,9 +205,9 @@ func TestNewConnectionCarriesOneRequestUntilItIsProven(t *testing.T) {
 
 	c := converse(t, r.addr, strings.Repeat(get("/"), 8)) // none of them closes: that would go its own way
 	c.CloseWrite()
-	story{rule: engineRule, look: "lane.go, room"}.hear(c).bodies(t, 8)
+	story{rule: engineRule, look: "pipelined.go, room"}.hear(c).bodies(t, 8)
 
-	require.Equal(t, arrival{1, 1}, soon(t, arrivals, "the first request"), "MUST NOT, RFC 9112 §9.3.2: do not pipeline before the connection has shown that it persists. lane.go, room")
+	require.Equal(t, arrival{1, 1}, soon(t, arrivals, "the first request"), "MUST NOT, RFC 9112 §9.3.2: do not pipeline before the connection has shown that it persists. pipelined.go, room")
 	assert.Equal(t, arrival{1, 7}, soon(t, arrivals, "the others"), "once it has, the rest goes in one write. engine.go, take")
 }
 
@@ -231,7 +231,7 @@ func TestServerThatClosesNowAndThenLosesNothing(t *testing.T) {
 	r, _ := engined(t, s.addr)
 	text, want := paths("/", 100)
 
-	got := tell(t, r.addr, "MUST NOT, RFC 9112 §9.6: the server does not process what is behind its close", "lane.go, untouched", text).bodies(t, 100)
+	got := tell(t, r.addr, "MUST NOT, RFC 9112 §9.6: the server does not process what is behind its close", "pipelined.go, untouched", text).bodies(t, 100)
 
 	assert.Equal(t, want, got)
 }
@@ -289,7 +289,7 @@ func TestEnginesTakeTurnsWithAConnection(t *testing.T) {
 	for range 8 {
 		clients.Go(func() {
 			text, want := paths("/", 200)
-			assert.Equal(t, want, tell(t, r.addr, "house rule: an engine that others wait for gives its connection back", "lane.go, recalls", text).bodies(t, 200))
+			assert.Equal(t, want, tell(t, r.addr, "house rule: an engine that others wait for gives its connection back", "pipelined.go, recalls", text).bodies(t, 200))
 		})
 	}
 	clients.Wait()

@@ -109,9 +109,10 @@ func (f *future) wait(ctx context.Context) (*whole, error) {
 // link and fails everybody who is still in line.
 func (p *pipeline) run() {
 	why := p.receive()
+	jobs := p.fail(why) // first: nobody looks at the link any more
 	p.l.Close()
 	p.cancel(nil)
-	for _, j := range p.fail(why) {
+	for _, j := range jobs {
 		p.settle(j, why)
 	}
 }

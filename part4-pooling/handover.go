@@ -77,7 +77,6 @@ func (g *gateway) handOver(w *response, r *request, addr string) bool {
 	p.g, p.w, p.addr = g, w, addr
 	x.suspend()
 	if p.f.vias <= maxVias && x.c.engines.push(addr, &p.job, func() *engine { return g.newEngine(x.c, addr) }) {
-		g.engineCounts.Pushed.Add(1)
 		return true
 	}
 	x.unsuspend()

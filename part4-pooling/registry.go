@@ -42,6 +42,7 @@ func (r *registry) push(addr string, j *job, create func() *engine) bool {
 	}
 	j.move(jobQueued)
 	e.queue = append(e.queue, j)
+	e.counts.Pushed.Add(1)
 	e.wakeUp()
 	return true
 }
