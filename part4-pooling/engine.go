@@ -48,6 +48,7 @@ type engine struct {
 	// Of the lane in use: the reader's, and the writer's when the reader has ended.
 	reading  chan struct{} // closed when the reader has ended
 	answered bool          // it has answered something
+	unsent   []*job        // it did not take them
 	why      error         // it ended
 }
 
@@ -96,7 +97,7 @@ func (e *engine) connect(lost lane) (lane, error) {
 // drive uses l as long as it is of use. It returns it when jobs are left that
 // another lane has to carry.
 func (e *engine) drive(l lane) (lost lane) {
-	e.reading, e.answered, e.why = make(chan struct{}), false, nil
+	e.reading, e.answered, e.unsent, e.why = make(chan struct{}), false, nil, nil
 	go e.read(l)
 	e.write(l)
 	l.finish()
@@ -175,7 +176,7 @@ func (e *engine) bring(l lane, batch []*job) bool {
 	case len(batch) == 0:
 		return true
 	case !l.write(batch):
-		e.putBack(batch)
+		e.unsent = batch
 		return false
 	}
 	e.counts.Writes.Add(1)
@@ -256,11 +257,11 @@ func (e *engine) putBack(jobs []*job) {
 // So that a backend which closes at once is not asked for ever, the oldest has
 // been tried when its lane has answered nothing at all.
 func (e *engine) settle(l lane) (again bool) {
-	left := l.unanswered()
+	written := l.unanswered()
+	left := slices.Concat(written, e.unsent)
 	var jobs []*job
 	for i, j := range left {
-		tried := !l.untouched(j) || i == 0 && !e.answered
-		if tried {
+		if i < len(written) && !l.untouched(j) || i == 0 && !e.answered {
 			j.attempts++
 		}
 		switch {
@@ -269,9 +270,10 @@ func (e *engine) settle(l lane) (again bool) {
 		case j.to.begun() || j.attempts > 1 || i == 0 && late(e.why):
 			e.end(j, jobFailed, e.why)
 		default:
-			j.move(jobQueued)
-			e.counts.Again.Add(1)
 			jobs = append(jobs, j)
+			if e.counts.Again.Add(1); i < len(written) {
+				j.move(jobQueued)
+			}
 		}
 	}
 	e.off(len(left) - len(jobs))

@@ -19,6 +19,7 @@ import (
 type fakeLane struct {
 	fate    func(*job) fate
 	onClose func()
+	deaf    bool // it has ended before anything is written
 
 	mu       sync.Mutex
 	more     sync.Cond
@@ -37,7 +38,7 @@ const (
 	fateSilence        // the connection ends before the answer
 	fateHalf           // in the middle of it
 	fateTimeout        // there is no answer in time
-	fateUntouched      // the connection ends, and it is known that the job was not begun
+	fateDeaf           // the connection had ended before
 )
 
 var errFake = fmt.Errorf("%w: so it was to be", ErrEnded)
@@ -57,7 +58,11 @@ func (l *fakeLane) room() int {
 func (l *fakeLane) write(batch []*job) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ended != nil {
+	if l.deaf && len(l.coming) == 0 && l.ended == nil {
+		l.end(errFake)
+		l.more.Signal()
+	}
+	if l.deaf || l.ended != nil {
 		return false
 	}
 	for _, j := range batch {
@@ -112,7 +117,7 @@ func (l *fakeLane) end(why error) { l.coming = append(l.coming, laneEvent{kind: 
 func (l *fakeLane) decide(j *job) {
 	body := laneEvent{kind: laneData, job: j, piece: []byte(j.to.(*fakeSink).id)}
 	switch l.fate(j) {
-	case fateSilence, fateUntouched:
+	case fateSilence, fateDeaf:
 		l.end(errFake)
 	case fateTimeout:
 		l.end(ErrHeadTimeout)
@@ -298,6 +303,7 @@ func whatever(t *testing.T, seed uint64) bool {
 			}
 			return fateAnswer
 		})
+		l.deaf = roll(100) < bad/3
 		l.onClose = func() { closed.Add(1) }
 		return l, nil
 	}
@@ -374,6 +380,8 @@ func TestFateOfAJobWhoseConnectionEnds(t *testing.T) {
 		{"answered", []fate{fateAnswer}, 1, nil},
 		{"no answer, then one", []fate{fateSilence, fateAnswer}, 2, nil},
 		{"no answer, twice", []fate{fateSilence, fateSilence}, 2, ErrEnded},
+		{"it could not be sent, twice", []fate{fateDeaf, fateDeaf}, 2, ErrEnded},
+		{"it could not be sent, then it was", []fate{fateDeaf, fateAnswer}, 2, nil},
 		{"half an answer is out", []fate{fateHalf}, 1, ErrEnded},
 		{"its time was up", []fate{fateTimeout}, 1, ErrHeadTimeout},
 	} {
@@ -382,7 +390,9 @@ func TestFateOfAJobWhoseConnectionEnds(t *testing.T) {
 			y := &yard{linger: time.Millisecond}
 			y.open = func(lane) (lane, error) {
 				f := c.fates[opened.Add(1)-1]
-				return newFakeLane(func(*job) fate { return f }), nil
+				l := newFakeLane(func(*job) fate { return f })
+				l.deaf = f == fateDeaf
+				return l, nil
 			}
 			var r registry
 			s := newFakeSink("1")
