@@ -33,12 +33,12 @@ type fakeLane struct {
 type fate int
 
 const (
-	fateAnswer    fate = iota
-	fateClose          // an answer that is the last
-	fateSilence        // the connection ends before the answer
-	fateHalf           // in the middle of it
-	fateTimeout        // there is no answer in time
-	fateDeaf           // the connection had ended before
+	fateAnswer  fate = iota
+	fateClose        // an answer that is the last
+	fateSilence      // the connection ends before the answer
+	fateHalf         // in the middle of it
+	fateTimeout      // there is no answer in time
+	fateDeaf         // the connection had ended before
 )
 
 var errFake = fmt.Errorf("%w: so it was to be", ErrEnded)
