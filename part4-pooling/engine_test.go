@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -442,6 +444,38 @@ func TestEngineTellsWhatItKnows(t *testing.T) {
 
 	assert.Contains(t, tell(t, admin.addr, "", "", get("/-/stats", closing)).framed(t).body, `"handed_over": 5`)
 	assert.Contains(t, tell(t, admin.addr, "", "", get("/-/metrics", closing)).framed(t).body, "engine_jobs_total{end=\"done\"} 5\n")
+}
+
+// A stop answers what an engine has in hand.
+func TestStopAnswersWhoWaitsForAnEngine(t *testing.T) {
+	t.Parallel()
+	back, held, release := parallel(t)
+	cmd, addr, logged := serving(t, "-engine", "http://"+back.addr)
+	c := converse(t, addr, get("/1")+get("/hold/2")+get("/hold/3"))
+	eventually(t, "the backend works", func() bool { return held.Load() == 2 })
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	logs(t, logged, "stopping")
+	release()
+
+	s := story{rule: "house rule: what was read is answered, also by a server that stops", look: "main.go, serve"}.hear(c)
+	assert.Equal(t, []string{"/1", "/hold/2", "/hold/3"}, s.bodies(t, 3))
+	assert.NoError(t, cmd.Wait(), "exit status")
+}
+
+func TestBadEngineOptionsAreRefused(t *testing.T) {
+	t.Parallel()
+	for args, says := range map[string]string{
+		"-engine-depth 0":           "-engine-depth: want at least 1",
+		"-engine http://127.0.0.1/": "bad address",
+	} {
+		var stdout, stderr bytes.Buffer
+
+		status := run(strings.Fields(args), &stdout, &stderr)
+
+		assert.Equal(t, 2, status)
+		assert.Contains(t, stderr.String(), says)
+	}
 }
 
 func TestDemoOfTheEngineShowsWhatItSays(t *testing.T) {
