@@ -86,3 +86,32 @@ func BenchmarkPipelined(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkConnectWhenFull is a client that connects, asks and leaves when all
+// other places are taken by connections that wait for slow handlers: what the
+// others cost the one.
+func BenchmarkConnectWhenFull(b *testing.B) {
+	for name, busy := range map[string]int{"1 busy": 1, "2000 busy": 2000} {
+		b.Run(name, func(b *testing.B) {
+			block := make(chan struct{})
+			began := make(chan string, busy)
+			r := start(b, func(s *server) { s.limits.connections = busy + 1 }, with(func(w *response, r *request) {
+				if string(r.path) == "/slow" {
+					began <- "a slow one"
+					<-block
+				}
+				w.text("done\n")
+			}))
+			for range busy {
+				converse(b, r.addr, get("/slow"))
+				soon(b, began, "a slow one")
+			}
+			for b.Loop() {
+				c := converse(b, r.addr, get("/", closing))
+				io.Copy(io.Discard, c)
+				c.Close()
+			}
+			close(block)
+		})
+	}
+}

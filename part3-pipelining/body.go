@@ -7,6 +7,7 @@ import (
 
 const (
 	maxChunkLine = 256       // bytes of a chunk's size and extensions; nobody needs more
+	maxExcess    = 16 << 10  // bytes that all such lines of a body may have beyond what they are allowed for their data
 	maxDiscard   = 256 << 10 // bytes of a body that its handler left unread, for keeping the connection
 )
 
@@ -14,6 +15,7 @@ var (
 	errBodyLong  = &refusal{413, "the body is too long"}
 	errBodyEnded = &refusal{400, "the connection ended inside the body"}
 	errBodySlow  = &refusal{408, "the body did not come in time"}
+	errExcess    = &refusal{400, "the chunks are made of extensions more than of data"}
 	errChunk     = &refusal{400, "a chunk is not: size in hexadecimal, CRLF, that many bytes, CRLF"}
 )
 
@@ -24,6 +26,7 @@ type framing struct {
 	chunked  bool
 	state    chunkState
 	most     int64 // bytes a body may have
+	excess   int64 // bytes of chunk lines beyond what is allowed for them
 	maxTrail int   // bytes of trailers
 	trailers []field
 }
@@ -84,7 +87,9 @@ func (f *framing) take(b []byte, room int) (piece []byte, used int, refused *ref
 	return piece, used, refused
 }
 
-// takeSize reads chunk-size [ chunk-ext ] CRLF. Extensions mean nothing to us.
+// takeSize reads chunk-size [ chunk-ext ] CRLF. Extensions mean nothing to us, but
+// they are read: without a bound on all of them, 8 MiB in chunks of one byte are
+// 2 GiB to take in. A chunk is allowed 16 bytes and twice its data, as in net/http.
 func (f *framing) takeSize(b []byte) (int, *refusal) {
 	end := bytes.IndexByte(b, '\n')
 	if end < 0 && len(b) < maxChunkLine {
@@ -109,6 +114,9 @@ func (f *framing) takeSize(b []byte) (int, *refusal) {
 	}
 	if f.most -= f.left; f.most < 0 {
 		return 0, errBodyLong
+	}
+	if f.excess = max(0, f.excess+int64(end+1)-16-2*f.left); f.excess > maxExcess {
+		return 0, errExcess
 	}
 	f.state = chunkData
 	if f.left == 0 {

@@ -10,25 +10,28 @@ import (
 // connections to see whose time is up. A request costs no timer and no
 // time.Now; a limit may be late by a tick.
 type clock struct {
-	started time.Time
-	nanos   atomic.Int64           // since started: steps of the wall clock are not in it
-	date    atomic.Pointer[[]byte] // "Date: ...\r\n"
-	second  int64                  // that date is for; watch's own
+	nanos  atomic.Int64           // that the server has had
+	date   atomic.Pointer[[]byte] // "Date: ...\r\n"
+	last   time.Time              // of the ticks; watch's own, as is what follows
+	second int64                  // that date is for
 }
 
 const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT" // RFC 9110 §5.6.7
 
 func newClock() *clock {
-	c := &clock{started: time.Now()}
-	c.tick(c.started)
+	c := &clock{last: time.Now()}
+	c.tick(c.last, 0)
 	return c
 }
 
-// now is the time in nanoseconds since the clock was started.
+// now is a time in nanoseconds that the wall clock's steps are not in.
 func (c *clock) now() int64 { return c.nanos.Load() }
 
-func (c *clock) tick(t time.Time) {
-	c.nanos.Store(int64(t.Sub(c.started)))
+// tick counts the time since the last tick, but not more than most: while a
+// server is paused, or has no processor, its clients' time does not run out.
+func (c *clock) tick(t time.Time, most time.Duration) {
+	c.nanos.Add(int64(min(t.Sub(c.last), most)))
+	c.last = t
 	if s := t.Unix(); s != c.second {
 		c.second = s
 		line := t.UTC().AppendFormat([]byte("Date: "), dateFormat+"\r\n")
@@ -38,12 +41,13 @@ func (c *clock) tick(t time.Time) {
 
 // watch ticks until the server has ended; serve waits for it.
 func (s *server) watch() {
-	ticker := time.NewTicker(min(max(s.limits.shortest()/10, time.Millisecond), maxTick))
+	interval := min(max(s.limits.shortest()/10, time.Millisecond), maxTick)
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		select {
 		case t := <-ticker.C:
-			s.clock.tick(t)
+			s.clock.tick(t, 2*interval)
 			s.each((*conn).check)
 		case <-s.ended:
 			return

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -172,6 +173,18 @@ func FuzzConnection(f *testing.F) {
 	})
 }
 
+// soak is how long the tests that can go on do go on: SOAK=2m go test -run 'Garbage|Load'
+func soak(t testing.TB) time.Duration {
+	t.Helper()
+	text := os.Getenv("SOAK")
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	require.NoError(t, err, "$SOAK")
+	return d
+}
+
 // Random bytes and random ends leave the server as it was: no descriptor, no
 // goroutine, no connection more.
 func TestGarbageLeavesNothingBehind(t *testing.T) {
@@ -179,10 +192,11 @@ func TestGarbageLeavesNothingBehind(t *testing.T) {
 		s.limits.headTime, s.limits.bodyTime, s.limits.lingerTime, s.limits.idleTime = short, short, short, short
 	})
 	tell(t, r.addr, "", "", get("/", closing))
-	goroutines, open := runtime.NumGoroutine(), descriptors()
+	goroutines, open, heap := runtime.NumGoroutine(), descriptors(), live()
+	begin, sent := time.Now(), 0
 	random := rand.New(rand.NewPCG(1, 2))
 	parts := []string{get("/"), get("/stream/3"), post("/echo", "hello"), chunkedPost("5\r\nhello\r\n"), "\r\n\r\n", "GET ", "\x00\xff", get("/sleep/1s"), "HTTP/1.1\r\n", ": ", closing}
-	for i := range 400 {
+	for ; sent < 400 || time.Since(begin) < soak(t); sent++ {
 		c, err := net.Dial("tcp", r.addr)
 		require.NoError(t, err)
 		for range random.IntN(5) {
@@ -193,7 +207,7 @@ func TestGarbageLeavesNothingBehind(t *testing.T) {
 			junk[j] = byte(random.IntN(256))
 		}
 		c.Write(junk)
-		if i%3 == 0 {
+		if sent%3 == 0 {
 			c.(*net.TCPConn).SetLinger(0) // close with a reset
 		}
 		c.Close()
@@ -205,6 +219,8 @@ func TestGarbageLeavesNothingBehind(t *testing.T) {
 	eventually(t, "no connection is open", func() bool { return r.count() == 0 })
 	eventually(t, "as many descriptors are open as before", func() bool { return descriptors() <= open })
 	eventually(t, "as many goroutines run as before", func() bool { return runtime.NumGoroutine() <= goroutines+1 }) // eventually has one
+	t.Logf("%d connections of rubbish in %v; before and after: %d and %d descriptors, %d and %d goroutines, %d and %d KiB of live heap",
+		sent, time.Since(begin).Round(time.Second), open, descriptors(), goroutines, runtime.NumGoroutine(), heap>>10, live()>>10)
 }
 
 // descriptors counts the open file descriptors of this process.

@@ -195,6 +195,26 @@ func TestConnectionsOverTheLimitWaitTheirTurn(t *testing.T) {
 	}
 }
 
+// A client that may be idle for an hour may not when others wait for its place:
+// not the one that was idle before they came, nor the one that came later.
+func TestIdleConnectionsAreHurriedInACrowd(t *testing.T) {
+	t.Parallel()
+	const most, clients = 2, 6
+	r := start(t, func(s *server) {
+		s.limits.connections, s.limits.idleTime, s.limits.lingerTime = most, time.Hour, short
+	})
+	var all []net.Conn
+	for range clients {
+		all = append(all, converse(t, r.addr, get("/"))) // none of them closes
+	}
+
+	for i, c := range all {
+		status, _, err := readResponse(bufio.NewReader(c))
+		require.NoError(t, err, "house rule: who is idle makes room; client %d waits in vain (server.go, waitForRoom and patience)", i)
+		assert.Equal(t, "200 OK", status)
+	}
+}
+
 func TestTenThousandIdleConnectionsAndABusyOne(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector needs more memory than the connections")
@@ -218,6 +238,20 @@ func TestTenThousandIdleConnectionsAndABusyOne(t *testing.T) {
 	each := (resident(t, cmd.Process.Pid) - before) / idle
 	t.Logf("an idle connection costs %d bytes of resident memory", each)
 	assert.LessOrEqual(t, each, most, "bytes of resident memory for each idle connection (buffer.go, giveBack)")
+}
+
+// After SIGSTOP and SIGCONT, or on a machine that is too busy, the first tick is
+// late. Clients who had no chance to be heard meanwhile are not late.
+func TestTimeThatTheServerDidNotHaveIsNotCounted(t *testing.T) {
+	ours(t)
+	c := newClock()
+	began := c.last
+
+	c.tick(began.Add(time.Second), 2*time.Second)
+	c.tick(began.Add(time.Hour), 2*time.Second)
+
+	assert.Equal(t, 3*time.Second, time.Duration(c.now()), "one second, and two of the hour (clock.go, tick)")
+	assert.Contains(t, string(*c.date.Load()), began.Add(time.Hour).UTC().Format(dateFormat), "Date is what it is")
 }
 
 func TestLimitsThatMakeNoSenseAreRefused(t *testing.T) {
@@ -288,6 +322,55 @@ func TestHandlerThatEndsItsGoroutineGets500(t *testing.T) {
 	a := s.replies(t, "GET", "POST")
 	assert.Equal(t, []string{"200 OK", "500 Internal Server Error"}, []string{a[0].status, a[1].status})
 	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+}
+
+// Behind a client that takes its time to read, handlers wait longer than they may
+// work: one that streams, for its turn; one that is a barrier, to begin, and the
+// body that it asks for then. None of that is their own slowness.
+func TestWaitForTheTurnIsNotTheHandlersTime(t *testing.T) {
+	t.Parallel()
+	const own, size = 800 * time.Millisecond, 32 << 20 // more than the kernel takes in for a client that does not read
+	behind := make(chan string, 1)
+	r := start(t, func(s *server) { s.limits.handlerTime, s.limits.bodyTime = own, own }, with(func(w *response, r *request) {
+		switch string(r.path) {
+		case "/large":
+			for range size / maxParked {
+				w.Write(make([]byte, maxParked))
+			}
+		case "/stream":
+			behind <- "a stream that waits for its turn"
+			w.text("flushed, ")
+			w.flush()
+			w.text("and ended")
+		default:
+			echo(w, r, nil)
+		}
+	}))
+	sent := get("/large") + get("/stream") + "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n" + closing + "\r\n"
+	c := converse(t, r.addr, sent)
+	soon(t, behind, "the second handler begins")
+	begun := r.clock.now()
+
+	eventually(t, "more time has passed than a handler has", func() bool { return r.clock.now() > begun+2*int64(own) })
+
+	const rule = "house rule: a handler's time is its own; what it waits for its turn is not in it (conn.go, await and stream)"
+	in := bufio.NewReader(c)
+	for _, want := range []int{size, len("flushed, and ended")} {
+		status, body, err := readResponse(in)
+		require.NoError(t, err, rule)
+		require.Equal(t, "200 OK", status, rule)
+		require.Len(t, body, want)
+	}
+	line, err := readLine(in)
+	require.NoError(t, err)
+	require.Equal(t, "HTTP/1.1 100 Continue", line, rule)
+	readLine(in)
+	asked := r.clock.now()
+	eventually(t, "whoever is late has been found out", func() bool { return r.clock.now() > asked+int64(own)/4 })
+	io.WriteString(c, "hello")
+	status, body, err := readResponse(in)
+	require.NoError(t, err, rule)
+	assert.Equal(t, "200 OK hello", status+" "+string(body), rule)
 }
 
 // An upload that outlives its handler's deadline is answered 503 and lingered

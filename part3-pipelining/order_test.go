@@ -85,15 +85,21 @@ func TestHandlerThatStartsLateKeepsItsPlace(t *testing.T) {
 	s.endsCleanly(t)
 }
 
-// inRequestOrder wants these bodies.
+// inRequestOrder wants these bodies, and looks at one after the other: what is
+// wrong first is what to be told of.
 func inRequestOrder(t testing.TB, s story, want ...string) {
 	t.Helper()
-	at := 0
-	for i, body := range s.bodies(t, len(want)) {
-		at += strings.Index(s.got[at:], "\r\n\r\n"+body) + 4
-		if body != want[i] {
-			s.fail(t, at, "answer %d is for another request: %q, want %q", i+1, body, want[i])
+	one := s
+	for i, body := range want {
+		r := one.reply(t)
+		at := len(s.got) - len(r.body)
+		r.body, one.got = one.cutBody(t, r, "GET")
+		if r.body != body {
+			s.fail(t, at, "answer %d is for another request: %q, want %q", i+1, r.body, body)
 		}
+	}
+	if one.got != "" {
+		s.fail(t, len(s.got)-len(one.got), "there is something behind the last answer")
 	}
 }
 
@@ -123,17 +129,17 @@ func TestPipelinedAnswersComeInRequestOrder(t *testing.T) {
 	s := tell(t, contract(t), ruleOrder, lookOrder, sent)
 
 	r := s.replies(t, gets(6)...)
-	assert.Equal(t, []string{"slept 100ms\n", "Hello, World!\n", "slept 10ms\n", "line 1\nline 2\n"},
-		[]string{r[0].body, r[1].body, r[2].body, r[3].body})
-	assert.Equal(t, "404", r[4].status[:3])
-	assert.Equal(t, "slept 1ms\n", r[5].body)
+	for i, want := range []string{"slept 100ms\n", "Hello, World!\n", "slept 10ms\n", "line 1\nline 2\n", r[4].body, "slept 1ms\n"} {
+		s.same(t, fmt.Sprint("answer ", i+1), want, r[i].body)
+	}
+	s.same(t, "the status of answer 5", "404", r[4].status[:3])
 	s.endsCleanly(t)
 }
 
 func TestPipelinedSleepsTakeAsLongAsTheLongest(t *testing.T) {
 	const n, each = 8, 150 * time.Millisecond
 	begin := time.Now()
-	s := tell(t, contract(t), "house rule; MAY, RFC 9112 §9.3.2: safe requests are handled in parallel", "token.go",
+	s := tell(t, contract(t), "house rule, RFC 9112 §9.3.2: safe requests are handled in parallel", "token.go",
 		strings.Repeat(get("/sleep/150ms"), n-1)+get("/sleep/150ms", closing))
 
 	took := time.Since(begin)
@@ -423,6 +429,7 @@ func TestStreamedAnswerKeepsItsSlotToTheLastByte(t *testing.T) {
 }
 
 func TestNothingBehindACloseIsProcessed(t *testing.T) {
+	ours(t)
 	for name, field := range map[string]string{
 		"close":            "Connection: close\r\n",
 		"in a list":        "Connection: keep-alive, Close\r\n",
@@ -449,8 +456,8 @@ func TestBadRequestIsAnsweredInItsTurnAndEndsTheLine(t *testing.T) {
 	s := tell(t, contract(t), "MUST, RFC 9112 §5.1 and §9.3: 400 in its turn, then the end: what follows cannot be found", "conn.go, receive", sent)
 
 	a := s.replies(t, gets(3)...)
-	assert.Equal(t, "slept 50ms\n", a[0].body)
-	assert.Equal(t, "400", a[2].status[:3])
+	s.same(t, "answer 1", "slept 50ms\n", a[0].body)
+	s.same(t, "the status of answer 3", "400", a[2].status[:3])
 	s.endsCleanly(t)
 }
 
@@ -460,9 +467,11 @@ func TestHalfClosedClientGetsAllItsAnswers(t *testing.T) {
 	c := converse(t, contract(t), sent)
 	require.NoError(t, c.CloseWrite())
 
-	s := story{sent: sent + "FIN", rule: "RFC 9112 §9.6: a half-closed connection still takes answers", look: "conn.go, settle"}.hear(c)
+	s := story{sent: sent + "FIN", rule: "house rule, RFC 9112 §9.6: a half-closed connection still takes answers", look: "conn.go, settle"}.hear(c)
 
-	assert.Equal(t, []string{"slept 50ms\n", "Hello, World!\n", "slept 10ms\n"}, s.bodies(t, 3))
+	for i, body := range s.bodies(t, 3) {
+		s.same(t, fmt.Sprint("answer ", i+1), []string{"slept 50ms\n", "Hello, World!\n", "slept 10ms\n"}[i], body)
+	}
 	s.endsCleanly(t)
 }
 

@@ -12,8 +12,10 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -90,6 +92,7 @@ func TestSignalEndsTheProgramWithStatusZero(t *testing.T) {
 func TestStopUnderPipelinedLoadAnswersWhatWasRead(t *testing.T) {
 	cmd, addr, _ := serving(t)
 	var all sync.WaitGroup
+	var answers atomic.Int64
 	started := make(chan bool, 20)
 	for range 20 {
 		c := dial(t, addr)
@@ -107,6 +110,7 @@ func TestStopUnderPipelinedLoadAnswersWhatWasRead(t *testing.T) {
 				if !assert.NoError(t, err, "answer %d is not whole", n) || !assert.Equal(t, "Hello, World!\n", string(body)) {
 					return
 				}
+				answers.Add(1)
 				if n%16 == 15 {
 					io.WriteString(c, batch)
 				}
@@ -118,6 +122,11 @@ func TestStopUnderPipelinedLoadAnswersWhatWasRead(t *testing.T) {
 	}
 	for range 20 {
 		soon(t, started, "load")
+	}
+	if d := soak(t); d > 0 {
+		before := resident(t, cmd.Process.Pid)
+		time.Sleep(d) // the load goes on; nothing waits for this
+		t.Logf("%d answers in %v; %d and %d KiB of resident memory", answers.Load(), d, before>>10, resident(t, cmd.Process.Pid)>>10)
 	}
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
@@ -184,7 +193,7 @@ func exitStatus(err error) int {
 func TestOutOfDescriptorsEverybodyIsServedInTheEnd(t *testing.T) {
 	const clients = 200
 	cmd := program(t)
-	cmd.Args = append([]string{"sh", "-c", `ulimit -n 64; exec "$0" serve -addr 127.0.0.1:0 -idle-time 50ms -linger-time 50ms`}, cmd.Path)
+	cmd.Args = append([]string{"sh", "-c", `ulimit -n 64; exec "$0" serve -addr 127.0.0.1:0 -idle-time 300ms -linger-time 50ms`}, cmd.Path)
 	cmd.Path = "/bin/sh"
 	addr, _ := startProgram(t, cmd)
 	var all sync.WaitGroup

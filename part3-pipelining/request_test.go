@@ -36,6 +36,8 @@ func TestParserKnowsWhatPersists(t *testing.T) {
 		"GET / HTTP/1.0\r\n\r\n":                                                           false,
 		"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n":                                 true,
 		"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n":                          false,
+		"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, close\r\n\r\n":               false,
+		"GET / HTTP/1.1\r\nHost: x\r\nConnection: ,\t,close ,\r\n\r\n":                     false,
 		"GET / HTTP/1.9\r\nHost: x\r\n\r\n":                                                true,
 		"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nConnection: CLOSE\r\n\r\n": false,
 	} {
@@ -47,10 +49,10 @@ func TestParserKnowsWhatPersists(t *testing.T) {
 
 func TestHostsThatAreAndAreNot(t *testing.T) {
 	ours(t)
-	for _, host := range []string{"", "a", "a.b", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "xn--a", "a_b", "%41", ":80"} {
+	for _, host := range []string{"", "a", "a.b", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "xn--a", "a_b", "%41", "a%2Fb%c3", ":80"} {
 		assert.True(t, validHost([]byte(host)), "%q", host)
 	}
-	for _, host := range []string{"a/b", "a b", "a@b", "a:b", "a:1:2", "::1", "[::1", "[::1]x", "[x]", "[]:1:", "a[", "é", "a?b", "a#b", "a,b:x", "\"a\""} {
+	for _, host := range []string{"a/b", "a b", "a@b", "a:b", "a:1:2", "::1", "[::1", "[::1]x", "[x]", "[]:1:", "a[", "é", "a?b", "a#b", "a,b:x", "%", "a%4", "a%4g", "%%41", "[::%1]", "user:secret@a", "\"a\""} {
 		assert.False(t, validHost([]byte(host)), "%q", host)
 	}
 }
@@ -124,7 +126,7 @@ func TestFramingFindsTheEndHoweverItIsCut(t *testing.T) {
 func TestTrailersAreKeptApart(t *testing.T) {
 	ours(t)
 	f, _ := frame(chunked, 100, 1000)
-	for text := []byte("0\r\nHost: evil\r\nA: b\r\n\r\n"); f.state != bodyEnd; {
+	for text := []byte("0\r\nHost: evil\r\nContent-Length: 99\r\n\r\n"); f.state != bodyEnd; {
 		_, used, refused := f.take(text, 100)
 		require.Nil(t, refused)
 		text = text[used:]
@@ -157,6 +159,36 @@ func TestFramingIsBounded(t *testing.T) {
 	}
 	_, refused := frame(101, 100, 0)
 	assert.Equal(t, errBodyLong, refused)
+}
+
+// Each line of a chunk is short enough, and all of them together are not: what
+// the body's limit allows in data, its framing may not multiply.
+func TestChunkExtensionsAreBoundedInAll(t *testing.T) {
+	ours(t)
+	const data, long = 100_000, 250 // chunks of one byte, bytes of extension
+	read := func(line string, chunks int) (wire int, refused *refusal) {
+		f, _ := frame(chunked, data, 1000)
+		for range chunks {
+			text := line + "\r\na\r\n"
+			for text != "" && refused == nil {
+				var used int
+				_, used, refused = f.take([]byte(text), data)
+				text, wire = text[used:], wire+used
+			}
+		}
+		return wire, refused
+	}
+
+	wire, refused := read("1;"+strings.Repeat("e", long), data)
+	assert.Equal(t, errExcess, refused, "house rule: the extensions of a body are bounded in all, not only each (body.go, takeSize); %d bytes were read", wire)
+	assert.Less(t, wire, 2*maxExcess)
+
+	_, refused = read("1", data)
+	assert.Nil(t, refused, "chunks of one byte are wasteful, not wrong")
+	_, refused = read("1;sig=0123456789", data) // a short one each is what extensions are for
+	assert.Nil(t, refused, "a short extension on every chunk is allowed")
+	_, refused = read("1;"+strings.Repeat("e", long), 60)
+	assert.Nil(t, refused, "a few long ones are allowed")
 }
 
 func TestParserAllocatesNothing(t *testing.T) {

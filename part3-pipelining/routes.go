@@ -36,7 +36,7 @@ func routes(extra ...route) handler {
 // dispatch finds the route, then the method in it.
 func dispatch(w *response, r *request, all []route) {
 	if string(r.path) == "*" {
-		allow(w, known[:4])
+		allow(w, anywhere(all))
 		return
 	}
 	for i := range all {
@@ -69,6 +69,16 @@ func (t *route) serve(w *response, r *request, rest []byte) {
 	default:
 		w.fail(501, "the method "+string(r.method)+" is not known here")
 	}
+}
+
+// anywhere are the methods that some route has.
+func anywhere(all []route) (methods []string) {
+	for _, m := range known {
+		if slices.ContainsFunc(all, func(t route) bool { return slices.Contains(t.methods, m) }) {
+			methods = append(methods, m)
+		}
+	}
+	return methods
 }
 
 func allow(w *response, methods []string) {

@@ -107,6 +107,20 @@ func (s story) replies(t testing.TB, methods ...string) (all []reply) {
 	return all
 }
 
+// same wants got to be want. What is wrong is pointed at where it can be found.
+func (s story) same(t testing.TB, what, want, got string) {
+	t.Helper()
+	if got != want {
+		s.fail(t, max(0, strings.Index(s.got, got)), "%s is %s, want %s", what, clip(got), clip(want))
+	}
+}
+
+// anyVersion is the story without the question which HTTP/1.x answers HTTP/1.0.
+func (s story) anyVersion() story {
+	s.got = strings.ReplaceAll(s.got, "HTTP/1.0 ", "HTTP/1.1 ")
+	return s
+}
+
 // gets is n times GET.
 func gets(n int) []string { return strings.Split(strings.Repeat("GET ", n-1)+"GET", " ") }
 
@@ -175,7 +189,7 @@ func converse(t testing.TB, addr, text string) *net.TCPConn {
 }
 
 // expect reads as many bytes as want has, and wants them to be want.
-func expect(t testing.TB, c net.Conn, s story, want string) {
+func expect(t testing.TB, c io.Reader, s story, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
 	n, err := io.ReadFull(c, got)

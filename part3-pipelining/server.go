@@ -21,7 +21,8 @@ type server struct {
 	log      *slog.Logger
 	clock    *clock
 	stopping atomic.Bool // drain.go
-	crowded  atomic.Bool // nobody else can be accepted: idle connections had better go
+	crowded  atomic.Bool // somebody had to wait for room, and the queue has not been empty since: idle connections had better go
+	hurried  time.Time   // when they were told so; serve's own
 
 	loops   []*loop
 	turn    int           // which of them gets the next connection
@@ -65,7 +66,9 @@ func (s *server) serve() {
 		} else if fd, err := s.accept(); err == nil {
 			s.add(fd)
 		} else if !timedOut(err) && err != unix.ECONNABORTED {
-			s.log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
+			if !s.crowded.Load() {
+				s.log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
+			}
 			s.waitForRoom()
 		}
 	}
@@ -83,6 +86,9 @@ func (s *server) accept() (fd int, err error) {
 		fd, _, err = accept(int(listener))
 		for err == unix.EINTR {
 			fd, _, err = accept(int(listener))
+		}
+		if err == unix.EAGAIN {
+			s.crowded.Store(false)
 		}
 		return err != unix.EAGAIN
 	})
@@ -120,16 +126,20 @@ func (s *server) full() bool { return s.count() >= s.limits.connections }
 
 func (s *server) count() int { return int(s.open.Load()) }
 
-// waitForRoom waits until a connection is closed, and hurries the idle ones. It
-// tries again by itself too, for somebody else may have had the descriptors.
+// waitForRoom waits until a connection is closed. It tries again by itself too,
+// for somebody else may have had the descriptors. The idle ones are hurried once
+// a second and not for every newcomer: the walk over all of them would be dearer
+// than his request, and who becomes idle in a crowd knows (patience).
 func (s *server) waitForRoom() {
 	s.crowded.Store(true)
-	s.each((*conn).check)
+	if now := time.Now(); now.Sub(s.hurried) >= crowded {
+		s.hurried = now
+		s.each((*conn).check)
+	}
 	select {
 	case <-s.removed:
 	case <-time.After(lastCall):
 	}
-	s.crowded.Store(false)
 }
 
 // each calls f for all connections, with their lock held.

@@ -33,15 +33,16 @@ func (c *conn) alone(x *exchange) {
 var errGone = &refusal{503, "the connection ended before it was this request's turn"}
 
 // await waits until x is at the head of the line: all before it is answered.
-// The time that its handler has begins then. It returns false when that is not
-// to be.
+// Its handler's time, and its body's, begin then. It returns false when that is
+// not to be.
 func (c *conn) await(x *exchange) bool {
 	x.due = noLimit
-	for c.dead == nil && !x.expired && c.line.head != &x.slot {
+	for c.dead == nil && c.line.head != &x.slot {
 		c.changed.Wait()
 	}
-	x.due = c.srv.clock.now() + int64(c.srv.limits.handlerTime)
-	return c.dead == nil && !x.expired
+	x.allot()
+	x.body.since = c.srv.clock.now()
+	return c.dead == nil
 }
 
 // stream writes b, a part of x's answer, when it is x's turn, and waits until
@@ -66,7 +67,7 @@ func (c *conn) stream(x *exchange, b []byte) error {
 	for c.dead == nil && (c.out != nil || c.sending != nil) {
 		c.changed.Wait()
 	}
-	x.due = c.srv.clock.now() + int64(c.srv.limits.handlerTime)
+	x.allot()
 	return c.dead
 }
 

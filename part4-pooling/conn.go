@@ -181,7 +181,8 @@ func (c *conn) receive(n int, refused *refusal) *exchange {
 func (c *conn) reserve(x *exchange) {
 	c.running++
 	c.loop.number++
-	x.number, x.due = c.loop.number, c.srv.clock.now()+int64(c.srv.limits.handlerTime)
+	x.number = c.loop.number
+	x.allot()
 	c.line.reserve(&x.slot)
 }
 

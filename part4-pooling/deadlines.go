@@ -18,6 +18,9 @@ var (
 
 const noLimit = math.MaxInt64 // as the clock when something has to end
 
+// allot gives x's handler its time, from now on.
+func (x *exchange) allot() { x.due = x.c.srv.clock.now() + int64(x.c.srv.limits.handlerTime) }
+
 // check looks whether somebody's time is up. The server's clock calls it.
 func (c *conn) check() {
 	now := c.srv.clock.now()

@@ -27,7 +27,7 @@ type exchange struct {
 	last    bool     // the connection ends behind it: nothing there is looked at
 	alone   bool     // it has the connection for itself: alone.go
 
-	due     int64         // the clock when its handler must have answered; guarded by c.mu
+	due     int64         // the clock when its handler must have answered, or noLimit while it waits for others; guarded by c.mu
 	begun   bool          // a part of the answer is out; guarded by c.mu
 	expired bool          // answered by somebody else, and left to its handler; guarded by c.mu
 	gone    chan struct{} // closed when no answer is wanted any more; made when asked for; guarded by c.mu

@@ -60,8 +60,7 @@ func sendFile(w *response, r *request, f *os.File, info fs.FileInfo) {
 	w.set("ETag", tag)
 	w.set("Last-Modified", info.ModTime().UTC().Format(dateFormat))
 	w.set("Accept-Ranges", "bytes")
-	if unchanged(r, tag, info.ModTime()) {
-		w.status = 304
+	if w.status = condition(r, tag, info.ModTime()); w.status != 0 {
 		return
 	}
 	kind := mime.TypeByExtension(path.Ext(info.Name()))
@@ -90,19 +89,45 @@ func sendFile(w *response, r *request, f *os.File, info fs.FileInfo) {
 	io.Copy(struct{ io.Writer }{w}, io.NewSectionReader(f, first, length))
 }
 
-// unchanged is RFC 9110 §13.2.2: If-None-Match, and only without it If-Modified-Since.
-func unchanged(r *request, tag string, modified time.Time) bool {
-	if tags := r.get("if-none-match"); tags != nil {
-		for t := range bytes.SplitSeq(tags, []byte(",")) {
-			t = bytes.TrimPrefix(trim(t), []byte("W/"))
-			if string(t) == tag || string(t) == "*" {
-				return true
-			}
-		}
-		return false
+// condition is RFC 9110 §13.2.2: the status of an answer to a request whose
+// condition is not fulfilled, 0 when all are. A tag is asked before a date, which
+// only knows seconds.
+func condition(r *request, tag string, modified time.Time) (status int) {
+	modified = modified.Truncate(time.Second)
+	if same, asked := namesTag(r, "if-match", tag, false); asked && !same {
+		return 412
+	} else if until, ok := dateOf(r, "if-unmodified-since"); !asked && ok && modified.After(until) {
+		return 412
 	}
-	since, err := time.Parse(dateFormat, string(r.get("if-modified-since")))
-	return err == nil && !modified.Truncate(time.Second).After(since)
+	if same, asked := namesTag(r, "if-none-match", tag, true); asked && same {
+		return 304
+	} else if since, ok := dateOf(r, "if-modified-since"); !asked && ok && !modified.After(since) {
+		return 304
+	}
+	return 0
+}
+
+// namesTag returns whether a list of tags is there and has tag in it. A weak tag
+// is good enough to find out that nothing has changed (RFC 9110 §8.8.3.2).
+func namesTag(r *request, list, tag string, weak bool) (named, asked bool) {
+	for _, f := range r.fields {
+		if !equalFold(f.name, list) {
+			continue
+		}
+		asked = true
+		for t := range bytes.SplitSeq(f.value, []byte(",")) {
+			if t = trim(t); weak {
+				t = bytes.TrimPrefix(t, []byte("W/"))
+			}
+			named = named || string(t) == tag || string(t) == "*"
+		}
+	}
+	return named, asked
+}
+
+// dateOf is not ok without the field, or when it holds no date: then it is ignored.
+func dateOf(r *request, name string) (time.Time, bool) {
+	return parseDate(string(r.get(name)), time.Now())
 }
 
 func ifRange(r *request, tag string) bool {

@@ -13,7 +13,7 @@ import (
 //	inSize + pipeline × (head + 2 × maxParked) + 2 × (outSize + maxParked) + one body
 //
 // for an answer that waits is there twice, as written and as it will leave. What
-// Go's memory manager adds is not in it: some 5 % in a measurement.
+// Go adds is not in it: a slice that grows has up to a quarter more than it needs.
 type limits struct {
 	head        int           // bytes of a request head: 431, 414
 	fields      int           // in a head: 431
@@ -23,7 +23,7 @@ type limits struct {
 	idleTime    time.Duration // between requests; then a silent close
 	headTime    time.Duration // for the whole head: 408
 	bodyTime    time.Duration // for every 16 KiB of a body: 408
-	handlerTime time.Duration // for a handler to answer, or to go on, from when it may: 503
+	handlerTime time.Duration // for a handler to answer, or to write on: 503. What it waits for its turn does not count
 	writeTime   time.Duration // for the client to take 64 KiB; then a close
 	lingerTime  time.Duration // for the client to close after us
 }
@@ -61,7 +61,7 @@ func (l *limits) flags(f *flag.FlagSet) {
 	f.DurationVar(&l.idleTime, "idle-time", l.idleTime, "between two requests of a connection")
 	f.DurationVar(&l.headTime, "head-time", l.headTime, "for a request head to come")
 	f.DurationVar(&l.bodyTime, "body-time", l.bodyTime, "for each 16 KiB of a request body to come")
-	f.DurationVar(&l.handlerTime, "handler-time", l.handlerTime, "for a handler to answer, not counting what it waits for its turn")
+	f.DurationVar(&l.handlerTime, "handler-time", l.handlerTime, "for a handler to answer, without what it waits for its turn")
 	f.DurationVar(&l.writeTime, "write-time", l.writeTime, "for a client to take 64 KiB of answers")
 	f.DurationVar(&l.lingerTime, "linger-time", l.lingerTime, "for a client to close after the last answer")
 }

@@ -312,7 +312,7 @@ type byteSet [256]bool
 
 var (
 	tokenByte   = setOf("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-	nameByte    = setOf("!$&'()*+,;=-._~%0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") // of a host
+	nameByte    = setOf("!$&'()*+,;=-._~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") // of a host; % begins an escape
 	addressByte = setOf("0123456789abcdefABCDEF:.")
 	targetByte  = rangeOf('!', '~', '#') // a fragment is never sent
 	valueByte   = rangeOf(' ', 255, 127)
@@ -385,6 +385,9 @@ func number(b []byte) (n int64, ok bool) {
 // validHost wants uri-host [ ":" port ], RFC 9110 §7.2; it may be empty.
 func validHost(b []byte) bool {
 	n := span(b, nameByte)
+	for n+2 < len(b) && b[n] == '%' && hexDigit(b[n+1]) >= 0 && hexDigit(b[n+2]) >= 0 {
+		n += 3 + span(b[n+3:], nameByte)
+	}
 	if n == 0 && len(b) > 0 && b[0] == '[' { // an IPv6 address
 		if n = bytes.IndexByte(b, ']') + 1; n == 0 || span(b[1:n], addressByte) != n-2 {
 			return false

@@ -218,6 +218,7 @@ var statusText = map[int]string{
 	404: "404 Not Found",
 	405: "405 Method Not Allowed",
 	408: "408 Request Timeout",
+	412: "412 Precondition Failed",
 	413: "413 Content Too Large",
 	414: "414 URI Too Long",
 	416: "416 Range Not Satisfiable",

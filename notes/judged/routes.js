@@ -1,0 +1,49 @@
+// Node's http module with the routes of part 3.
+const http = require('http');
+const [, host, port] = process.env.ADDR.match(/^(.*):(\d+)$/);
+const known = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE'];
+const maxBody = 8 << 20;
+
+const read = { GET: true, HEAD: true }, write = { POST: true, PUT: true };
+const routes = [
+  [/^\/$/, read, (request, response) => end(response, 200, 'Hello, World!\n')],
+  [/^\/echo$/, write, echo],
+  [/^\/sleep\/(\d+)ms$/, read, (request, response, ms) => setTimeout(() => end(response, 200, `slept ${ms}ms\n`), ms)],
+  [/^\/stream\/(\d+)$/, read, (request, response, n) => {
+    response.flushHeaders();
+    for (let i = 1; i <= n; i++) response.write(`line ${i}\n`);
+    response.end();
+  }],
+  [/^\/(sleep|stream)\//, read, (request, response) => end(response, 400, 'bad number\n')],
+];
+
+function echo(request, response) {
+  if (request.headers['content-length'] > maxBody) {
+    response.setHeader('Connection', 'close');
+    return end(response, 413, 'too long\n');
+  }
+  const pieces = [];
+  request.on('data', (piece) => pieces.push(piece));
+  request.on('end', () => {
+    if (request.headers['content-type']) response.setHeader('Content-Type', request.headers['content-type']);
+    end(response, 200, Buffer.concat(pieces));
+  });
+}
+
+function end(response, status, body) {
+  response.statusCode = status;
+  response.setHeader('Content-Length', Buffer.byteLength(body));
+  response.end(body);
+}
+
+http.createServer((request, response) => {
+  const path = request.url.replace(/^http:\/\/[^/?]*/i, '').replace(/\?.*/, '') || '/';
+  for (const [pattern, methods, handle] of routes) {
+    const found = path.match(pattern);
+    if (!found) continue;
+    if (methods[request.method]) return handle(request, response, found[1]);
+    response.setHeader('Allow', Object.keys(methods).join(', '));
+    return end(response, known.includes(request.method) ? 405 : 501, 'not here\n');
+  }
+  end(response, 404, 'nothing here\n');
+}).listen(port, host);

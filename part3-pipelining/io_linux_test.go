@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// calls is how often pid has called read and write (proc(5)). What a process
+// does for itself is among it: Go's poller is woken with a write now and then.
+func calls(t testing.TB, pid int) (reads, writes int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		t.Skip("the kernel does not tell what a process reads and writes: ", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		fmt.Sscanf(line, "syscr: %d", &reads)
+		fmt.Sscanf(line, "syscw: %d", &writes)
+	}
+	return reads, writes
+}
+
+// Sixteen requests that come in one packet are taken with one read and answered
+// with one write. On one core that is always so; on two it is unless a handler is interrupted and a
+// follower writes meanwhile (token.go).
+func TestPacketOfSixteenIsOneWrite(t *testing.T) {
+	const depth, rounds = 16, 51
+	cmd := program(t, "serve", "-addr", "127.0.0.1:0")
+	cmd.Env = append(cmd.Env, "GOMAXPROCS=1")
+	addr, _ := startProgram(t, cmd)
+	c := converse(t, addr, get("/"))
+	one := make([]byte, 4096)
+	n, err := c.Read(one)
+	require.NoError(t, err)
+	answers := make([]byte, depth*n)
+	var reads, writes []int
+	for range rounds {
+		readsBefore, writesBefore := calls(t, cmd.Process.Pid)
+		io.WriteString(c, strings.Repeat(get("/"), depth))
+		_, err := io.ReadFull(c, answers)
+		require.NoError(t, err)
+		r, w := calls(t, cmd.Process.Pid)
+		reads, writes = append(reads, r-readsBefore), append(writes, w-writesBefore)
+	}
+	slices.Sort(reads)
+	slices.Sort(writes)
+
+	t.Logf("%d requests in one packet: %d reads, %d write; in the worst of %d rounds %d and %d",
+		depth, reads[rounds/2], writes[rounds/2], rounds, reads[rounds-1], writes[rounds-1])
+	assert.Equal(t, 1, writes[rounds/2], "house rule: what is ready leaves in one write; this is the median of write calls for a packet (conn.go, advance and flush)")
+	assert.Equal(t, 1, reads[rounds/2], "house rule: what came in one packet is taken in one read; this is the median of read calls for a packet (conn.go, read)")
+}

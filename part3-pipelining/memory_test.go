@@ -1,0 +1,98 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// perConnection is the formula of limits.go, in bytes.
+func perConnection(l limits) int {
+	return inSize + l.pipeline*(l.head+2*maxParked) + 2*(outSize+maxParked) + int(l.body)
+}
+
+// live is what the heap holds when nothing is left to be thrown away. Pools give
+// up what they keep in the second collection.
+func live() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// Clients that send and do not read cannot make the server hold more than
+// limits.go says, whatever they ask for and whatever the handlers write.
+func TestClientsThatDoNotReadHoldNoMoreThanTheLimitsSay(t *testing.T) {
+	ours(t)
+	const clients = 8
+	goroutines := runtime.NumGoroutine()
+	long := "Long: " + strings.Repeat("a", 15<<10) + "\r\n"
+	for name, asked := range map[string]string{
+		"answers that fill a place": get("/exact"),
+		"answers behind a slow one": get("/slow", long) + strings.Repeat(get("/exact", long), 100),
+		"answers without end":       get("/endless", long),
+		"uploads":                   post("/upload", strings.Repeat("b", 60<<10)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			eventually(t, "the handlers of the run before have returned", func() bool { return runtime.NumGoroutine() <= goroutines+2 }) // this run, and eventually's own
+			block := make(chan struct{})
+			r := start(t, func(s *server) { s.limits.pipeline, s.limits.body = 8, 64<<10 }, with(func(w *response, r *request) {
+				piece := make([]byte, 1<<10)
+				switch string(r.path) {
+				case "/slow":
+					<-block
+				case "/exact":
+					for range maxParked / len(piece) {
+						w.Write(piece)
+					}
+				case "/endless":
+					for _, err := w.Write(piece); err == nil; _, err = w.Write(piece) {
+					}
+				case "/upload":
+					body, _ := r.body.all()
+					w.Write(body[:len(body)/2])
+				}
+			}))
+			batch := []byte(strings.Repeat(asked, 1+(1<<20)/len(asked)))
+			before := live()
+			stuck := make(chan error, clients)
+			for range clients {
+				c := dial(t, r.addr)
+				go func() { // ends when its write is stuck: TCP pushes back
+					var err error
+					for err == nil {
+						c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+						_, err = c.Write(batch)
+					}
+					stuck <- err
+				}()
+			}
+			for range clients {
+				require.ErrorIs(t, soon(t, stuck, "the server stops reading"), os.ErrDeadlineExceeded)
+			}
+
+			eventually(t, "nothing goes on: nobody can write, and nobody reads", func() bool {
+				stuck := 0
+				r.each(func(c *conn) {
+					full := c.stalled && (c.blocked || !c.line.head.done)
+					if full || c.away { // an upload waits for its turn, or for the rest of its body
+						stuck++
+					}
+				})
+				return stuck == clients
+			})
+			held, bound := (live()-before)/clients, perConnection(r.limits)
+			runtime.KeepAlive(batch) // it is in both figures
+			close(block)
+
+			t.Logf("a client that does not read holds %d bytes; the limits say %d", held, bound)
+			assert.LessOrEqual(t, held, bound*5/4, "house rule: limits.go says what a connection may hold in bytes, but for the quarter by which Go's slices grow")
+		})
+	}
+}
