@@ -212,10 +212,7 @@ func (c *conn) again() {
 // finish puts the answer of x in its slot.
 func (c *conn) finish(x *exchange) {
 	c.running--
-	switch {
-	case x.suspended:
-		x.handlerReturned()
-	case !x.expired:
+	if !x.expired {
 		c.line.finish(&x.slot, x.wire)
 	}
 	c.advance()
@@ -370,7 +367,7 @@ func (c *conn) exited(x *exchange) {
 	c.mu.Lock()
 	mine := !x.alone && c.loop.token.takeBack(x.number)
 	switch {
-	case x.expired || x.suspended:
+	case x.expired:
 	case x.begun:
 		c.kill(errBrokenOff)
 	default:

@@ -16,7 +16,7 @@ const (
 // An engine sends the jobs of one client to one backend over one connection.
 // Its script:
 //
-//	a handler   pushes its job and returns (registry.go)
+//	the taker   pushes jobs, in the order of the requests (registry.go)
 //	the writer  takes what is in the queue, and writes it in one go
 //	the reader  gives each answer to its job, piece by piece, as the sink takes it
 //

@@ -55,7 +55,7 @@ func TestEnginesLeaveNothingBehindAfterChaos(t *testing.T) {
 		g.engines.backends[s.addr] = true
 		names = append(names, path)
 	}
-	r := start(t, with(g.handler(routes())))
+	r := start(t, handing(g))
 	end := time.Now().Add(time.Second)
 	var clients sync.WaitGroup
 	for i := range 12 {

@@ -24,9 +24,20 @@ import (
 // nothing may be left over.
 func engined(t testing.TB, addr string, change ...func(*gateway)) (*running, *gateway) {
 	t.Helper()
-	r, g := fronted(t, addr, append([]func(*gateway){func(g *gateway) { g.engines.backends = map[string]bool{addr: true} }}, change...)...)
+	p := small(t, 4)
+	g := newGateway(p, []prefix{{"/", addr}})
+	g.engines.backends = map[string]bool{addr: true}
+	for _, f := range change {
+		f(g)
+	}
+	r := start(t, handing(g))
 	t.Cleanup(func() { settled(t, g) })
 	return r, g
+}
+
+// handing is for start: a gateway that hands over.
+func handing(g *gateway) func(*server) {
+	return func(s *server) { s.handler, s.taker = g.handler(routes()), g.handOver }
 }
 
 // settled waits until all engines have retired, and looks whether the books are right.
@@ -85,7 +96,7 @@ func paths(prefix string, n int) (text string, want []string) {
 	return text, want
 }
 
-func TestManyRequestsShareOneConnectionAndTheirHandlersReturn(t *testing.T) { // alone: it counts goroutines
+func TestManyRequestsShareOneConnectionAndNoHandlerWaits(t *testing.T) { // alone: it counts goroutines
 	const many = 16
 	back, held, release := parallel(t)
 	r, g := engined(t, back.addr)
@@ -110,7 +121,7 @@ func TestManyRequestsShareOneConnectionAndTheirHandlersReturn(t *testing.T) { //
 	release()
 	_, err := io.WriteString(c, get("/last", closing))
 	require.NoError(t, err)
-	bodies := story{sent: text, rule: engineRule, look: "suspend.go, settle"}.hear(c).bodies(t, many+1)
+	bodies := story{sent: text, rule: engineRule, look: "taker.go, deliver"}.hear(c).bodies(t, many+1)
 	assert.Equal(t, "/hold/0", bodies[0])
 	assert.Equal(t, "/last", bodies[many])
 	assert.EqualValues(t, many+1, g.engineCounts.Pushed.Load())
@@ -146,7 +157,7 @@ func TestAnswersKeepTheirOrderOnWhateverWayTheyCome(t *testing.T) {
 	p := small(t, 4)
 	g := newGateway(p, []prefix{{"/e", back.addr}, {"/p", other.addr}})
 	g.engines.backends = map[string]bool{back.addr: true}
-	r := start(t, with(g.handler(routes())))
+	r := start(t, handing(g))
 	random := rand.New(rand.NewPCG(1, 2))
 	var text strings.Builder
 	var methods, want []string
@@ -172,7 +183,7 @@ func TestAnswersKeepTheirOrderOnWhateverWayTheyCome(t *testing.T) {
 	}
 	text.WriteString(get("/e/last", closing))
 
-	s := tell(t, r.addr, "MUST, RFC 9112 §9.3.2: answers in the order of the requests", "suspend.go, settle", text.String())
+	s := tell(t, r.addr, "MUST, RFC 9112 §9.3.2: answers in the order of the requests", "taker.go, deliver", text.String())
 
 	for i, a := range s.replies(t, append(methods, "GET")...)[:300] {
 		if !assert.Equal(t, want[i], a.body, "answer %d of %s", i, s.rule) {
@@ -181,6 +192,31 @@ func TestAnswersKeepTheirOrderOnWhateverWayTheyCome(t *testing.T) {
 	}
 	assert.Positive(t, g.engineCounts.Pushed.Load())
 	settled(t, g)
+}
+
+// A request that overtakes another on its way to the backend may block the
+// connection until it is its turn, which does not come before the other is
+// answered, on that connection.
+func TestRequestsReachTheBackendInTheOrderOfTheClient(t *testing.T) {
+	t.Parallel()
+	const many = 24
+	var mu sync.Mutex
+	var got []string // guarded by mu
+	s := answering(t, func(_ int, r *http.Request) string {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, r.URL.Path)
+		return saying("ok")
+	})
+	r, _ := engined(t, s.addr)
+	text, want := paths("/", many)
+	for range 40 {
+		got = nil
+
+		tell(t, r.addr, engineRule, "taker.go, give", text).bodies(t, many)
+
+		require.Equal(t, want, got, "house rule: a place in the queue is reserved on arrival, as a slot is. taker.go, give")
+	}
 }
 
 // A server that has not shown that it keeps connections gets one request:

@@ -31,8 +31,6 @@ type exchange struct {
 	begun   bool          // a part of the answer is out; guarded by c.mu
 	expired bool          // answered by somebody else, and left to its handler; guarded by c.mu
 	gone    chan struct{} // closed when no answer is wanted any more; made when asked for; guarded by c.mu
-
-	suspension // the answer comes from somebody else than the handler
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -56,7 +54,6 @@ func (x *exchange) recycle() {
 	c := x.c
 	x.c, x.refused, x.gone, x.begun = nil, nil, nil, false
 	x.barrier, x.last, x.alone = false, false, false
-	x.suspension = suspension{}
 	fields, kept := x.res.fields[:0], x.res.body[:0]
 	x.res = response{} // as in request.parse
 	x.res.fields, x.res.body = fields, kept
@@ -92,8 +89,6 @@ func (x *exchange) answer() {
 	case !x.call() && x.begun:
 		x.breakOff()
 		return
-	case x.suspended:
-		return
 	case x.req.body != nil:
 		x.last = !x.req.body.discard() || x.last
 		x.refused = x.body.refused
@@ -116,9 +111,8 @@ func (x *exchange) call() (ok bool) {
 		}
 		if p != nil {
 			x.c.srv.log.Error("handler panicked", "request", string(x.req.target), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			if ok = x.suspended; !ok {
-				x.res.reset(500)
-			}
+			x.res.reset(500)
+			ok = false
 		}
 	}()
 	x.c.srv.handler(&x.res, &x.req)

@@ -86,9 +86,6 @@ func (g *gateway) handler(others handler) handler {
 			return
 		}
 		g.counts.Requests.Add(1)
-		if g.engines.backends[addr] && g.handOver(w, r, addr) {
-			return
-		}
 		f := forwards.Get().(*forward)
 		defer f.free()
 		if err := g.forward(w, r, f, addr); err != nil {

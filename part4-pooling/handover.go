@@ -9,8 +9,8 @@ import (
 )
 
 // Some backends work on the requests of one connection side by side: part 3
-// does. For these a gateway can hand requests over to an engine, and the handler
-// returns before there is an answer.
+// does. For these a gateway can hand requests over to an engine, and no handler
+// waits for the answers.
 
 // engineOptions are the gateway's for its engines. Answers wait in the slots of
 // the client's connection, whose bound is in limits.go, and in no other place. So
@@ -62,24 +62,23 @@ type passage struct {
 
 var passages = sync.Pool{New: func() any { return &passage{f: forward{buf: make([]byte, 0, 1<<10)}} }}
 
-// handOver gives a request to the engine for addr, which is made if need be. It
-// returns false if it cannot be: then the handler has to answer. What is not
-// safe or has a body goes its own way: an engine may send a request twice, and
-// others wait behind it.
-func (g *gateway) handOver(w *response, r *request, addr string) bool {
-	x := w.x
-	if x.alone || string(r.method) == "TRACE" {
+// handOver is the gateway's taker: it gives a request to the engine of its
+// backend, which is made if need be. What it does not take gets a handler: what
+// has no engine, is not safe, or has a body. An engine may send a request twice,
+// and others wait behind it.
+func (g *gateway) handOver(w *response, r *request) bool {
+	addr, found := g.backendFor(r.path)
+	if !found || !g.engines.backends[addr] || string(r.method) == "TRACE" {
 		return false
 	}
-	p := passages.Get().(*passage)
-	p.f.take(r, peerOf(x.c), addr)
+	p, c := passages.Get().(*passage), w.x.c
+	p.f.take(r, peerOf(c), addr)
 	p.job = job{call: &p.f.call, to: p}
 	p.g, p.w, p.addr = g, w, addr
-	x.suspend()
-	if p.f.vias <= maxVias && x.c.engines.push(addr, &p.job, func() *engine { return g.newEngine(x.c, addr) }) {
+	if p.f.vias <= maxVias && c.engines.push(addr, &p.job, func() *engine { return g.newEngine(c, addr) }) {
+		g.counts.Requests.Add(1)
 		return true
 	}
-	x.unsuspend()
 	g.engineCounts.Alone.Add(1)
 	p.free()
 	return false
@@ -144,5 +143,5 @@ func (p *passage) end(why error) {
 	}
 	x.wire = w.finish(x.wire[:0])
 	p.free()
-	x.resume()
+	x.deliver()
 }

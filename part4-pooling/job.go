@@ -6,7 +6,7 @@ import "fmt"
 // and what he does moves it on:
 //
 //	New ------> Queued ------> Written ------> Responding ------> Done
-//	handler     ^  engine's    | lane's        | lane's
+//	taker's     ^  engine's    | lane's        | lane's
 //	            |  queue       |               |
 //	            +--------------+---------------+   the connection ended: once more
 //

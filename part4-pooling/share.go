@@ -24,7 +24,7 @@ type local struct {
 	done chan struct{}
 }
 
-func runLocal(h handler) (*local, error) {
+func runLocal(h handler, t taker) (*local, error) {
 	fd, err := listen("127.0.0.1:0", backlog)
 	if err != nil {
 		return nil, err
@@ -33,6 +33,7 @@ func runLocal(h handler) (*local, error) {
 	if l.server, err = newServer(fd, h, defaults, slog.New(slog.DiscardHandler)); err != nil {
 		return nil, err
 	}
+	l.taker = t
 	go func() { l.serve(); close(l.done) }() // until close
 	return l, nil
 }
@@ -50,7 +51,7 @@ func newRig(backend string, connections int, engine bool) (*rig, error) {
 	limits.perBackend, limits.total = connections, connections
 	g := newGateway(newPool(limits), []prefix{{"/", backend}})
 	g.engines.backends = map[string]bool{backend: engine}
-	l, err := runLocal(g.handler(routes()))
+	l, err := runLocal(g.handler(routes()), g.handOver)
 	return &rig{l, g}, err
 }
 
@@ -67,7 +68,7 @@ func shareConnection(stdout io.Writer) error {
 		working.Add(1)
 		time.Sleep(work)
 		w.text("answer to " + string(r.path) + "\n")
-	})
+	}, nil)
 	if err != nil {
 		return err
 	}
@@ -184,7 +185,7 @@ func workshop(parallel bool, work time.Duration) (addr string, stop func(), err 
 				time.Sleep(work)
 			}
 			w.text("done\n")
-		})
+		}, nil)
 		if err != nil {
 			return "", nil, err
 		}
