@@ -219,6 +219,29 @@ func TestRequestsReachTheBackendInTheOrderOfTheClient(t *testing.T) {
 	}
 }
 
+// While one request is taken the next one waits: whoever is quicker would
+// otherwise be first in the queue.
+func TestRequestsAreTakenOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	second := make(chan string, 1)
+	r := start(t, func(s *server) {
+		s.taker = func(_ *response, r *request) bool {
+			if string(r.path) == "/2" {
+				second <- "the second request was taken while the first one was"
+				return false
+			}
+			select {
+			case early := <-second:
+				t.Errorf("%s: a place in the queue is reserved on arrival, as a slot is. taker.go, give", early)
+			case <-time.After(100 * time.Millisecond): // it can miss a fault, but not invent one
+			}
+			return false
+		}
+	})
+
+	tell(t, r.addr, engineRule, "taker.go, give", get("/1")+get("/2", closing)).replies(t, gets(2)...)
+}
+
 // A server that has not shown that it keeps connections gets one request:
 // another one behind it might be lost, or never read.
 func TestNewConnectionCarriesOneRequestUntilItIsProven(t *testing.T) {
