@@ -10,10 +10,10 @@ import "fmt"
 //	            |  queue       |               |
 //	            +--------------+---------------+   the connection ended: once more
 //
-// From Queued it may also be Withdrawn, when nobody wants the answer any more,
-// and from everywhere Failed. These three are ends: a job comes to one of them,
-// once, and its sink hears of it. A job is moved, not shared: who has given it
-// away must not touch it again.
+// Once it is queued it may also be Failed, or Withdrawn when nobody wants the
+// answer any more. These and Done are ends: a job comes to one of them, once, and
+// its sink hears of it. A job is moved, not shared: who has given it away must
+// not touch it again.
 type job struct {
 	call     *call
 	to       sink
