@@ -10,7 +10,7 @@ import (
 // gives each caller a future. Its script:
 //
 //	a caller    puts his call in line (pipe.add)
-//	a caller    writes what is in line, unless another one is at it and will
+//	the first   writes what is in line, when others have had the time to join him
 //	the reader  gives each answer to its future, in order
 //
 // When the link ends all futures fail, and with the reason.
@@ -66,12 +66,15 @@ func (p *pipeline) send(ctx context.Context, c *call) (*future, error) {
 	}
 	f := &future{job: job{call: c, state: jobQueued}, done: make(chan struct{})}
 	f.to = f
-	if err := p.add([]*job{&f.job}); err != nil {
+	first, err := p.add([]*job{&f.job})
+	if err != nil {
 		<-p.places
 		return nil, err
 	}
-	runtime.Gosched() // others who want to send may have something for the same write
-	p.flush()
+	if first {
+		runtime.Gosched() // others who want to send may have something for the same write
+		p.flush()
+	}
 	return f, nil
 }
 

@@ -63,7 +63,7 @@ func (p *pipe) room() int {
 
 // write sends batch in one go.
 func (p *pipe) write(batch []*job) bool {
-	if p.add(batch) != nil {
+	if _, err := p.add(batch); err != nil {
 		return false
 	}
 	p.flush()
@@ -71,8 +71,9 @@ func (p *pipe) write(batch []*job) bool {
 }
 
 // add puts batch in line. When nothing is on its way it looks first whether the
-// connection is still good. With an error the jobs are untouched.
-func (p *pipe) add(batch []*job) error {
+// connection is still good. With an error the jobs are untouched. Whoever is the
+// first since the last flush has to flush, soon.
+func (p *pipe) add(batch []*job) (first bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil && len(p.jobs) == 0 {
@@ -80,8 +81,9 @@ func (p *pipe) add(batch []*job) error {
 	}
 	if p.err != nil {
 		p.more.Signal()
-		return p.err
+		return false, p.err
 	}
+	first = len(p.out) == 0
 	for _, j := range batch {
 		j.move(jobWritten)
 		before := len(p.out)
@@ -91,10 +93,10 @@ func (p *pipe) add(batch []*job) error {
 	}
 	p.jobs = append(p.jobs, batch...)
 	p.more.Signal()
-	return nil
+	return first, nil
 }
 
-// flush sends what was put in line, unless somebody else has.
+// flush sends what was put in line.
 func (p *pipe) flush() {
 	p.writing.Lock()
 	defer p.writing.Unlock()
