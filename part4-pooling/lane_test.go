@@ -218,7 +218,7 @@ func TestEngineThatRetiresLeavesItsSuccessorAlone(t *testing.T) {
 	require.True(t, r.push("a", &first.job, y.engine))
 	soon(t, closing, "the first engine retires")
 	require.True(t, r.push("a", &second.job, y.engine))
-	eventually(t, "the successor has a connection", func() bool { return opened.Load() == 2 })
+	eventually(t, "the second job has an engine, and not the one that leaves (registry.go, retire)", func() bool { return opened.Load() == 2 })
 
 	close(release)
 	eventually(t, "the first engine has gone", func() bool { return y.counts.Retired.Load() == 1 })
