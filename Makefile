@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PARTS := $(wildcard part[1-4]-*)
 NOTES := go -C notes run .
 
-.PHONY: help demo test check part1 part2 part3 read facts judge bugs solutions growth bench fuzz notes notes-check
+.PHONY: help demo test check part1 part2 part3 part4 read facts judge bugs solutions growth bench fuzz notes notes-check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ check: ## everything CI does
 
 part1 part2 part3: ## serve a part on http://127.0.0.1:8080
 	go run ./$@-*
+
+part4: ## serve part 4 on http://127.0.0.1:8080, a gateway to a part 3
+	go build -o bin/ ./part3-pipelining ./part4-pooling
+	@coproc bin/part3-pipelining -addr 127.0.0.1:0; trap "kill $$COPROC_PID 2>/dev/null" EXIT; \
+		read -r _ _ back <&$${COPROC[0]} && bin/part4-pooling -backend "$$back" -admin 127.0.0.1:8081
 
 facts: ## what this kernel does with connections: predicted, measured
 	go run ./part2-backlog facts

@@ -45,12 +45,9 @@ func (c *conn) await(x *exchange) bool {
 	return c.dead == nil
 }
 
-// stream writes b, a part of x's answer, when it is x's turn, and waits until
-// the kernel has taken it: a handler is not faster than its client. A handler's
-// time is its own, so what it waits here is not counted.
-func (c *conn) stream(x *exchange, b []byte) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// turn waits until it is the turn of x, whose handler is at work. A handler's
+// time is its own: what it waits here is not counted.
+func (c *conn) turn(x *exchange) error {
 	if x.expired {
 		return errHandlerSlow
 	}
@@ -58,10 +55,20 @@ func (c *conn) stream(x *exchange, b []byte) error {
 	for c.dead == nil && c.line.head != &x.slot {
 		c.changed.Wait()
 	}
-	if c.dead != nil {
-		return c.dead
+	x.allot()
+	return c.dead
+}
+
+// stream writes b, a part of x's answer, when it is x's turn, and waits until
+// the kernel has taken it: a handler is not faster than its client, and that
+// does not count either.
+func (c *conn) stream(x *exchange, b []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.turn(x); err != nil {
+		return err
 	}
-	x.begun = true
+	x.begun, x.due = true, noLimit
 	c.append(b)
 	c.flush()
 	for c.dead == nil && (c.out != nil || c.sending != nil) {

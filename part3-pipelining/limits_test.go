@@ -329,7 +329,7 @@ func TestHandlerThatEndsItsGoroutineGets500(t *testing.T) {
 // body that it asks for then. None of that is their own slowness.
 func TestWaitForTheTurnIsNotTheHandlersTime(t *testing.T) {
 	t.Parallel()
-	const own, size = 800 * time.Millisecond, 32 << 20 // more than the kernel takes in for a client that does not read
+	const own, size = 2 * time.Second, 32 << 20 // more than the kernel takes in for a client that does not read
 	behind := make(chan string, 1)
 	r := start(t, func(s *server) { s.limits.handlerTime, s.limits.bodyTime = own, own }, with(func(w *response, r *request) {
 		switch string(r.path) {
@@ -351,7 +351,7 @@ func TestWaitForTheTurnIsNotTheHandlersTime(t *testing.T) {
 	soon(t, behind, "the second handler begins")
 	begun := r.clock.now()
 
-	eventually(t, "more time has passed than a handler has", func() bool { return r.clock.now() > begun+2*int64(own) })
+	eventually(t, "more time has passed than a handler has", func() bool { return r.clock.now() > begun+int64(own)*5/4 })
 
 	const rule = "house rule: a handler's time is its own; what it waits for its turn is not in it (conn.go, await and stream)"
 	in := bufio.NewReader(c)
@@ -366,7 +366,7 @@ func TestWaitForTheTurnIsNotTheHandlersTime(t *testing.T) {
 	require.Equal(t, "HTTP/1.1 100 Continue", line, rule)
 	readLine(in)
 	asked := r.clock.now()
-	eventually(t, "whoever is late has been found out", func() bool { return r.clock.now() > asked+int64(own)/4 })
+	eventually(t, "whoever is late has been found out", func() bool { return r.clock.now() > asked+int64(own)/8 })
 	io.WriteString(c, "hello")
 	status, body, err := readResponse(in)
 	require.NoError(t, err, rule)

@@ -1,17 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
 // canned is the fastest server there is: it answers each read with the same bytes.
-func canned(b *testing.B) string {
+func canned(b testing.TB) string {
 	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nHello, World!\n")
 	return scriptedServer(b, func(c *net.TCPConn, _ int) {
 		in := make([]byte, 4<<10)
@@ -104,4 +109,40 @@ func pipelined(b *testing.B) string {
 			c.Write(out)
 		}
 	}).addr
+}
+
+// BenchmarkGateway is 32 clients, each with a connection and one request at a
+// time: through this gateway, and through net/http's.
+func BenchmarkGateway(b *testing.B) {
+	b.Run("gateway", func(b *testing.B) {
+		p := newPool(poolDefaults)
+		defer p.close()
+		g := newGateway(p, []prefix{{"/", canned(b)}})
+		askInTurn(b, start(b, with(g.handler(routes()))).addr)
+	})
+	b.Run("nethttp", func(b *testing.B) {
+		g := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: canned(b)})
+		g.Transport = &http.Transport{MaxConnsPerHost: 32, MaxIdleConnsPerHost: 32}
+		s := httptest.NewServer(g)
+		defer s.Close()
+		askInTurn(b, s.Listener.Addr().String())
+	})
+}
+
+// askInTurn lets 32 clients ask for / at addr and read the answer, again and again.
+func askInTurn(b *testing.B, addr string) {
+	b.SetParallelism(max(1, 32/runtime.GOMAXPROCS(0)))
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		c, in := dial(b, addr), make([]byte, 4<<10)
+		request := []byte(get("/"))
+		for pb.Next() {
+			c.Write(request)
+			n, err := c.Read(in)
+			if err != nil || !bytes.HasSuffix(in[:n], []byte("\r\n\r\nHello, World!\n")) {
+				b.Errorf("%q, %v", in[:n], err)
+				return
+			}
+		}
+	})
 }

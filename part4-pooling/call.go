@@ -16,7 +16,18 @@ type call struct {
 	body                 []byte    // all of it
 	stream               io.Reader // instead of body, when that is long: read only once, by one other goroutine
 	length               int64     // of stream: a number, or chunked
+	expects              bool      // stream waits until the server wants it: Expect: 100-continue
+
+	interim func(*heading) error // is told of answers before the one that counts; nil: they are passed over
 }
+
+// What a stream may have beside Read.
+type (
+	// stop is called when nobody wants the rest: a Read that waits must return soon.
+	stopper interface{ stop() }
+	// trailing is asked at the stream's end for the fields to be sent behind it.
+	trailing interface{ trailing() []field }
+)
 
 // timeouts are all that a server can make its client wait for. 0 is for ever.
 type timeouts struct {
@@ -50,6 +61,9 @@ func (c *call) appendTo(b []byte) []byte {
 	b = append(append(b, c.target...), " HTTP/1.1\r\nHost: "...)
 	b = append(append(b, c.host...), "\r\n"...)
 	b = appendFields(b, c.fields)
+	if c.expects {
+		b = append(b, "Expect: 100-continue\r\n"...)
+	}
 	switch {
 	case c.stream != nil && c.length == chunked:
 		return append(b, "Transfer-Encoding: chunked\r\n\r\n"...)

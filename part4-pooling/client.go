@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ const (
 	maxAnswerHead = 16 << 10               // bytes of an answer's head
 	linkBuffer    = maxAnswerHead + 16<<10 // bytes: the head, which stays while its body passes behind it
 	maxInterim    = 16                     // answers such as 103 Early Hints before the one that counts
+	continueWait  = time.Second            // for 100 Continue; many servers do not know it, so then we send (RFC 9110 §10.1.1)
 )
 
 // A link is one connection to a server, seen from the client. One caller at a
@@ -83,7 +85,7 @@ func (l *link) check() error {
 	for {
 		for ; l.r < l.w; l.r += 2 {
 			if l.w-l.r < 2 || l.in[l.r] != '\r' || l.in[l.r+1] != '\n' {
-				return ErrUnsolicited
+				return unasked(l.in[l.r:l.w])
 			}
 		}
 		l.base, l.r, l.w = 0, 0, 0
@@ -99,6 +101,15 @@ func (l *link) check() error {
 	}
 }
 
+// unasked is what bytes mean that come while nobody has asked. Some servers say
+// 408 when they close an idle connection: that is an end like others.
+func unasked(b []byte) error {
+	if bytes.HasPrefix(b, []byte("HTTP/1.1 408")) {
+		return ErrEnded
+	}
+	return ErrUnsolicited
+}
+
 // interrupt wakes whoever waits for the link.
 func (l *link) interrupt() { l.SetDeadline(longAgo) }
 
@@ -111,10 +122,14 @@ func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.T
 	l.sent, l.heard, l.writeErr, l.upload = 0, false, nil, nil
 	l.wire = c.appendTo(l.wire[:0])
 	l.out = l.wire
-	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle}
+	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle, interim: c.interim}
 	err := ctx.Err()
-	if err == nil && c.stream != nil {
-		err = r.beginUpload(c, t)
+	switch {
+	case err != nil || c.stream == nil:
+	case c.expects:
+		r.held = c
+	default:
+		r.beginUpload(c)
 	}
 	if err == nil {
 		err = r.readHead(c.method, t.head)
@@ -205,10 +220,12 @@ type answer struct {
 	unwatch func() bool // nil while ctx is not watched
 	until   time.Time
 	idle    time.Duration
-	piece   []byte // what Read has not copied yet
+	interim func(*heading) error // as in call
+	held    *call                // its body waits for 100 Continue
+	piece   []byte               // what Read has not copied yet
 }
 
-// readHead waits for the answer's head; interim answers are passed over.
+// readHead waits for the answer's head.
 func (r *answer) readHead(method []byte, patience time.Duration) error {
 	l, looked, interim := r.l, 0, 0
 	for {
@@ -222,6 +239,8 @@ func (r *answer) readHead(method []byte, patience time.Duration) error {
 				break
 			} else if interim++; interim > maxInterim {
 				return badAnswer("one interim answer after the other")
+			} else if err := r.between(); err != nil {
+				return err
 			}
 			looked = 0
 			continue
@@ -230,12 +249,42 @@ func (r *answer) readHead(method []byte, patience time.Duration) error {
 			return err
 		}
 		looked = len(b)
-		if err := r.fill(patience, ErrHeadTimeout); err != nil {
+		if err := r.awaitHead(patience); err != nil {
 			return r.ended(err, ErrEnded)
 		}
 	}
 	l.base = l.r
 	r.begin()
+	return nil
+}
+
+// awaitHead waits for more of the head. While a body is held it does not wait
+// for long: then the body goes without having been asked for.
+func (r *answer) awaitHead(patience time.Duration) error {
+	if r.held == nil {
+		return r.fill(patience, ErrHeadTimeout)
+	}
+	wait := continueWait
+	if patience > 0 {
+		wait = min(wait, patience)
+	}
+	err := r.fill(wait, ErrHeadTimeout)
+	if err == ErrHeadTimeout {
+		r.beginUpload(r.held)
+		return nil
+	}
+	return err
+}
+
+// between is for an answer that is not the last: 100 Continue lets the body go
+// that waits for it, and the others are told to who wants to know.
+func (r *answer) between() error {
+	switch {
+	case r.status == 100 && r.held != nil:
+		r.beginUpload(r.held)
+	case r.interim != nil:
+		return r.interim(&r.heading)
+	}
 	return nil
 }
 
@@ -329,8 +378,10 @@ func (r *answer) fill(patience time.Duration, late error) error {
 			wake = began.Add(tick)
 		}
 		l.arm(wake, now)
-		if r.unwatch != nil && r.ctx.Err() != nil { // its interrupt may have come before arm
-			return context.Cause(r.ctx)
+		if r.unwatch != nil { // a long wait, and its interrupt may have come before arm
+			if err := r.interrupted(); err != nil {
+				return err
+			}
 		}
 		err := l.raw.Read(l.turnFn)
 		switch {
@@ -340,10 +391,8 @@ func (r *answer) fill(patience time.Duration, late error) error {
 			return l.came()
 		case !timedOut(err):
 			return err
-		case r.l.upload.failed() != nil:
-			return r.l.upload.failed()
-		case r.ctx.Err() != nil:
-			return context.Cause(r.ctx)
+		case r.interrupted() != nil:
+			return r.interrupted()
 		case r.unwatch == nil && time.Since(began) >= tick:
 			r.unwatch = context.AfterFunc(r.ctx, l.interrupt)
 		case until.IsZero() || time.Now().Before(until): // an earlier deadline, of another call
@@ -353,6 +402,14 @@ func (r *answer) fill(patience time.Duration, late error) error {
 			until, late = r.limit(time.Now(), patience, late)
 		}
 	}
+}
+
+// interrupted is why nobody needs to wait any more, if so.
+func (r *answer) interrupted() error {
+	if err := r.l.upload.failed(); err != nil {
+		return err
+	}
+	return context.Cause(r.ctx)
 }
 
 // limit is when a wait that begins now has to end, and what to say then.
@@ -396,11 +453,12 @@ func (r *answer) close() {
 	l.release(good)
 }
 
-// detach stops what goes on beside the exchange, and returns false when it had
-// not ended well by then: an interrupt may still be on its way to this link.
+// detach stops what goes on beside the exchange, and returns false when that
+// leaves the link unusable: an interrupt may still be on its way to it, or the
+// server has not got all of the body.
 func (r *answer) detach() (clean bool) {
 	clean = r.unwatch == nil || r.unwatch()
-	return clean && r.l.upload.complete()
+	return r.l.upload.end() && r.held == nil && clean
 }
 
 // drained reads what is left of the body, if it is here.

@@ -130,21 +130,33 @@ func TestEveryWaitHasItsLimit(t *testing.T) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
 		io.Copy(io.Discard, c)
 	})
+	deaf := scriptedServer(t, func(*net.TCPConn, int) { <-t.Context().Done() })
 	const short = 50 * time.Millisecond
+	slow := func() *call { return longUpload(false) }
 	for name, c := range map[string]struct {
 		addr string
 		t    timeouts
 		want error
+		call func() *call
 	}{
-		"for a head":         {silent.addr, timeouts{connect: limit, head: short, idle: limit, total: limit}, ErrHeadTimeout},
-		"for a body":         {half.addr, timeouts{connect: limit, head: limit, idle: short, total: limit}, ErrBodyTimeout},
-		"for all, in a head": {silent.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout},
-		"for all, in a body": {half.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout},
+		"for a head":         {silent.addr, timeouts{connect: limit, head: short, idle: limit, total: limit}, ErrHeadTimeout, nil},
+		"for a body":         {half.addr, timeouts{connect: limit, head: limit, idle: short, total: limit}, ErrBodyTimeout, nil},
+		"for all, in a head": {silent.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout, nil},
+		"for all, in a body": {half.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout, nil},
+		"for a connection":   {"", timeouts{connect: short, head: limit, idle: limit, total: limit}, ErrConnectTimeout, nil},
+		"for a body to go":   {deaf.addr, timeouts{connect: limit, head: short, idle: short, total: limit}, ErrHeadTimeout, slow},
+		"for all, to go":     {deaf.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout, slow},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := small(t, 1)
+			if c.addr == "" {
+				c.addr = silentQueue(t)
+			}
+			p, asking := small(t, 1), getting("/")
+			if c.call != nil {
+				asking = c.call()
+			}
 			began := time.Now()
-			r, err := p.roundTrip(t.Context(), c.addr, getting("/"), &c.t)
+			r, err := p.roundTrip(t.Context(), c.addr, asking, &c.t)
 			if err == nil {
 				_, err = readAll(r)
 			}
@@ -258,9 +270,15 @@ func TestBodyThatCannotBeReadEndsTheCall(t *testing.T) {
 	assert.Zero(t, p.stats().Permits)
 }
 
-type failing struct{}
+// failing is a body that fails, when it may.
+type failing struct{ may chan bool }
 
-func (failing) Read([]byte) (int, error) { return 0, os.ErrProcessDone }
+func (f failing) Read([]byte) (int, error) {
+	if f.may != nil {
+		<-f.may
+	}
+	return 0, os.ErrProcessDone
+}
 
 // Whenever the cancel comes, the link is closed or given back, and never both:
 // put panics at a second time, and the permits add up.

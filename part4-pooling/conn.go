@@ -52,6 +52,7 @@ type conn struct {
 	lingers int64      // bytes that it may still discard; 0 before the end
 	peer    netip.Addr // the client, once the gateway has asked
 	engines registry   // has a lock of its own, which is taken after the loop's
+	enough  bool       // nobody wants the rest of the body that is being read (passing.go)
 	dead    error      // nothing can be written any more, and why
 	ended   bool       // fd is closed
 }

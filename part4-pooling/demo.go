@@ -20,7 +20,7 @@ func demo(stdout io.Writer, asJSON bool) error {
 	if err := compareReuse(stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "\nA STALE CONNECTION: a server that keeps idle connections for %v is paused for longer.\n\n", serverKeeps)
+	fmt.Fprintf(stdout, "\nA STALE CONNECTION: a server that keeps idle ones for %v is paused for longer.\n\n", serverKeeps)
 	t.print(stdout, false)
 	const rounds, calls = 6, 10
 	fmt.Fprintf(stdout, "\nFOUR POLICIES: %d pauses each, and %d calls the moment the server goes on.\n\n", rounds, calls)
@@ -31,18 +31,24 @@ func demo(stdout io.Writer, asJSON bool) error {
 	for i, p := range policies {
 		fmt.Fprintf(stdout, "  %-24s  %-4s  %2d of %d calls failed\n", p.name, p.method, failed[i], rounds*calls)
 	}
-	fmt.Fprint(stdout, "\nNo look can see a close that has not happened yet. Whoever pauses a server drops its connections;\n"+
-		"whoever does not know of the pause tries again, if the call may be made twice.\n")
+	fmt.Fprint(stdout, "\nNo look can see a close that has not happened yet. Whoever pauses a server drops\n"+
+		"its connections; whoever does not know of the pause tries again, if the call may\n"+
+		"be made twice. notes/04-pooling.md tells the story.\n")
+	return demoEngine(stdout)
+}
+
+func demoEngine(stdout io.Writer) error {
 	fmt.Fprint(stdout, "\nAN ENGINE: the requests of one client share one connection to the backend.\n\n")
 	if err := shareConnection(stdout); err != nil {
 		return err
 	}
-	fmt.Fprint(stdout, "\nWHEN IT IS WORTH IT: a client with 32 requests on their way at any time; answers per second.\n\n")
+	fmt.Fprint(stdout, "\nIS IT WORTH IT? A client always has 32 requests on their way; answers per second.\n\n")
 	if err := compareEngine(stdout); err != nil {
 		return err
 	}
-	fmt.Fprint(stdout, "\nAn engine saves system calls, so it wins when requests are cheap, or when the backend works side by side.\n"+
-		"Before a backend that does one after the other it makes all wait for each: there a pool is right.\n")
+	fmt.Fprint(stdout, "\nAn engine saves system calls: it wins when requests are cheap, or the backend works\n"+
+		"side by side. Before one that works one by one it makes all wait for each: there a\n"+
+		"pool is right.\n")
 	return nil
 }
 
@@ -78,6 +84,7 @@ func compareReuse(stdout io.Writer) error {
 	defer func() { s.stop(); <-done }()
 	p := newPool(poolDefaults)
 	defer p.close()
+	before := uint64(0)
 	for _, drop := range []bool{true, false} {
 		const calls = 500
 		began := time.Now()
@@ -95,8 +102,10 @@ func compareReuse(stdout io.Writer) error {
 		if drop {
 			how = "each on a new connection"
 		}
-		fmt.Fprintf(stdout, "  %-24s  %5.0f µs per call, %d connections made so far\n",
-			how, float64(time.Since(began).Microseconds())/calls, p.stats().Backends[0].Dialled)
+		made := p.stats().Backends[0].Dialled
+		fmt.Fprintf(stdout, "  %-24s  %5.0f µs per call, %d connections made\n",
+			how, float64(time.Since(began).Microseconds())/calls, made-before)
+		before = made
 	}
 	return nil
 }

@@ -455,6 +455,21 @@ func TestAnswersPassPieceByPieceThroughAnEngine(t *testing.T) {
 	assert.Equal(t, []string{"line 1\nline 2\nline 3\n", "line 1\nline 2\n", "end"}, s.bodies(t, 3))
 }
 
+func TestHintsAndTrailersPassThroughAnEngine(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(int, *http.Request) string {
+		return "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" +
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n"
+	})
+	r, g := engined(t, s.addr)
+
+	got := tell(t, r.addr, engineRule, "handover.go, head and end", get("/", "Connection: TE, close\r\nTE: trailers\r\n")).got
+
+	require.EqualValues(t, 1, g.engineCounts.Pushed.Load())
+	assert.True(t, strings.HasPrefix(got, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n"), "MUST, RFC 9110 §15.2: an interim answer passes. Got %q", got)
+	assert.True(t, strings.HasSuffix(got, "2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n"), "who wants trailers gets them. Got %q", got)
+}
+
 // What a client does not read stays at the backend: mod_proxy_http2 kept it in
 // memory, and that is why it lost its engines.
 func TestClientThatDoesNotReadHoldsTheBackendBack(t *testing.T) { // alone: it looks at the memory
@@ -546,5 +561,5 @@ func TestDemoOfTheEngineShowsWhatItSays(t *testing.T) {
 
 	assert.Contains(t, out.String(), "8 slots wait for their answers, 0 handlers are running")
 	assert.Contains(t, out.String(), "works on 8 requests, from 1 connection")
-	assert.Contains(t, out.String(), "answer to /1 answer to /2 answer to /3 answer to /4 answer to /5 answer to /6 answer to /7 answer to /8")
+	assert.Contains(t, out.String(), "the answers to /1 /2 /3 /4 /5 /6 /7 /8\n")
 }

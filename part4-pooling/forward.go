@@ -27,7 +27,7 @@ func hop(name []byte) bool {
 // hops is by the length of the names: most fields are passed over at once.
 var hops = byLength(
 	"connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade", "http2-settings",
-	"content-length", "trailer", // written anew; trailers are not forwarded
+	"content-length", "trailer", // written anew
 	"proxy-authenticate", "proxy-authentication-info", "proxy-authorization", // of another kind of proxy
 )
 
@@ -67,8 +67,8 @@ func (n nominees) has(name []byte) bool {
 const maxVias = 10 // programs a request may have come through before we call it a circle
 
 var ( // made once: a conversion is an allocation
-	via           = []byte("1.1 socketup") // our name in Via
 	viaName       = []byte("Via")
+	ourVia        = [2][]byte{[]byte("1.0 socketup"), []byte("1.1 socketup")} // by the minor version of what came
 	forwardedName = []byte("Forwarded")
 	forName       = []byte("X-Forwarded-For")
 )
@@ -76,43 +76,103 @@ var ( // made once: a conversion is an allocation
 // A forward is a request on its way through. Its memory is used again.
 type forward struct {
 	call
-	buf  []byte // what the call's own slices point into
-	vias int
+	w        *response
+	buf      []byte // what the call's own slices point into
+	upload   passingBody
+	seen     []byte // X-Forwarded-For, of all lines
+	vias     int    // programs that it came through
+	left     int64  // what Max-Forwards allows; noMaximum without
+	trailers bool   // the client wants them
+	tell     func(*heading) error
 }
 
-var forwards = sync.Pool{New: func() any { return &forward{buf: make([]byte, 0, 1<<10)} }}
+const noMaximum = -1
 
+var forwards = sync.Pool{New: func() any {
+	f := &forward{buf: make([]byte, 0, 1<<10)}
+	f.tell = f.passInterim // once: a method value is an allocation
+	return f
+}}
+
+// free is for when nobody reads the request's body any more.
 func (f *forward) free() {
-	*f = forward{call: call{fields: f.fields[:0], body: f.body[:0]}, buf: f.buf[:0]}
+	f.upload.settle()
+	*f = forward{call: call{fields: f.fields[:0], body: f.body[:0]}, buf: f.buf[:0], tell: f.tell}
 	forwards.Put(f)
 }
 
-// take makes a call of r, which came from peer.
-func (f *forward) take(r *request, peer netip.Addr, addr string) {
+// take makes a call of r, which came from peer and is answered by w.
+func (f *forward) take(w *response, r *request, peer netip.Addr, addr string) {
+	f.w, f.left, f.interim = w, noMaximum, f.tell
 	f.method, f.host, f.target = r.method, r.host, f.originForm(r)
 	if len(f.host) == 0 {
 		f.host = f.text(addr) // HTTP/1.0 may leave Host out
 	}
 	named := nominees(nil).nominate(r.fields)
-	var seen []byte // X-Forwarded-For, of all lines
-	for _, field := range r.fields {
-		switch {
-		case hop(field.name) || named.has(field.name) || equalFold(field.name, "host") || equalFold(field.name, "expect"):
-			continue
-		case equalFold(field.name, "x-forwarded-for"):
-			seen = f.join(seen, field.value)
-			continue
-		case equalFold(field.name, "via"):
-			f.vias += 1 + bytes.Count(field.value, []byte(","))
+	for _, one := range r.fields {
+		if f.passes(r, &one) && !named.has(one.name) {
+			f.fields = append(f.fields, one)
 		}
-		f.fields = append(f.fields, field)
+	}
+	if f.trailers { // TE is for the next program only, so it is named: RFC 9110 §10.1.4
+		f.fields = append(f.fields, field{[]byte("Connection"), []byte("TE")}, field{[]byte("TE"), []byte("trailers")})
 	}
 	from := len(f.buf)
 	f.buf = peer.AppendTo(f.buf)
 	f.fields = append(f.fields,
-		field{forName, f.join(seen, f.buf[from:len(f.buf):len(f.buf)])},
+		field{forName, f.join(f.seen, f.buf[from:len(f.buf):len(f.buf)])},
 		field{forwardedName, f.forwarded(peer, r.host)},
-		field{viaName, via})
+		field{viaName, ourVia[r.minor]})
+}
+
+// passes says whether a field goes on, and may change its value. What it must
+// remember of one that does not it keeps in f.
+func (f *forward) passes(r *request, one *field) bool {
+	switch name := one.name; {
+	case equalFold(name, "te"):
+		f.trailers = f.trailers || r.minor == 1 && lists(one.value, "trailers")
+		return false
+	case equalFold(name, "x-forwarded-for"):
+		f.seen = f.join(f.seen, one.value)
+		return false
+	case equalFold(name, "trailer"):
+		return r.length == chunked // then what it announces will come
+	case hop(name), equalFold(name, "host"), equalFold(name, "expect"):
+		return false
+	case equalFold(name, "max-forwards") && limitsHops(r.method):
+		one.value = f.oneHopLess(one.value)
+	case equalFold(name, "via"):
+		f.vias += 1 + bytes.Count(one.value, []byte(","))
+	}
+	return true
+}
+
+// limitsHops says for which methods Max-Forwards means something: RFC 9110 §7.6.2.
+func limitsHops(method []byte) bool {
+	return string(method) == "OPTIONS" || string(method) == "TRACE"
+}
+
+// oneHopLess counts Max-Forwards down. What is no number is not understood, and
+// passed on as it is.
+func (f *forward) oneHopLess(value []byte) []byte {
+	n, ok := number(value)
+	if !ok {
+		return value
+	}
+	if f.left == noMaximum || n < f.left {
+		f.left = n
+	}
+	return f.text(strconv.FormatInt(max(n-1, 0), 10))
+}
+
+// lists says whether a comma-separated list has a member, which is in lower case.
+func lists(list []byte, member string) bool {
+	for one := range bytes.SplitSeq(list, []byte(",")) {
+		if equalFold(trim(one), member) {
+			return true
+		}
+	}
+	return false
 }
 
 // originForm is the path and query of the target, whatever form it came in.
@@ -156,22 +216,22 @@ func (f *forward) forwarded(peer netip.Addr, host []byte) []byte {
 		f.buf = peer.AppendTo(f.buf)
 	}
 	if len(host) > 0 {
-		f.buf = strconv.AppendQuote(append(f.buf, ";host="...), string(host))
+		f.buf = append(append(append(f.buf, ";host=\""...), host...), '"') // the parser lets nothing into it that would have to be escaped
 	}
 	f.buf = append(f.buf, ";proto=http"...)
 	return f.buf[from:len(f.buf):len(f.buf)]
 }
 
-// passFields copies the fields of an answer to w. Date is ours, as the answer
-// leaves here; the server writes it.
-func passFields(w *response, a *answer) {
-	named := nominees(nil).nominate(a.fields)
-	for _, f := range a.fields {
+// appendPassed appends the fields of an answer's head that pass. Date is ours,
+// as the answer leaves here; the server writes it.
+func appendPassed(b []byte, h *heading) []byte {
+	named := nominees(nil).nominate(h.fields)
+	for _, f := range h.fields {
 		if !hop(f.name) && !named.has(f.name) && !equalFold(f.name, "date") {
-			w.fields = appendFields(w.fields, []field{f})
+			b = appendFields(b, []field{f})
 		}
 	}
-	w.fields = appendFields(w.fields, []field{{viaName, via}})
+	return appendFields(b, []field{{viaName, ourVia[h.minor]}})
 }
 
 // peerOf is who is at the other end of c. The kernel is asked once.

@@ -42,7 +42,7 @@ const keptBody = 16 << 10 // bytes of a body that is read before it is sent: the
 
 var (
 	errCircle  = errors.New("the request goes round in a circle: it came through too many gateways")
-	errNoTrace = errors.New("TRACE is not forwarded")
+	errNoTrace = errors.New("TRACE is not forwarded: it would show what gateways add to a request, to whoever asks")
 )
 
 func newGateway(p *pool, prefixes []prefix) *gateway {
@@ -96,12 +96,15 @@ func (g *gateway) handler(others handler) handler {
 
 // forward asks the backend at addr and passes the answer on.
 func (g *gateway) forward(w *response, r *request, f *forward, addr string) error {
-	f.take(r, peerOf(w.x.c), addr)
+	f.take(w, r, peerOf(w.x.c), addr)
 	switch {
 	case f.vias > maxVias:
 		return errCircle
 	case string(r.method) == "TRACE":
 		return errNoTrace
+	case f.left == 0: // MUST NOT, RFC 9110 §7.6.2: we are the one who is asked
+		allow(w, known[:6])
+		return nil
 	case r.body != nil:
 		if err := f.takeBody(r); err != nil {
 			return err
@@ -112,13 +115,15 @@ func (g *gateway) forward(w *response, r *request, f *forward, addr string) erro
 		return err
 	}
 	defer a.close()
-	return g.pass(w, r, a)
+	return g.pass(w, f, a)
 }
 
-// takeBody reads a short body; a long one is read as it is sent.
+// takeBody reads a short body; a long one is read as it is sent, and one that
+// waits for 100 Continue when the backend wants it.
 func (f *forward) takeBody(r *request) error {
-	if r.length == chunked || r.length > keptBody {
-		f.stream, f.length = r.body, r.length
+	if r.length == chunked || r.length > keptBody || r.expected {
+		f.upload.body = r.body
+		f.stream, f.length, f.expects = &f.upload, r.length, r.expected
 		return nil
 	}
 	f.body = slices.Grow(f.body, int(r.length))[:r.length]
@@ -129,8 +134,11 @@ func (f *forward) takeBody(r *request) error {
 }
 
 // pass passes an answer on. It returns an error as long as nothing is out.
-func (g *gateway) pass(w *response, r *request, a *answer) error {
-	passHead(w, r, a)
+func (g *gateway) pass(w *response, f *forward, a *answer) error {
+	passHead(w, a)
+	if f.trailers {
+		passTrailer(w, a)
+	}
 	for {
 		piece, err := a.taken()
 		if piece == nil && err == nil {
@@ -143,6 +151,8 @@ func (g *gateway) pass(w *response, r *request, a *answer) error {
 			_, err = w.Write(piece)
 		}
 		switch {
+		case err == io.EOF && f.trailers:
+			return w.endWith(a.trailers)
 		case err == io.EOF:
 			return nil
 		case err != nil && !w.x.begun:
@@ -156,13 +166,14 @@ func (g *gateway) pass(w *response, r *request, a *answer) error {
 }
 
 // passHead passes on what an answer's head says, but for its framing.
-func passHead(w *response, r *request, a *answer) {
+func passHead(w *response, a *answer) {
 	w.status = a.status
-	passFields(w, a)
+	w.fields = appendPassed(w.fields, &a.heading)
+	head := string(w.x.req.method) == "HEAD"
 	switch {
-	case string(r.method) == "HEAD" && a.says >= 0:
+	case head && a.says >= 0:
 		w.size(a.says)
-	case string(r.method) == "HEAD":
+	case head:
 		w.flush() // no length is known: none is said
 	case a.length >= 0:
 		w.size(a.length)
@@ -240,7 +251,7 @@ func (f *front) Value(any) any               { return nil }
 // A backend may answer with any status; what the words behind it are is of no
 // importance (RFC 9112 §4).
 func init() {
-	for status := 200; status < 600; status++ {
+	for status := 100; status < 600; status++ {
 		if statusText[status] == "" {
 			statusText[status] = strconv.Itoa(status) + " " + http.StatusText(status)
 		}

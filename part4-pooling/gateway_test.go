@@ -62,7 +62,7 @@ func TestGatewayRewritesWhatIsForTheNextProgramOnly(t *testing.T) {
 
 	back := story{sent: front.sent, got: <-got, rule: forwardRule, look: "forward.go, take"}
 	back.begins(t, "POST /a?b=1 HTTP/1.1\r\nHost: example.org\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
-		"X-Forwarded-For: 192.0.2.1, "+host+"\r\nForwarded: for="+host+";host=\"example.org\";proto=http\r\nVia: 1.1 socketup\r\n"+
+		"Connection: TE\r\nTE: trailers\r\nX-Forwarded-For: 192.0.2.1, "+host+"\r\nForwarded: for="+host+";host=\"example.org\";proto=http\r\nVia: 1.1 socketup\r\n"+
 		"Transfer-Encoding: chunked\r\n\r\n")
 	reply, answer := front.framed(t), front.got
 	assert.Equal(t, "ok", reply.body)
@@ -113,6 +113,22 @@ func TestFramingIsWrittenAnew(t *testing.T) {
 	back := story{got: <-got, rule: "house rule: framing is rewritten, never passed through", look: "call.go, appendTo"}
 	back.begins(t, "POST / HTTP/1.1\r\nHost: x\r\n")
 	assert.True(t, strings.HasSuffix(back.got, "\r\nContent-Length: 3\r\n\r\nabc"), back.got)
+}
+
+// Connection strikes out fields. Who asks must not be among them: a backend that
+// trusts its gateway believes X-Forwarded-For (CVE-2022-31813).
+func TestConnectionCannotStrikeOutWhoAsks(t *testing.T) {
+	t.Parallel()
+	s, got := recording(t, saying("ok"))
+	r, _ := fronted(t, s.addr)
+	host, _, _ := net.SplitHostPort(r.addr)
+
+	tell(t, r.addr, "", "", get("/", "Connection: close, X-Forwarded-For, Forwarded, Via\r\nX-Forwarded-For: 192.0.2.1\r\n"))
+
+	passed := soon(t, got, "the request")
+	for _, want := range []string{"X-Forwarded-For: 192.0.2.1, " + host, "Forwarded: for=" + host, "Via: 1.1 socketup"} {
+		assert.Contains(t, passed, "\r\n"+want, "house rule: what the gateway says itself stays. forward.go, take")
+	}
 }
 
 func TestFailuresOfABackendHaveAStatusAndAReason(t *testing.T) {

@@ -54,13 +54,14 @@ func (o *engineOptions) bound(head int) int64 {
 // A passage is a request that was handed over: the job, and where its answer goes.
 type passage struct {
 	job
-	f    forward
+	f    *forward
 	g    *gateway
 	w    *response
+	a    *answer // under way
 	addr string
 }
 
-var passages = sync.Pool{New: func() any { return &passage{f: forward{buf: make([]byte, 0, 1<<10)}} }}
+var passages = sync.Pool{New: func() any { return new(passage) }}
 
 // handOver is the gateway's taker: it gives a request to the engine of its
 // backend, which is made if need be. What it does not take gets a handler: what
@@ -71,11 +72,10 @@ func (g *gateway) handOver(w *response, r *request) bool {
 	if !found || !g.engines.backends[addr] || string(r.method) == "TRACE" {
 		return false
 	}
-	p, c := passages.Get().(*passage), w.x.c
-	p.f.take(r, peerOf(c), addr)
-	p.job = job{call: &p.f.call, to: p}
-	p.g, p.w, p.addr = g, w, addr
-	if p.f.vias <= maxVias && c.engines.push(addr, &p.job, func() *engine { return g.newEngine(c, addr) }) {
+	p, f, c := passages.Get().(*passage), forwards.Get().(*forward), w.x.c
+	f.take(w, r, peerOf(c), addr)
+	*p = passage{job: job{call: &f.call, to: p}, f: f, g: g, w: w, addr: addr}
+	if f.vias <= maxVias && f.left != 0 && c.engines.push(addr, &p.job, func() *engine { return g.newEngine(c, addr) }) {
 		g.counts.Requests.Add(1)
 		return true
 	}
@@ -85,8 +85,8 @@ func (g *gateway) handOver(w *response, r *request) bool {
 }
 
 func (p *passage) free() {
-	f := p.f
-	*p = passage{f: forward{call: call{fields: f.fields[:0], body: f.body[:0]}, buf: f.buf[:0]}}
+	p.f.free()
+	*p = passage{}
 	passages.Put(p)
 }
 
@@ -121,7 +121,11 @@ func (p *passage) pause()       { p.w.flush() }
 func (p *passage) head(a *answer) {
 	w := p.w
 	*w = response{x: w.x, fields: w.fields[:0], body: w.body[:0]}
-	passHead(w, &w.x.req, a)
+	p.a = a
+	passHead(w, a)
+	if p.f.trailers {
+		passTrailer(w, a)
+	}
 }
 
 func (p *passage) data(piece []byte) error {
@@ -134,6 +138,8 @@ func (p *passage) data(piece []byte) error {
 func (p *passage) end(why error) {
 	w, x := p.w, p.w.x
 	switch {
+	case why == nil && p.a != nil && p.f.trailers:
+		w.endWith(p.a.trailers)
 	case why == nil:
 	case x.begun:
 		p.g.counts.Cut.Add(1)

@@ -18,16 +18,17 @@ type job struct {
 	call     *call
 	to       sink
 	state    jobState
-	attempts int   // connections that ended with it
-	from     int64 // where it begins in what its lane sends
-	toHEAD   bool  // the answer has no body
-	unwanted int   // bytes of its answer that nobody took
+	attempts int                  // connections that ended with it
+	from     int64                // where it begins in what its lane sends
+	toHEAD   bool                 // the answer has no body
+	interim  func(*heading) error // is told of answers before the one that counts; nil: they are passed over
+	unwanted int                  // bytes of its answer that nobody took
 }
 
 // A sink is where the answer to a job goes. One goroutine calls it.
 type sink interface {
 	wanted() bool            // somebody waits for the answer
-	head(a *answer)          // the beginning of an answer; again, if nothing of an earlier one is out
+	head(a *answer)          // an answer begins: its fields are good until head returns, its trailers at the end; again, if nothing of an earlier one is out
 	data(piece []byte) error // waits while the sink is full, which is all the flow control there is; an error: nobody takes the rest
 	pause()                  // no more for now: what came must not wait
 	begun() bool             // a part of the answer is out: it cannot be taken back

@@ -54,7 +54,7 @@ func (l *loop) lead() {
 			continue
 		}
 		if l.token.offer(x.number) {
-			go l.followFn()
+			followers.run(l.followFn)
 		}
 		c, number := x.c, x.number // finish lets others use x again
 		l.mu.Unlock()
@@ -68,7 +68,7 @@ func (l *loop) lead() {
 	}
 }
 
-// follow is the goroutine that stands by while a handler runs. It ends when
+// follow is what stands by while a handler runs. It ends when
 // the token is not to be had, or lead ends; nobody waits for it.
 func (l *loop) follow() {
 	l.mu.Lock()

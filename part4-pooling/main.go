@@ -121,7 +121,7 @@ func serveFlags(f *flag.FlagSet) *options {
 	f.DurationVar(&o.grace, "grace", 5*time.Second, "time to answer who is in line after SIGINT or SIGTERM")
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
 	o.limits.flags(f)
-	f.Func("backend", "`[PATH=]URL` that answers for all paths, or for those below PATH; can be repeated", func(s string) error {
+	f.Func("backend", "`[PATH=]URL` of a server of HTTP/1.1 that answers for all paths, or for those below PATH; can be repeated", func(s string) error {
 		p, err := parsePrefix(s)
 		o.backends = append(o.backends, p)
 		return err

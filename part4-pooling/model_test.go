@@ -40,7 +40,7 @@ var places = []string{"a", "b", "c"}
 
 func newModel(t testing.TB, choose func(int) int) *model {
 	m := &model{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*link]int{}}
-	m.p = newPool(poolLimits{perBackend: 2 + choose(2), total: 3 + choose(3), idle: 10 * time.Second, life: time.Minute})
+	m.p = newPool(poolLimits{perBackend: 2 + choose(2), total: 3 + choose(3), idle: 10 * time.Second, life: time.Minute, wary: time.Duration(choose(2)) * 5 * time.Second})
 	m.p.now = func() time.Time { return m.clock }
 	m.p.dial = m.dial
 	return m
@@ -163,8 +163,11 @@ func (m *model) disturb() {
 		unix.Close(peer)
 		m.peers[l] = -1
 		m.note("a server of %s closes", l.addr)
-	default:
+	case m.choose(2) == 0:
 		unix.Write(peer, []byte("HTTP/1.1 408 Request Timeout\r\n\r\n"))
+		m.note("a server of %s says that it is about to close", l.addr)
+	default:
+		unix.Write(peer, []byte("HTTP/1.1 200 OK\r\n\r\n"))
 		m.note("a server of %s says something", l.addr)
 	}
 }
@@ -229,6 +232,7 @@ func (m *model) check() {
 		for _, l := range b.idle {
 			m.must(l.state == isIdle && !slices.Contains(m.inHand, l), "%s: somebody has an idle link", b.addr)
 			m.must(l.generation == b.generation, "%s: an idle link is older than the last dropAll", b.addr)
+			m.must(!m.clock.Before(b.wary), "%s: a link is kept of a backend that is not trusted", b.addr)
 		}
 		room := p.permits < p.limits.total || anyIdle
 		m.must(b.queue.length == 0 || len(b.idle) == 0 && (b.permits == p.limits.perBackend || !room),

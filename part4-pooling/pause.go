@@ -236,31 +236,42 @@ func staleReuse(t *timeline) error {
 		return err
 	}
 	defer l.Close()
-	say := func(who, what string) { t.add(time.Now(), who, what, "") }
-	ask := func() error {
-		a, err := l.roundTrip(context.Background(), simple("POST", "/"), &usual, time.Time{})
-		if err == nil {
-			_, err = io.Copy(io.Discard, struct{ io.Reader }{a})
-		}
+	say := func(who, what, to string) { t.add(time.Now(), who, what, to) }
+	if err := l.ask(); err != nil {
 		return err
 	}
-	if err := ask(); err != nil {
-		return err
-	}
-	say("client", "has its answer, and keeps the connection")
+	say("client", "has the answer to a POST, and keeps the connection", "")
 	if err := s.pause(); err != nil {
 		return err
 	}
-	say("server", "is stopped: SIGSTOP. Its timer for the idle connection runs on")
+	say("server", fmt.Sprintf("is stopped: SIGSTOP. Its idle timer of %v runs on", serverKeeps), "")
+	another, err := dialLink(context.Background(), s.addr, usual.connect)
+	if err != nil {
+		return err
+	}
+	defer another.Close()
+	say("kernel", "makes a new connection in its name", "client")
 	time.Sleep(serverKeeps + serverKeeps/2)
-	say("client", "looks at the connection: "+describe(l.check()))
-	say("server", "goes on: SIGCONT")
+	say("client", "looks at the kept one: "+describe(l.check()), "")
 	if err := s.resume(); err != nil {
 		return err
 	}
-	err = ask()
-	say("client", "has sent POST / at once, and gets: "+outcome(err))
+	say("server", "goes on: SIGCONT", "")
+	say("client", "sends a POST on it at once", "server")
+	err = l.ask()
+	does, means := outcome(err)
+	say("server", does, "client")
+	say("client", "reads, and gets: "+means, "")
 	return nil
+}
+
+// ask makes a POST on l and reads the answer.
+func (l *link) ask() error {
+	a, err := l.roundTrip(context.Background(), simple("POST", "/"), &usual, time.Time{})
+	if err == nil {
+		_, err = io.Copy(io.Discard, struct{ io.Reader }{a})
+	}
+	return err
 }
 
 func describe(err error) string {
@@ -270,12 +281,13 @@ func describe(err error) string {
 	return "the server has closed it"
 }
 
-func outcome(err error) string {
+// outcome says what the server did in the end, and what its client knows of it.
+func outcome(err error) (does, means string) {
 	switch {
 	case err == nil:
-		return "200 OK. It was lucky: the request was there before the timer was looked at"
+		return "answers", "200 OK. It was lucky: the server saw it before its timer"
 	case errors.Is(err, unix.ECONNRESET):
-		return "connection reset by peer. Was the call carried out? It cannot know"
+		return "closes: RST", "connection reset by peer. Was it carried out?"
 	}
-	return "the end of the connection, and no answer. Was the call carried out? It cannot know"
+	return "closes: FIN", "the end of the connection. Was it carried out?"
 }

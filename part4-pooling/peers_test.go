@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -133,6 +134,128 @@ func TestRealServersAreGoodBackends(t *testing.T) {
 			assert.LessOrEqual(t, b.Dialled, uint64(3), "a connection is used again: %+v", b)
 		})
 	}
+}
+
+// Those who serve files do not read a body before they answer, and each has its
+// own idea of what to do with it then. None may cost the client his answer.
+func TestRealServersMayAnswerBeforeTheyHaveRead(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	for _, peer := range peers {
+		t.Run(peer.name, func(t *testing.T) {
+			t.Parallel()
+			addr := peer.start(t)
+			r, g := fronted(t, addr)
+			client := &http.Client{Timeout: limit, Transport: &http.Transport{ExpectContinueTimeout: time.Second}}
+			body := bytes.Repeat([]byte("b"), 300_000)
+			for name, request := range map[string]func() *http.Request{
+				"short":   func() *http.Request { return uploading(t, r.addr, bytes.NewReader(body[:10])) },
+				"long":    func() *http.Request { return uploading(t, r.addr, bytes.NewReader(body)) },
+				"chunked": func() *http.Request { return uploading(t, r.addr, io.MultiReader(bytes.NewReader(body))) },
+				"expected": func() *http.Request {
+					q := uploading(t, r.addr, bytes.NewReader(body))
+					q.Header.Set("Expect", "100-continue")
+					return q
+				},
+			} {
+				for range 5 {
+					answer, err := client.Do(request())
+
+					require.NoError(t, err, name)
+					_, err = io.Copy(io.Discard, answer.Body)
+					assert.NoError(t, err, name)
+					assert.Contains(t, []int{200, 405}, answer.StatusCode, name)
+				}
+			}
+			eventually(t, "all leases are back", func() bool { return g.pool.stats().of(addr).Leased == 0 })
+			assert.Zero(t, g.counts.Gateway.Load()+g.counts.Timeout.Load())
+		})
+	}
+}
+
+func uploading(t *testing.T, addr string, body io.Reader) *http.Request {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+addr+"/", body)
+	require.NoError(t, err)
+	return request
+}
+
+// Early hints and trailers as real servers write them.
+func TestRealServersMaySayMoreThanAnAnswer(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	talkative := map[string]func(t *testing.T) string{
+		"net/http": func(t *testing.T) string {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Link", "</a.css>; rel=preload")
+				w.WriteHeader(103)
+				w.Header().Del("Link")
+				w.Header().Set("Trailer", "Sum")
+				io.WriteString(w, "hello")
+				w.Header().Set("Sum", "42")
+			}))
+			t.Cleanup(s.Close)
+			return s.Listener.Addr().String()
+		},
+		"node": func(t *testing.T) string {
+			addr := freeAddr(t)
+			_, port, _ := net.SplitHostPort(addr)
+			return launch(t, addr, "node", "-e", "require('http').createServer((q,s)=>{ s.writeEarlyHints({link:'</a.css>; rel=preload'});"+
+				" s.writeHead(200,{Trailer:'Sum'}); s.write('hello'); s.addTrailers({Sum:'42'}); s.end() }).listen("+port+",'127.0.0.1')")
+		},
+	}
+	for name, serve := range talkative {
+		t.Run(name, func(t *testing.T) {
+			r, _ := fronted(t, serve(t))
+
+			s := tell(t, r.addr, trailerRule, "passing.go", get("/", "TE: trailers\r\nConnection: TE, close\r\n"))
+
+			s.begins(t, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nVia: 1.1 socketup\r\n\r\nHTTP/1.1 200 OK\r\n")
+			assert.True(t, strings.HasSuffix(s.got, "\r\n0\r\nSum: 42\r\n\r\n"), s.got)
+		})
+	}
+}
+
+// Uploads as real clients make them, to a backend that gives back what it got.
+func TestRealClientsUploadTheirFiles(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		fmt.Fprintf(w, "%d bytes, expect %q, %s", n, r.Header.Get("Expect"), r.Proto)
+	}))
+	t.Cleanup(s.Close)
+	r, g := fronted(t, s.Listener.Addr().String())
+	file := t.TempDir() + "/file"
+	require.NoError(t, os.WriteFile(file, bytes.Repeat([]byte("f"), large), 0o600))
+	url := "http://" + r.addr + "/"
+	curl := []string{"curl", "--silent", "--show-error", "--fail", url}
+	for name, c := range map[string]struct {
+		command []string
+		says    string
+	}{
+		"curl":                  {append(curl, "-T", file), fmt.Sprintf("%d bytes, expect \"100-continue\"", large)},
+		"curl, in chunks":       {append(curl, "-T", file, "-H", "Transfer-Encoding: chunked"), fmt.Sprintf("%d bytes", large)},
+		"curl, without a query": {append(curl, "-T", file, "-H", "Expect:"), fmt.Sprintf("%d bytes, expect \"\"", large)},
+		"curl, HTTP/1.0":        {append(curl, "-T", file, "--http1.0"), fmt.Sprintf("%d bytes, expect \"\", HTTP/1.1", large)},
+		"ab":                    {[]string{"ab", "-q", "-k", "-n", "40", "-c", "8", "-p", file, "-T", "text/plain", url}, "Failed requests:        0\n"},
+		"python":                {[]string{"python3", "-c", fmt.Sprintf("import http.client as h; c=h.HTTPConnection(%q)\nfor i in range(3): c.request('POST','/',open(%q,'rb'),encode_chunked=i==1); print(c.getresponse().read())", r.addr, file)}, fmt.Sprintf("%d bytes", large)},
+		"node": {[]string{"node", "-e", fmt.Sprintf("const h=require('http'),f=require('fs'),a=new h.Agent({keepAlive:true,maxSockets:1});let n=3;const go=()=>f.createReadStream(%q).pipe("+
+			"h.request(%q,{method:'POST',agent:a},r=>{r.setEncoding('utf8');r.on('data',d=>console.log(d));r.on('end',()=>--n?go():a.destroy())}));go()", file, url)}, fmt.Sprintf("%d bytes", large)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := exec.LookPath(c.command[0]); err != nil {
+				t.Skipf("%s is not installed", c.command[0])
+			}
+
+			output, err := exec.CommandContext(t.Context(), c.command[0], c.command[1:]...).CombinedOutput()
+
+			require.NoError(t, err, "%s", output)
+			assert.Contains(t, string(output), c.says)
+			assert.NotContains(t, string(output), "Non-2xx")
+		})
+	}
+	assert.Zero(t, g.counts.Gateway.Load()+g.counts.Cut.Load())
 }
 
 func TestRealClientsGetTheirAnswers(t *testing.T) {

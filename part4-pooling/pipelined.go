@@ -88,7 +88,7 @@ func (p *pipe) add(batch []*job) (first bool, err error) {
 		j.move(jobWritten)
 		before := len(p.out)
 		p.out = j.call.appendTo(p.out)
-		j.from, j.toHEAD = p.taken, string(j.call.method) == "HEAD"
+		j.from, j.toHEAD, j.interim = p.taken, string(j.call.method) == "HEAD", j.call.interim
 		p.taken += int64(len(p.out) - before)
 	}
 	p.jobs = append(p.jobs, batch...)
@@ -151,7 +151,7 @@ func (p *pipe) read() laneEvent {
 
 func (p *pipe) readHead(j *job) laneEvent {
 	l := p.l
-	p.a = answer{heading: heading{fields: l.fields}, l: l, ctx: p.ctx, idle: p.t.idle}
+	p.a = answer{heading: heading{fields: l.fields}, l: l, ctx: p.ctx, idle: p.t.idle, interim: j.interim}
 	err := p.a.readHead(methodOf[j.toHEAD], p.t.head)
 	if l.fields = p.a.fields; err != nil {
 		return p.end(err)

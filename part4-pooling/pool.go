@@ -22,7 +22,7 @@ import (
 //	  |            | put                       | passes its check
 //	  |            +----> good? --- yes ---> idle
 //	  |                     | no               | too long idle or too old (evict, get),
-//	  |                     v                  | dropAll, in the way of another backend
+//	  |                     v                  | dropAll, distrust, in another backend's way
 //	  |                   closed <-------------+
 //	  |                     |
 //	  v                     v the permit goes back
@@ -58,7 +58,8 @@ type backend struct {
 	permits    int     // out: idle ones included
 	idle       []*link // the last was used last
 	queue      waiters
-	generation uint64 // a link of an older one dies when it comes back
+	generation uint64    // a link of an older one dies when it comes back
+	wary       time.Time // until then no link is kept
 	counts     counts
 }
 
@@ -88,6 +89,7 @@ type poolLimits struct {
 	wait       time.Duration // of a caller, for a connection
 	idle       time.Duration // of a connection; less if the server said so
 	life       time.Duration // of a connection
+	wary       time.Duration // that nothing is kept of a backend which has sent what nobody asked for
 }
 
 var poolDefaults = poolLimits{
@@ -96,6 +98,7 @@ var poolDefaults = poolLimits{
 	wait:       5 * time.Second,
 	idle:       4 * time.Second,  // node closes after 5, Apache too: be first
 	life:       10 * time.Minute, // so that a balancer in front of the backend gets to choose again
+	wary:       10 * time.Second, // a connection for each call costs some 50 µs; somebody else's answer, a customer
 }
 
 func (l *poolLimits) flags(f *flag.FlagSet) {
@@ -105,6 +108,7 @@ func (l *poolLimits) flags(f *flag.FlagSet) {
 	f.DurationVar(&l.wait, "backend-wait", l.wait, "for a connection to a backend to come free")
 	f.DurationVar(&l.idle, "backend-idle", l.idle, "that a connection to a backend is kept unused")
 	f.DurationVar(&l.life, "backend-life", l.life, "that a connection to a backend is kept at all")
+	f.DurationVar(&l.wary, "backend-wary", l.wary, "that none is kept, after one had bytes that nobody asked for")
 }
 
 // check says what no pool can work with.
@@ -226,7 +230,8 @@ func (p *pool) instead(l *link, why error) grant {
 	defer p.unlock()
 	b := l.backend
 	b.counts.Reused-- // which it was not, after all
-	p.retire(l, b.counts.of(why))
+	p.discard(l, why)
+	p.distrust(b, why, now)
 	g, _ := p.take(b, now) // there is at least the permit of l
 	p.settle(now)
 	return g
@@ -265,8 +270,9 @@ func (p *pool) put(l *link, good bool) {
 	l.expires = p.expiry(l, now)
 	switch {
 	case why != nil:
-		p.retire(l, b.counts.of(why))
-	case p.closed || l.generation != b.generation:
+		p.discard(l, why)
+		p.distrust(b, why, now)
+	case p.closed || l.generation != b.generation || now.Before(b.wary):
 		p.retire(l, &b.counts.Dropped)
 	case !now.Before(l.expires):
 		p.retire(l, &b.counts.Expired)
@@ -302,6 +308,21 @@ func (p *pool) retire(l *link, count *uint64) {
 	l.backend.permits--
 	p.permits--
 	p.doomed = append(p.doomed, l)
+}
+
+// discard retires a link for what was found. With the lock held.
+func (p *pool) discard(l *link, why error) { p.retire(l, l.backend.counts.of(why)) }
+
+// distrust is for a backend that has sent bytes nobody asked for. Most of them
+// are found, but not those that come when the next call has just left: nobody
+// can tell them from the answer to it. Who does it once does it again, so for a
+// while no call is made where another one was. With the lock held.
+func (p *pool) distrust(b *backend, why error, now time.Time) {
+	if errors.Is(why, ErrUnsolicited) && p.limits.wary > 0 {
+		b.wary = now.Add(p.limits.wary)
+		b.generation++
+		p.clear(b)
+	}
 }
 
 // permitBack is the end of a permit without a link. With the lock held.

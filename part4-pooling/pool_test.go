@@ -451,10 +451,49 @@ func TestBytesThatNobodyAskedForEndTheConnection(t *testing.T) {
 	}
 }
 
+// Some of what nobody asked for cannot be told from an answer. So who has sent
+// it once is not given a second chance for a while.
+func TestServerThatSpokeUnaskedIsNotTrustedForAWhile(t *testing.T) {
+	t.Parallel()
+	poison := make(chan bool, 1)
+	s := answering(t, func(int, *http.Request) string {
+		select {
+		case <-poison:
+			return saying("hello") + saying("INJECTED")
+		default:
+			return saying("hello")
+		}
+	})
+	p := small(t, 3)
+	p.limits.wary = 10 * time.Second
+	clock := clocked(p)
+	ask := func() int {
+		_, body, err := asked(p, s.addr, getting("/"))
+		require.NoError(t, err)
+		require.Equal(t, "hello", body)
+		return s.accepted()
+	}
+	inUse, err := p.get(t.Context(), s.addr, &quick)
+	require.NoError(t, err)
+	require.Equal(t, 2, ask())
+	require.Equal(t, 2, ask(), "it is trusted, and its connection used again")
+
+	poison <- true
+	require.Equal(t, 2, ask())
+
+	const rule = "house rule: when a server has sent what nobody asked for, keep none of its connections. pool.go, distrust"
+	p.put(inUse, true)
+	assert.Zero(t, p.stats().Permits, rule)
+	assert.Equal(t, []int{3, 4, 5}, []int{ask(), ask(), ask()}, rule)
+	clock.turn(10 * time.Second)
+	assert.Equal(t, []int{6, 6}, []int{ask(), ask()}, "and then it is given another chance")
+}
+
 // A server that counts its bytes wrong must cost itself a connection and nobody
 // an answer. The bytes too many come with the answer, so that they are here when
 // it is: of those that come when the next call is on its way nobody can say
-// whether they are the answer to it.
+// whether they are the answer to it. The pool is not wary here, or it would use
+// no connection again.
 func TestNoAnswerIsEverSomebodyElses(t *testing.T) {
 	t.Parallel()
 	const callers, each = 64, 320

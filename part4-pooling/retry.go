@@ -21,7 +21,11 @@ func (p *pool) roundTrip(ctx context.Context, addr string, c *call, t *timeouts)
 		return nil, err
 	}
 	r, err := l.roundTrip(ctx, c, t, until)
-	if err != nil && l.mayRetry(c, err) {
+	crossed := err == nil && l.crossed(c, r)
+	if crossed {
+		r.detach()
+	}
+	if crossed || err != nil && l.mayRetry(c, err) {
 		if l, err = p.renew(ctx, l, t); err != nil {
 			return nil, err
 		}
@@ -39,22 +43,26 @@ func (p *pool) roundTrip(ctx context.Context, addr string, c *call, t *timeouts)
 // connection was a kept one, and ended before a byte of an answer. Then the
 // server has most likely closed it without looking at the call. Most likely is
 // enough for an idempotent call. For a POST it is not, unless the kernel took
-// no byte of it; nor for a body that cannot be read a second time.
+// no byte of it; nor for a body that cannot be read a second time, and has been.
 func (l *link) mayRetry(c *call, err error) bool {
+	kept, unread := l.uses > 1, c.stream == nil || l.upload == nil
+	return kept && errors.Is(err, ErrEnded) && !l.heard && unread && (idempotent(c.method) || l.sent == 0)
+}
+
+// crossed says whether r is no answer to c but what some servers say as they
+// close an idle connection, and met c on its way. Then the call may be sent
+// again (RFC 9110 §15.5.9). Whoever may not is told what came.
+func (l *link) crossed(c *call, r *answer) bool {
 	kept := l.uses > 1
-	return kept && errors.Is(err, ErrEnded) && !l.heard && c.stream == nil && (idempotent(c.method) || l.sent == 0)
+	return kept && r.status == 408 && r.heading.close && c.stream == nil && idempotent(c.method)
 }
 
 // release gives l back to its pool. One that has none is closed if it is of no
 // use, and else stays with its caller.
 func (l *link) release(good bool) {
-	upload := l.upload // when the pool has l, somebody else may have it
 	if l.pool != nil {
 		l.pool.put(l, good)
 	} else if !good {
 		l.Close()
-	}
-	if upload != nil {
-		<-upload.done // it reads from what our caller owns, and sends to a link that is closed now
 	}
 }

@@ -115,12 +115,6 @@ func (s story) same(t testing.TB, what, want, got string) {
 	}
 }
 
-// anyVersion is the story without the question which HTTP/1.x answers HTTP/1.0.
-func (s story) anyVersion() story {
-	s.got = strings.ReplaceAll(s.got, "HTTP/1.0 ", "HTTP/1.1 ")
-	return s
-}
-
 // gets is n times GET.
 func gets(n int) []string { return strings.Split(strings.Repeat("GET ", n-1)+"GET", " ") }
 

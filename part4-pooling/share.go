@@ -67,7 +67,7 @@ func shareConnection(stdout io.Writer) error {
 	back, err := runLocal(func(w *response, r *request) {
 		working.Add(1)
 		time.Sleep(work)
-		w.text("answer to " + string(r.path) + "\n")
+		w.text(string(r.path) + "\n")
 	}, nil)
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func shareConnection(stdout io.Writer) error {
 		return err
 	}
 	began, before := time.Now(), working.Load()
-	fmt.Fprintf(stdout, "  a client sends %d requests in one write; each is %v of work for the backend\n", requests, work)
+	fmt.Fprintf(stdout, "  a client sends %d requests in one write; each is %v of work\n", requests, work)
 	if _, err := c.Write(pathsFrom(1, requests)); err != nil {
 		return err
 	}
@@ -101,8 +101,8 @@ func shareConnection(stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "  after %d ms the client has %d answers, in this order:\n    %s\n",
-		time.Since(began).Milliseconds(), len(bodies), strings.Join(bodies, " "))
+	fmt.Fprintf(stdout, "  after %d ms the client has the answers to %s\n",
+		time.Since(began).Milliseconds(), strings.Join(bodies, " "))
 	return nil
 }
 
@@ -119,22 +119,22 @@ func (s *server) inHand() (slots, running int) {
 // compareEngine prints the table that says when an engine is worth it: answers
 // per second to a client with 32 requests on its way, always.
 func compareEngine(stdout io.Writer) error {
-	fmt.Fprintf(stdout, "  %-44s  %10s  %10s  %10s\n", "backend", "pool of 1", "pool of 32", "engine")
+	fmt.Fprintf(stdout, "  %-34s  %10s  %10s  %10s\n", "backend", "pool of 1", "pool of 32", "engine")
 	for _, b := range []struct {
 		name     string
 		parallel bool
 		work     time.Duration
 	}{
-		{"works side by side (part 3), at once", true, 0},
-		{"works side by side (part 3), 1 ms each", true, time.Millisecond},
-		{"one after the other (most), at once", false, 0},
-		{"one after the other (most), 1 ms each", false, time.Millisecond},
+		{"side by side (part 3), at once", true, 0},
+		{"side by side (part 3), 1 ms each", true, time.Millisecond},
+		{"one by one (most), at once", false, 0},
+		{"one by one (most), 1 ms each", false, time.Millisecond},
 	} {
 		addr, stop, err := workshop(b.parallel, b.work)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(stdout, "  %-44s", b.name)
+		fmt.Fprintf(stdout, "  %-34s", b.name)
 		for _, how := range []struct {
 			connections int
 			engine      bool

@@ -36,14 +36,17 @@ func (p *pool) evict() {
 	p.mu.Lock()
 	defer p.unlock()
 	for _, b := range p.all {
+		var found error
 		b.idle = slices.DeleteFunc(b.idle, func(l *link) bool {
 			if !now.Before(l.expires) {
 				p.retire(l, &b.counts.Expired)
 			} else if why := l.check(); why != nil {
-				p.retire(l, b.counts.of(why))
+				p.discard(l, why)
+				found = errors.Join(found, why)
 			}
 			return l.state == isClosed
 		})
+		p.distrust(b, found, now)
 	}
 	p.settle(now)
 }

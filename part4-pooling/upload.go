@@ -5,53 +5,65 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // An upload sends a long body while its caller already reads the answer: a
 // server that answers as it reads (an echo, a filter) would otherwise wait for
-// us, and we for it. It ends when the body does, or the link is closed.
+// us, and we for it. A server may also answer before it has read all, and mean
+// it: then the answer ends first, and end stops the upload, wherever it is.
 //
 // A nil upload is a body that went with its head: complete.
 type upload struct {
-	done chan struct{} // closed when it has ended; then the others can be read
-	sent bool          // all of it
-	err  error         // the body failed, not the link
+	l       *link
+	c       *call
+	stopped atomic.Bool
+	done    chan struct{} // closed when it has ended; then the others can be read
+	sent    bool          // all of it
+	err     error         // the body failed, not the link
 }
 
-var uploadBuffers = sync.Pool{New: func() any { return new([16<<10 + 16]byte) }}
+const (
+	chunkFront = 8 // bytes before a piece, for its size line: 4 hexadecimal digits at most
+	chunkBack  = 8 // behind it, for its line end and the last chunk
+)
 
-// beginUpload sends the head of c, and starts to send its body.
-func (r *answer) beginUpload(c *call, t *timeouts) error {
-	until, _ := r.limit(time.Now(), t.idle, nil)
-	r.l.sendRest(until)
-	r.l.upload = &upload{done: make(chan struct{})}
+var uploadBuffers = sync.Pool{New: func() any { return new([chunkFront + 16<<10 + chunkBack]byte) }}
+
+// beginUpload sends the head of c, if it is not out yet, and starts to send its body.
+func (r *answer) beginUpload(c *call) {
+	until, _ := r.limit(time.Now(), r.idle, nil)
+	if r.held = nil; len(r.l.out) > 0 {
+		r.l.sendRest(until)
+	}
+	r.l.upload = &upload{l: r.l, c: c, done: make(chan struct{})}
 	if r.l.writeErr != nil { // the answer may be there all the same
 		close(r.l.upload.done)
-		return nil
+		return
 	}
-	go r.l.upload.run(r.l, c, t.idle) // release waits for it
-	return nil
+	go r.l.upload.run(r.idle) // end waits for it
 }
 
-func (u *upload) run(l *link, c *call, idle time.Duration) {
+func (u *upload) run(idle time.Duration) {
 	defer func() {
 		close(u.done)
 		if u.err != nil {
-			l.interrupt()
+			u.l.interrupt()
 		}
 	}()
-	buf := uploadBuffers.Get().(*[16<<10 + 16]byte)
+	buf := uploadBuffers.Get().(*[chunkFront + 16<<10 + chunkBack]byte)
 	defer uploadBuffers.Put(buf)
-	const front = 8 // bytes for a chunk's size line, 4 hexadecimal digits at most
 	for {
-		n, err := c.stream.Read(buf[front : len(buf)-8])
-		piece := buf[front : front+n]
-		if c.length == chunked {
-			piece = chunk(buf[:], front, n, err == io.EOF)
+		n, err := u.c.stream.Read(buf[chunkFront : len(buf)-chunkBack])
+		piece := buf[chunkFront : chunkFront+n]
+		if u.c.length == chunked {
+			piece = chunk(buf[:], n, err == io.EOF)
+			if err == io.EOF {
+				piece = u.appendTrailers(piece)
+			}
 		}
-		l.SetWriteDeadline(deadline(idle))
-		if _, failed := l.File.Write(piece); failed != nil {
+		if len(piece) > 0 && !u.write(piece, idle) {
 			return // the reader will find out, and perhaps an answer before
 		}
 		switch {
@@ -65,19 +77,37 @@ func (u *upload) run(l *link, c *call, idle time.Duration) {
 	}
 }
 
-// chunk frames buf[at:at+n] in place, and ends the body behind it if last.
-func chunk(buf []byte, at, n int, last bool) []byte {
-	var size [8]byte
+func (u *upload) write(piece []byte, idle time.Duration) bool {
+	u.l.SetWriteDeadline(deadline(idle))
+	if u.stopped.Load() {
+		return false
+	}
+	_, err := u.l.File.Write(piece)
+	return err == nil
+}
+
+// chunk frames the n bytes of buf behind its front in place, and if last begins
+// the last chunk behind them: what it lacks is the trailers and an empty line.
+func chunk(buf []byte, n int, last bool) []byte {
+	var size [chunkFront]byte
 	line := append(strconv.AppendInt(size[:0], int64(n), 16), '\r', '\n')
-	from, to := at, at+n
+	from, to := chunkFront, chunkFront+n
 	if n > 0 {
-		from -= copy(buf[at-len(line):], line)
+		from -= copy(buf[from-len(line):], line)
 		to += copy(buf[to:], "\r\n")
 	}
 	if last {
-		to += copy(buf[to:], "0\r\n\r\n")
+		to += copy(buf[to:], "0\r\n")
 	}
 	return buf[from:to]
+}
+
+// appendTrailers ends a chunked body.
+func (u *upload) appendTrailers(piece []byte) []byte {
+	if t, ok := u.c.stream.(trailing); ok {
+		piece = appendFields(piece, t.trailing())
+	}
+	return append(piece, "\r\n"...)
 }
 
 func deadline(d time.Duration) time.Time {
@@ -107,5 +137,19 @@ func (u *upload) failed() error {
 	return u.err
 }
 
-// complete says whether all of the body was sent.
-func (u *upload) complete() bool { return u == nil || !u.underWay() && u.sent }
+// end stops the upload if it is not at its end, and says whether it was. When
+// it returns nobody reads the stream any more.
+func (u *upload) end() (complete bool) {
+	if u == nil {
+		return true
+	}
+	if u.underWay() {
+		u.stopped.Store(true) // before the deadline: write looks in the other order
+		u.l.SetWriteDeadline(longAgo)
+		if s, ok := u.c.stream.(stopper); ok {
+			s.stop()
+		}
+		<-u.done
+	}
+	return u.sent
+}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A moment is a point in the life of a call at which its caller loses patience:
+// call makes a call, sees to it that cancel comes at that point, and returns how
+// the call ended.
+type moment struct {
+	name string
+	call func(t *testing.T, m *impatient) error
+	kept bool // the link is of use still; else it must be gone
+}
+
+// An impatient is a caller with a pool that has room for one link, and a server
+// that tells when a request has come.
+type impatient struct {
+	p      *pool
+	addr   string
+	asked  chan string // targets, as they come
+	ctx    watched
+	cancel func()
+}
+
+// A watched is a context that tells when somebody has begun to watch it, which
+// a call does only when it has to wait.
+type watched struct {
+	context.Context
+	begun chan bool
+}
+
+func (w watched) Done() <-chan struct{} {
+	select {
+	case w.begun <- true:
+	default:
+	}
+	return w.Context.Done()
+}
+
+func newImpatient(t *testing.T) *impatient {
+	m := &impatient{p: small(t, 1), asked: make(chan string, 100)}
+	ctx, cancel := context.WithCancel(t.Context())
+	m.ctx, m.cancel = watched{ctx, make(chan bool, 1)}, cancel
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		in := bufio.NewReader(c)
+		for {
+			r, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			m.asked <- r.URL.Path
+			switch r.URL.Path {
+			case "/good":
+				io.WriteString(c, saying("hello"))
+			case "/slow":
+				<-m.ctx.begun
+				io.WriteString(c, saying("hello"))
+			case "/half-head":
+				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-")
+			case "/hints":
+				io.WriteString(c, hints)
+			case "/half-body":
+				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+			case "/closes":
+				return
+			case "/upload":
+				<-t.Context().Done()
+			}
+		}
+	})
+	m.addr = s.addr
+	return m
+}
+
+// begin makes a call in the background and returns where its error will come.
+func (m *impatient) begin(c *call) <-chan error {
+	failed := make(chan error, 1)
+	go func() {
+		r, err := m.p.roundTrip(m.ctx, m.addr, c, &quick)
+		if err == nil {
+			_, err = readAll(r)
+		}
+		failed <- err
+	}()
+	return failed
+}
+
+// duringRequest cancels when the server has got the request.
+func duringRequest(c func() *call) func(*testing.T, *impatient) error {
+	return func(t *testing.T, m *impatient) error {
+		failed := m.begin(c())
+		soon(t, m.asked, "the request")
+		m.cancel()
+		return soon(t, failed, "the end of a call that was cancelled")
+	}
+}
+
+// longUpload is a call whose body never ends.
+func longUpload(expects bool) *call {
+	c := posting("/upload", "")
+	c.stream, c.length, c.expects = zeros{}, 1<<40, expects
+	return c
+}
+
+var moments = []moment{
+	{"before it begins", func(t *testing.T, m *impatient) error {
+		m.cancel()
+		return soon(t, m.begin(getting("/good")), "its end")
+	}, false},
+	{"while it waits for a connection", func(t *testing.T, m *impatient) error {
+		l, err := m.p.get(t.Context(), m.addr, &quick)
+		require.NoError(t, err)
+		failed := m.begin(getting("/good"))
+		eventually(t, "it waits", func() bool { return m.p.stats().of(m.addr).Waiting == 1 })
+		m.cancel()
+		err = soon(t, failed, "its end")
+		m.p.put(l, true)
+		return err
+	}, true},
+	{"while it is connected", func(t *testing.T, m *impatient) error {
+		addr := m.addr
+		m.addr = silentQueue(t)
+		failed := m.begin(getting("/good"))
+		eventually(t, "it connects", func() bool { return m.p.stats().of(m.addr).Leased == 1 })
+		m.cancel()
+		err := soon(t, failed, "its end")
+		m.addr = addr
+		return err
+	}, false},
+	{"when it is connected", func(t *testing.T, m *impatient) error {
+		m.p.dial = func(ctx context.Context, addr string, timeout time.Duration) (*link, error) {
+			l, err := dialLink(ctx, addr, timeout)
+			m.cancel()
+			return l, err
+		}
+		return soon(t, m.begin(getting("/good")), "its end")
+	}, false},
+	{"before the head", duringRequest(func() *call { return getting("/silent") }), false},
+	{"inside the head", duringRequest(func() *call { return getting("/half-head") }), false},
+	{"between an interim answer and the answer", func(t *testing.T, m *impatient) error {
+		c := getting("/hints")
+		c.interim = func(*heading) error { m.cancel(); return nil }
+		return soon(t, m.begin(c), "its end")
+	}, false},
+	{"inside the body", duringRequest(func() *call { return getting("/half-body") }), false},
+	{"while its body is sent", duringRequest(func() *call { return longUpload(false) }), false},
+	{"while its body waits for 100 Continue", duringRequest(func() *call { return longUpload(true) }), false},
+	{"between the first try and the second", func(t *testing.T, m *impatient) error {
+		_, _, err := asked(m.p, m.addr, getting("/good"))
+		require.NoError(t, err)
+		m.p.dial = func(ctx context.Context, _ string, _ time.Duration) (*link, error) {
+			m.cancel()
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		}
+		err = soon(t, m.begin(getting("/closes")), "its end")
+		m.p.dial = dialLink
+		return err
+	}, false},
+	{"when the answer is there", func(t *testing.T, m *impatient) error {
+		r, err := m.p.roundTrip(m.ctx, m.addr, getting("/good"), &quick)
+		require.NoError(t, err)
+		m.cancel()
+		body, err := readAll(r)
+		assert.Equal(t, "hello", body)
+		require.NoError(t, err, "what is here need not be waited for")
+		return context.Canceled
+	}, true},
+	{"when the answer is there, after a wait", func(t *testing.T, m *impatient) error {
+		r, err := m.p.roundTrip(m.ctx, m.addr, getting("/slow"), &quick)
+		require.NoError(t, err)
+		m.cancel() // and with that an interrupt is on its way, which may find the next caller
+		_, err = readAll(r)
+		require.NoError(t, err)
+		return context.Canceled
+	}, false},
+	{"when all is over", func(t *testing.T, m *impatient) error {
+		err := soon(t, m.begin(getting("/good")), "its end")
+		require.NoError(t, err)
+		m.cancel()
+		return context.Canceled
+	}, true},
+}
+
+// Whenever the cancel comes, the link is closed or given back, and never both:
+// put panics at a second time, and the permits add up.
+func TestCancelAtEachMomentClosesOrReturnsTheLink(t *testing.T) {
+	t.Parallel()
+	for _, at := range moments {
+		t.Run(at.name, func(t *testing.T) {
+			t.Parallel()
+			m := newImpatient(t)
+
+			err := at.call(t, m)
+
+			assert.ErrorIs(t, err, context.Canceled)
+			b := m.p.stats().of(m.addr)
+			assert.Zero(t, b.Leased, "house rule: a call that ends gives its link back, or closes it. client.go, close; retry.go, roundTrip")
+			assert.Zero(t, b.Waiting)
+			assert.Equal(t, at.kept, b.Idle == 1, "is the link of use still? idle: %d", b.Idle)
+			_, body, err := asked(m.p, m.addr, getting("/good"))
+			require.NoError(t, err, "the next caller suffers for it")
+			assert.Equal(t, "hello", body)
+		})
+	}
+}
+
+// A cancel that comes when the call is over must not hit the next one, which
+// has the same link (Go #41600).
+func TestLateCancelDoesNotHitTheNextCall(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(_ int, r *http.Request) string {
+		if r.URL.Path == "/slow" {
+			time.Sleep(tick + tick/2) // a slow handler: for longer than a context goes unwatched
+		}
+		return saying("hello")
+	})
+	p := small(t, 1)
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		r, err := p.roundTrip(ctx, s.addr, getting("/slow"), &quick)
+		require.NoError(t, err)
+		_, err = readAll(r)
+		require.NoError(t, err)
+
+		go cancel() // while the next call is under way
+		_, body, err := asked(p, s.addr, getting("/"))
+
+		require.NoError(t, err, "house rule: a cancel is for its own call. client.go, detach")
+		require.Equal(t, "hello", body)
+	}
+	assert.Equal(t, 1, s.accepted(), "nor does it cost a connection")
+}
+
+// A hooked is a context that calls a function when somebody begins to watch it.
+type hooked struct {
+	context.Context
+	hook func()
+}
+
+func (h hooked) Done() <-chan struct{} { h.hook(); return h.Context.Done() }
+
+// The client's body may end in the one moment in which nobody waits: when the
+// wait is renewed, because it will be a long one.
+func TestBodyThatFailsBetweenTwoWaitsEndsTheCall(t *testing.T) {
+	t.Parallel()
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	l := linked(t, s.addr)
+	fail, failed := make(chan bool), make(chan error, 1)
+	c := posting("/", "")
+	c.stream, c.length = failing{fail}, 100
+	ctx := hooked{t.Context(), sync.OnceFunc(func() {
+		l.SetReadDeadline(time.Time{}) // the one that has just passed
+		close(fail)
+		for l.raw.Read(func(uintptr) bool { return true }) == nil { // until the interrupt is there
+			runtime.Gosched()
+		}
+	})}
+
+	go func() {
+		_, err := l.roundTrip(ctx, c, &timeouts{idle: limit}, time.Time{})
+		failed <- err
+	}()
+
+	assert.ErrorIs(t, soon(t, failed, "the end of a call whose body has failed. client.go, fill: is there an interrupt that comes too early?"), ErrUpload)
+}

@@ -1,0 +1,112 @@
+//go:build exercise
+
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The exercises of chapter 4's first half. Run one with
+//
+//	go test -tags exercise -run TestExercise1 ./part4-pooling
+//
+// It fails until you have changed the client, its pool or the gateway.
+// Solutions are in solutions/.
+
+// Some servers do not only say how long they keep a connection, but also for
+// how many requests more: Keep-Alive: max=2. After max=0 the next call had
+// better go on another connection: this one is about to be closed.
+func TestExercise1ClientCountsAsTheServerDoes(t *testing.T) {
+	const each = 3 // requests on one connection
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		n := 0
+		requests(bufio.NewReader(c), func(*http.Request) bool {
+			if n++; n > each {
+				io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+			} else {
+				fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5, max=%d\r\nContent-Length: 0\r\n\r\n", each-n)
+			}
+			return true
+		})
+	})
+	p := small(t, 1)
+
+	for i := range 9 {
+		status, _, err := asked(p, s.addr, posting("/", "x"))
+		require.NoError(t, err)
+		assert.Equal(t, 200, status, "call %d came on a connection whose server had said max=0. answer.go, note", i+1)
+	}
+
+	assert.Equal(t, 3, s.accepted())
+	status, _, err := asked(small(t, 1), polite(t).addr, getting("/"))
+	require.NoError(t, err)
+	assert.Equal(t, 200, status, "a server that says nothing means no limit")
+}
+
+// Two backends for one path: when the first cannot be connected to, the second
+// is asked. Nothing has been sent by then, so that is right for a POST too. A
+// backend that has got the request is another matter: no second one may see it.
+func TestExercise2AnotherBackendTakesOver(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	closed.Close()
+	good := answering(t, func(int, *http.Request) string { return saying("second") })
+	closes := scriptedServer(t, func(c *net.TCPConn, _ int) { c.Read(make([]byte, 4<<10)) })
+	const rule, look = "house rule: what was never sent may be sent elsewhere, and nothing else", "gateway.go, backendFor and forward"
+	for _, c := range []struct {
+		first  string
+		answer string
+	}{{closed.Addr().String(), "200 OK"}, {closes.addr, "502 Bad Gateway"}} {
+		g := newGateway(small(t, 4), []prefix{{"/", c.first}, {"/", good.addr}})
+		r := start(t, with(g.handler(routes())))
+
+		for _, request := range []string{get("/", closing), post("/", "10 euros", closing)} {
+			tell(t, r.addr, rule, look, request).begins(t, "HTTP/1.1 "+c.answer+"\r\n")
+		}
+	}
+	assert.Equal(t, 1, good.accepted())
+}
+
+// A server that is too busy says when to come again. A client that may send its
+// call twice waits, if it is not for long, and tries once more.
+func TestExercise3ClientComesAgainWhenItIsTold(t *testing.T) {
+	var asks atomic.Int64
+	busy := func(times int64, after string) *scripted {
+		asks.Store(0)
+		return answering(t, func(int, *http.Request) string {
+			if asks.Add(1) <= times {
+				return "HTTP/1.1 503 Service Unavailable\r\nRetry-After: " + after + "\r\nContent-Length: 5\r\n\r\nbusy\n"
+			}
+			return saying("hello")
+		})
+	}
+	for name, c := range map[string]struct {
+		server func() *scripted
+		call   *call
+		status int
+		asks   int64
+	}{
+		"once busy":      {func() *scripted { return busy(1, "0") }, getting("/"), 200, 2},
+		"busy twice":     {func() *scripted { return busy(2, "0") }, getting("/"), 503, 2},
+		"for an hour":    {func() *scripted { return busy(1, "3600") }, getting("/"), 503, 1},
+		"busy for POSTs": {func() *scripted { return busy(1, "0") }, posting("/", "x"), 503, 1},
+	} {
+		s, p := c.server(), small(t, 1)
+
+		status, _, err := asked(p, s.addr, c.call)
+
+		require.NoError(t, err, name)
+		assert.Equal(t, c.status, status, "%s. house rule: Retry-After is heeded once, by who may send twice. retry.go, roundTrip", name)
+		assert.Equal(t, c.asks, asks.Load(), "%s: how often the server was asked", name)
+		assert.Equal(t, 1, s.accepted(), "%s: what is left of the first answer is drained, and its connection used again", name)
+	}
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// BenchmarkLook is what it costs to find an idle connection good, beside the
+// price of a new one. On a good one nothing comes, so a look that waits for
+// something waits to its end, and longer: SO_RCVTIMEO counts in the kernel's ticks.
+func BenchmarkLook(b *testing.B) {
+	s := scriptedServer(b, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	b.Run("check", func(b *testing.B) {
+		l := linked(b, s.addr)
+		for b.Loop() {
+			require.NoError(b, l.check())
+		}
+	})
+	b.Run("connect-and-close", func(b *testing.B) {
+		for b.Loop() {
+			fd, err := connect(b.Context(), s.addr, limit)
+			require.NoError(b, err)
+			unix.Close(fd)
+		}
+	})
+	b.Run("poll-1ms", func(b *testing.B) {
+		fd := linked(b, s.addr).fd
+		for b.Loop() {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 1)
+			require.True(b, n == 0 || err == unix.EINTR)
+		}
+	})
+	b.Run("read-SO_RCVTIMEO-1ms", func(b *testing.B) {
+		fd, err := connect(b.Context(), s.addr, limit)
+		require.NoError(b, err)
+		defer unix.Close(fd)
+		patience := unix.NsecToTimeval(int64(time.Millisecond))
+		unix.SetNonblock(fd, false)
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience)
+		for b.Loop() {
+			_, err := unix.Read(fd, make([]byte, 1))
+			require.True(b, err == unix.EAGAIN || err == unix.EINTR)
+		}
+	})
+}
