@@ -88,7 +88,11 @@ func (l *fakeLane) read() laneEvent {
 	for len(l.coming) == 0 {
 		switch {
 		case len(l.jobs) > 0:
-			l.decide(l.jobs[0])
+			j := l.jobs[0] // only we take it out
+			l.mu.Unlock()
+			f := l.fate(j) // which may take its time
+			l.mu.Lock()
+			l.decide(j, f)
 		case l.ended == nil && l.finished:
 			l.end(errFinished)
 		case !l.paused:
@@ -114,9 +118,9 @@ func (l *fakeLane) read() laneEvent {
 
 func (l *fakeLane) end(why error) { l.coming = append(l.coming, laneEvent{kind: laneEnd, err: why}) }
 
-func (l *fakeLane) decide(j *job) {
+func (l *fakeLane) decide(j *job, f fate) {
 	body := laneEvent{kind: laneData, job: j, piece: []byte(j.to.(*fakeSink).id)}
-	switch l.fate(j) {
+	switch f {
 	case fateSilence, fateDeaf:
 		l.end(errFake)
 	case fateTimeout:
