@@ -36,12 +36,31 @@ func (c *gatewayCounts) read() gatewayStats {
 	return gatewayStats{c.Requests.Load(), c.Refused.Load(), c.Gateway.Load(), c.Unavailable.Load(), c.Timeout.Load(), c.Cut.Load()}
 }
 
+// engineStats are the figures of engineCounts.
+type engineStats struct {
+	Engines    uint64 `json:"engines"` // at work now
+	HandedOver uint64 `json:"handed_over"`
+	Alone      uint64 `json:"alone"` // requests that could not be
+	Done       uint64 `json:"done"`
+	Failed     uint64 `json:"failed"`
+	Withdrawn  uint64 `json:"withdrawn"` // nobody wanted the answer any more
+	Again      uint64 `json:"again"`     // once more, on another connection
+	Writes     uint64 `json:"writes"`    // so many for what was handed over
+}
+
+func (c *engineCounts) read() engineStats {
+	retired := c.Retired.Load() // first: it must not be more than there were
+	return engineStats{c.Engines.Load() - retired, c.Pushed.Load(), c.Alone.Load(), c.ends[jobDone].Load(), c.ends[jobFailed].Load(),
+		c.ends[jobWithdrawn].Load(), c.Again.Load(), c.Writes.Load()}
+}
+
 func (g *gateway) stats(w *response, _ *request, _ []byte) {
 	w.set("Content-Type", "application/json")
 	text, _ := json.MarshalIndent(struct {
 		Gateway gatewayStats `json:"gateway"`
+		Engines engineStats  `json:"engines"`
 		Pool    poolStats    `json:"pool"`
-	}{g.counts.read(), g.pool.stats()}, "", "  ") // numbers and strings: it cannot fail
+	}{g.counts.read(), g.engineCounts.read(), g.pool.stats()}, "", "  ") // numbers and strings: it cannot fail
 	w.Write(append(text, '\n'))
 }
 
@@ -58,6 +77,13 @@ func (g *gateway) metrics(w *response, _ *request, _ []byte) {
 	}{{"refused", c.Refused}, {"gateway", c.Gateway}, {"unavailable", c.Unavailable}, {"timeout", c.Timeout}, {"cut", c.Cut}} {
 		sample(w, "gateway_failures_total", fmt.Sprintf("kind=%q", f.kind), f.n)
 	}
+	e := g.engineCounts.read()
+	family(w, "engines", "gauge", "Engines at work.")
+	sample(w, "engines", "", e.Engines)
+	family(w, "engine_jobs_total", "counter", "Requests that were handed over, by how they ended.")
+	sample(w, "engine_jobs_total", "end=\"done\"", e.Done)
+	sample(w, "engine_jobs_total", "end=\"failed\"", e.Failed)
+	sample(w, "engine_jobs_total", "end=\"withdrawn\"", e.Withdrawn)
 	backends := g.pool.stats().Backends
 	family(w, "pool_connections", "gauge", "Connections to a backend.")
 	for _, b := range backends {

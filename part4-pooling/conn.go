@@ -51,6 +51,7 @@ type conn struct {
 
 	lingers int64      // bytes that it may still discard; 0 before the end
 	peer    netip.Addr // the client, once the gateway has asked
+	engines registry   // has a lock of its own, which is taken after the loop's
 	enough  bool       // nobody wants the rest of the body that is being read (passing.go)
 	dead    error      // nothing can be written any more, and why
 	ended   bool       // fd is closed
@@ -345,6 +346,7 @@ func (c *conn) kill(why error) {
 	for s := c.line.head; s != nil; s = s.behind {
 		s.owner.cancel()
 	}
+	c.engines.abandon()
 	c.changed.Broadcast()
 }
 

@@ -34,6 +34,21 @@ func demo(stdout io.Writer, asJSON bool) error {
 	fmt.Fprint(stdout, "\nNo look can see a close that has not happened yet. Whoever pauses a server drops\n"+
 		"its connections; whoever does not know of the pause tries again, if the call may\n"+
 		"be made twice. notes/04-pooling.md tells the story.\n")
+	return demoEngine(stdout)
+}
+
+func demoEngine(stdout io.Writer) error {
+	fmt.Fprint(stdout, "\nAN ENGINE: the requests of one client share one connection to the backend.\n\n")
+	if err := shareConnection(stdout); err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, "\nIS IT WORTH IT? A client always has 32 requests on their way; answers per second.\n\n")
+	if err := compareEngine(stdout); err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, "\nAn engine saves system calls: it wins when requests are cheap, or the backend works\n"+
+		"side by side. Before one that works one by one it makes all wait for each: there a\n"+
+		"pool is right.\n")
 	return nil
 }
 

@@ -3,39 +3,26 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"runtime"
-	"slices"
-	"sync"
 )
 
 // A pipeline sends calls down one link without waiting for the answers, and
-// gives each caller a future. Nothing in an answer says which call it is for:
-// the first answer is for the first call, and so on. Its script:
+// gives each caller a future. Its script:
 //
-//	a caller    appends its call to out and its future to the queue, in one go
-//	a caller    writes what is in out, unless another one is at it and will
-//	the reader  reads an answer, gives it to the first future, and goes on
+//	a caller    puts his call in line (pipe.add)
+//	the first   writes what is in line, when others have had the time to join him
+//	the reader  gives each answer to its future, in order
 //
 // When the link ends all futures fail, and with the reason.
 type pipeline struct {
-	l       *link
-	t       timeouts
-	ctx     context.Context // ends the reader
-	cancel  context.CancelCauseFunc
-	places  chan struct{} // one token for each call that is not answered
-	writeMu sync.Mutex    // held by the one who writes
-
-	mu    sync.Mutex // guards what follows
-	more  sync.Cond  // queue is not empty any more, or err is set
-	queue []*future
-	out   []byte
-	err   error // no more calls, and why
+	*pipe
+	cancel context.CancelCauseFunc // ends the reader
+	places chan struct{}           // one token for each call that is not answered
 }
 
 // A future is an answer that is not there yet.
 type future struct {
-	method []byte
+	job
 	done   chan struct{} // closed when the others are set
 	answer whole
 	err    error
@@ -62,55 +49,48 @@ var (
 
 // newPipeline takes l over; close closes it.
 func newPipeline(l *link, t timeouts) *pipeline {
-	p := &pipeline{l: l, t: t, places: make(chan struct{}, maxAhead)}
-	p.more.L = &p.mu
-	p.ctx, p.cancel = context.WithCancelCause(context.Background())
-	go p.read() // ends when the link does; all futures are settled by then
+	ctx, cancel := context.WithCancelCause(context.Background())
+	p := &pipeline{newPipe(ctx, l, &t, maxAhead), cancel, make(chan struct{}, maxAhead)}
+	go p.run() // ends when the link does; all futures are settled by then
 	return p
 }
 
 // send puts c in line and returns its future. While there are too many in line
-// it waits.
+// it waits. Once it has returned c can be used again.
 func (p *pipeline) send(ctx context.Context, c *call) (*future, error) {
 	if !idempotent(c.method) || c.stream != nil {
 		return nil, ErrNotIdempotent
 	}
-	select {
-	case p.places <- struct{}{}:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if err := p.take(ctx); err != nil {
+		return nil, err
 	}
-	f := &future{method: slices.Clone(c.method), done: make(chan struct{})}
-	p.mu.Lock()
-	if p.err == nil && len(p.queue) == 0 {
-		p.err = p.l.check() // nobody reads now, so we can look; and nobody has asked for anything
-	}
-	if err := p.err; err != nil {
-		p.more.Signal()
-		p.mu.Unlock()
+	f := &future{job: job{call: c, state: jobQueued}, done: make(chan struct{})}
+	f.to = f
+	first, err := p.add([]*job{&f.job})
+	if err != nil {
 		<-p.places
 		return nil, err
 	}
-	p.out = c.appendTo(p.out)
-	p.queue = append(p.queue, f)
-	p.more.Signal()
-	p.mu.Unlock()
-	runtime.Gosched() // others who want to send may have something for the same write
-	p.write()
+	if first {
+		runtime.Gosched() // others who want to send may have something for the same write
+		p.flush()
+	}
 	return f, nil
 }
 
-// write sends what is in out, unless somebody else has.
-func (p *pipeline) write() {
-	p.writeMu.Lock()
-	defer p.writeMu.Unlock()
-	p.mu.Lock()
-	out := p.out
-	p.out = nil
-	p.mu.Unlock()
-	if len(out) > 0 {
-		p.l.SetWriteDeadline(deadline(p.t.idle))
-		p.l.File.Write(out) // if it fails the reader will see the end, and perhaps answers before it
+// take takes a place. That of two channels one is ready is dearer to find out
+// than that the first is.
+func (p *pipeline) take(ctx context.Context) error {
+	select {
+	case p.places <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case p.places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -128,98 +108,75 @@ func (f *future) wait(ctx context.Context) (*whole, error) {
 	return &f.answer, nil
 }
 
-// read gives answers to futures until there will be no more.
-func (p *pipeline) read() {
-	var err error
-	for first := p.first(); first != nil; first = p.first() {
-		var stays bool
-		if stays, err = p.receive(first); err != nil {
-			break
-		}
-		p.mu.Lock()
-		p.queue[0] = nil
-		p.queue = p.queue[1:]
-		if !stays && p.err == nil {
-			p.err = ErrLastAnswer
-		}
-		empty := len(p.queue) == 0 && p.l.r < p.l.w
-		if p.err == nil && empty {
-			p.err = ErrUnsolicited
-		}
-		stop := p.err
-		p.mu.Unlock()
-		close(first.done)
-		<-p.places
-		if err = stop; err != nil {
-			break
-		}
-	}
-	p.end(err)
-}
-
-// first waits until somebody waits. It returns nil when nobody ever will.
-func (p *pipeline) first() *future {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for len(p.queue) == 0 && p.err == nil {
-		p.more.Wait()
-	}
-	if p.err != nil && len(p.queue) == 0 {
-		return nil
-	}
-	return p.queue[0]
-}
-
-// receive reads the answer for f.
-func (p *pipeline) receive(f *future) (stays bool, err error) {
-	r := &answer{l: p.l, ctx: p.ctx, idle: p.t.idle}
-	p.l.base = 0
-	if err := r.readHead(f.method, p.t.head); err != nil {
-		return false, err
-	}
-	f.answer.status = r.status
-	for _, h := range r.fields {
-		f.answer.fields = append(f.answer.fields, field{slices.Clone(h.name), slices.Clone(h.value)})
-	}
-	for {
-		piece, err := r.next()
-		if err == io.EOF {
-			return r.stays(), nil
-		} else if err != nil {
-			return false, err
-		}
-		if f.answer.body = append(f.answer.body, piece...); len(f.answer.body) > maxWhole {
-			return false, errBodyTooLong
-		}
-	}
-}
-
-// end closes the link and fails everybody who is still in line.
-func (p *pipeline) end(why error) {
+// run gives answers to futures until there will be no more, and then closes the
+// link and fails everybody who is still in line.
+func (p *pipeline) run() {
+	why := p.receive()
+	jobs := p.fail(why) // first: nobody looks at the link any more
 	p.l.Close()
 	p.cancel(nil)
-	p.mu.Lock()
-	if p.err == nil {
-		p.err = why
+	for _, j := range jobs {
+		p.settle(j, why)
 	}
-	queue := p.queue
-	p.queue = nil
-	p.mu.Unlock()
-	for _, f := range queue {
-		f.err = p.err
-		close(f.done)
-		<-p.places
+}
+
+func (p *pipeline) receive() error {
+	for {
+		switch v := p.read(); v.kind {
+		case laneHead:
+			v.job.to.head(v.answer)
+		case laneData:
+			if err := v.job.to.data(v.piece); err != nil {
+				return err
+			}
+		case laneAnswer:
+			p.settle(v.job, nil)
+		case laneEnd:
+			return v.err
+		}
 	}
+}
+
+func (p *pipeline) settle(j *job, why error) {
+	j.to.end(why)
+	<-p.places
 }
 
 // close ends the pipeline; who is in line fails.
 func (p *pipeline) close() {
-	p.mu.Lock()
-	if p.err == nil {
-		p.err = ErrClosed
-	}
-	p.more.Signal()
-	p.mu.Unlock()
+	p.fail(ErrClosed)
 	p.cancel(ErrClosed)
 	p.l.interrupt()
+}
+
+func (f *future) wanted() bool { return true }
+func (f *future) begun() bool  { return len(f.answer.body) > 0 }
+func (f *future) pause()       {}
+
+func (f *future) head(a *answer) {
+	f.answer.status = a.status
+	size := int(max(0, min(a.length, maxWhole)))
+	for _, h := range a.fields {
+		size += len(h.name) + len(h.value)
+	}
+	keep := make([]byte, 0, size) // one piece of memory for all of it
+	f.answer.fields = make([]field, 0, len(a.fields))
+	for _, h := range a.fields {
+		n := len(keep)
+		keep = append(append(keep, h.name...), h.value...)
+		f.answer.fields = append(f.answer.fields, field{keep[n : n+len(h.name)], keep[n+len(h.name) : len(keep) : len(keep)]})
+	}
+	f.answer.body = keep[len(keep):]
+}
+
+func (f *future) data(piece []byte) error {
+	if f.answer.body = append(f.answer.body, piece...); len(f.answer.body) > maxWhole {
+		return errBodyTooLong
+	}
+	return nil
+}
+
+func (f *future) end(why error) {
+	f.err = why
+	close(f.done)
 }

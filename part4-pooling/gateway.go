@@ -26,6 +26,9 @@ type gateway struct {
 	prefixes []prefix // the longest first
 	t        timeouts
 	counts   gatewayCounts
+
+	engines      engineOptions // handover.go
+	engineCounts engineCounts
 }
 
 // A prefix of paths, and the backend that answers for them.
@@ -43,7 +46,7 @@ var (
 )
 
 func newGateway(p *pool, prefixes []prefix) *gateway {
-	g := &gateway{pool: p, prefixes: slices.Clone(prefixes), t: usual}
+	g := &gateway{pool: p, prefixes: slices.Clone(prefixes), t: usual, engines: engineDefaults}
 	g.t.total = 0 // a download may take as long as it goes on: head and idle are limits enough
 	slices.SortStableFunc(g.prefixes, func(a, b prefix) int { return len(b.path) - len(a.path) })
 	return g

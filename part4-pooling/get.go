@@ -62,22 +62,34 @@ func fetchOne(stdout io.Writer, p *pool, rawURL string, bodies bool) error {
 }
 
 // press makes calls to one URL from callers at once for as long as length, and
-// prints how many there were in a second, and what one cost.
-func press(stdout io.Writer, rawURL string, callers int, length time.Duration) error {
+// prints how many there were in a second, and what one cost. The callers share
+// a pool, or one connection.
+func press(stdout io.Writer, rawURL string, callers int, length time.Duration, one bool) error {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Scheme != "http" || u.Port() == "" {
 		return errors.New("want a URL such as http://127.0.0.1:8080/path")
 	}
 	p := newPool(poolDefaults)
 	defer p.close()
+	call := func(c *call) error { return pressOnce(p, u.Host, c) }
+	if one {
+		l, err := dialLink(context.Background(), u.Host, usual.connect)
+		if err != nil {
+			return err
+		}
+		line := newPipeline(l, usual)
+		defer line.close()
+		call = line.get
+	}
 	var made, failed atomic.Int64
 	var group sync.WaitGroup
 	began := time.Now()
 	for range callers {
 		group.Go(func() {
-			c := &call{method: []byte("GET"), target: []byte(u.RequestURI()), host: []byte(u.Host)}
+			c := simple("GET", u.RequestURI())
+			c.host = []byte(u.Host)
 			for time.Since(began) < length {
-				if pressOnce(p, u.Host, c) != nil {
+				if call(c) != nil {
 					failed.Add(1)
 				}
 				made.Add(1)
@@ -103,6 +115,15 @@ func pressOnce(p *pool, addr string, c *call) error {
 		return err
 	}
 	return nil
+}
+
+// get makes a call and waits for the answer.
+func (p *pipeline) get(c *call) error {
+	f, err := p.send(context.Background(), c)
+	if err == nil {
+		_, err = f.wait(context.Background())
+	}
+	return err
 }
 
 // cpuTime is what this process has used, in nanoseconds.

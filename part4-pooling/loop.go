@@ -50,6 +50,9 @@ func (l *loop) lead() {
 			close(l.done)
 			return
 		}
+		if l.give(x) {
+			continue
+		}
 		if l.token.offer(x.number) {
 			followers.run(l.followFn)
 		}

@@ -18,9 +18,9 @@ import (
 	"time"
 )
 
-const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-admin ADDRESS] [-grace DURATION] [-root DIR] [LIMITS]
+const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-grace DURATION] [-root DIR] [LIMITS]
        part4-pooling get [-n TIMES] [-body] URL...
-       part4-pooling get -callers N [-for DURATION] URL
+       part4-pooling get -callers N [-one] [-for DURATION] URL
        part4-pooling keep [-addr ADDRESS] [-idle DURATION]
        part4-pooling demo [-json]
 example: part4-pooling serve -backend http://127.0.0.1:9000 -backend /api=http://127.0.0.1:9001 -admin 127.0.0.1:8081
@@ -45,17 +45,20 @@ func run(args []string, stdout, stderr io.Writer) int {
 	switch verb {
 	case "serve":
 		o := serveFlags(flags)
-		check = func() error { return errors.Join(noArguments(flags), o.limits.check(), o.pool.check()) }
+		check = func() error {
+			return errors.Join(noArguments(flags), o.limits.check(), o.pool.check(), o.engines.check())
+		}
 		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "get":
 		times := flags.Int("n", 1, "how `many` times")
 		bodies := flags.Bool("body", false, "print the bodies too")
 		callers := flags.Int("callers", 0, "how many call the first URL at once, as often as they can")
+		one := flags.Bool("one", false, "let them share one connection, and not wait for each other's answers")
 		length := flags.Duration("for", time.Second, "how long they do so")
 		check = func() error { return someArguments(flags) }
 		action = func() error {
 			if *callers > 0 {
-				return press(stdout, flags.Arg(0), *callers, *length)
+				return press(stdout, flags.Arg(0), *callers, *length, *one)
 			}
 			return fetch(stdout, flags.Args(), *times, *bodies)
 		}
@@ -109,6 +112,7 @@ type options struct {
 	backends []prefix
 	admin    string
 	pool     poolLimits
+	engines  engineOptions
 }
 
 func serveFlags(f *flag.FlagSet) *options {
@@ -122,8 +126,15 @@ func serveFlags(f *flag.FlagSet) *options {
 		o.backends = append(o.backends, p)
 		return err
 	})
+	f.Func("engine", "`[PATH=]URL` of a backend that works on the requests of one connection side by side: like -backend, but each client's requests share a connection", func(s string) error {
+		p, err := parsePrefix(s)
+		o.backends = append(o.backends, p)
+		o.engines.backends[p.addr] = true
+		return err
+	})
 	f.StringVar(&o.admin, "admin", "", "IP `address` and port for /-/stats, /-/metrics and /-/drop; none if empty")
 	o.pool.flags(f)
+	o.engines.flags(f)
 	return o
 }
 
@@ -147,6 +158,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	defer p.close()
 	p.startEvictor(time.Second)
 	g := newGateway(p, o.backends)
+	g.engines = o.engines
 	h, err := o.handler(g)
 	if err != nil {
 		return err
@@ -158,6 +170,9 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	s, err := newServer(fd, h, o.limits, log)
 	if err != nil {
 		return err
+	}
+	if len(o.engines.backends) > 0 {
+		s.taker = g.handOver
 	}
 	if o.admin != "" {
 		at, stop, err := g.startAdmin(o.admin, log)

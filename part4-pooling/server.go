@@ -17,6 +17,7 @@ import (
 type server struct {
 	listener parked
 	handler  handler
+	taker    taker // is asked first (taker.go); nil for none
 	limits   limits
 	log      *slog.Logger
 	clock    *clock

@@ -14,6 +14,7 @@ pids=
 trap 'kill $pids 2>/dev/null || true; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 
+go -C "$root" build -o "$work/part3" ./part3-pipelining
 go -C "$root" build -o "$work/part4" ./part4-pooling
 go -C "$root/notes" build -o "$work/bench" ./bench
 go -C "$root/notes" build -o "$work/pool" ./bench/pool
@@ -38,7 +39,9 @@ note() { # NAME: keeps calls per second and CPU time
 }
 
 back=127.0.0.1:18600
+parallel=127.0.0.1:18607
 run 1 "$work/bench" limit $back
+run 1 "$work/part3" serve -addr $parallel
 sleep 1
 
 for callers in 1 64 256; do
@@ -53,6 +56,18 @@ for callers in 1 64 256; do
 	echo "client, $callers callers, at most 32 connections; ratio to fasthttp's HostClient:"
 	table fasthttp part4 nethttp
 done
+
+rm -f "$work"/*.n "$work"/*.c
+i=0
+while [ $i -lt "$turns" ]; do
+	i=$((i + 1))
+	GOMAXPROCS=1 taskset -c 0 "$work/part4" get -callers 64 -one -for 1s http://$parallel/ | note one
+	GOMAXPROCS=1 taskset -c 0 "$work/part4" get -callers 64 -for 1s http://$parallel/ | note pool
+	GOMAXPROCS=1 taskset -c 0 "$work/pool" client fasthttp $parallel 64 1s | note fasthttp
+	GOMAXPROCS=1 taskset -c 0 "$work/pool" client nethttp $parallel 64 1s | note nethttp
+done
+echo "client, 64 callers, part 3's server: one connection and futures; pools of 32; ratio to fasthttp's HostClient:"
+table fasthttp one pool nethttp
 
 cat >"$work/haproxy.cfg" <<HAPROXY
 global
@@ -86,11 +101,13 @@ http {
 NGINX
 run 0 "$work/part4" serve -addr 127.0.0.1:18601 -backend http://$back
 pid_part4=$last
+run 0 "$work/part4" serve -addr 127.0.0.1:18606 -engine http://$back
+pid_engine=$last
 run 0 "$work/pool" gateway fasthttp 127.0.0.1:18602 $back
 pid_fasthttp=$last
 run 0 "$work/pool" gateway nethttp 127.0.0.1:18603 $back
 pid_nethttp=$last
-names="part4:18601 fasthttp:18602 nethttp:18603"
+names="part4:18601 engine:18606 fasthttp:18602 nethttp:18603"
 if command -v haproxy >/dev/null; then
 	run 0 haproxy -db -f "$work/haproxy.cfg"
 	pid_haproxy=$last
@@ -98,19 +115,23 @@ if command -v haproxy >/dev/null; then
 fi
 if command -v nginx >/dev/null; then
 	run 0 nginx -p "$work" -c "$work/nginx.conf"
-	pid_nginx=$last # the master: its worker's time is not seen
+	pid_nginx=$last
 	names="$names nginx:18605"
 fi
 sleep 1
-for conns in 32 256; do
+if [ "${pid_nginx:-}" ]; then # the worker is who works
+	for child in $(cat /proc/"$pid_nginx"/task/*/children); do pid_nginx=$child; done
+fi
+for case in "32 1" "256 1" "32 16"; do
+	conns=${case% *} depth=${case#* }
 	rm -f "$work"/*.n "$work"/*.c
 	i=0
 	while [ $i -lt "$turns" ]; do
 		i=$((i + 1))
 		for n in $names; do
-			taskset -c 1 "$work/bench" load -addr 127.0.0.1:"${n#*:}" -conns $conns -depth 1 -for 1s -pid "$(eval echo "\$pid_${n%:*}")" | note "${n%:*}"
+			taskset -c 1 "$work/bench" load -addr 127.0.0.1:"${n#*:}" -conns $conns -depth $depth -for 1s -pid "$(eval echo "\$pid_${n%:*}")" | note "${n%:*}"
 		done
 	done
-	echo "gateway, $conns connections, one request at a time; ratio to net/http's ReverseProxy:"
-	table nethttp part4 fasthttp haproxy nginx
+	echo "gateway, $conns connections, $depth requests at a time on each; ratio to net/http's ReverseProxy:"
+	table nethttp part4 engine fasthttp haproxy nginx
 done

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	maxQueue    = 64       // jobs that wait for an engine; past that a request goes its own way
+	maxUnwanted = 64 << 10 // bytes of an answer that are read for nobody, for those behind it
+)
+
+// An engine sends the jobs of one client to one backend over one connection.
+// Its script:
+//
+//	the taker   pushes jobs, in the order of the requests (registry.go)
+//	the writer  takes what is in the queue, and writes it in one go
+//	the reader  gives each answer to its job, piece by piece, as the sink takes it
+//
+// The engine is not a part of any request. It begins with the first job, and
+// retires when it has had none for a while; in between it may lose its
+// connection and go on with another. Three can be gone, and it means three things:
+//
+//	nobody wants an answer   the job is withdrawn, or its answer read and forgotten
+//	the client has gone      all jobs are withdrawn, and the engine retires
+//	the backend has gone     see settle; the engine goes on
+//
+// No two engines wait for each other: the queue is in the order of the client's
+// line of slots, so the job at the head of the line is the oldest of its engine,
+// and nothing is in its way.
+type engine struct {
+	home   *registry
+	addr   string
+	ctx    context.Context // done when the client has gone
+	open   opener
+	linger time.Duration
+	flush  func() // writes the answers that have ended to the client
+	counts *engineCounts
+	batch  []*job // the writer's
+
+	wake   chan struct{} // has a token when the writer should look again
+	queue  []*job        // guarded by home.mu
+	onLane int           // jobs that the lane has; guarded by home.mu
+
+	// Of the lane in use: the reader's, and the writer's when the reader has ended.
+	reading  chan struct{} // closed when the reader has ended
+	answered bool          // it has answered something
+	unsent   []*job        // it did not take them
+	why      error         // it ended
+}
+
+// An opener opens a lane. If one was lost, it takes its place in the pool, and
+// is a fresh connection.
+type opener func(ctx context.Context, lost lane) (lane, error)
+
+var (
+	errClientGone = errors.New("the client has gone")
+	errUnwanted   = errors.New("nobody wants the rest of the answer")
+)
+
+func (e *engine) wakeUp() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the writer. It has one lane after the other, until there is neither a
+// lane nor a job.
+func (e *engine) run() {
+	var lost lane
+	for !e.home.retire(e) {
+		l, err := e.connect(lost)
+		if lost = nil; err != nil {
+			e.giveUp(err)
+			continue
+		}
+		lost = e.drive(l)
+	}
+	e.counts.Retired.Add(1)
+}
+
+// connect opens a lane, unless the client has gone.
+func (e *engine) connect(lost lane) (lane, error) {
+	if e.ctx.Err() == nil {
+		return e.open(e.ctx, lost)
+	}
+	if lost != nil {
+		lost.close()
+	}
+	return nil, context.Cause(e.ctx)
+}
+
+// drive uses l as long as it is of use. It returns it when jobs are left that
+// another lane has to carry.
+func (e *engine) drive(l lane) (lost lane) {
+	e.reading, e.answered, e.unsent, e.why = make(chan struct{}), false, nil, nil
+	go e.read(l)
+	e.write(l)
+	l.finish()
+	<-e.reading
+	if e.settle(l) {
+		return l
+	}
+	l.close()
+	return nil
+}
+
+// write brings jobs onto l, until the lane has ended or should be given back.
+func (e *engine) write(l lane) {
+	idle := time.NewTimer(e.linger)
+	defer idle.Stop()
+	for used, recalled := false, false; ; {
+		e.counts.Turns.Add(1)
+		recalled = recalled || used && l.recalled() // a turn with a connection is a batch, at least
+		batch, busy := e.take(l, recalled)
+		switch {
+		case e.ctx.Err() != nil || !busy && recalled:
+			e.putBack(batch)
+			return
+		case len(batch) > 0:
+			if !e.bring(l, batch) {
+				return
+			}
+			used = true
+			continue
+		case !busy:
+			idle.Reset(e.linger)
+		default:
+			idle.Stop()
+		}
+		select {
+		case <-e.wake:
+		case <-e.reading:
+			return
+		case <-idle.C:
+			if e.home.retire(e) {
+				return
+			}
+		}
+	}
+}
+
+// take moves what l has room for out of the queue, and says whether there is
+// anything to do.
+func (e *engine) take(l lane, recalled bool) (batch []*job, busy bool) {
+	e.home.mu.Lock()
+	defer e.home.mu.Unlock()
+	busy = e.onLane > 0 || len(e.queue) > 0 && !recalled
+	if n := min(l.room(), len(e.queue)); n > 0 && !recalled {
+		batch = append(e.batch[:0], e.queue[:n]...)
+		e.batch = batch
+		e.queue = slices.Delete(e.queue, 0, n)
+		e.onLane += n
+	}
+	return batch, busy
+}
+
+// bring writes a batch, without those that nobody waits for any more.
+func (e *engine) bring(l lane, batch []*job) bool {
+	all := len(batch)
+	batch = slices.DeleteFunc(batch, func(j *job) bool {
+		if !j.to.wanted() {
+			e.end(j, jobWithdrawn, nil)
+			return true
+		}
+		return false
+	})
+	if len(batch) < all {
+		e.off(all - len(batch))
+	}
+	switch {
+	case len(batch) == 0:
+		return true
+	case !l.write(batch):
+		e.unsent = batch
+		return false
+	}
+	e.counts.Writes.Add(1)
+	return true
+}
+
+// read gives answers to jobs until the lane has ended.
+func (e *engine) read(l lane) {
+	defer close(e.reading)
+	for e.why == nil {
+		switch v := l.read(); v.kind {
+		case laneHead:
+			v.job.to.head(v.answer)
+		case laneData:
+			e.pass(v.job, v.piece)
+		case laneAnswer:
+			e.answered = true
+			e.end(v.job, jobDone, nil)
+			e.off(1)
+		case lanePause:
+			e.pause(v.job)
+		case laneEnd:
+			e.why = v.err
+		}
+	}
+}
+
+// pass gives a piece to its job. What nobody takes is passed over, but not for
+// long: a new connection costs less.
+func (e *engine) pass(j *job, piece []byte) {
+	if j.to.data(piece) == nil {
+		return
+	}
+	if j.unwanted += len(piece); j.unwanted > maxUnwanted {
+		e.why = errUnwanted
+	}
+}
+
+// pause is when all that has come is passed on: time to let the writer have the
+// room that was made, and the client what is there for it.
+func (e *engine) pause(j *job) {
+	e.home.mu.Lock()
+	look := len(e.queue) > 0 || e.onLane == 0
+	e.home.mu.Unlock()
+	if look {
+		e.wakeUp()
+	}
+	if e.flush(); j != nil {
+		j.to.pause()
+	}
+}
+
+// off notes that n jobs are no longer on the lane.
+func (e *engine) off(n int) {
+	e.home.mu.Lock()
+	e.onLane -= n
+	e.home.mu.Unlock()
+}
+
+// putBack returns jobs to the front of the queue, in their order.
+func (e *engine) putBack(jobs []*job) {
+	e.home.mu.Lock()
+	defer e.home.mu.Unlock()
+	e.onLane -= len(jobs)
+	e.queue = slices.Insert(e.queue, 0, jobs...)
+}
+
+// settle decides what becomes of the jobs that a lane has left, and returns
+// whether some of them need another one. All of them are safe to do twice: what
+// is not is never pushed.
+//
+//	nobody waits for it           withdrawn
+//	a part of the answer is out   failed: cut
+//	its time was up               failed
+//	the backend never saw it      once more, and that is free
+//	nobody knows                  once more, if this was the first time
+//
+// So that a backend which closes at once is not asked for ever, the oldest has
+// been tried when its lane has answered nothing at all.
+func (e *engine) settle(l lane) (again bool) {
+	written := l.unanswered()
+	left := slices.Concat(written, e.unsent)
+	var jobs []*job
+	for i, j := range left {
+		if i < len(written) && !l.untouched(j) || i == 0 && !e.answered {
+			j.attempts++
+		}
+		switch {
+		case !j.to.wanted():
+			e.end(j, jobWithdrawn, nil)
+		case j.to.begun() || j.attempts > 1 || i == 0 && late(e.why):
+			e.end(j, jobFailed, e.why)
+		default:
+			jobs = append(jobs, j)
+			if e.counts.Again.Add(1); i < len(written) {
+				j.move(jobQueued)
+			}
+		}
+	}
+	e.off(len(left) - len(jobs))
+	e.putBack(jobs)
+	e.flush()
+	return len(jobs) > 0
+}
+
+// late says whether the backend had its time.
+func late(err error) bool { return errors.Is(err, ErrHeadTimeout) || errors.Is(err, ErrBodyTimeout) }
+
+// giveUp fails all who wait for a connection that is not to be had.
+func (e *engine) giveUp(why error) {
+	e.home.mu.Lock()
+	jobs := e.queue
+	e.queue = nil
+	e.home.mu.Unlock()
+	for _, j := range jobs {
+		if j.to.wanted() {
+			e.end(j, jobFailed, why)
+		} else {
+			e.end(j, jobWithdrawn, nil)
+		}
+	}
+	e.flush()
+}
+
+// end is the last that happens to j.
+func (e *engine) end(j *job, how jobState, why error) {
+	e.counts.ends[how].Add(1)
+	j.move(how)
+	j.to.end(why)
+}
+
+// engineCounts are of all engines of a gateway.
+type engineCounts struct {
+	Engines, Retired, Pushed, Alone, Writes, Again, Turns atomic.Uint64
+	ends                                                  [jobWithdrawn + 1]atomic.Uint64 // by state
+}

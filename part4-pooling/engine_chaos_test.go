@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// engineBackends are good and bad ones, by the path they are under. What they
+// answer is the path that they were asked for.
+var engineBackends = map[string]func(c *net.TCPConn, in *bufio.Reader){
+	"/good": func(c *net.TCPConn, in *bufio.Reader) {
+		requests(in, func(r *http.Request) bool { _, err := io.WriteString(c, saying(r.URL.Path)); return err == nil })
+	},
+	"/thrice": func(c *net.TCPConn, in *bufio.Reader) { // answers three, and closes
+		n := 0
+		requests(in, func(r *http.Request) bool { io.WriteString(c, saying(r.URL.Path)); n++; return n < 3 })
+	},
+	"/half": func(c *net.TCPConn, in *bufio.Reader) {
+		requests(in, func(r *http.Request) bool {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"+r.URL.Path)
+			c.SetLinger(0)
+			return false
+		})
+	},
+	"/garbage": func(c *net.TCPConn, in *bufio.Reader) {
+		requests(in, func(*http.Request) bool { io.WriteString(c, "\x16\x03\x01 what?\r\n\r\n"); return false })
+	},
+	"/slams": func(c *net.TCPConn, _ *bufio.Reader) { c.SetLinger(0) },
+}
+
+// Many clients, each with requests to all kinds of backends on one connection,
+// some of whom leave; and somebody who drops connections. Nobody gets what is
+// somebody else's, and in the end nothing is left over.
+func TestEnginesLeaveNothingBehindAfterChaos(t *testing.T) {
+	t.Parallel()
+	p := newPool(poolLimits{perBackend: 4, total: 12, wait: limit, idle: time.Hour, life: 20 * time.Millisecond})
+	t.Cleanup(p.close)
+	g := newGateway(p, nil)
+	g.engines.linger = time.Millisecond
+	g.engines.backends = map[string]bool{}
+	var names []string
+	for path, script := range engineBackends {
+		s := scriptedServer(t, func(c *net.TCPConn, _ int) { script(c, bufio.NewReader(c)) })
+		g.prefixes = append(g.prefixes, prefix{path, s.addr})
+		g.engines.backends[s.addr] = true
+		names = append(names, path)
+	}
+	r := start(t, handing(g))
+	end := time.Now().Add(time.Second)
+	var clients sync.WaitGroup
+	for i := range 12 {
+		clients.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 3))
+			for n := 0; time.Now().Before(end) && !t.Failed(); n++ {
+				var asked []string
+				for len(asked) < 1+random.IntN(8) {
+					asked = append(asked, fmt.Sprintf("%s/%d-%d-%d", names[random.IntN(len(names))], i, n, len(asked)))
+				}
+				askAll(t, r.addr, asked, random.IntN(4) == 0)
+				if random.IntN(8) == 0 {
+					p.dropAll(g.prefixes[random.IntN(len(names))].addr)
+				}
+			}
+		})
+	}
+	clients.Wait()
+
+	settled(t, g)
+	for _, b := range g.prefixes {
+		p.dropAll(b.addr)
+	}
+	assert.Zero(t, p.stats().Permits, "a connection was not given back")
+	assert.Positive(t, g.engineCounts.Again.Load(), "and some were tried again")
+	t.Logf("%d handed over, %d done, %d failed, %d withdrawn", g.engineCounts.Pushed.Load(),
+		g.engineCounts.ends[jobDone].Load(), g.engineCounts.ends[jobFailed].Load(), g.engineCounts.ends[jobWithdrawn].Load())
+}
+
+// askAll asks for all paths in one write, and looks at what comes, unless it leaves.
+func askAll(t *testing.T, addr string, asked []string, leaves bool) {
+	c, err := net.DialTimeout("tcp", addr, limit)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer c.Close()
+	for _, path := range asked {
+		io.WriteString(c, get(path))
+	}
+	if leaves {
+		c.(*net.TCPConn).SetLinger(0)
+		return
+	}
+	c.SetDeadline(time.Now().Add(limit))
+	in := bufio.NewReader(c)
+	for _, path := range asked {
+		a, err := http.ReadResponse(in, nil)
+		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+			t.Errorf("%s is not answered. engine.go, settle", path)
+			return
+		} else if err != nil {
+			return // cut
+		}
+		body, err := io.ReadAll(a.Body)
+		good := strings.HasPrefix(path, "/good") || strings.HasPrefix(path, "/thrice")
+		switch {
+		case err != nil && strings.HasPrefix(path, string(body)):
+			return // cut
+		case err != nil || a.StatusCode == 200 && string(body) != path:
+			t.Errorf("%s was answered with %q: somebody else's answer. pipelined.go, read", path, body)
+		case strings.HasPrefix(path, "/good") && a.StatusCode != 200, !good && a.StatusCode == 200:
+			t.Errorf("%s was answered with %d", path, a.StatusCode)
+		}
+	}
+}

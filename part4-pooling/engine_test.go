@@ -1,0 +1,565 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// engined is a gateway with engines for the backend at addr. When the test ends
+// nothing may be left over.
+func engined(t testing.TB, addr string, change ...func(*gateway)) (*running, *gateway) {
+	t.Helper()
+	p := small(t, 4)
+	g := newGateway(p, []prefix{{"/", addr}})
+	g.engines.backends = map[string]bool{addr: true}
+	for _, f := range change {
+		f(g)
+	}
+	r := start(t, handing(g))
+	t.Cleanup(func() { settled(t, g) })
+	return r, g
+}
+
+// handing is for start: a gateway that hands over.
+func handing(g *gateway) func(*server) {
+	return func(s *server) { s.handler, s.taker = g.handler(routes()), g.handOver }
+}
+
+// settled waits until all engines have retired, and looks whether the books are right.
+func settled(t testing.TB, g *gateway) {
+	t.Helper()
+	c := &g.engineCounts
+	eventually(t, "all engines have retired", func() bool { return c.Engines.Load() == c.Retired.Load() })
+	assert.Equal(t, c.Pushed.Load(), c.ends[jobDone].Load()+c.ends[jobFailed].Load()+c.ends[jobWithdrawn].Load(),
+		"a job was handed over and never ended, or ended twice: somebody waits for ever. engine.go, settle")
+	for _, b := range g.pool.stats().Backends {
+		assert.Zero(t, b.Leased, "an engine has retired and kept its connection. engine.go, drive")
+	}
+}
+
+// parallel is a backend that works on the requests of one connection side by
+// side: our own server. /hold/N waits until release is called; every answer is
+// its path.
+func parallel(t testing.TB) (r *running, held *atomic.Int64, release func()) {
+	t.Helper()
+	held = new(atomic.Int64)
+	free := make(chan struct{})
+	r = start(t, with(func(w *response, r *request) {
+		if strings.HasPrefix(string(r.path), "/hold/") {
+			held.Add(1)
+			select {
+			case <-free:
+			case <-w.gone():
+			}
+		}
+		w.Write(r.path)
+	}))
+	release = sync.OnceFunc(func() { close(free) })
+	t.Cleanup(release)
+	return r, held, release
+}
+
+// warm lets a connection to the backend be there, and known to persist.
+func warm(t testing.TB, addr string, g *gateway) {
+	t.Helper()
+	tell(t, addr, "", "", post("/warm", "", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+	eventually(t, "the connection is back in the pool", func() bool { return g.pool.stats().Backends[0].Idle == 1 })
+}
+
+const engineRule = "house rule: what is handed over is answered, once, in its place"
+
+// paths renders requests for n paths; the last closes.
+func paths(prefix string, n int) (text string, want []string) {
+	for i := range n {
+		want = append(want, fmt.Sprintf("%s%d", prefix, i))
+		if i < n-1 {
+			text += get(want[i])
+		} else {
+			text += get(want[i], closing)
+		}
+	}
+	return text, want
+}
+
+func TestManyRequestsShareOneConnectionAndNoHandlerWaits(t *testing.T) { // alone: it counts goroutines
+	const many = 16
+	back, held, release := parallel(t)
+	r, g := engined(t, back.addr)
+	warm(t, r.addr, g)
+	text := ""
+	for i := range many {
+		text += get(fmt.Sprintf("/hold/%d", i))
+	}
+
+	c := converse(t, r.addr, text)
+
+	eventually(t, "the backend works on all of them at once", func() bool { return held.Load() == many })
+	assert.Equal(t, 1, back.count(), "house rule: the requests of a client share a connection. registry.go, push")
+	front := r.only(t)
+	eventually(t, "no handler of the gateway is running", func() bool {
+		front.mu.Lock()
+		defer front.mu.Unlock()
+		return front.running == 0 && front.line.length == many
+	})
+	eventually(t, "the engine is two goroutines, however many requests it has (engine.go, run)", // those of earlier tests may linger
+		func() bool { return goroutinesIn("main.(*engine)") == 2 })
+	release()
+	_, err := io.WriteString(c, get("/last", closing))
+	require.NoError(t, err)
+	bodies := story{sent: text, rule: engineRule, look: "taker.go, deliver"}.hear(c).bodies(t, many+1)
+	assert.Equal(t, "/hold/0", bodies[0])
+	assert.Equal(t, "/last", bodies[many])
+	assert.EqualValues(t, many+1, g.engineCounts.Pushed.Load())
+}
+
+// only is the one connection that r has.
+func (r *running) only(t testing.TB) (c *conn) {
+	t.Helper()
+	r.each(func(other *conn) { c = other })
+	require.Equal(t, 1, r.count())
+	return c
+}
+
+// goroutinesIn counts those that have a function in their stack whose name begins so.
+func goroutinesIn(name string) (n int) {
+	name = strings.Replace(name, "main.", "socketup/part4-pooling.", 1)
+	buf := make([]byte, 4<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	for _, stack := range strings.Split(string(buf), "\n\n") {
+		stack, _, _ = strings.Cut(stack, "created by")
+		if strings.Contains(stack, "\n"+name) {
+			n++
+		}
+	}
+	return n
+}
+
+// The requests of one client go by the engine, by the pool, and nowhere at all.
+func TestAnswersKeepTheirOrderOnWhateverWayTheyCome(t *testing.T) {
+	t.Parallel()
+	back, _, _ := parallel(t)
+	other := answering(t, func(_ int, r *http.Request) string { return saying(r.URL.Path) })
+	p := small(t, 4)
+	g := newGateway(p, []prefix{{"/e", back.addr}, {"/p", other.addr}})
+	g.engines.backends = map[string]bool{back.addr: true}
+	r := start(t, handing(g))
+	random := rand.New(rand.NewPCG(1, 2))
+	var text strings.Builder
+	var methods, want []string
+	for i := range 300 {
+		path, method := fmt.Sprintf("/%c/%d", "epx"[random.IntN(3)], i), "GET"
+		switch random.IntN(6) {
+		case 0:
+			method = "POST"
+			text.WriteString(post(path, "body"))
+		case 1:
+			method = "HEAD"
+			text.WriteString("HEAD " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		default:
+			text.WriteString(get(path))
+		}
+		switch {
+		case method == "HEAD":
+			path = ""
+		case path[1] == 'x':
+			path = "404 Not Found: nothing is at " + path + "\n"
+		}
+		methods, want = append(methods, method), append(want, path)
+	}
+	text.WriteString(get("/e/last", closing))
+
+	s := tell(t, r.addr, "MUST, RFC 9112 §9.3.2: answers in the order of the requests", "taker.go, deliver", text.String())
+
+	for i, a := range s.replies(t, append(methods, "GET")...)[:300] {
+		if !assert.Equal(t, want[i], a.body, "answer %d of %s", i, s.rule) {
+			return
+		}
+	}
+	assert.Positive(t, g.engineCounts.Pushed.Load())
+	settled(t, g)
+}
+
+// A request that overtakes another on its way to the backend may block the
+// connection until it is its turn, which does not come before the other is
+// answered, on that connection.
+func TestRequestsReachTheBackendInTheOrderOfTheClient(t *testing.T) {
+	t.Parallel()
+	const many = 24
+	var mu sync.Mutex
+	var got []string // guarded by mu
+	s := answering(t, func(_ int, r *http.Request) string {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, r.URL.Path)
+		return saying("ok")
+	})
+	r, _ := engined(t, s.addr)
+	text, want := paths("/", many)
+	for range 40 {
+		got = nil
+
+		tell(t, r.addr, engineRule, "taker.go, give", text).bodies(t, many)
+
+		require.Equal(t, want, got, "house rule: a place in the queue is reserved on arrival, as a slot is. taker.go, give")
+	}
+}
+
+// While one request is taken the next one waits: whoever is quicker would
+// otherwise be first in the queue.
+func TestRequestsAreTakenOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	second := make(chan string, 1)
+	r := start(t, func(s *server) {
+		s.taker = func(_ *response, r *request) bool {
+			if string(r.path) == "/2" {
+				second <- "the second request was taken while the first one was"
+				return false
+			}
+			select {
+			case early := <-second:
+				t.Errorf("%s: a place in the queue is reserved on arrival, as a slot is. taker.go, give", early)
+			case <-time.After(100 * time.Millisecond): // it can miss a fault, but not invent one
+			}
+			return false
+		}
+	})
+
+	tell(t, r.addr, engineRule, "taker.go, give", get("/1")+get("/2", closing)).replies(t, gets(2)...)
+}
+
+// A server that has not shown that it keeps connections gets one request:
+// another one behind it might be lost, or never read.
+func TestNewConnectionCarriesOneRequestUntilItIsProven(t *testing.T) {
+	t.Parallel()
+	type arrival struct{ connection, requests int }
+	arrivals := make(chan arrival, 100)
+	s := scriptedServer(t, func(c *net.TCPConn, number int) {
+		in := make([]byte, 64<<10)
+		for {
+			n, err := c.Read(in)
+			if err != nil {
+				return
+			}
+			c.SetReadDeadline(time.Now().Add(30 * time.Millisecond)) // whoever comes too early is caught
+			more, _ := c.Read(in[n:])
+			c.SetReadDeadline(time.Time{})
+			requests := strings.Count(string(in[:n+more]), "\r\n\r\n")
+			arrivals <- arrival{number, requests}
+			io.WriteString(c, strings.Repeat(saying("ok"), requests))
+		}
+	})
+	r, _ := engined(t, s.addr)
+
+	c := converse(t, r.addr, strings.Repeat(get("/"), 8)) // none of them closes: that would go its own way
+	c.CloseWrite()
+	story{rule: engineRule, look: "pipelined.go, room"}.hear(c).bodies(t, 8)
+
+	require.Equal(t, arrival{1, 1}, soon(t, arrivals, "the first request"), "MUST NOT, RFC 9112 §9.3.2: do not pipeline before the connection has shown that it persists. pipelined.go, room")
+	assert.Equal(t, arrival{1, 7}, soon(t, arrivals, "the others"), "once it has, the rest goes in one write. engine.go, take")
+}
+
+// Connection: close in an answer says that nothing behind it was looked at, so
+// what was sent there is sent again, as often as it takes.
+func TestServerThatClosesNowAndThenLosesNothing(t *testing.T) {
+	t.Parallel()
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		n := 0
+		requests(bufio.NewReader(c), func(r *http.Request) bool {
+			if n++; n < 4 {
+				io.WriteString(c, saying(r.URL.Path))
+				return true
+			}
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: "+fmt.Sprint(len(r.URL.Path))+"\r\n\r\n"+r.URL.Path)
+			c.CloseWrite()
+			io.Copy(io.Discard, c)
+			return false
+		})
+	})
+	r, _ := engined(t, s.addr)
+	text, want := paths("/", 100)
+
+	got := tell(t, r.addr, "MUST NOT, RFC 9112 §9.6: the server does not process what is behind its close", "pipelined.go, untouched", text).bodies(t, 100)
+
+	assert.Equal(t, want, got)
+}
+
+func TestAnswerThatComesTooLateIsReadAndForgotten(t *testing.T) {
+	t.Parallel()
+	back, held, release := parallel(t)
+	r, g := engined(t, back.addr)
+	warm(t, r.addr, g)
+	c := converse(t, r.addr, get("/hold/1"))
+	eventually(t, "the backend works on it", func() bool { return held.Load() == 1 })
+
+	front := r.only(t)
+	front.mu.Lock()
+	front.line.head.owner.due = 0 // its time is up
+	front.mu.Unlock()
+	expect(t, c, story{rule: "house rule: every slot has a deadline", look: "deadlines.go, expire"}, "HTTP/1.1 503 Service Unavailable\r\n")
+	release()
+	_, err := io.WriteString(c, get("/2"))
+	require.NoError(t, err)
+
+	for seen := ""; !strings.HasSuffix(seen, "\r\n\r\n/2"); {
+		b := make([]byte, 1)
+		_, err := c.Read(b)
+		require.NoError(t, err, "%s: the next answer is not the late one; so far came %q", engineRule, seen)
+		seen += string(b)
+	}
+	assert.Equal(t, 1, back.count(), "one job that ends early does not cost the others their connection. engine.go, pass")
+}
+
+func TestClientThatLeavesTakesItsJobsAlong(t *testing.T) {
+	t.Parallel()
+	back, held, _ := parallel(t)
+	r, g := engined(t, back.addr)
+	warm(t, r.addr, g)
+	c := converse(t, r.addr, strings.Repeat(get("/hold/x"), 24)) // some are on their way, some in the queue
+	eventually(t, "the backend works for a client", func() bool { return held.Load() > 8 })
+	began := time.Now()
+
+	c.SetLinger(0)
+	c.Close()
+
+	settled(t, g)
+	assert.Less(t, time.Since(began), 5*time.Second, "house rule: nobody works for a client that has gone. conn.go, kill")
+	assert.Positive(t, g.engineCounts.ends[jobWithdrawn].Load())
+	eventually(t, "the connection is closed", func() bool { return g.pool.stats().Permits == 0 })
+}
+
+// Two engines want the only connection: each gives it up after a batch.
+func TestEnginesTakeTurnsWithAConnection(t *testing.T) {
+	t.Parallel()
+	back, _, _ := parallel(t)
+	r, g := engined(t, back.addr, func(g *gateway) { g.pool.limits.perBackend = 1 })
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			text, want := paths("/", 200)
+			assert.Equal(t, want, tell(t, r.addr, "house rule: an engine that others wait for gives its connection back", "pipelined.go, recalls", text).bodies(t, 200))
+		})
+	}
+	clients.Wait()
+
+	assert.EqualValues(t, 1, g.pool.stats().of(back.addr).Dialled)
+}
+
+func TestBackendThatIsNotThereFailsAllWhoWaitForIt(t *testing.T) {
+	t.Parallel()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	closed.Close()
+	r, _ := engined(t, closed.Addr().String())
+	text, _ := paths("/", 5)
+
+	for _, a := range tell(t, r.addr, engineRule, "engine.go, giveUp", text).replies(t, gets(5)...) {
+		assert.Equal(t, "502 Bad Gateway", a.status)
+	}
+}
+
+// A backend that accepts and closes must not be asked for ever.
+func TestBackendThatHangsUpIsAskedTwice(t *testing.T) {
+	t.Parallel()
+	s := scriptedServer(t, func(*net.TCPConn, int) {})
+	r, _ := engined(t, s.addr)
+
+	a := tell(t, r.addr, engineRule, "engine.go, settle", get("/")+get("/", closing)).replies(t, gets(2)...)
+
+	assert.Equal(t, "502 Bad Gateway", a[0].status)
+	assert.LessOrEqual(t, s.accepted(), 4, "house rule: each request is tried twice, whether it was sent or not. engine.go, settle")
+}
+
+func TestDiscardedConnectionMakesRoomForWhoWaits(t *testing.T) {
+	t.Parallel()
+	die := make(chan struct{})
+	got := make(chan struct{}, 1)
+	s := scriptedServer(t, func(c *net.TCPConn, number int) {
+		if number > 1 {
+			requests(bufio.NewReader(c), func(r *http.Request) bool { io.WriteString(c, saying("ok")); return true })
+			return
+		}
+		c.Read(make([]byte, 4<<10))
+		got <- struct{}{}
+		<-die
+	})
+	r, g := engined(t, s.addr, func(g *gateway) { g.pool.limits.perBackend = 1 })
+	first := converse(t, r.addr, get("/"))
+	soon(t, got, "the first request reaches the backend")
+	second := converse(t, r.addr, post("/", "x", closing))
+	eventually(t, "the second client waits for a connection", func() bool { return g.pool.stats().of(s.addr).Waiting == 1 })
+
+	close(die)
+
+	assert.Equal(t, []string{"ok"}, story{rule: engineRule, look: "engine.go, drive"}.hear(second).bodies(t, 1))
+	expect(t, first, story{rule: engineRule, look: "engine.go, settle"}, "HTTP/1.1 200 OK\r\n")
+}
+
+// The first request is not the engine's host: it is answered, and the engine
+// goes on for the others.
+func TestFirstRequestDoesNotWaitForItsEngine(t *testing.T) {
+	t.Parallel()
+	back, held, release := parallel(t)
+	r, g := engined(t, back.addr)
+	c := converse(t, r.addr, get("/first"))
+	s := story{rule: "house rule: no request lends its life to the engine", look: "registry.go, register"}
+	expect(t, c, s, "HTTP/1.1 200 OK\r\n")
+	in := bufio.NewReader(c)
+	io.WriteString(c, get("/second")+get("/hold/3"))
+	eventually(t, "the engine is at work", func() bool { return held.Load() == 1 })
+
+	for seen := ""; !strings.HasSuffix(seen, "/second"); { // and not later than that
+		b, err := in.ReadByte()
+		require.NoError(t, err, "%s; so far came %q", s.rule, seen)
+		seen += string(b)
+	}
+
+	release()
+	assert.LessOrEqual(t, g.engineCounts.Engines.Load(), uint64(2))
+}
+
+// An engine that waits costs nothing: its writer looks again when there is
+// something to look at.
+func TestWaitingEngineDoesNotSpin(t *testing.T) {
+	t.Parallel()
+	r0 := start(t)
+	r, g := engined(t, r0.addr, func(g *gateway) { g.engines.linger = 100 * time.Millisecond })
+
+	tell(t, r.addr, "", "", get("/sleep/150ms")+get("/sleep/1ms", closing))
+	settled(t, g)
+
+	assert.Less(t, g.engineCounts.Turns.Load(), uint64(20), "the writer goes round and round. engine.go, write")
+}
+
+func TestAnswersPassPieceByPieceThroughAnEngine(t *testing.T) {
+	t.Parallel()
+	back := start(t)
+	r, _ := engined(t, back.addr)
+
+	s := tell(t, r.addr, engineRule, "engine.go, pause", get("/stream/3")+get("/stream/2")+post("/echo", "end", closing))
+
+	assert.Equal(t, []string{"line 1\nline 2\nline 3\n", "line 1\nline 2\n", "end"}, s.bodies(t, 3))
+}
+
+func TestHintsAndTrailersPassThroughAnEngine(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(int, *http.Request) string {
+		return "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" +
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n"
+	})
+	r, g := engined(t, s.addr)
+
+	got := tell(t, r.addr, engineRule, "handover.go, head and end", get("/", "Connection: TE, close\r\nTE: trailers\r\n")).got
+
+	require.EqualValues(t, 1, g.engineCounts.Pushed.Load())
+	assert.True(t, strings.HasPrefix(got, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n"), "MUST, RFC 9110 §15.2: an interim answer passes. Got %q", got)
+	assert.True(t, strings.HasSuffix(got, "2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n"), "who wants trailers gets them. Got %q", got)
+}
+
+// What a client does not read stays at the backend: mod_proxy_http2 kept it in
+// memory, and that is why it lost its engines.
+func TestClientThatDoesNotReadHoldsTheBackendBack(t *testing.T) { // alone: it looks at the memory
+	const answers, size = 8, 64 << 20
+	var sent atomic.Int64
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		c.SetWriteBuffer(64 << 10)
+		piece := make([]byte, 64<<10)
+		requests(bufio.NewReader(c), func(*http.Request) bool {
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
+			for n := 0; n < size; n += len(piece) {
+				if _, err := c.Write(piece); err != nil || sent.Add(int64(len(piece))) > 96<<20 {
+					return false
+				}
+			}
+			return true
+		})
+	})
+	r, g := engined(t, s.addr)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+
+	c := converse(t, r.addr, strings.Repeat(get("/"), answers))
+	for still := int64(-1); still != sent.Load(); time.Sleep(100 * time.Millisecond) { // until it does not move
+		still = sent.Load()
+	}
+
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	l := r.limits
+	bound := int64(inSize+l.pipeline*(l.head+2*maxParked)+2*(outSize+maxParked)) + g.engines.bound(l.head)
+	assert.Positive(t, sent.Load())
+	assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), bound,
+		"%d bytes came from the backend, the client has read none, and the gateway holds more than its bound. handover.go, data", sent.Load())
+	c.SetLinger(0)
+	c.Close()
+}
+
+func TestEngineTellsWhatItKnows(t *testing.T) {
+	t.Parallel()
+	back, _, _ := parallel(t)
+	r, g := engined(t, back.addr)
+	admin := start(t, with(g.admin()))
+	text, _ := paths("/", 5)
+	tell(t, r.addr, "", "", text).bodies(t, 5)
+
+	assert.Contains(t, tell(t, admin.addr, "", "", get("/-/stats", closing)).framed(t).body, `"handed_over": 5`)
+	assert.Contains(t, tell(t, admin.addr, "", "", get("/-/metrics", closing)).framed(t).body, "engine_jobs_total{end=\"done\"} 5\n")
+}
+
+// A stop answers what an engine has in hand.
+func TestStopAnswersWhoWaitsForAnEngine(t *testing.T) {
+	t.Parallel()
+	back, held, release := parallel(t)
+	cmd, addr, logged := serving(t, "-engine", "http://"+back.addr)
+	c := converse(t, addr, get("/1")+get("/hold/2")+get("/hold/3"))
+	eventually(t, "the backend works", func() bool { return held.Load() == 2 })
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	logs(t, logged, "stopping")
+	release()
+
+	s := story{rule: "house rule: what was read is answered, also by a server that stops", look: "main.go, serve"}.hear(c)
+	assert.Equal(t, []string{"/1", "/hold/2", "/hold/3"}, s.bodies(t, 3))
+	assert.NoError(t, cmd.Wait(), "exit status")
+}
+
+func TestBadEngineOptionsAreRefused(t *testing.T) {
+	t.Parallel()
+	for args, says := range map[string]string{
+		"-engine-depth 0":           "-engine-depth: want at least 1",
+		"-engine http://127.0.0.1/": "bad address",
+	} {
+		var stdout, stderr bytes.Buffer
+
+		status := run(strings.Fields(args), &stdout, &stderr)
+
+		assert.Equal(t, 2, status)
+		assert.Contains(t, stderr.String(), says)
+	}
+}
+
+func TestDemoOfTheEngineShowsWhatItSays(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	var out strings.Builder
+	require.NoError(t, shareConnection(&out))
+
+	assert.Contains(t, out.String(), "8 slots wait for their answers, 0 handlers are running")
+	assert.Contains(t, out.String(), "works on 8 requests, from 1 connection")
+	assert.Contains(t, out.String(), "the answers to /1 /2 /3 /4 /5 /6 /7 /8\n")
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"sync"
+	"time"
+)
+
+// Some backends work on the requests of one connection side by side: part 3
+// does. For these a gateway can hand requests over to an engine, and no handler
+// waits for the answers.
+
+// engineOptions are the gateway's for its engines. Answers wait in the slots of
+// the client's connection, whose bound is in limits.go, and in no other place. So
+// an engine adds to it no more than
+//
+//	linkBuffer + (2 × depth + maxQueue) × head
+//
+// for what it reads, for requests as they are sent, and for those in its queue
+// whose slots have been answered without it.
+type engineOptions struct {
+	backends map[string]bool // addresses that have engines
+	depth    int             // requests on a connection at once
+	linger   time.Duration   // that an engine stays when it has nothing to do
+}
+
+var engineDefaults = engineOptions{
+	depth:  32,                    // as many as part 3 takes from a connection
+	linger: 20 * time.Millisecond, // the next request of a client often follows the answer
+}
+
+func (o *engineOptions) flags(f *flag.FlagSet) {
+	*o = engineDefaults
+	o.backends = map[string]bool{}
+	f.IntVar(&o.depth, "engine-depth", o.depth, "requests that an engine has on its connection at once")
+	f.DurationVar(&o.linger, "engine-linger", o.linger, "that an engine stays when it has nothing to do")
+}
+
+// check says what no engine can work with.
+func (o *engineOptions) check() error {
+	if o.depth < 1 || o.linger <= 0 {
+		return errors.New("-engine-depth: want at least 1; -engine-linger: more than 0")
+	}
+	return nil
+}
+
+// bound is that sum.
+func (o *engineOptions) bound(head int) int64 {
+	return int64(linkBuffer + (2*o.depth+maxQueue)*head)
+}
+
+// A passage is a request that was handed over: the job, and where its answer goes.
+type passage struct {
+	job
+	f    *forward
+	g    *gateway
+	w    *response
+	a    *answer // under way
+	addr string
+}
+
+var passages = sync.Pool{New: func() any { return new(passage) }}
+
+// handOver is the gateway's taker: it gives a request to the engine of its
+// backend, which is made if need be. What it does not take gets a handler: what
+// has no engine, is not safe, or has a body. An engine may send a request twice,
+// and others wait behind it.
+func (g *gateway) handOver(w *response, r *request) bool {
+	addr, found := g.backendFor(r.path)
+	if !found || !g.engines.backends[addr] || string(r.method) == "TRACE" {
+		return false
+	}
+	p, f, c := passages.Get().(*passage), forwards.Get().(*forward), w.x.c
+	f.take(w, r, peerOf(c), addr)
+	*p = passage{job: job{call: &f.call, to: p}, f: f, g: g, w: w, addr: addr}
+	if f.vias <= maxVias && f.left != 0 && c.engines.push(addr, &p.job, func() *engine { return g.newEngine(c, addr) }) {
+		g.counts.Requests.Add(1)
+		return true
+	}
+	g.engineCounts.Alone.Add(1)
+	p.free()
+	return false
+}
+
+func (p *passage) free() {
+	p.f.free()
+	*p = passage{}
+	passages.Put(p)
+}
+
+// newEngine makes an engine for c's requests to addr.
+func (g *gateway) newEngine(c *conn, addr string) *engine {
+	g.engineCounts.Engines.Add(1)
+	return &engine{
+		open:   func(ctx context.Context, lost lane) (lane, error) { return g.openPipe(ctx, addr, lost) },
+		linger: g.engines.linger, flush: c.flushAll, counts: &g.engineCounts, wake: make(chan struct{}, 1),
+	}
+}
+
+// openPipe gets a connection from the pool: a fresh one instead of one that was lost.
+func (g *gateway) openPipe(ctx context.Context, addr string, lost lane) (lane, error) {
+	var l *link
+	var err error
+	if lost != nil {
+		l, err = g.pool.renew(ctx, lost.(*pipe).l, &g.t)
+	} else {
+		l, err = g.pool.get(ctx, addr, &g.t)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newPipe(ctx, l, &g.t, g.engines.depth), nil
+}
+
+func (p *passage) wanted() bool { return p.w.x.wanted() }
+func (p *passage) begun() bool  { return p.w.x.begun }
+func (p *passage) pause()       { p.w.flush() }
+
+func (p *passage) head(a *answer) {
+	w := p.w
+	*w = response{x: w.x, fields: w.fields[:0], body: w.body[:0]}
+	p.a = a
+	passHead(w, a)
+	if p.f.trailers {
+		passTrailer(w, a)
+	}
+}
+
+func (p *passage) data(piece []byte) error {
+	_, err := p.w.Write(piece)
+	return err
+}
+
+// end fills the slot. The exchange and p may be used for another request as
+// soon as it has.
+func (p *passage) end(why error) {
+	w, x := p.w, p.w.x
+	switch {
+	case why == nil && p.a != nil && p.f.trailers:
+		w.endWith(p.a.trailers)
+	case why == nil:
+	case x.begun:
+		p.g.counts.Cut.Add(1)
+		x.breakOff()
+	default:
+		p.g.refuse(w, p.addr, why)
+	}
+	x.wire = w.finish(x.wire[:0])
+	p.free()
+	x.deliver()
+}

@@ -1,0 +1,413 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A fakeLane is a lane without a connection: what becomes of each job is for a
+// fate to say. The engine must not notice the difference.
+type fakeLane struct {
+	fate    func(*job) fate
+	onClose func()
+	deaf    bool // it has ended before anything is written
+
+	mu       sync.Mutex
+	more     sync.Cond
+	jobs     []*job
+	finished bool
+	ended    error
+	coming   []laneEvent
+	paused   bool
+}
+
+type fate int
+
+const (
+	fateAnswer  fate = iota
+	fateClose        // an answer that is the last
+	fateSilence      // the connection ends before the answer
+	fateHalf         // in the middle of it
+	fateTimeout      // there is no answer in time
+	fateDeaf         // the connection had ended before
+)
+
+var errFake = fmt.Errorf("%w: so it was to be", ErrEnded)
+
+func newFakeLane(f func(*job) fate) *fakeLane {
+	l := &fakeLane{fate: f, onClose: func() {}}
+	l.more.L = &l.mu
+	return l
+}
+
+func (l *fakeLane) room() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return 4 - len(l.jobs)
+}
+
+func (l *fakeLane) write(batch []*job) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.deaf && len(l.coming) == 0 && l.ended == nil {
+		l.end(errFake)
+		l.more.Signal()
+	}
+	if l.deaf || l.ended != nil {
+		return false
+	}
+	for _, j := range batch {
+		j.move(jobWritten)
+	}
+	l.jobs = append(l.jobs, batch...)
+	l.more.Signal()
+	return true
+}
+
+func (l *fakeLane) recalled() bool { return false }
+
+func (l *fakeLane) finish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.finished = true
+	l.more.Signal()
+}
+
+func (l *fakeLane) read() laneEvent {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.coming) == 0 {
+		switch {
+		case len(l.jobs) > 0:
+			j := l.jobs[0] // only we take it out
+			l.mu.Unlock()
+			f := l.fate(j) // which may take its time
+			l.mu.Lock()
+			l.decide(j, f)
+		case l.ended == nil && l.finished:
+			l.end(errFinished)
+		case !l.paused:
+			l.paused = true
+			return laneEvent{kind: lanePause}
+		default:
+			l.more.Wait()
+		}
+	}
+	l.paused = false
+	v := l.coming[0]
+	l.coming = l.coming[1:]
+	switch v.kind {
+	case laneHead:
+		v.job.move(jobResponding)
+	case laneAnswer:
+		l.jobs = l.jobs[1:]
+	case laneEnd:
+		l.ended = v.err
+	}
+	return v
+}
+
+func (l *fakeLane) end(why error) { l.coming = append(l.coming, laneEvent{kind: laneEnd, err: why}) }
+
+func (l *fakeLane) decide(j *job, f fate) {
+	body := laneEvent{kind: laneData, job: j, piece: []byte(j.to.(*fakeSink).id)}
+	switch f {
+	case fateSilence, fateDeaf:
+		l.end(errFake)
+	case fateTimeout:
+		l.end(ErrHeadTimeout)
+	case fateHalf:
+		l.coming = append(l.coming, laneEvent{kind: laneHead, job: j}, body)
+		l.end(errFake)
+	case fateClose:
+		l.coming = append(l.coming, laneEvent{kind: laneHead, job: j}, body, laneEvent{kind: laneAnswer, job: j})
+		l.end(ErrLastAnswer)
+	default:
+		l.coming = append(l.coming, laneEvent{kind: laneHead, job: j}, body, laneEvent{kind: laneAnswer, job: j})
+	}
+}
+
+func (l *fakeLane) unanswered() []*job    { return l.jobs }
+func (l *fakeLane) untouched(j *job) bool { return l.ended == ErrLastAnswer }
+func (l *fakeLane) close()                { l.onClose() }
+
+// A fakeSink keeps the books for one job.
+type fakeSink struct {
+	job
+	id       string
+	got      string
+	heads    int
+	ends     atomic.Int64
+	left     atomic.Bool // nobody wants the answer
+	why      error
+	finished chan struct{}
+}
+
+func newFakeSink(id string) *fakeSink {
+	s := &fakeSink{id: id, finished: make(chan struct{})}
+	s.job.to = s
+	return s
+}
+
+func (s *fakeSink) wanted() bool { return !s.left.Load() }
+func (s *fakeSink) head(*answer) { s.heads++ }
+func (s *fakeSink) pause()       {}
+func (s *fakeSink) begun() bool  { return s.got != "" }
+
+func (s *fakeSink) data(piece []byte) error {
+	s.got += string(piece)
+	return nil
+}
+
+func (s *fakeSink) end(why error) {
+	s.why = why
+	if s.ends.Add(1) == 1 {
+		close(s.finished)
+	}
+}
+
+// A yard makes engines whose lanes are fakes.
+type yard struct {
+	counts engineCounts
+	linger time.Duration
+	open   func(lost lane) (lane, error)
+}
+
+func (y *yard) engine() *engine {
+	y.counts.Engines.Add(1)
+	return &engine{
+		open:   func(_ context.Context, lost lane) (lane, error) { return y.open(lost) },
+		linger: y.linger, flush: func() {}, counts: &y.counts, wake: make(chan struct{}, 1),
+	}
+}
+
+// empty waits until all engines of y have retired, and looks at the books.
+func (y *yard) empty(t testing.TB) {
+	t.Helper()
+	eventually(t, "all engines have retired", func() bool { return y.counts.Engines.Load() == y.counts.Retired.Load() })
+}
+
+// An engine retires, and while it still closes its connection a successor begins.
+// What the old one does on its way out must not touch the new one.
+func TestEngineThatRetiresLeavesItsSuccessorAlone(t *testing.T) {
+	t.Parallel()
+	var opened atomic.Int64
+	closing, release := make(chan struct{}), make(chan struct{})
+	answer := make(chan struct{})
+	y := &yard{linger: time.Millisecond}
+	y.open = func(lane) (lane, error) {
+		number := opened.Add(1)
+		l := newFakeLane(func(*job) fate {
+			if number > 1 {
+				<-answer // the successor is busy
+			}
+			return fateAnswer
+		})
+		if number == 1 {
+			l.onClose = func() { close(closing); <-release }
+		}
+		return l, nil
+	}
+	var r registry
+	first, second, third := newFakeSink("1"), newFakeSink("2"), newFakeSink("3")
+	require.True(t, r.push("a", &first.job, y.engine))
+	soon(t, closing, "the first engine retires")
+	require.True(t, r.push("a", &second.job, y.engine))
+	eventually(t, "the second job has an engine, and not the one that leaves (registry.go, retire)", func() bool { return opened.Load() == 2 })
+
+	close(release)
+	eventually(t, "the first engine has gone", func() bool { return y.counts.Retired.Load() == 1 })
+	require.True(t, r.push("a", &third.job, y.engine))
+
+	assert.EqualValues(t, 2, y.counts.Engines.Load(), "the engine that retired has taken its successor out of the registry: two engines for one backend. registry.go, retire")
+	close(answer)
+	soon(t, second.finished, "the answer to the second job")
+	soon(t, third.finished, "the answer to the third job")
+	y.empty(t)
+}
+
+// Jobs come just when engines retire: a hundred thousand chances to lose one
+// between the look into the queue and the leave.
+func TestNoJobIsLostWhenAnEngineRetires(t *testing.T) {
+	t.Parallel()
+	const clients, jobs = 50, 2000
+	y := &yard{linger: 100 * time.Microsecond}
+	y.open = func(lane) (lane, error) { return newFakeLane(func(*job) fate { return fateAnswer }), nil }
+	var group sync.WaitGroup
+	for i := range clients {
+		group.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 5))
+			var r registry
+			for n := range jobs {
+				s := newFakeSink(fmt.Sprintf("%d/%d", i, n))
+				if !r.push("a", &s.job, y.engine) {
+					t.Error("an engine that has nothing to do takes no job. registry.go, push")
+					return
+				}
+				select {
+				case <-s.finished:
+				case <-time.After(limit):
+					t.Errorf("a job was pushed while its engine retired, and nobody has it. registry.go, retire")
+					return
+				}
+				if s.why != nil || s.got != s.id {
+					t.Errorf("job %s ended with %q, %v", s.id, s.got, s.why)
+				}
+				time.Sleep(time.Duration(random.Int64N(int64(2 * y.linger)))) // around the linger: the input, not a wait
+			}
+		})
+	}
+	group.Wait()
+	y.empty(t)
+	assert.Greater(t, y.counts.Engines.Load(), uint64(clients), "and engines did retire in between")
+	t.Logf("%d engines for %d jobs", y.counts.Engines.Load(), clients*jobs)
+}
+
+// Whatever backends and clients do, every job ends, once, and with the truth.
+func TestEveryJobEndsOnceWhateverHappens(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(300) {
+		if !whatever(t, seed) {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func whatever(t *testing.T, seed uint64) bool {
+	var mu sync.Mutex // guards random
+	random := rand.New(rand.NewPCG(seed, 7))
+	roll := func(n int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return random.IntN(n)
+	}
+	bad := roll(60) // how bad a day it is, in percent
+	var open, closed atomic.Int64
+	y := &yard{linger: time.Duration(roll(200)+1) * time.Microsecond}
+	y.open = func(lost lane) (lane, error) {
+		if lost != nil {
+			closed.Add(1) // it takes the place of the lost one
+		}
+		if roll(100) < bad/4 {
+			return nil, ErrRefused
+		}
+		open.Add(1)
+		l := newFakeLane(func(*job) fate {
+			if roll(100) < bad {
+				return fate(roll(6))
+			}
+			return fateAnswer
+		})
+		l.deaf = roll(100) < bad/3
+		l.onClose = func() { closed.Add(1) }
+		return l, nil
+	}
+	var r registry
+	var group sync.WaitGroup
+	var pushed atomic.Uint64
+	sinks := make([][]*fakeSink, 3)
+	for i := range sinks {
+		group.Go(func() {
+			for n := range 30 {
+				s := newFakeSink(fmt.Sprintf("%d/%d", i, n))
+				if roll(10) == 0 {
+					s.left.Store(true)
+				}
+				if roll(200) == 0 {
+					r.abandon()
+				}
+				if r.push(string('a'+rune(roll(2))), &s.job, y.engine) {
+					pushed.Add(1)
+					sinks[i] = append(sinks[i], s)
+				}
+				if roll(3) == 0 {
+					time.Sleep(time.Duration(roll(100)) * time.Microsecond)
+				}
+				if len(sinks[i]) > 0 && roll(20) == 0 {
+					sinks[i][roll(len(sinks[i]))].left.Store(true)
+				}
+			}
+		})
+	}
+	group.Wait()
+	y.empty(t)
+	for _, all := range sinks {
+		for _, s := range all {
+			switch {
+			case s.ends.Load() != 1:
+				return assert.Failf(t, "every job ends once", "job %s ended %d times", s.id, s.ends.Load())
+			case s.heads > 2 || s.attempts > 2:
+				return assert.Failf(t, "there are two tries", "job %s: %d", s.id, max(s.heads, s.attempts))
+			case s.state == jobDone && s.got != s.id:
+				return assert.Failf(t, "each gets its own answer", "job %s got %q", s.id, s.got)
+			case s.state == jobFailed && s.why == nil:
+				return assert.Failf(t, "a failure has a reason", "job %s", s.id)
+			}
+		}
+	}
+	c := &y.counts
+	return assert.Equal(t, pushed.Load(), c.ends[jobDone].Load()+c.ends[jobFailed].Load()+c.ends[jobWithdrawn].Load()) &&
+		assert.Equal(t, open.Load(), closed.Load(), "a connection was not given back. engine.go, drive") &&
+		assert.Empty(t, r.engines)
+}
+
+// A job that moves where it must not go is a mistake that is loud.
+func TestJobMovesOnlyAlongItsArrows(t *testing.T) {
+	t.Parallel()
+	s := newFakeSink("1")
+	for _, state := range []jobState{jobQueued, jobWritten, jobQueued, jobWritten, jobResponding, jobDone} {
+		s.move(state)
+	}
+	for state := jobNew; state <= jobWithdrawn; state++ {
+		assert.PanicsWithValue(t, fmt.Sprintf("a job goes from Done to %v", state), func() { s.move(state) })
+	}
+}
+
+// What is left on a connection that ends: the table of engine.go, row by row.
+func TestFateOfAJobWhoseConnectionEnds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		fates []fate
+		lanes int64
+		why   error
+	}{
+		{"answered", []fate{fateAnswer}, 1, nil},
+		{"no answer, then one", []fate{fateSilence, fateAnswer}, 2, nil},
+		{"no answer, twice", []fate{fateSilence, fateSilence}, 2, ErrEnded},
+		{"it could not be sent, twice", []fate{fateDeaf, fateDeaf}, 2, ErrEnded},
+		{"it could not be sent, then it was", []fate{fateDeaf, fateAnswer}, 2, nil},
+		{"half an answer is out", []fate{fateHalf}, 1, ErrEnded},
+		{"its time was up", []fate{fateTimeout}, 1, ErrHeadTimeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var opened atomic.Int64
+			y := &yard{linger: time.Millisecond}
+			y.open = func(lane) (lane, error) {
+				f := c.fates[opened.Add(1)-1]
+				l := newFakeLane(func(*job) fate { return f })
+				l.deaf = f == fateDeaf
+				return l, nil
+			}
+			var r registry
+			s := newFakeSink("1")
+			require.True(t, r.push("a", &s.job, y.engine))
+			soon(t, s.finished, "the end of the job")
+			y.empty(t)
+
+			assert.Equal(t, c.lanes, opened.Load())
+			if !errors.Is(s.why, c.why) {
+				t.Errorf("it ended with %v, want %v. engine.go, settle", s.why, c.why)
+			}
+		})
+	}
+}

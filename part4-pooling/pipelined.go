@@ -1,0 +1,294 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A pipe is the lane of HTTP/1.1. Nothing in an answer says whose it is: the
+// first is for the first job, and so on (RFC 9112 §9.3.2). So a byte that is
+// doubtful is the end of it, and no answer behind it is given to anybody.
+type pipe struct {
+	l     *link
+	t     *timeouts
+	ctx   context.Context // ends the reader
+	depth int
+
+	a      answer // the reader's, of j
+	j      *job   // nil between two answers
+	paused bool   // lanePause was the last event
+	ended  error  // there is nothing more to read, and why
+
+	writing sync.Mutex // held by who writes
+	spare   []byte     // his: room for out
+
+	mu       sync.Mutex // guards what follows
+	more     sync.Cond  // jobs is not empty any more, or there will be none
+	jobs     []*job     // in line, and not answered to the end
+	out      []byte     // of them: not given to the kernel yet
+	taken    int64      // bytes of jobs
+	sent     int64      // of them: given to the kernel
+	proven   bool       // the server has answered on this connection, and keeps it open
+	finished bool
+	err      error // no more jobs, and why
+}
+
+func newPipe(ctx context.Context, l *link, t *timeouts, depth int) *pipe {
+	p := &pipe{l: l, t: t, ctx: ctx, depth: depth, proven: l.uses > 0}
+	p.more.L = &p.mu
+	p.a.l = l
+	p.l.uses++
+	p.l.base, p.l.out, p.l.writeErr, p.l.upload = 0, nil, nil, nil
+	return p
+}
+
+// room is one job until the server has shown that it keeps a connection: RFC
+// 9112 §9.3.2 forbids more behind a connection that failed, and an HTTP/1.0
+// server would get what it cannot read.
+func (p *pipe) room() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.err != nil:
+		return 0
+	case !p.proven:
+		return 1 - len(p.jobs)
+	}
+	return p.depth - len(p.jobs)
+}
+
+// write sends batch in one go.
+func (p *pipe) write(batch []*job) bool {
+	if _, err := p.add(batch); err != nil {
+		return false
+	}
+	p.flush()
+	return true
+}
+
+// add puts batch in line. When nothing is on its way it looks first whether the
+// connection is still good. With an error the jobs are untouched. Whoever is the
+// first since the last flush has to flush, soon.
+func (p *pipe) add(batch []*job) (first bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil && len(p.jobs) == 0 {
+		p.err = p.l.check() // nobody reads now, so we can
+	}
+	if p.err != nil {
+		p.more.Signal()
+		return false, p.err
+	}
+	first = len(p.out) == 0
+	for _, j := range batch {
+		j.move(jobWritten)
+		before := len(p.out)
+		p.out = j.call.appendTo(p.out)
+		j.from, j.toHEAD, j.interim = p.taken, string(j.call.method) == "HEAD", j.call.interim
+		p.taken += int64(len(p.out) - before)
+	}
+	p.jobs = append(p.jobs, batch...)
+	p.more.Signal()
+	return first, nil
+}
+
+// flush sends what was put in line.
+func (p *pipe) flush() {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	p.mu.Lock()
+	wire := p.out
+	p.out = p.spare[:0]
+	p.mu.Unlock()
+	if p.spare = wire; len(wire) == 0 {
+		return
+	}
+	n, err := p.send(wire)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sent += int64(n); err != nil && p.err == nil {
+		p.err = err
+		unix.Shutdown(p.l.fd, unix.SHUT_WR) // half a request is out: the server answers those before it, and closes
+	}
+}
+
+// send waits only if the kernel does not take all of b at once.
+func (p *pipe) send(b []byte) (int, error) {
+	var n int
+	err := p.l.raw.Write(func(fd uintptr) bool { n, _ = writeNow(fd, b); return true })
+	if n = max(n, 0); err != nil || n == len(b) {
+		return n, err
+	}
+	p.l.SetWriteDeadline(deadline(p.t.idle))
+	more, err := p.l.File.Write(b[n:])
+	return n + more, err
+}
+
+// read returns what comes next. Before it waits it says so, once.
+func (p *pipe) read() laneEvent {
+	switch {
+	case p.ended != nil:
+		return laneEvent{kind: laneEnd, err: p.ended}
+	case p.j != nil:
+		return p.readBody()
+	}
+	l := p.l
+	j, err := p.oldest(p.paused)
+	switch {
+	case err != nil:
+		return p.end(err)
+	case !p.paused && (j == nil || findHead(l.in[l.r:l.w], 0) == 0): // without a job l is the writer's to look at
+		p.paused = true
+		return laneEvent{kind: lanePause}
+	}
+	p.paused = false
+	return p.readHead(j)
+}
+
+func (p *pipe) readHead(j *job) laneEvent {
+	l := p.l
+	p.a = answer{heading: heading{fields: l.fields}, l: l, ctx: p.ctx, idle: p.t.idle, interim: j.interim}
+	err := p.a.readHead(methodOf[j.toHEAD], p.t.head)
+	if l.fields = p.a.fields; err != nil {
+		return p.end(err)
+	}
+	j.move(jobResponding)
+	p.j = j
+	return laneEvent{kind: laneHead, job: j, answer: &p.a}
+}
+
+// methodOf is all of a method that the framing of its answer depends on.
+var methodOf = map[bool][]byte{true: []byte("HEAD"), false: []byte("GET")}
+
+func (p *pipe) readBody() laneEvent {
+	p.l.base = 0 // nobody looks at the head any more
+	for {
+		piece, err := p.a.taken()
+		if piece == nil && err == nil && !p.paused {
+			p.paused = true
+			return laneEvent{kind: lanePause, job: p.j}
+		} else if piece == nil && err == nil {
+			err = p.a.more()
+		}
+		p.paused = false
+		switch {
+		case err == io.EOF:
+			return p.answered()
+		case err != nil:
+			return p.end(err)
+		case piece != nil:
+			return laneEvent{kind: laneData, job: p.j, piece: piece}
+		}
+	}
+}
+
+// oldest is the job whose answer comes next. If there is none it waits, or
+// returns nil.
+func (p *pipe) oldest(wait bool) (*job, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		switch {
+		case len(p.jobs) > 0:
+			return p.jobs[0], nil
+		case p.err != nil:
+			return nil, p.err
+		case p.finished:
+			return nil, errFinished
+		case !wait:
+			return nil, nil
+		}
+		p.more.Wait()
+	}
+}
+
+var errFinished = errors.New("nothing more is asked for")
+
+// answered ends an answer. What is behind it, when nobody has asked for more,
+// is poison.
+func (p *pipe) answered() laneEvent {
+	j := p.j
+	p.j = nil
+	clean := p.a.detach()
+	p.l.keep = p.a.keep
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.jobs = append(p.jobs[:0], p.jobs[1:]...)
+	p.proven = true
+	switch {
+	case !p.a.stays():
+		p.ended = ErrLastAnswer
+	case !clean:
+		p.ended = context.Cause(p.ctx)
+	case len(p.jobs) == 0 && p.l.r < p.l.w:
+		p.ended = ErrUnsolicited
+	}
+	if p.err == nil {
+		p.err = p.ended
+	}
+	return laneEvent{kind: laneAnswer, job: j}
+}
+
+// end is the end of all reading.
+func (p *pipe) end(why error) laneEvent {
+	p.a.detach()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = why
+	if p.err == nil {
+		p.err = why
+	}
+	return laneEvent{kind: laneEnd, err: why}
+}
+
+func (p *pipe) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.finished = true
+	p.more.Signal()
+}
+
+// fail ends all writing, and returns the jobs in line.
+func (p *pipe) fail(why error) []*job {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = why
+	}
+	p.more.Signal()
+	return p.jobs
+}
+
+func (p *pipe) unanswered() []*job { return p.jobs }
+
+// untouched is so for a job that never left, and behind an answer that says
+// close: RFC 9112 §9.6 forbids the server to process it.
+func (p *pipe) untouched(j *job) bool {
+	return j.from >= p.sent || p.ended == ErrLastAnswer
+}
+
+// recalled asks the pool.
+func (p *pipe) recalled() bool { return p.l.pool != nil && p.l.pool.recalls(p.l) }
+
+// close gives the connection back, if every answer has come to its end and
+// nothing is behind the last.
+func (p *pipe) close() {
+	p.l.release(p.err == errFinished && len(p.jobs) == 0)
+}
+
+// recalls says whether l had better be put back: its time is up, it was
+// dropped, or somebody waits for a connection. An engine that is never idle
+// would keep it for ever.
+func (p *pool) recalls(l *link) bool {
+	if p.waiting.Load() > 0 {
+		return true
+	}
+	now := p.now()
+	p.mu.Lock()
+	defer p.unlock()
+	return p.closed || l.generation != l.backend.generation || !now.Before(l.born.Add(p.limits.life))
+}

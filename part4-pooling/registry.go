@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"sync"
+)
+
+// A registry holds the engines of one client connection, one for each backend.
+// It is not shared between clients: on one ordered connection they would wait
+// for each other, and a desync would give one the answers of the other.
+//
+// Its lock guards the queues too, so that three things are one step each:
+//
+//	push     finds the engine, or makes it, and puts the job into its queue
+//	take     moves jobs out of the queue onto the connection
+//	retire   finds that there is nothing to do, and takes the engine out
+//
+// So a job is never in the queue of an engine that has gone: between the look
+// and the leave there is no room for it. mod_proxy_http2 made two steps of the
+// last, and its engine unregistered its successor.
+type registry struct {
+	mu      sync.Mutex // nothing that waits is done with it
+	engines map[string]*engine
+	gone    bool            // the client is; no more jobs
+	ctx     context.Context // done when gone; nil without an engine
+	cancel  context.CancelCauseFunc
+}
+
+// push hands j over to the engine for addr, and makes one with create if there
+// is none. It returns false when it cannot: then j is the caller's as before.
+// If it can, j is not his any more, not even to look at.
+func (r *registry) push(addr string, j *job, create func() *engine) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.engines[addr]
+	switch {
+	case r.gone || e != nil && len(e.queue) >= maxQueue:
+		return false
+	case e == nil:
+		e = create()
+		r.register(addr, e)
+	}
+	j.move(jobQueued)
+	e.queue = append(e.queue, j)
+	e.counts.Pushed.Add(1)
+	e.wakeUp()
+	return true
+}
+
+// register starts e. With r.mu held.
+func (r *registry) register(addr string, e *engine) {
+	if r.engines == nil {
+		r.engines = map[string]*engine{}
+		r.ctx, r.cancel = context.WithCancelCause(context.Background())
+	}
+	e.home, e.addr, e.ctx = r, addr, r.ctx
+	r.engines[addr] = e
+	go e.run() // ends when it retires
+}
+
+// retire takes e out if it has nothing to do, and returns whether it has. What
+// is pushed from then on gets a new engine.
+func (r *registry) retire(e *engine) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(e.queue) > 0 || e.onLane > 0 {
+		return false
+	}
+	if r.engines[e.addr] == e { // never another's
+		delete(r.engines, e.addr)
+	}
+	return true
+}
+
+// abandon tells all engines that the client has gone: nobody wants their answers.
+func (r *registry) abandon() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = true
+	if r.cancel != nil {
+		r.cancel(errClientGone)
+	}
+	for _, e := range r.engines {
+		e.wakeUp()
+	}
+}
