@@ -27,7 +27,7 @@ func (c *conn) alone(x *exchange) {
 	c.away, c.last = false, c.last || x.last
 	c.finish(x)
 	c.flush()
-	c.again()
+	c.resume()
 }
 
 var errGone = &refusal{503, "the connection ended before it was this request's turn"}
@@ -37,12 +37,12 @@ var errGone = &refusal{503, "the connection ended before it was this request's t
 // not to be.
 func (c *conn) await(x *exchange) bool {
 	x.due = noLimit
-	for c.dead == nil && c.line.head != &x.slot {
+	for c.dead == nil && !x.expired && c.line.head != &x.slot {
 		c.changed.Wait()
 	}
 	x.allot()
 	x.body.since = c.srv.clock.now()
-	return c.dead == nil
+	return c.dead == nil && !x.expired
 }
 
 // turn waits until it is the turn of x, whose handler is at work. A handler's
@@ -78,25 +78,32 @@ func (c *conn) stream(x *exchange, b []byte) error {
 	return c.dead
 }
 
-// fill waits until more of a body has come. Only now does a client that expects
-// 100 Continue get it: a handler that does not read does not want the body (RFC
-// 9110 §10.1.1).
+// fill waits until more of a body has come, for as long as its client may take;
+// its handler's time stands still. Only now does a client that expects 100
+// Continue get it, and its time begins: a handler that does not read does not
+// want the body (RFC 9110 §10.1.1).
 func (c *conn) fill(b *body) *refusal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b.expected {
-		b.expected = false
+	x := b.x
+	if x.expired { // nothing of c is his any more
+		return errBodyEnded
+	}
+	x.due = noLimit
+	defer x.allot()
+	if b.expected && c.dead == nil {
+		b.expected, b.since = false, c.srv.clock.now()
 		c.append([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
 		c.flush()
 	}
 	for had := len(c.in.bytes()); ; c.changed.Wait() {
-		if !b.x.expired && c.dead == nil {
+		if c.dead == nil {
 			c.read(false)
 		}
 		switch {
 		case len(c.in.bytes()) > had:
 			return nil
-		case c.eof, c.dead != nil, b.x.expired: // read may have found the first two
+		case c.eof, c.dead != nil: // read may have found either
 			return errBodyEnded
 		case c.srv.clock.now() >= b.since+int64(c.srv.patience(waitBody)):
 			return errBodySlow

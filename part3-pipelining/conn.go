@@ -23,7 +23,7 @@ import (
 type conn struct {
 	loop *loop
 	srv  *server
-	fd   int         // close closes it; who uses it has the lock, or writing
+	fd   int         // the loop closes it, after close; who uses it has the lock, or writing
 	mu   *sync.Mutex // the loop's; it guards all of this
 
 	in     input
@@ -50,7 +50,7 @@ type conn struct {
 
 	lingers int64 // bytes that it may still discard; 0 before the end
 	dead    error // nothing can be written any more, and why
-	ended   bool  // fd is closed
+	ended   bool  // fd is not ours any more
 }
 
 var (
@@ -199,10 +199,21 @@ func (c *conn) pause() {
 	}
 }
 
-// again asks for news of c, so that its loop looks at it once more.
+// again asks for the news of c once more, for there may be some that were not
+// looked at.
 func (c *conn) again() {
 	if !c.ended {
 		c.loop.poller.again(c.fd)
+	}
+}
+
+// resume lets the loop go on with c where it had stopped. What is in in already
+// is no news to the kernel.
+func (c *conn) resume() {
+	if !c.ended {
+		c.since = c.srv.clock.now() // nobody has looked until now
+		c.loop.resumed = append(c.loop.resumed, c)
+		c.loop.wake()
 	}
 }
 
@@ -244,7 +255,7 @@ func (c *conn) advance() {
 	}
 	if c.stalled && !c.full() {
 		c.stalled = false
-		c.again()
+		c.resume()
 	}
 	c.changed.Broadcast()
 }
@@ -261,7 +272,7 @@ func (c *conn) append(b []byte) {
 // leaves his bytes to him. The lock is open during the write.
 func (c *conn) flush() {
 	for !c.writing && !c.blocked && c.dead == nil && c.load() {
-		c.writing = true
+		c.writing, c.blocked = true, true // hear may come before wrote, and know better
 		c.mu.Unlock()
 		n, err := writeNow(uintptr(c.fd), c.unsent)
 		c.mu.Lock()
@@ -284,10 +295,9 @@ func (c *conn) load() bool {
 // wrote is what comes after a write.
 func (c *conn) wrote(n int, err error) {
 	c.unsent = c.unsent[max(n, 0):]
+	c.blocked = c.blocked && err == unix.EAGAIN
 	switch {
-	case err == unix.EAGAIN:
-		c.blocked = true
-	case err != nil && err != unix.EINTR:
+	case err != nil && err != unix.EAGAIN && err != unix.EINTR:
 		c.kill(err)
 	case len(c.unsent) == 0:
 		c.sending.free()
@@ -351,9 +361,7 @@ func (c *conn) close() {
 		c.in.skip(len(c.in.bytes()))
 		c.in.giveBack()
 	}
-	c.loop.conns[c.fd] = nil
-	unix.Close(c.fd)
-	c.srv.closed()
+	c.loop.bury(c.fd)
 }
 
 // exited is finish for a handler that called runtime.Goexit: its goroutine ends,

@@ -3,6 +3,8 @@ package main
 import (
 	"runtime"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // A loop serves many connections, with one goroutine as long as no handler
@@ -30,6 +32,9 @@ type loop struct {
 	number    uint64    // of the last request
 	spare     *exchange // to be used next; nil for none
 	next, all int       // of the poller's news: those not looked at yet
+	resumed   []*conn   // to be looked at without news
+	buried    []int     // descriptors to be closed when all news are looked at
+	waiting   bool      // the leader does, and has to be woken
 	cur       *conn     // whose requests are being taken; nil for none
 }
 
@@ -87,27 +92,66 @@ func (l *loop) receive() *exchange {
 			l.cur = nil
 			c.pause()
 		}
-		if l.next == l.all && !l.wait() {
+		switch last := len(l.resumed) - 1; {
+		case last >= 0:
+			c := l.resumed[last]
+			l.resumed[last], l.resumed = nil, l.resumed[:last]
+			if !c.ended {
+				c.hear(news{})
+			}
+		case l.next < l.all:
+			n := l.poller.at(l.next)
+			l.next++
+			if c := l.conns[n.fd]; c != nil {
+				c.hear(n)
+			}
+		case !l.wait():
 			return nil
-		}
-		n := l.poller.at(l.next)
-		l.next++
-		if n.fd < len(l.conns) && l.conns[n.fd] != nil { // it may have been closed since
-			l.conns[n.fd].hear(n)
 		}
 	}
 }
 
-// wait waits for news. With the lock held, but not while it waits.
+// wait waits for news, or to be woken. With the lock held, but not while it
+// waits.
 func (l *loop) wait() bool {
+	l.closeBuried()
+	l.waiting = true
 	l.mu.Unlock()
-	defer l.mu.Lock()
 	if !l.poller.slept {
 		runtime.Gosched() // a loop that always finds news would keep others from running
 	}
 	n, err := l.poller.wait()
-	l.next, l.all = 0, n
+	if timedOut(err) {
+		l.poller.calm()
+		n, err = 0, nil
+	}
+	l.mu.Lock()
+	l.waiting, l.next, l.all = false, 0, n
 	return err == nil
+}
+
+// wake makes the leader look at what is not news. With the lock held.
+func (l *loop) wake() {
+	if l.waiting {
+		l.waiting = false
+		l.poller.kick()
+	}
+}
+
+// bury closes fd soon. The number is used again at once, so first all news that
+// are on their way must be looked at: they would be taken for the next owner's.
+func (l *loop) bury(fd int) {
+	l.conns[fd] = nil
+	l.buried = append(l.buried, fd)
+	l.wake()
+}
+
+func (l *loop) closeBuried() {
+	for _, fd := range l.buried {
+		unix.Close(fd)
+		l.srv.closed()
+	}
+	l.buried = l.buried[:0]
 }
 
 // add takes fd in.

@@ -37,7 +37,9 @@ func (c *conn) check() {
 		}
 	case c.away:
 		c.changed.Broadcast() // it looks itself
-	case c.last || c.stalled || c.loop.cur == c:
+	case c.last || c.loop.cur == c:
+	case c.stalled: // if all is answered, then by handlers that hang
+		c.last = c.written() && now >= c.answered+int64(c.srv.patience(waitIdle))
 	case !c.in.empty():
 		if now >= c.since+int64(c.srv.patience(waitHead)) {
 			c.refuse(errHeadSlow)
@@ -70,7 +72,7 @@ func (c *conn) expire(x *exchange) {
 	if x.alone { // the handler may be at the body, and never come back
 		c.lost, c.last = true, true
 	}
-	c.line.finish(&x.slot, x.plain(errLate, x.last || x.alone))
+	c.line.finish(&x.slot, x.plain(errLate, x.alone || c.last && c.line.tail == &x.slot))
 	c.advance()
 	c.flush()
 }

@@ -177,7 +177,7 @@ func TestBodyGoesAlthoughNobodySaysContinue(t *testing.T) {
 // The uploader stalls and the backend has made up its mind.
 func TestEarlyAnswerReachesTheClientThatStillSends(t *testing.T) {
 	t.Parallel()
-	const much = 4 << 20
+	const much = 32 << 20 // more than all kernels on the way take
 	for name, sends := range map[string]int{"and has stalled": 1000, "as fast as it can": much} {
 		s := scriptedServer(t, func(c *net.TCPConn, _ int) {
 			head(t, c)
@@ -185,7 +185,7 @@ func TestEarlyAnswerReachesTheClientThatStillSends(t *testing.T) {
 			<-t.Context().Done() // and it reads no more
 		})
 		g := newGateway(small(t, 4), []prefix{{"/", s.addr}})
-		r := start(t, with(g.handler(routes())), func(s *server) { s.limits.bodyTime = time.Hour })
+		r := start(t, with(g.handler(routes())), func(s *server) { s.limits.bodyTime, s.limits.body = time.Hour, much })
 
 		got := tell(t, r.addr, "RFC 9112 §9.5: a client that sends a body watches for an answer meanwhile, and so a gateway passes it on", "upload.go, end; passing.go, stop",
 			fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", much), strings.Repeat("x", sends))

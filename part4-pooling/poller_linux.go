@@ -54,8 +54,8 @@ func watch(fd int) *unix.EpollEvent {
 	return &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(fd)}
 }
 
-// wait waits until there are news, and says how many. It fails when the poller
-// is closed.
+// wait waits until there are news, and says how many. It fails with a timeout
+// when somebody kicks the poller, and for ever when it is closed.
 func (p *poller) wait() (n int, err error) {
 	p.slept = false
 	err = p.raw.Read(p.waitFn)

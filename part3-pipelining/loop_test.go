@@ -1,0 +1,165 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A descriptor's number is used again as soon as it is closed. News that were
+// told before that would be taken for those of the next connection.
+func TestDescriptorIsNotFreeBeforeAllNewsAreLookedAt(t *testing.T) {
+	r := start(t)
+	c := converse(t, r.addr, get("/"))
+	expect(t, c, story{}, "HTTP/1.1 200 ")
+
+	r.each(func(c *conn) {
+		fd := c.fd
+		c.kill(errReset)
+		c.settle()
+		_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		assert.NoError(t, err, "the descriptor is closed while the leader may have news of it (loop.go, bury)")
+		assert.Nil(t, c.loop.conns[fd], "and nobody hears them")
+	})
+
+	eventually(t, "it is closed then", func() bool { return r.count() == 0 })
+}
+
+// The news that there is room may come while the writer that was refused has not
+// got the lock yet. They are not told twice.
+func TestRoomThatIsToldBeforeTheWriterKnowsIsNotLost(t *testing.T) {
+	ours(t)
+	l := &loop{srv: &server{limits: defaults, clock: newClock()}}
+	c := newConn(l, -1)
+	c.append([]byte("answer"))
+	c.load()
+	c.writing, c.blocked = true, true // flush, with the lock open
+
+	c.blocked = false // hear
+	c.wrote(0, unix.EAGAIN)
+
+	assert.False(t, c.blocked, "the writer waits for news that were told before (conn.go, wrote)")
+}
+
+// What has come already is no news to the kernel. A client who sends much and
+// takes its time to read has its requests looked at when there is room again.
+func TestRequestsThatWaitForRoomAreNotForgotten(t *testing.T) {
+	const requests, size = 1500, 16 << 10 // more than fits into the kernel
+	r := start(t, func(s *server) { s.limits.headTime = 2 * short }, with(func(w *response, r *request) { w.Write(make([]byte, size)) }))
+	sent := strings.Repeat(get("/"), requests-1) + get("/", closing)
+	c := dial(t, r.addr)
+	c.SetDeadline(time.Now().Add(limit))
+	go io.WriteString(c, sent) // ends when all is taken
+	eventually(t, "the server has stopped to take requests", func() (stalled bool) {
+		r.each(func(c *conn) { stalled = c.stalled && c.blocked })
+		return stalled
+	})
+	begun := r.clock.now()
+	eventually(t, "more time has passed than a head may take", func() bool { return r.clock.now() > begun+int64(4*short) })
+
+	s := story{sent: "1,500 requests", rule: "house rule: who waits for the server is not slow", look: "conn.go, resume"}.hear(c)
+
+	a := s.replies(t, gets(requests)...)
+	for i := range a {
+		require.Equal(t, "200 OK", a[i].status, "answer %d (conn.go, resume)", i+1)
+	}
+}
+
+// A handler that comes back when its connection is closed must not touch it: the
+// descriptor may be somebody else's.
+func TestLateHandlerDoesNotWriteToAStranger(t *testing.T) {
+	closed := make(chan struct{})
+	r := start(t, func(s *server) { s.limits.handlerTime, s.limits.lingerTime = short, short }, with(func(w *response, r *request) {
+		if string(r.path) == "/late" {
+			<-closed
+			r.body.all()
+			return
+		}
+		w.text("mine")
+	}))
+	before := converse(t, r.addr, "POST /late HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+	io.Copy(io.Discard, before) // 503
+	before.Close()
+	eventually(t, "the connection is closed", func() bool { return r.count() == 0 })
+	c := converse(t, r.addr, get("/")) // has its descriptor, most likely
+	expect(t, c, story{}, "HTTP/1.1 200 ")
+
+	close(closed)
+	io.WriteString(c, get("/", closing))
+
+	s := story{sent: get("/") + get("/", closing), rule: "house rule: nobody gets what is for others", look: "alone.go, fill"}.hear(c)
+	assert.NotContains(t, s.got, "100 Continue", "a late handler's word to its client was sent to another one (alone.go, fill)")
+}
+
+// A connection whose answers are all out, but whose handlers hang, has no room
+// for a request. It is idle, and ends as such; and a stop does not wait for it.
+func TestConnectionThatIsFullOfHangingHandlersEnds(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	r := start(t, func(s *server) {
+		s.limits.pipeline, s.limits.handlerTime, s.limits.idleTime, s.limits.lingerTime = 2, short, short, short
+	}, with(func(*response, *request) { <-release }))
+	c := converse(t, r.addr, strings.Repeat(get("/"), 3))
+
+	s := story{sent: "3 requests", rule: "house rule: every connection ends", look: "deadlines.go, check"}.hear(c)
+
+	assert.Equal(t, 2, strings.Count(s.got, "HTTP/1.1 503 "))
+	eventually(t, "the connection is forgotten (deadlines.go, check)", func() bool { return r.count() == 0 })
+}
+
+// An upload may take longer than a handler may, as long as it keeps its pace.
+func TestSlowUploadIsNotItsHandlersSlowness(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(s *server) { s.limits.bodyTime, s.limits.handlerTime = 600*time.Millisecond, 800*time.Millisecond })
+	c := converse(t, r.addr, "POST /echo HTTP/1.1\r\nHost: x\r\n"+closing+"Content-Length: 200000\r\n\r\n")
+	begun := r.clock.now()
+	for i := range 10 { // 20,000 bytes, every 120 ms of the server's clock
+		io.WriteString(c, strings.Repeat("x", 20_000))
+		eventually(t, "time passes", func() bool { return r.clock.now() > begun+int64(i+1)*int64(120*time.Millisecond) })
+	}
+
+	s := story{sent: "200,000 bytes", rule: "house rule: a handler's time is its own", look: "alone.go, fill"}.hear(c)
+
+	s.begins(t, "HTTP/1.1 200 ")
+}
+
+// Who is told to continue has his time from then on, however late it is.
+func TestTimeForTheBodyBeginsWith100Continue(t *testing.T) {
+	t.Parallel()
+	var r *running
+	asked := make(chan struct{})
+	r = start(t, func(s *server) { s.limits.bodyTime = 400 * time.Millisecond }, with(func(w *response, r *request) {
+		<-asked
+		body, _ := r.body.all()
+		w.Write(body)
+	}))
+	sent := "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n" + closing + "Content-Length: 5\r\n\r\n"
+	c := converse(t, r.addr, sent)
+	begun := r.clock.now()
+	eventually(t, "more time has passed than a body may take", func() bool { return r.clock.now() > begun+int64(800*time.Millisecond) })
+	close(asked)
+	st := story{sent: sent, rule: "RFC 9110 §10.1.1: 100 says that the client should send now", look: "alone.go, fill"}
+	expect(t, c, st, "HTTP/1.1 100 Continue\r\n\r\n")
+
+	io.WriteString(c, "hello")
+
+	st.hear(c).begins(t, "HTTP/1.1 200 ")
+}
+
+// With -race: the clock ends a slot while its handler says how it wants to end.
+func TestHandlerThatIsFoundLateMayStillBeWriting(t *testing.T) {
+	r := start(t, func(s *server) { s.limits.handlerTime, s.limits.lingerTime = short, short }, with(func(w *response, r *request) {
+		<-w.gone()
+		w.text("x")
+		w.flush()
+	}))
+	for _, sent := range []string{get("/", closing), post("/", "body", closing), "GET / HTTP/1.0\r\n\r\n"} {
+		s := tell(t, r.addr, "house rule: every slot has a deadline", "deadlines.go, expire", sent)
+		s.begins(t, "HTTP/1.1 503 ")
+	}
+}
