@@ -335,10 +335,11 @@ func (c *conn) discard() {
 	inputs.Put(scratch)
 	c.lingers -= int64(max(n, 0))
 	switch {
-	case c.lingers <= 0 || n == 0 || err != nil && err != unix.EAGAIN && err != unix.EINTR:
-		c.close()
-	case err != unix.EAGAIN:
+	case err == unix.EAGAIN: // not yet
+	case n > 0 && c.lingers > 0, err == unix.EINTR:
 		c.again()
+	default: // the end, a reset, or too much
+		c.close()
 	}
 }
 

@@ -163,3 +163,25 @@ func TestHandlerThatIsFoundLateMayStillBeWriting(t *testing.T) {
 		s.begins(t, "HTTP/1.1 503 ")
 	}
 }
+
+// Who has been told that we are done may still send for a while. If we closed at
+// once, its bytes would be answered with a reset, and a reset takes away what it
+// has not read yet (part 1).
+func TestConnectionLingersUntilItsClientCloses(t *testing.T) {
+	r := start(t, func(s *server) { s.limits.lingerTime = limit })
+	s := story{sent: get("/", closing), rule: "RFC 9112 §9.6: close in stages", look: "conn.go, discard"}
+	c := converse(t, r.addr, s.sent)
+	answer, err := io.ReadAll(c)
+	require.NoError(t, err)
+	require.Contains(t, string(answer), "HTTP/1.1 200 ")
+
+	for range 3 {
+		_, err := io.WriteString(c, "and another thing")
+		require.NoError(t, err, s.rule)
+		_, err = c.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF, "what is sent behind the end is read, and not answered with a reset (conn.go, discard)")
+	}
+	assert.Equal(t, 1, r.count(), "the server waits for its client to close")
+	c.Close()
+	eventually(t, "the connection is forgotten", func() bool { return r.count() == 0 })
+}
