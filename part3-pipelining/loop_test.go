@@ -18,13 +18,19 @@ func TestDescriptorIsNotFreeBeforeAllNewsAreLookedAt(t *testing.T) {
 	c := converse(t, r.addr, get("/"))
 	expect(t, c, story{}, "HTTP/1.1 200 ")
 
-	r.each(func(c *conn) {
-		fd := c.fd
-		c.kill(errReset)
-		c.settle()
-		_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		assert.NoError(t, err, "the descriptor is closed while the leader may have news of it (loop.go, bury)")
-		assert.Nil(t, c.loop.conns[fd], "and nobody hears them")
+	eventually(t, "the answer's writer is back", func() (back bool) {
+		r.each(func(c *conn) {
+			if back = !c.writing; !back {
+				return
+			}
+			fd := c.fd
+			c.kill(errReset)
+			c.settle()
+			_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+			assert.NoError(t, err, "the descriptor is closed while the leader may have news of it (loop.go, bury)")
+			assert.Nil(t, c.loop.conns[fd], "and nobody hears them")
+		})
+		return back
 	})
 
 	eventually(t, "it is closed then", func() bool { return r.count() == 0 })
