@@ -133,7 +133,7 @@ func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptor
 			paused.pause()
 			time.Sleep(60 * time.Millisecond) // the length of the pause; nothing waits for it
 			paused.resume()
-			time.Sleep(60 * time.Millisecond)
+			time.Sleep(60 * time.Millisecond) // the same between two pauses
 		}
 		paused.cmd.Process.Kill()
 	})
