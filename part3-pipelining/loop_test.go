@@ -191,3 +191,28 @@ func TestConnectionLingersUntilItsClientCloses(t *testing.T) {
 	c.Close()
 	eventually(t, "the connection is forgotten", func() bool { return r.count() == 0 })
 }
+
+// A client may close its side while an upload has the connection for itself. The
+// loop hears of it then, and has to remember: it is not told twice.
+func TestEndThatIsToldDuringAnUploadIsNotForgotten(t *testing.T) {
+	began, release := make(chan struct{}), make(chan struct{})
+	r := start(t, with(func(w *response, r *request) {
+		if r.body != nil {
+			close(began)
+			<-release
+			r.body.all()
+		}
+		w.text("done")
+	}))
+	body := strings.Repeat("b", 3*inSize)
+	c := converse(t, r.addr, strings.TrimSuffix(post("/", body), body))
+	soon(t, began, "the upload begins")
+	io.WriteString(c, body+get("/")) // what is behind the body is not read with it
+	require.NoError(t, c.CloseWrite())
+	close(release)
+
+	s := story{sent: "an upload, a request, and the end", rule: "RFC 9112 §9.6: a half-closed connection still takes answers, and ends behind them", look: "conn.go, hear"}.hear(c)
+
+	assert.Len(t, s.replies(t, "POST", "GET"), 2)
+	s.endsCleanly(t)
+}

@@ -98,7 +98,7 @@ func (c *conn) fill(b *body) *refusal {
 	}
 	for had := len(c.in.bytes()); ; c.changed.Wait() {
 		if c.dead == nil {
-			c.read(false)
+			c.read()
 		}
 		switch {
 		case len(c.in.bytes()) > had:

@@ -30,6 +30,7 @@ type conn struct {
 	in     input
 	looked int  // bytes of in that hold no whole head
 	unread bool // there may be more to read than was read
+	ends   bool // the client has closed its side: there is an end to be read
 	eof    bool // the client has closed its side, and all it sent is in in
 
 	line    line
@@ -72,7 +73,7 @@ func newConn(l *loop, fd int) *conn {
 // hear is for news of the connection: something to read, room to write, or
 // that somebody asked for another look.
 func (c *conn) hear(n news) {
-	c.blocked = false
+	c.blocked, c.ends = false, c.ends || n.ended
 	switch {
 	case n.broken && c.lingers == 0:
 		c.kill(errReset)
@@ -81,7 +82,7 @@ func (c *conn) hear(n news) {
 	case c.away:
 		c.changed.Broadcast()
 	case !c.last && !c.full():
-		c.read(n.ended)
+		c.read()
 		c.loop.cur = c
 		return
 	}
@@ -89,7 +90,7 @@ func (c *conn) hear(n news) {
 }
 
 // read reads what has come. Only now is a buffer needed: who is idle has none.
-func (c *conn) read(ended bool) {
+func (c *conn) read() {
 	c.in.compact()
 	c.in.borrow()
 	room := c.in.room()
@@ -103,7 +104,7 @@ func (c *conn) read(ended bool) {
 			c.since = c.srv.clock.now() // of a head, perhaps: its first byte
 		}
 		c.in.w += n
-		c.unread = n == len(room) || ended // news are not told twice
+		c.unread = n == len(room) || c.ends // news are not told twice
 	case len(room) == 0:
 		c.unread = true
 	case err == unix.EAGAIN:
