@@ -57,6 +57,7 @@ func TestBugsThatProveNothingAreReported(t *testing.T) {
 		"with the bug, TestAdd passes":           {"a - b", "b + a"},
 		"with the bug, TestAdd does not build":   {"a - b", "a - c"},
 		"with the bug, TestAdd hangs":            {"return a - b", "select {}"},
+		"running tests:\n    \t\tTestAdd":        {"return a - b", "select {}"},
 		"does not say: 2 and 2 give 5":           {"give 0", "give 5"},
 		"TestNone does not exist without":        {"TestAdd", "TestNone"},
 		"TestSkipped is skipped here without":    {"TestAdd", "TestSkipped"},

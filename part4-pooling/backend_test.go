@@ -7,7 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,15 +32,15 @@ func scriptedServer(t testing.TB, script func(c *net.TCPConn, number int)) *scri
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s := &scripted{addr: l.Addr().String(), open: map[net.Conn]bool{}}
-	var scripts sync.WaitGroup
-	scripts.Go(func() {
+	var accepting, scripts sync.WaitGroup
+	accepting.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
+			number := s.add(c) // here, so that they have the order in which they came
 			scripts.Go(func() {
-				number := s.add(c)
 				script(c.(*net.TCPConn), number)
 				c.Close()
 				s.remove(c)
@@ -46,6 +49,7 @@ func scriptedServer(t testing.TB, script func(c *net.TCPConn, number int)) *scri
 	})
 	t.Cleanup(func() {
 		l.Close()
+		accepting.Wait() // or one that comes now is not closed
 		s.closeAll()
 		scripts.Wait()
 	})
@@ -126,6 +130,23 @@ func linked(t testing.TB, addr string) *link {
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	return l
+}
+
+var hosts atomic.Uint32
+
+// freeAddr is an address where nobody listens, for a program to do so or to be
+// refused. Another test could be given its port; therefore, where all of
+// 127.0.0.0/8 is this machine, each call has a host of its own.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	host := "127.0.0.1"
+	if runtime.GOOS == "linux" {
+		host = fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()>>8%250, os.Getpid()%256, 1+hosts.Add(1)%250)
+	}
+	l, err := net.Listen("tcp", host+":0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // readAll reads the body of r and closes it.

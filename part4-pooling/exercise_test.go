@@ -56,16 +56,13 @@ func TestExercise1ClientCountsAsTheServerDoes(t *testing.T) {
 // is asked. Nothing has been sent by then, so that is right for a POST too. A
 // backend that has got the request is another matter: no second one may see it.
 func TestExercise2AnotherBackendTakesOver(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	closed.Close()
 	good := answering(t, func(int, *http.Request) string { return saying("second") })
 	closes := scriptedServer(t, func(c *net.TCPConn, _ int) { c.Read(make([]byte, 4<<10)) })
 	const rule, look = "house rule: what was never sent may be sent elsewhere, and nothing else", "gateway.go, backendFor and forward"
 	for _, c := range []struct {
 		first  string
 		answer string
-	}{{closed.Addr().String(), "200 OK"}, {closes.addr, "502 Bad Gateway"}} {
+	}{{freeAddr(t), "200 OK"}, {closes.addr, "502 Bad Gateway"}} {
 		g := newGateway(small(t, 4), []prefix{{"/", c.first}, {"/", good.addr}})
 		r := start(t, with(g.handler(routes())))
 

@@ -133,9 +133,6 @@ func TestConnectionCannotStrikeOutWhoAsks(t *testing.T) {
 
 func TestFailuresOfABackendHaveAStatusAndAReason(t *testing.T) {
 	t.Parallel()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	closed.Close()
 	silent := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) }).addr
 	hasty := func(g *gateway) { g.t.head = 30 * time.Millisecond }
 	for name, c := range map[string]struct {
@@ -144,7 +141,7 @@ func TestFailuresOfABackendHaveAStatusAndAReason(t *testing.T) {
 		status int
 		says   string
 	}{
-		"nobody listens":     {closed.Addr().String(), nil, 502, "refused: connection refused"},
+		"nobody listens":     {freeAddr(t), nil, 502, "refused: connection refused"},
 		"closes at once":     {scriptedServer(t, func(*net.TCPConn, int) {}).addr, nil, 502, "the connection ended before the answer"},
 		"garbage":            {answering(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n" }).addr, nil, 502, "bad answer"},
 		"half a head":        {answeringOnce(t, "HTTP/1.1 200 OK\r\nContent-"), nil, 502, "the connection ended before the answer"},

@@ -55,9 +55,9 @@ var peers = []peer{
 	}},
 	{"node", func(t *testing.T) string {
 		addr := freeAddr(t)
-		_, port, _ := net.SplitHostPort(addr)
+		host, port, _ := net.SplitHostPort(addr)
 		return launch(t, addr, "node", "-e", fmt.Sprintf("require('http').createServer((q,s)=>{ if (q.url=='/large') { s.end(Buffer.alloc(%d,'x')) }"+
-			" else { s.write('sma'); s.end('ll\\n') } }).listen(%s,'127.0.0.1')", large, port))
+			" else { s.write('sma'); s.end('ll\\n') } }).listen(%s,'%s')", large, port, host))
 	}},
 }
 
@@ -72,13 +72,6 @@ func site(t *testing.T) string {
 	}
 	require.NoError(t, os.WriteFile(dir+"/large", bytes.Repeat([]byte("x"), size), 0o644))
 	return dir
-}
-
-func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // launch starts a program and waits until it listens on addr.
@@ -199,9 +192,9 @@ func TestRealServersMaySayMoreThanAnAnswer(t *testing.T) {
 		},
 		"node": func(t *testing.T) string {
 			addr := freeAddr(t)
-			_, port, _ := net.SplitHostPort(addr)
+			host, port, _ := net.SplitHostPort(addr)
 			return launch(t, addr, "node", "-e", "require('http').createServer((q,s)=>{ s.writeEarlyHints({link:'</a.css>; rel=preload'});"+
-				" s.writeHead(200,{Trailer:'Sum'}); s.write('hello'); s.addTrailers({Sum:'42'}); s.end() }).listen("+port+",'127.0.0.1')")
+				" s.writeHead(200,{Trailer:'Sum'}); s.write('hello'); s.addTrailers({Sum:'42'}); s.end() }).listen("+port+",'"+host+"')")
 		},
 	}
 	for name, serve := range talkative {

@@ -148,10 +148,7 @@ func TestFailedConnectGivesItsPermitBack(t *testing.T) {
 	s := scriptedServer(t, func(*net.TCPConn, int) {})
 	p := small(t, 2)
 	p.limits.wait = 50 * time.Millisecond
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	closed.Close()
-	nobody := closed.Addr().String()
+	nobody := freeAddr(t)
 
 	for range 10 {
 		_, err := p.get(t.Context(), nobody, &quick)
@@ -159,7 +156,7 @@ func TestFailedConnectGivesItsPermitBack(t *testing.T) {
 	}
 
 	assert.Zero(t, p.stats().Permits)
-	_, err = p.get(t.Context(), s.addr, &quick)
+	_, err := p.get(t.Context(), s.addr, &quick)
 	assert.NoError(t, err)
 }
 
