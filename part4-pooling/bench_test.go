@@ -91,6 +91,7 @@ func BenchmarkPipeline(b *testing.B) {
 				b.Error(err)
 				return
 			}
+			f.free()
 		}
 	})
 }

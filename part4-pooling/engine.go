@@ -10,10 +10,12 @@ import (
 
 const (
 	maxQueue    = 64       // jobs that wait for an engine; past that a request goes its own way
+	maxShared   = 1024     // the same, for an engine that clients share
 	maxUnwanted = 64 << 10 // bytes of an answer that are read for nobody, for those behind it
 )
 
-// An engine sends the jobs of one client to one backend over one connection.
+// An engine sends the jobs of one client, or of all, to one backend over one
+// connection.
 // Its script:
 //
 //	the taker   pushes jobs, in the order of the requests (registry.go)
@@ -37,9 +39,10 @@ type engine struct {
 	ctx    context.Context // done when the client has gone
 	open   opener
 	linger time.Duration
-	flush  func() // writes the answers that have ended to the client
 	counts *engineCounts
-	batch  []*job // the writer's
+	batch  []*job      // the writer's
+	owed   []*conn     // the reader's: clients with answers that are not written yet
+	passes atomic.Bool // the reader gives a piece to somebody, who may let him wait
 
 	wake   chan struct{} // has a token when the writer should look again
 	queue  []*job        // guarded by home.mu
@@ -207,7 +210,10 @@ func (e *engine) read(l lane) {
 // pass gives a piece to its job. What nobody takes is passed over, but not for
 // long: a new connection costs less.
 func (e *engine) pass(j *job, piece []byte) {
-	if j.to.data(piece) == nil {
+	e.passes.Store(true)
+	err := j.to.data(piece)
+	e.passes.Store(false)
+	if err == nil {
 		return
 	}
 	if j.unwanted += len(piece); j.unwanted > maxUnwanted {
@@ -225,7 +231,9 @@ func (e *engine) pause(j *job) {
 		e.wakeUp()
 	}
 	if e.flush(); j != nil {
+		e.passes.Store(true)
 		j.to.pause()
+		e.passes.Store(false)
 	}
 }
 
@@ -305,7 +313,19 @@ func (e *engine) giveUp(why error) {
 func (e *engine) end(j *job, how jobState, why error) {
 	e.counts.ends[how].Add(1)
 	j.move(how)
-	j.to.end(why)
+	c := j.to.end(why)
+	if c != nil && (len(e.owed) == 0 || e.owed[len(e.owed)-1] != c) { // nil, if the writer ends what nobody wants
+		e.owed = append(e.owed, c)
+	}
+}
+
+// flush writes the answers that have ended to their clients.
+func (e *engine) flush() {
+	for _, c := range e.owed {
+		c.flushAll()
+	}
+	clear(e.owed) // an idle engine keeps no connection
+	e.owed = e.owed[:0]
 }
 
 // engineCounts are of all engines of a gateway.

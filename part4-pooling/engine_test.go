@@ -130,8 +130,11 @@ func TestManyRequestsShareOneConnectionAndNoHandlerWaits(t *testing.T) { // alon
 // only is the one connection that r has when those before it have gone.
 func (r *running) only(t testing.TB) (c *conn) {
 	t.Helper()
-	eventually(t, "there is one connection", func() bool { return r.count() == 1 })
-	r.each(func(other *conn) { c = other })
+	eventually(t, "there is one connection", func() bool {
+		n := 0
+		r.each(func(other *conn) { c, n = other, n+1 })
+		return n == 1
+	})
 	return c
 }
 

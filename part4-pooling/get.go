@@ -120,9 +120,11 @@ func pressOnce(p *pool, addr string, c *call) error {
 // get makes a call and waits for the answer.
 func (p *pipeline) get(c *call) error {
 	f, err := p.send(context.Background(), c)
-	if err == nil {
-		_, err = f.wait(context.Background())
+	if err != nil {
+		return err
 	}
+	_, err = f.wait(context.Background())
+	f.free()
 	return err
 }
 

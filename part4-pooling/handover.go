@@ -19,11 +19,13 @@ import (
 //	linkBuffer + (2 × depth + maxQueue) × head
 //
 // for what it reads, for requests as they are sent, and for those in its queue
-// whose slots have been answered without it.
+// whose slots have been answered without it. The one that clients share is there
+// once, with maxShared.
 type engineOptions struct {
 	backends map[string]bool // addresses that have engines
 	depth    int             // requests on a connection at once
 	linger   time.Duration   // that an engine stays when it has nothing to do
+	shared   bool            // clients share an engine for requests that are alone
 }
 
 var engineDefaults = engineOptions{
@@ -36,6 +38,7 @@ func (o *engineOptions) flags(f *flag.FlagSet) {
 	o.backends = map[string]bool{}
 	f.IntVar(&o.depth, "engine-depth", o.depth, "requests that an engine has on its connection at once")
 	f.DurationVar(&o.linger, "engine-linger", o.linger, "that an engine stays when it has nothing to do")
+	f.BoolVar(&o.shared, "engine-shared", false, "clients share a connection for requests with nothing before them: the answer that one does not take keeps others waiting")
 }
 
 // check says what no engine can work with.
@@ -75,7 +78,7 @@ func (g *gateway) handOver(w *response, r *request) bool {
 	p, f, c := passages.Get().(*passage), forwards.Get().(*forward), w.x.c
 	f.take(w, r, peerOf(c), addr)
 	*p = passage{job: job{call: &f.call, to: p}, f: f, g: g, w: w, addr: addr}
-	if f.vias <= maxVias && f.left != 0 && c.engines.push(addr, &p.job, func() *engine { return g.newEngine(c, addr) }) {
+	if f.vias <= maxVias && f.left != 0 && g.enginesOf(w.x).push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
 		g.counts.Requests.Add(1)
 		return true
 	}
@@ -90,12 +93,22 @@ func (p *passage) free() {
 	passages.Put(p)
 }
 
-// newEngine makes an engine for c's requests to addr.
-func (g *gateway) newEngine(c *conn, addr string) *engine {
+// enginesOf is the registry for x. Clients may share an engine, but only for a
+// request that is alone in its line: an answer that had to wait for its turn would
+// hold up the answers of others, those of others his turn, and so on in a circle.
+func (g *gateway) enginesOf(x *exchange) *registry {
+	if g.engines.shared && x.single() {
+		return &g.common
+	}
+	return &x.c.engines
+}
+
+// newEngine makes an engine for addr.
+func (g *gateway) newEngine(addr string) *engine {
 	g.engineCounts.Engines.Add(1)
 	return &engine{
 		open:   func(ctx context.Context, lost lane) (lane, error) { return g.openPipe(ctx, addr, lost) },
-		linger: g.engines.linger, flush: c.flushAll, counts: &g.engineCounts, wake: make(chan struct{}, 1),
+		linger: g.engines.linger, counts: &g.engineCounts, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -135,7 +148,7 @@ func (p *passage) data(piece []byte) error {
 
 // end fills the slot. The exchange and p may be used for another request as
 // soon as it has.
-func (p *passage) end(why error) {
+func (p *passage) end(why error) *conn {
 	w, x := p.w, p.w.x
 	switch {
 	case why == nil && p.a != nil && p.f.trailers:
@@ -149,5 +162,5 @@ func (p *passage) end(why error) {
 	}
 	x.wire = w.finish(x.wire[:0])
 	p.free()
-	x.deliver()
+	return x.deliver()
 }

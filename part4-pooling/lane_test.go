@@ -168,11 +168,12 @@ func (s *fakeSink) data(piece []byte) error {
 	return nil
 }
 
-func (s *fakeSink) end(why error) {
+func (s *fakeSink) end(why error) *conn {
 	s.why = why
 	if s.ends.Add(1) == 1 {
 		close(s.finished)
 	}
+	return nil
 }
 
 // A yard makes engines whose lanes are fakes.
@@ -186,7 +187,7 @@ func (y *yard) engine() *engine {
 	y.counts.Engines.Add(1)
 	return &engine{
 		open:   func(_ context.Context, lost lane) (lane, error) { return y.open(lost) },
-		linger: y.linger, flush: func() {}, counts: &y.counts, wake: make(chan struct{}, 1),
+		linger: y.linger, counts: &y.counts, wake: make(chan struct{}, 1),
 	}
 }
 

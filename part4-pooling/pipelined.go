@@ -30,6 +30,7 @@ type pipe struct {
 	more     sync.Cond  // jobs is not empty any more, or there will be none
 	jobs     []*job     // in line, and not answered to the end
 	out      []byte     // of them: not given to the kernel yet
+	held     int        // how many those are
 	taken    int64      // bytes of jobs
 	sent     int64      // of them: given to the kernel
 	proven   bool       // the server has answered on this connection, and keeps it open
@@ -70,10 +71,10 @@ func (p *pipe) write(batch []*job) bool {
 	return true
 }
 
-// add puts batch in line. When nothing is on its way it looks first whether the
-// connection is still good. With an error the jobs are untouched. Whoever is the
-// first since the last flush has to flush, soon.
-func (p *pipe) add(batch []*job) (first bool, err error) {
+// add puts batch in line, and returns how many are held there for the next flush.
+// When nothing is on its way it looks first whether the connection is still good.
+// With an error the jobs are untouched.
+func (p *pipe) add(batch []*job) (held int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil && len(p.jobs) == 0 {
@@ -81,9 +82,8 @@ func (p *pipe) add(batch []*job) (first bool, err error) {
 	}
 	if p.err != nil {
 		p.more.Signal()
-		return false, p.err
+		return 0, p.err
 	}
-	first = len(p.out) == 0
 	for _, j := range batch {
 		j.move(jobWritten)
 		before := len(p.out)
@@ -92,8 +92,9 @@ func (p *pipe) add(batch []*job) (first bool, err error) {
 		p.taken += int64(len(p.out) - before)
 	}
 	p.jobs = append(p.jobs, batch...)
+	p.held += len(batch)
 	p.more.Signal()
-	return first, nil
+	return p.held, nil
 }
 
 // flush sends what was put in line.
@@ -102,7 +103,7 @@ func (p *pipe) flush() {
 	defer p.writing.Unlock()
 	p.mu.Lock()
 	wire := p.out
-	p.out = p.spare[:0]
+	p.out, p.held = p.spare[:0], 0
 	p.mu.Unlock()
 	if p.spare = wire; len(wire) == 0 {
 		return

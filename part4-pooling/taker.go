@@ -35,18 +35,32 @@ func (l *loop) give(x *exchange) bool {
 
 // deliver puts x.wire into x's slot, unless somebody has answered in its place.
 // It does not write to the client until much has come together: who delivers may
-// have more.
-func (x *exchange) deliver() {
+// have more. If anything is left to write it returns the connection, for its
+// flushAll.
+func (x *exchange) deliver() (owed *conn) {
 	c := x.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !x.expired {
-		c.line.finish(&x.slot, x.wire)
+	if x.expired { // and written, by who answered
+		return nil
 	}
+	c.line.finish(&x.slot, x.wire)
 	c.advance()
 	if c.out != nil && len(c.out.b) >= outSize {
 		c.flush()
 	}
+	if c.out == nil || c.dead != nil {
+		return nil
+	}
+	return c
+}
+
+// single says whether nothing is before x in line, and nothing has come behind
+// it. For the taker, which is asked while nobody reads.
+func (x *exchange) single() bool {
+	x.c.mu.Lock()
+	defer x.c.mu.Unlock()
+	return x.c.line.head == &x.slot && x.c.in.empty()
 }
 
 // wanted says whether anybody waits for the answer.

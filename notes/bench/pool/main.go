@@ -1,7 +1,8 @@
 // The pool program holds the peers that part 4 is raced against: clients with
-// a pool, and gateways. speed.sh races them.
+// a pool, and gateways. fasthttp1 has one connection, and so has fasthttpline, which
+// pipelines. speed.sh races them.
 //
-//	pool client nethttp|fasthttp ADDR CALLERS FOR
+//	pool client nethttp|fasthttp|fasthttp1|fasthttpline ADDR CALLERS FOR
 //	pool gateway nethttp|fasthttp ADDR BACKEND
 package main
 
@@ -25,7 +26,7 @@ const connections = 32 // as many as part 4's pool makes to one backend
 
 func main() {
 	if len(os.Args) < 5 {
-		fmt.Fprintln(os.Stderr, "usage: pool client nethttp|fasthttp ADDR CALLERS FOR, or pool gateway nethttp|fasthttp ADDR BACKEND")
+		fmt.Fprintln(os.Stderr, "usage: pool client nethttp|fasthttp|fasthttp1|fasthttpline ADDR CALLERS FOR, or pool gateway nethttp|fasthttp ADDR BACKEND")
 		os.Exit(2)
 	}
 	var err error
@@ -33,7 +34,11 @@ func main() {
 	case "client nethttp":
 		err = press(nethttpCaller(addr))
 	case "client fasthttp":
-		err = press(fasthttpCaller(addr))
+		err = press(fasthttpCaller(addr, connections))
+	case "client fasthttp1":
+		err = press(fasthttpCaller(addr, 1))
+	case "client fasthttpline":
+		err = press(fasthttpLine(addr))
 	case "gateway nethttp":
 		err = http.ListenAndServe(addr, nethttpGateway(os.Args[4]))
 	case "gateway fasthttp":
@@ -100,16 +105,23 @@ func nethttpCaller(addr string) func() error {
 	}
 }
 
-func fasthttpCaller(addr string) func() error {
+func fasthttpCaller(addr string, connections int) func() error {
 	c := &fasthttp.HostClient{Addr: addr, MaxConns: connections, MaxConnWaitTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second}
-	return func() error {
-		q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-		q.SetRequestURI("http://" + addr + "/")
-		err := c.Do(q, a)
-		fasthttp.ReleaseRequest(q)
-		fasthttp.ReleaseResponse(a)
-		return err
-	}
+	return func() error { return fasthttpCall(addr, c.Do) }
+}
+
+func fasthttpLine(addr string) func() error {
+	c := &fasthttp.PipelineClient{Addr: addr, MaxConns: 1, MaxPendingRequests: 64, ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second}
+	return func() error { return fasthttpCall(addr, c.Do) }
+}
+
+func fasthttpCall(addr string, do func(*fasthttp.Request, *fasthttp.Response) error) error {
+	q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	q.SetRequestURI("http://" + addr + "/")
+	err := do(q, a)
+	fasthttp.ReleaseRequest(q)
+	fasthttp.ReleaseResponse(a)
+	return err
 }
 
 func nethttpGateway(backend string) http.Handler {

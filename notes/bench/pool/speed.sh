@@ -31,7 +31,7 @@ table() { # FIRST...: medians of the files of these names, and how they stand to
 	for name; do
 		[ -s "$work/$name.n" ] || continue
 		echo "$name $(median <"$work/$name.n") $base $(median <"$work/$name.c") $baseCPU" |
-			awk '{ printf "  %-10s %8d per second  %.2f    %6d ns of CPU  %.2f\n", $1, $2, $2 / $3, $4, $5 / $4 }'
+			awk '{ printf "  %-12s %8d per second  %.2f    %6d ns of CPU  %.2f\n", $1, $2, $2 / $3, $4, $5 / $4 }'
 	done
 }
 note() { # NAME: keeps calls per second and CPU time
@@ -64,10 +64,12 @@ while [ $i -lt "$turns" ]; do
 	GOMAXPROCS=1 taskset -c 0 "$work/part4" get -callers 64 -one -for 1s http://$parallel/ | note one
 	GOMAXPROCS=1 taskset -c 0 "$work/part4" get -callers 64 -for 1s http://$parallel/ | note pool
 	GOMAXPROCS=1 taskset -c 0 "$work/pool" client fasthttp $parallel 64 1s | note fasthttp
+	GOMAXPROCS=1 taskset -c 0 "$work/pool" client fasthttp1 $parallel 64 1s | note fasthttp1
+	GOMAXPROCS=1 taskset -c 0 "$work/pool" client fasthttpline $parallel 64 1s | note fasthttpline
 	GOMAXPROCS=1 taskset -c 0 "$work/pool" client nethttp $parallel 64 1s | note nethttp
 done
-echo "client, 64 callers, part 3's server: one connection and futures; pools of 32; ratio to fasthttp's HostClient:"
-table fasthttp one pool nethttp
+echo "client, 64 callers, part 3's server: one connection and futures; pools of 32; fasthttp1 and fasthttpline with one connection, the latter pipelined; ratio to fasthttp's HostClient:"
+table fasthttp one pool nethttp fasthttp1 fasthttpline
 
 cat >"$work/haproxy.cfg" <<HAPROXY
 global
@@ -103,11 +105,13 @@ run 0 "$work/part4" serve -addr 127.0.0.1:18601 -backend http://$back
 pid_part4=$last
 run 0 "$work/part4" serve -addr 127.0.0.1:18606 -engine http://$back
 pid_engine=$last
+run 0 "$work/part4" serve -addr 127.0.0.1:18608 -engine http://$back -engine-shared
+pid_shared=$last
 run 0 "$work/pool" gateway fasthttp 127.0.0.1:18602 $back
 pid_fasthttp=$last
 run 0 "$work/pool" gateway nethttp 127.0.0.1:18603 $back
 pid_nethttp=$last
-names="part4:18601 engine:18606 fasthttp:18602 nethttp:18603"
+names="part4:18601 engine:18606 shared:18608 fasthttp:18602 nethttp:18603"
 if command -v haproxy >/dev/null; then
 	run 0 haproxy -db -f "$work/haproxy.cfg"
 	pid_haproxy=$last
@@ -133,5 +137,5 @@ for case in "32 1" "256 1" "32 16"; do
 		done
 	done
 	echo "gateway, $conns connections, $depth requests at a time on each; ratio to net/http's ReverseProxy:"
-	table nethttp part4 engine fasthttp haproxy nginx
+	table nethttp part4 engine shared fasthttp haproxy nginx
 done
