@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"net/netip"
 	"runtime"
 	"sync"
 
@@ -50,12 +49,12 @@ type conn struct {
 	answered   int64   // the clock when the line became empty
 	since      int64   // the clock when a wait began, for a head or for the end of lingering
 
-	lingers int64      // bytes that it may still discard; 0 before the end
-	peer    netip.Addr // the client, once the gateway has asked
-	engines registry   // has a lock of its own, which is taken after the loop's
-	enough  bool       // nobody wants the rest of the body that is being read (passing.go)
-	dead    error      // nothing can be written any more, and why
-	ended   bool       // fd is not ours any more
+	lingers int64    // bytes that it may still discard; 0 before the end
+	peer    []byte   // the client's address as text; nil until somebody asks
+	engines registry // has a lock of its own, which is taken after the loop's
+	enough  bool     // nobody wants the rest of the body that is being read (passing.go)
+	dead    error    // nothing can be written any more, and why
+	ended   bool     // fd is not ours any more
 }
 
 var (

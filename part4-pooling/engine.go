@@ -42,6 +42,7 @@ type engine struct {
 	counts *engineCounts
 	batch  []*job      // the writer's
 	owed   []*conn     // the reader's: clients with answers that are not written yet
+	ended  int         // the reader's: jobs that the lane does not have any more, and onLane still counts
 	passes atomic.Bool // the reader gives a piece to somebody, who may let him wait
 
 	wake   chan struct{} // has a token when the writer should look again
@@ -198,13 +199,15 @@ func (e *engine) read(l lane) {
 		case laneAnswer:
 			e.answered = true
 			e.end(v.job, jobDone, nil)
-			e.off(1)
+			e.ended++
 		case lanePause:
 			e.pause(v.job)
 		case laneEnd:
 			e.why = v.err
 		}
 	}
+	e.off(e.ended)
+	e.ended = 0
 }
 
 // pass gives a piece to its job. What nobody takes is passed over, but not for
@@ -225,6 +228,8 @@ func (e *engine) pass(j *job, piece []byte) {
 // room that was made, and the client what is there for it.
 func (e *engine) pause(j *job) {
 	e.home.mu.Lock()
+	e.onLane -= e.ended
+	e.ended = 0
 	look := len(e.queue) > 0 || e.onLane == 0
 	e.home.mu.Unlock()
 	if look {

@@ -88,21 +88,27 @@ type forward struct {
 
 const noMaximum = -1
 
-var forwards = sync.Pool{New: func() any {
-	f := &forward{buf: make([]byte, 0, 1<<10)}
+var forwards = sync.Pool{New: func() any { return new(forward).made() }}
+
+func (f *forward) made() *forward {
+	f.buf = make([]byte, 0, 1<<10)
 	f.tell = f.passInterim // once: a method value is an allocation
 	return f
-}}
+}
 
 // free is for when nobody reads the request's body any more.
 func (f *forward) free() {
-	f.upload.settle()
-	*f = forward{call: call{fields: f.fields[:0], body: f.body[:0]}, buf: f.buf[:0], tell: f.tell}
+	f.reset()
 	forwards.Put(f)
 }
 
+func (f *forward) reset() {
+	f.upload.settle()
+	*f = forward{call: call{fields: f.fields[:0], body: f.body[:0]}, buf: f.buf[:0], tell: f.tell}
+}
+
 // take makes a call of r, which came from peer and is answered by w.
-func (f *forward) take(w *response, r *request, peer netip.Addr, addr string) {
+func (f *forward) take(w *response, r *request, peer []byte, addr string) {
 	f.w, f.left, f.interim = w, noMaximum, f.tell
 	f.method, f.host, f.target = r.method, r.host, f.originForm(r)
 	if len(f.host) == 0 {
@@ -117,10 +123,8 @@ func (f *forward) take(w *response, r *request, peer netip.Addr, addr string) {
 	if f.trailers { // TE is for the next program only, so it is named: RFC 9110 §10.1.4
 		f.fields = append(f.fields, field{[]byte("Connection"), []byte("TE")}, field{[]byte("TE"), []byte("trailers")})
 	}
-	from := len(f.buf)
-	f.buf = peer.AppendTo(f.buf)
 	f.fields = append(f.fields,
-		field{forName, f.join(f.seen, f.buf[from:len(f.buf):len(f.buf)])},
+		field{forName, f.join(f.seen, peer)},
 		field{forwardedName, f.forwarded(peer, r.host)},
 		field{viaName, ourVia[r.minor]})
 }
@@ -207,13 +211,13 @@ func (f *forward) join(list, value []byte) []byte {
 
 // forwarded is RFC 7239 §4: an IPv6 address is quoted, and a host that is more
 // than a name.
-func (f *forward) forwarded(peer netip.Addr, host []byte) []byte {
+func (f *forward) forwarded(peer, host []byte) []byte {
 	from := len(f.buf)
 	f.buf = append(f.buf, "for="...)
-	if peer.Is6() {
-		f.buf = append(peer.AppendTo(append(f.buf, "\"["...)), "]\""...)
+	if bytes.IndexByte(peer, ':') >= 0 {
+		f.buf = append(append(append(f.buf, "\"["...), peer...), "]\""...)
 	} else {
-		f.buf = peer.AppendTo(f.buf)
+		f.buf = append(f.buf, peer...)
 	}
 	if len(host) > 0 {
 		f.buf = append(append(append(f.buf, ";host=\""...), host...), '"') // the parser lets nothing into it that would have to be escaped
@@ -234,15 +238,16 @@ func appendPassed(b []byte, h *heading) []byte {
 	return appendFields(b, []field{{viaName, ourVia[h.minor]}})
 }
 
-// peerOf is who is at the other end of c. The kernel is asked once.
-func peerOf(c *conn) netip.Addr {
+// peerOf is the address at the other end of c, as text. The kernel is asked once.
+func peerOf(c *conn) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.peer.IsValid() {
-		c.peer = netip.IPv4Unspecified() // if it has reset the connection by now
+	if c.peer == nil {
+		peer := netip.IPv4Unspecified() // if it has reset the connection by now
 		if sa, err := unix.Getpeername(c.fd); err == nil {
-			c.peer = addrPort(sa).Addr()
+			peer = addrPort(sa).Addr()
 		}
+		c.peer = peer.AppendTo(nil)
 	}
 	return c.peer
 }

@@ -57,14 +57,18 @@ func (o *engineOptions) bound(head int) int64 {
 // A passage is a request that was handed over: the job, and where its answer goes.
 type passage struct {
 	job
-	f    *forward
 	g    *gateway
 	w    *response
 	a    *answer // under way
 	addr string
+	f    forward
 }
 
-var passages = sync.Pool{New: func() any { return new(passage) }}
+var passages = sync.Pool{New: func() any {
+	p := new(passage)
+	p.f.made()
+	return p
+}}
 
 // handOver is the gateway's taker: it gives a request to the engine of its
 // backend, which is made if need be. What it does not take gets a handler: what
@@ -75,10 +79,10 @@ func (g *gateway) handOver(w *response, r *request) bool {
 	if !found || !g.engines.backends[addr] || string(r.method) == "TRACE" {
 		return false
 	}
-	p, f, c := passages.Get().(*passage), forwards.Get().(*forward), w.x.c
-	f.take(w, r, peerOf(c), addr)
-	*p = passage{job: job{call: &f.call, to: p}, f: f, g: g, w: w, addr: addr}
-	if f.vias <= maxVias && f.left != 0 && g.enginesOf(w.x).push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
+	p := passages.Get().(*passage)
+	p.job, p.g, p.w, p.addr = job{call: &p.f.call, to: p}, g, w, addr
+	p.f.take(w, r, peerOf(w.x.c), addr)
+	if p.f.vias <= maxVias && p.f.left != 0 && g.enginesOf(w.x).push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
 		g.counts.Requests.Add(1)
 		return true
 	}
@@ -88,8 +92,8 @@ func (g *gateway) handOver(w *response, r *request) bool {
 }
 
 func (p *passage) free() {
-	p.f.free()
-	*p = passage{}
+	p.job, p.g, p.w, p.a = job{}, nil, nil, nil
+	p.f.reset()
 	passages.Put(p)
 }
 

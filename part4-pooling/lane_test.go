@@ -19,7 +19,8 @@ import (
 type fakeLane struct {
 	fate    func(*job) fate
 	onClose func()
-	deaf    bool // it has ended before anything is written
+	deaf    bool        // it has ended before anything is written
+	recall  func() bool // nil: never
 
 	mu       sync.Mutex
 	more     sync.Cond
@@ -73,7 +74,7 @@ func (l *fakeLane) write(batch []*job) bool {
 	return true
 }
 
-func (l *fakeLane) recalled() bool { return false }
+func (l *fakeLane) recalled() bool { return l.recall != nil && l.recall() }
 
 func (l *fakeLane) finish() {
 	l.mu.Lock()
@@ -87,7 +88,7 @@ func (l *fakeLane) read() laneEvent {
 	defer l.mu.Unlock()
 	for len(l.coming) == 0 {
 		switch {
-		case len(l.jobs) > 0:
+		case len(l.jobs) > 0 && (l.paused || l.jobs[0].to.(*fakeSink).work == 0):
 			j := l.jobs[0] // only we take it out
 			l.mu.Unlock()
 			f := l.fate(j) // which may take its time
@@ -144,6 +145,9 @@ func (l *fakeLane) close()                { l.onClose() }
 type fakeSink struct {
 	job
 	id       string
+	work     time.Duration // that the backend needs
+	fates    [2]fate       // of it on its first connection, and on its second
+	tries    int
 	got      string
 	heads    int
 	ends     atomic.Int64
