@@ -10,7 +10,7 @@ NOTES := go -C notes run .
 .PHONY: help demo test check part1 part2 part3 part4 read facts judge bugs solutions growth bench fuzz notes notes-check
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## play every part's experiment on this machine's kernel
 	@for part in $(PARTS); do echo "== $$part"; go run ./$$part demo || exit 1; echo; done

@@ -45,7 +45,7 @@ var writer = goldmark.New(goldmark.WithExtensions(extension.GFM), goldmark.WithP
 
 var (
 	linkTo    = regexp.MustCompile(`<a href="([^":]*)">`)
-	linkAway  = regexp.MustCompile(`<a href="\.\./[^"]*">(.*?)</a>`)
+	linkAway  = regexp.MustCompile(`<a href="(?:\.\./[^"]*|[^":#.]*)">(.*?)</a>`) // or a directory
 	firstHead = regexp.MustCompile(`(?m)^# (.+)$`)
 )
 

@@ -23,7 +23,7 @@ const usage = `usage: part2-backlog [serve] [-addr ADDRESS] [-backlog N] [-delay
        part2-backlog demo [-json]
        part2-backlog facts [-full] [-json]
        part2-backlog freeze [-json] (-pid PID | -port PORT | -- COMMAND...)
-       part2-backlog plan [-rate N] [-service DURATION] [-target PERCENT] [-timeout DURATION] [-measure] [-json]
+       part2-backlog plan [-rate N] [-service DURATION] [-target PERCENT] [-timeout DURATION] [-measure [-n CLIENTS]] [-json]
        part2-backlog trace [-backlog N] [-connect-timeout DURATION] [-pcap FILE] [-json]
 example: part2-backlog serve -backlog 0 -delay 5s -watch
 `

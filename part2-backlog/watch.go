@@ -77,12 +77,13 @@ func (g *gauge) watch(fd int) error {
 	go func() { // stop waits for it
 		defer close(g.done)
 		var c counters
-		for looks, last := 0, ""; ; looks++ {
+		for looks, last, full := 0, "", false; ; looks++ {
 			q, _ := queueOf(fd)
-			if looks%10 == 0 || q.full() { // the counters are dear, and only a full queue moves them
+			if looks%10 == 0 || full || q.full() { // the counters are dear, and only a full queue moves them
 				now, _ := readCounters()
 				c = now.since(before)
 			}
+			full = q.full()
 			if text := fmt.Sprintf("%v; %d ignored", q, c.Drops); text != last {
 				g.show(g.text(q, c, text, time.Since(began)))
 				last = text

@@ -94,7 +94,7 @@ func (t *tally) String() string {
 }
 
 // Whatever fails, each client gets the right status or a clean cut, and in the
-// end no connection and no descriptor is missing. CHAOS=10m makes it longer.
+// end no connection and no descriptor is missing. CHAOS=10m makes it longer; go test then needs -timeout 15m.
 func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptors
 	ours(t)
 	length, _ := time.ParseDuration(os.Getenv("CHAOS"))

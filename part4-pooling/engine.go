@@ -41,7 +41,7 @@ type engine struct {
 	linger time.Duration
 	counts *engineCounts
 	batch  []*job      // the writer's
-	owed   []*conn     // the reader's: clients with answers that are not written yet
+	owed   *conn       // the reader's: the client has answers that are not written yet
 	ended  int         // the reader's: jobs that the lane does not have any more, and onLane still counts
 	passes atomic.Bool // the reader gives a piece to somebody, who may let him wait
 
@@ -318,19 +318,21 @@ func (e *engine) giveUp(why error) {
 func (e *engine) end(j *job, how jobState, why error) {
 	e.counts.ends[how].Add(1)
 	j.move(how)
-	c := j.to.end(why)
-	if c != nil && (len(e.owed) == 0 || e.owed[len(e.owed)-1] != c) { // nil, if the writer ends what nobody wants
-		e.owed = append(e.owed, c)
+	switch c := j.to.end(why); {
+	case c == nil: // always so if the writer ends what nobody wants
+	case e.home.shared: // the next answer is another's, who may let us wait
+		c.flushAll()
+	default:
+		e.owed = c
 	}
 }
 
-// flush writes the answers that have ended to their clients.
+// flush writes the answers that have ended to the client.
 func (e *engine) flush() {
-	for _, c := range e.owed {
-		c.flushAll()
+	if e.owed != nil {
+		e.owed.flushAll()
+		e.owed = nil
 	}
-	clear(e.owed) // an idle engine keeps no connection
-	e.owed = e.owed[:0]
 }
 
 // engineCounts are of all engines of a gateway.

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The exercises of chapter 4's first half. Run one with
+// The exercises of chapter 4. Run one with
 //
 //	go test -tags exercise -run TestExercise1 ./part4-pooling
 //

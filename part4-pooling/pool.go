@@ -98,7 +98,7 @@ var poolDefaults = poolLimits{
 	wait:       5 * time.Second,
 	idle:       4 * time.Second,  // node closes after 5, Apache too: be first
 	life:       10 * time.Minute, // so that a balancer in front of the backend gets to choose again
-	wary:       10 * time.Second, // a connection for each call costs some 50 µs; somebody else's answer, a customer
+	wary:       10 * time.Second, // a connection for each call costs some 60 µs; somebody else's answer, a customer
 }
 
 func (l *poolLimits) flags(f *flag.FlagSet) {
