@@ -27,23 +27,25 @@ const (
 // connection and go on with another. Three can be gone, and it means three things:
 //
 //	nobody wants an answer   the job is withdrawn, or its answer read and forgotten
-//	the client has gone      all jobs are withdrawn, and the engine retires
+//	the client has gone      all jobs are withdrawn, and the engine retires, unless it is shared
 //	the backend has gone     see settle; the engine goes on
 //
-// No two engines wait for each other: the queue is in the order of the client's
-// line of slots, so the job at the head of the line is the oldest of its engine,
-// and nothing is in its way.
+// No two engines wait for each other's answers: the queue is in the order of the
+// client's line of slots, so the job at the head of the line is the oldest of its
+// engine, and nothing is in its way. The engine that clients share has only what
+// is at the head of a line. What they may wait for is a connection, and that has
+// its limit (-backend-wait).
 type engine struct {
 	home   *registry
 	addr   string
-	ctx    context.Context // done when the client has gone
+	ctx    context.Context // done when the client has gone; never if it is shared
 	open   opener
 	linger time.Duration
 	counts *engineCounts
 	batch  []*job      // the writer's
 	owed   *conn       // the reader's: the client has answers that are not written yet
 	ended  int         // the reader's: jobs that the lane does not have any more, and onLane still counts
-	passes atomic.Bool // the reader gives a piece to somebody, who may let him wait
+	midway atomic.Bool // an answer has begun and is not whole: it may take as long as it likes
 
 	wake   chan struct{} // has a token when the writer should look again
 	queue  []*job        // guarded by home.mu
@@ -193,12 +195,14 @@ func (e *engine) read(l lane) {
 	for e.why == nil {
 		switch v := l.read(); v.kind {
 		case laneHead:
+			e.midway.Store(true)
 			v.job.to.head(v.answer)
 		case laneData:
 			e.pass(v.job, v.piece)
 		case laneAnswer:
 			e.answered = true
 			e.end(v.job, jobDone, nil)
+			e.midway.Store(false)
 			e.ended++
 		case lanePause:
 			e.pause(v.job)
@@ -206,6 +210,7 @@ func (e *engine) read(l lane) {
 			e.why = v.err
 		}
 	}
+	e.midway.Store(false)
 	e.off(e.ended)
 	e.ended = 0
 }
@@ -213,10 +218,7 @@ func (e *engine) read(l lane) {
 // pass gives a piece to its job. What nobody takes is passed over, but not for
 // long: a new connection costs less.
 func (e *engine) pass(j *job, piece []byte) {
-	e.passes.Store(true)
-	err := j.to.data(piece)
-	e.passes.Store(false)
-	if err == nil {
+	if j.to.data(piece) == nil {
 		return
 	}
 	if j.unwanted += len(piece); j.unwanted > maxUnwanted {
@@ -236,9 +238,7 @@ func (e *engine) pause(j *job) {
 		e.wakeUp()
 	}
 	if e.flush(); j != nil {
-		e.passes.Store(true)
 		j.to.pause()
-		e.passes.Store(false)
 	}
 }
 
@@ -268,13 +268,16 @@ func (e *engine) putBack(jobs []*job) {
 //	nobody knows                  once more, if this was the first time
 //
 // So that a backend which closes at once is not asked for ever, the oldest has
-// been tried when its lane has answered nothing at all.
+// been tried when its lane has answered nothing at all. That we ended the lane,
+// because nobody wants an answer, is not a try. Nor is it one for those behind the
+// oldest if clients share the engine: what became of one is not another's fault.
 func (e *engine) settle(l lane) (again bool) {
 	written := l.unanswered()
 	left := slices.Concat(written, e.unsent)
 	var jobs []*job
 	for i, j := range left {
-		if i < len(written) && !l.untouched(j) || i == 0 && !e.answered {
+		touched := i < len(written) && !l.untouched(j) && (i == 0 || !e.home.shared)
+		if touched && e.why != errUnwanted || i == 0 && !e.answered {
 			j.attempts++
 		}
 		switch {

@@ -47,6 +47,7 @@ func (f *future) free() {
 	kept := f.kept
 	if cap(kept) > maxParked { // rare, and most would not need it
 		kept = nil
+		clear(f.answer.fields[:cap(f.answer.fields)])
 	}
 	*f = future{done: f.done, answer: whole{fields: f.answer.fields[:0]}, kept: kept}
 	futures.Put(f)

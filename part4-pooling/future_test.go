@@ -36,7 +36,7 @@ func TestFuturesGetTheAnswersInOrder(t *testing.T) {
 	for i := range 64 {
 		group.Go(func() {
 			for j := range 50 {
-				want := fmt.Sprintf("/%d/%d", i, j)
+				want := fmt.Sprintf("/%d/%d/%s", i, j, strings.Repeat("x", j*i))
 				c := getting(want)
 				if j%7 == 0 {
 					c.method, want = []byte("HEAD"), ""
@@ -50,6 +50,7 @@ func TestFuturesGetTheAnswersInOrder(t *testing.T) {
 				if err != nil || string(a.body) != want {
 					t.Errorf("asked for %q, got %v, %v", want, a, err)
 				}
+				f.free() // others get its memory
 			}
 		})
 	}

@@ -60,6 +60,7 @@ type passage struct {
 	g    *gateway
 	w    *response
 	a    *answer // under way
+	lost error   // nobody takes the rest of it
 	addr string
 	f    forward
 }
@@ -92,7 +93,7 @@ func (g *gateway) handOver(w *response, r *request) bool {
 }
 
 func (p *passage) free() {
-	p.job, p.g, p.w, p.a = job{}, nil, nil, nil
+	p.job, p.g, p.w, p.a, p.lost = job{}, nil, nil, nil, nil
 	p.f.reset()
 	passages.Put(p)
 }
@@ -133,7 +134,13 @@ func (g *gateway) openPipe(ctx context.Context, addr string, lost lane) (lane, e
 
 func (p *passage) wanted() bool { return p.w.x.wanted() }
 func (p *passage) begun() bool  { return p.w.x.begun }
-func (p *passage) pause()       { p.w.flush() }
+
+// pause sends on what has come.
+func (p *passage) pause() {
+	if p.lost == nil {
+		p.lost = p.w.flush()
+	}
+}
 
 func (p *passage) head(a *answer) {
 	w := p.w
@@ -146,8 +153,10 @@ func (p *passage) head(a *answer) {
 }
 
 func (p *passage) data(piece []byte) error {
-	_, err := p.w.Write(piece)
-	return err
+	if p.lost == nil {
+		_, p.lost = p.w.Write(piece)
+	}
+	return p.lost
 }
 
 // end fills the slot. The exchange and p may be used for another request as

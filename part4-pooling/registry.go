@@ -49,11 +49,11 @@ func (r *registry) push(addr string, j *job, create func() *engine) bool {
 	return true
 }
 
-// crowded says whether a job had better go another way: too many wait, or all
-// do, because somebody who shares e does not take his answer.
+// crowded says whether a job had better go another way: too many wait, or, if e is
+// shared, all do, because somebody's answer takes its time.
 func (e *engine) crowded(shared bool) bool {
 	if shared {
-		return len(e.queue) >= maxShared || e.passes.Load()
+		return len(e.queue) >= maxShared || e.midway.Load()
 	}
 	return len(e.queue) >= maxQueue
 }

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,9 +82,10 @@ func TestSlowClientHoldsUpWhoSharesItsConnection(t *testing.T) {
 	close(begin)
 	eventually(t, "the slow client does not take its answer", func() bool { return stuck(&g.common, s.addr) })
 
-	later := tell(t, r.addr, engineRule, "registry.go, crowded", get("/later")+get("/too", closing))
+	later := converse(t, r.addr, get("/later"))
 
-	assert.Equal(t, []string{"/later", "/too"}, later.bodies(t, 2), "who comes later goes another way")
+	expect(t, later, story{rule: "house rule: who comes later goes another way", look: "registry.go, crowded"}, "HTTP/1.1 200 OK\r\n")
+	assert.EqualValues(t, 1, g.engineCounts.Alone.Load())
 	assert.Equal(t, 2, jobsFor(&g.common, s.addr), "who is behind the slow one waits for him: that is why nothing is shared by default")
 	slow.SetLinger(0)
 	slow.Close()
@@ -132,14 +135,103 @@ func jobsFor(r *registry, addr string) int {
 	return 0
 }
 
-// stuck says whether the engine for addr gives somebody a piece for as long as
-// we look. With a client that reads it would have given him all.
+// An answer that takes its time takes it from nobody who comes later, and if its
+// client leaves it is not read to its end.
+func TestLongAnswerThroughASharedEngineHoldsUpNobodyNew(t *testing.T) {
+	t.Parallel()
+	var sent atomic.Int64
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		requests(bufio.NewReader(c), func(r *http.Request) bool {
+			if r.URL.Path != "/events" {
+				io.WriteString(c, saying(r.URL.Path))
+				return true
+			}
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+			for sent.Load() < 1e9 {
+				n, err := io.WriteString(c, strings.Repeat("x", 10_000))
+				if sent.Add(int64(n)); err != nil {
+					return false
+				}
+				time.Sleep(time.Millisecond) // it has not more to tell
+			}
+			return true
+		})
+	})
+	r, g := engined(t, s.addr, sharing)
+	warm(t, r.addr, g)
+	listener := converse(t, r.addr, get("/events"))
+	expect(t, listener, story{rule: engineRule, look: "engine.go, pause"}, "HTTP/1.1 200 OK\r\n")
+	eventually(t, "it goes on", func() bool { return stuck(&g.common, s.addr) })
+
+	newcomer := converse(t, r.addr, get("/new"))
+
+	expect(t, newcomer, story{rule: "house rule: who comes later goes another way", look: "registry.go, crowded"}, "HTTP/1.1 200 OK\r\n")
+	listener.SetLinger(0)
+	listener.Close()
+	settled(t, g)
+	assert.Less(t, sent.Load(), int64(100e6), "it was read for nobody. engine.go, pass")
+}
+
+// What becomes of one client's job is no try of another's.
+func TestBadJobsOfOthersUseUpNoTries(t *testing.T) {
+	t.Parallel()
+	for shared, want := range map[bool]jobState{true: jobDone, false: jobFailed} {
+		y := &yard{linger: time.Millisecond}
+		ready := make(chan struct{})
+		y.open = func(lane) (lane, error) {
+			<-ready // all are in the queue
+			return newFakeLane(func(j *job) fate {
+				if j.to.(*fakeSink).id == "bad" {
+					return fateSilence
+				}
+				return fateAnswer
+			}), nil
+		}
+		r := registry{shared: shared}
+		var jobs []*fakeSink
+		for _, id := range []string{"bad", "good", "bad", "victim"} {
+			s := newFakeSink(id)
+			jobs = append(jobs, s)
+			require.True(t, r.push("a", &s.job, y.engine))
+		}
+		close(ready)
+		for _, s := range jobs {
+			soon(t, s.finished, "the end of "+s.id)
+		}
+		y.empty(t)
+
+		assert.Equal(t, jobFailed, jobs[0].state)
+		assert.Equal(t, want, jobs[3].state, "shared: %v. engine.go, settle", shared)
+	}
+}
+
+// An answer that is cut ends at once, not when the clock looks.
+func TestCutAnswerEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	s := answeringOnce(t, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+	for _, change := range []func(*gateway){sharing, func(*gateway) {}} {
+		r, _ := engined(t, s, change)
+		var took []time.Duration
+		for range 9 {
+			c := converse(t, r.addr, get("/"))
+			expect(t, c, story{rule: engineRule, look: "engine.go, pause"}, "HTTP/1.1 200 OK\r\n")
+			began := time.Now()
+			io.Copy(io.Discard, c)
+			took = append(took, time.Since(began))
+		}
+		slices.Sort(took)
+		assert.Less(t, took[4], maxTick/4, "taker.go, deliver")
+	}
+}
+
+// stuck says whether the engine for addr is in the middle of an answer for as
+// long as we look.
 func stuck(r *registry, addr string) bool {
 	r.mu.Lock()
 	e := r.engines[addr]
 	r.mu.Unlock()
 	for range 20 {
-		if e == nil || !e.passes.Load() {
+		if e == nil || !e.midway.Load() {
 			return false
 		}
 		time.Sleep(time.Millisecond)

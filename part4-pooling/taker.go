@@ -49,7 +49,11 @@ func (x *exchange) deliver() (owed *conn) {
 	if c.out != nil && len(c.out.b) >= outSize {
 		c.flush()
 	}
-	if c.out == nil || c.dead != nil {
+	switch {
+	case c.dead != nil:
+		c.settle()
+		return nil
+	case c.out == nil:
 		return nil
 	}
 	return c
