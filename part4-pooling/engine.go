@@ -45,7 +45,7 @@ type engine struct {
 	batch  []*job      // the writer's
 	owed   *conn       // the reader's: the client has answers that are not written yet
 	ended  int         // the reader's: jobs that the lane does not have any more, and onLane still counts
-	midway atomic.Bool // an answer has begun and is not whole: it may take as long as it likes
+	midway atomic.Bool // the rest of an answer has not come, or is not taken: it may take as long as it likes
 
 	wake   chan struct{} // has a token when the writer should look again
 	queue  []*job        // guarded by home.mu
@@ -195,7 +195,6 @@ func (e *engine) read(l lane) {
 	for e.why == nil {
 		switch v := l.read(); v.kind {
 		case laneHead:
-			e.midway.Store(true)
 			v.job.to.head(v.answer)
 		case laneData:
 			e.pass(v.job, v.piece)
@@ -218,6 +217,9 @@ func (e *engine) read(l lane) {
 // pass gives a piece to its job. What nobody takes is passed over, but not for
 // long: a new connection costs less.
 func (e *engine) pass(j *job, piece []byte) {
+	if len(piece) > 4<<10 { // who does not take it lets us wait
+		e.midway.Store(true)
+	}
 	if j.to.data(piece) == nil {
 		return
 	}
@@ -238,6 +240,7 @@ func (e *engine) pause(j *job) {
 		e.wakeUp()
 	}
 	if e.flush(); j != nil {
+		e.midway.Store(true)
 		j.to.pause()
 	}
 }
