@@ -29,7 +29,7 @@ func TestEnginesHoldTheirInvariantsInEveryStep(t *testing.T) {
 			if seed%2 == 0 {
 				m.r.abandon()
 			}
-			time.Sleep(time.Hour)
+			time.Sleep(time.Hour) // on the fake clock, as all the others here
 			m.check(t, fmt.Sprintf("seed %d, at the end", seed))
 			require.Empty(t, m.r.engines)
 			require.Zero(t, m.lanes.Load(), "connections that were not given back. engine.go, drive")

@@ -335,7 +335,7 @@ func whatever(t *testing.T, seed uint64) bool {
 					sinks[i] = append(sinks[i], s)
 				}
 				if roll(3) == 0 {
-					time.Sleep(time.Duration(roll(100)) * time.Microsecond)
+					time.Sleep(time.Duration(roll(100)) * time.Microsecond) // the input, not a wait
 				}
 				if len(sinks[i]) > 0 && roll(20) == 0 {
 					sinks[i][roll(len(sinks[i]))].left.Store(true)

@@ -46,7 +46,7 @@ func TestClientsShareAConnectionIfTheyWantTo(t *testing.T) {
 
 			for i, client := range clients {
 				client.CloseWrite()
-				body := story{rule: engineRule, look: "engine.go, flush"}.hear(client).bodies(t, 1)
+				body := story{rule: engineRule, look: "engine.go, end"}.hear(client).bodies(t, 1)
 				assert.Equal(t, []string{fmt.Sprintf("/hold/%d", i)}, body, "nobody gets what is somebody else's")
 			}
 		})
@@ -234,7 +234,7 @@ func stuck(r *registry, addr string) bool {
 		if e == nil || !e.midway.Load() {
 			return false
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // between two looks; a state that lasts has no event
 	}
 	return true
 }
