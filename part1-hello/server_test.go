@@ -44,7 +44,7 @@ func startOn(t testing.TB, addr string, change ...func(*server)) *running {
 	}
 	r := &running{s, localAddr(fd).String(), logs, make(chan struct{})}
 	go func() { s.serve(); close(r.done) }() // the cleanup waits for it
-	t.Cleanup(func() { s.stop(); <-r.done })
+	t.Cleanup(func() { s.stop(); soon(t, r.done, "the server stops") })
 	return r
 }
 
@@ -249,7 +249,7 @@ func TestDribblingClientIsCutOff(t *testing.T) {
 	next := story{sent: get, rule: "house rule: the limit is for the whole head, not for each read", look: "server.go, readHead"}.hear(clients[1])
 
 	next.begins(t, "HTTP/1.1 200 OK\r\n")
-	<-stopped
+	soon(t, stopped, "the client that dribbles is cut off")
 }
 
 func TestClientThatLeavesEarlyDoesNotStopTheServer(t *testing.T) {
@@ -351,7 +351,7 @@ func TestStopAnswersWhoIsQueued(t *testing.T) {
 		s.endsCleanly(t)
 		s.begins(t, "HTTP/1.1 200 OK\r\n")
 	}
-	<-r.done
+	soon(t, r.done, "the server stops")
 	_, err := net.Dial("tcp", r.addr)
 	assert.ErrorIs(t, err, unix.ECONNREFUSED, "after a stop nobody listens")
 }
@@ -369,7 +369,7 @@ func TestStopHurriesTheSilent(t *testing.T) {
 	last := story{sent: get, rule: "house rule: a stop answers who is queued within its grace", look: "server.go, late"}.hear(clients[3])
 
 	last.begins(t, "HTTP/1.1 200 OK\r\n")
-	<-r.done
+	soon(t, r.done, "the server stops")
 }
 
 // A client that got its answer and does not close is lingered for. A stop has
@@ -385,7 +385,7 @@ func TestStopDoesNotLingerForEach(t *testing.T) {
 	}
 
 	r.stop()
-	<-r.done
+	soon(t, r.done, "the server stops")
 
 	for _, c := range clients { // all still open on this side
 		s := story{sent: get, rule: "house rule: a stop answers who is queued within its grace", look: "server.go, late"}.hear(c)

@@ -342,7 +342,7 @@ func alone(t *testing.T) bool {
 	if err := startAlone(cmd); err != nil {
 		t.Skip(err)
 	}
-	err := cmd.Wait()
+	err := ended(t, cmd)
 	switch {
 	case strings.Contains(output.String(), "--- SKIP"):
 		t.Skip(output.String())

@@ -64,7 +64,7 @@ func TestClientsThatDoNotReadHoldNoMoreThanTheLimitsSay(t *testing.T) {
 				c := dial(t, r.addr)
 				go func() { // ends when its write is stuck: TCP pushes back
 					var err error
-					for err == nil {
+					for end := time.Now().Add(3 * patience()); err == nil && time.Now().Before(end); {
 						c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 						_, err = c.Write(batch)
 					}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,13 +31,17 @@ func TestMain(m *testing.M) {
 }
 
 // program is this part's program with args, ready to start; it is killed when
-// the test ends.
+// the test ends, or when it has run for a long time.
 func program(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	ours(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), self, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*limit+soak(t))
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.WaitDelay = time.Second
+	leash(t, cmd)
 	// A program under -race waits a second at its end, unless told not to.
 	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes", "GORACE=atexit_sleep_ms=0")
 	return cmd
@@ -53,10 +58,7 @@ func serving(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *
 
 func startProgram(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reader) {
 	t.Helper()
-	stdout, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	stderr, err := cmd.StderrPipe()
-	require.NoError(t, err)
+	stdout, stderr := outputs(t, cmd)
 	require.NoError(t, cmd.Start())
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err, "the first line on stdout")
@@ -83,7 +85,7 @@ func TestSignalEndsTheProgramWithStatusZero(t *testing.T) {
 
 		require.NoError(t, cmd.Process.Signal(signal))
 
-		assert.NoError(t, cmd.Wait(), "exit status after %v", signal)
+		assert.NoError(t, ended(t, cmd), "exit status after %v", signal)
 	}
 }
 
@@ -131,8 +133,8 @@ func TestStopUnderPipelinedLoadAnswersWhatWasRead(t *testing.T) {
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
-	all.Wait()
-	assert.NoError(t, cmd.Wait(), "exit status")
+	finish(t, &all, "all goroutines of the test end")
+	assert.NoError(t, ended(t, cmd), "exit status")
 }
 
 func TestStopAnswersWhoIsInFlightOrQueued(t *testing.T) {
@@ -166,7 +168,7 @@ func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
 	logs(t, logged, "second signal")
-	assert.Equal(t, 1, exitStatus(cmd.Wait()))
+	assert.Equal(t, 1, exitStatus(ended(t, cmd)))
 }
 
 func TestGraceBoundsTheStop(t *testing.T) {
@@ -177,7 +179,7 @@ func TestGraceBoundsTheStop(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
 	logs(t, logged, "grace is over after 10ms")
-	assert.Equal(t, 1, exitStatus(cmd.Wait()))
+	assert.Equal(t, 1, exitStatus(ended(t, cmd)))
 }
 
 func exitStatus(err error) int {
@@ -206,10 +208,10 @@ func TestOutOfDescriptorsEverybodyIsServedInTheEnd(t *testing.T) {
 		})
 	}
 
-	all.Wait()
+	finish(t, &all, "all goroutines of the test end")
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	cmd.Wait()
+	ended(t, cmd)
 	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	t.Logf("200 clients through 64 descriptors; the server ran for %v", used)
 	assert.Less(t, used.Seconds(), 2.0, "house rule: an accept that fails is not tried again at once (server.go, waitForRoom)")

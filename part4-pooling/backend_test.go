@@ -49,9 +49,9 @@ func scriptedServer(t testing.TB, script func(c *net.TCPConn, number int)) *scri
 	})
 	t.Cleanup(func() {
 		l.Close()
-		accepting.Wait() // or one that comes now is not closed
+		finish(t, &accepting, "the listener's end") // or one that comes now is not closed
 		s.closeAll()
-		scripts.Wait()
+		finish(t, &scripts, "the scripts of the test's own server end")
 	})
 	return s
 }

@@ -147,7 +147,7 @@ func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptor
 			}
 		})
 	}
-	clients.Wait()
+	finish(t, &clients, "all goroutines of the test end")
 
 	t.Logf("in %v %s", length, answers)
 	t.Logf("gateway: %+v; /silent: %+v", g.counts.read(), impatient.counts.read())

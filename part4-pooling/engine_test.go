@@ -357,7 +357,7 @@ func TestEnginesTakeTurnsWithAConnection(t *testing.T) {
 			assert.Equal(t, want, tell(t, r.addr, "house rule: an engine that others wait for gives its connection back", "pipelined.go, recalls", text).bodies(t, 200))
 		})
 	}
-	clients.Wait()
+	finish(t, &clients, "all goroutines of the test end")
 
 	assert.EqualValues(t, 1, g.pool.stats().of(back.addr).Dialled)
 }
@@ -535,7 +535,7 @@ func TestStopAnswersWhoWaitsForAnEngine(t *testing.T) {
 
 	s := story{rule: "house rule: what was read is answered, also by a server that stops", look: "main.go, serve"}.hear(c)
 	assert.Equal(t, []string{"/1", "/hold/2", "/hold/3"}, s.bodies(t, 3))
-	assert.NoError(t, cmd.Wait(), "exit status")
+	assert.NoError(t, ended(t, cmd), "exit status")
 }
 
 func TestBadEngineOptionsAreRefused(t *testing.T) {

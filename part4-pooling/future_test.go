@@ -54,7 +54,7 @@ func TestFuturesGetTheAnswersInOrder(t *testing.T) {
 			}
 		})
 	}
-	group.Wait()
+	finish(t, &group, "all goroutines of the test end")
 	assert.Equal(t, 1, s.accepted())
 }
 
@@ -125,8 +125,8 @@ func TestPipelineRefusesWhatNobodyAskedFor(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "1", string(a.body))
 		if s.accepted() == 2 {
-			late <- true
-			<-late
+			give(t, late, true, "the server has answered")
+			soon(t, late, "the server has sent what nobody asked for")
 		}
 
 		f, err = p.send(t.Context(), getting("/"))

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -82,12 +81,9 @@ func launch(t *testing.T, addr, name string, args ...string) string {
 	cmd := exec.Command(name, args...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // nginx has children
+	end := leash(t, cmd) // and its children: nginx has some
 	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		cmd.Wait()
-	})
+	t.Cleanup(func() { end(); ended(t, cmd) })
 	eventually(t, name+" listens", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A test never hangs: every wait has a deadline, and a server that was started
+// ends with the test, however that ends.
+
+// limit bounds every wait of a test that could otherwise hang.
+const limit = 10 * time.Second
+
+// inVain counts the waits that ended a test.
+var inVain atomic.Int32
+
+// tooMany of them say that the server hangs. The tests that are left would only
+// say so again, each after its time.
+const tooMany = 5
+
+// patience is how long to wait for what should come: a tenth of a second would
+// do on most machines. After waits in vain the others get less time.
+func patience() time.Duration {
+	switch n := inVain.Load(); {
+	case n == 0:
+		return limit
+	case n < tooMany:
+		return limit / 5
+	}
+	return limit / 20
+}
+
+var sayOnce sync.Once
+
+// leaveOut skips the test when too many others have waited in vain.
+func leaveOut(t testing.TB) {
+	t.Helper()
+	if inVain.Load() >= tooMany {
+		sayOnce.Do(func() {
+			fmt.Fprintln(os.Stderr, "the server does not do what the tests wait for: those that are left are not run")
+		})
+		t.Skip("left out: others have waited in vain")
+	}
+}
+
+// soon receives from c, or ends the test.
+func soon[T any](t testing.TB, c <-chan T, what string) (v T) {
+	t.Helper()
+	return within(t, patience(), c, what)
+}
+
+func within[T any](t testing.TB, d time.Duration, c <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(d):
+		inVain.Add(1)
+		t.Fatalf("waited in vain for: %s", what)
+	}
+	return v
+}
+
+// give sends v on c, or ends the test.
+func give[T any](t testing.TB, c chan<- T, v T, what string) {
+	t.Helper()
+	select {
+	case c <- v:
+	case <-time.After(patience()):
+		inVain.Add(1)
+		t.Fatalf("waited in vain for: %s", what)
+	}
+}
+
+// finish waits until all of a group have ended, or ends the test.
+func finish(t testing.TB, group *sync.WaitGroup, what string) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { group.Wait(); close(done) }() // ends when the last of them does
+	within(t, 3*patience(), done, what)
+}
+
+// eventually waits for a state and fails the test when it has not come within
+// the limit.
+func eventually(t testing.TB, state string, reached func() bool) {
+	t.Helper()
+	if !assert.Eventually(quiet{}, reached, patience(), time.Millisecond) {
+		inVain.Add(1)
+		t.Fatalf("waited in vain until %s", state)
+	}
+}
+
+// quiet is where an assertion says nothing.
+type quiet struct{}
+
+func (quiet) Errorf(string, ...any) {}
+
+// leash is called before cmd starts, and makes it and all that it starts end
+// when end is called, when the test ends, or when this process does, be it by
+// SIGKILL: a shell leads their process group, and kills it when the pipe that
+// only we hold open comes to its end.
+func leash(t testing.TB, cmd *exec.Cmd) (end func()) {
+	t.Helper()
+	keeper := exec.Command("sh", "-c", "read -r _; kill -KILL 0")
+	keeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	pipe, err := keeper.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, keeper.Start())
+	end = sync.OnceFunc(func() { pipe.Close(); keeper.Wait() })
+	t.Cleanup(end)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: keeper.Process.Pid}
+	return end
+}
+
+// ended waits until cmd, which was started, has ended, and returns what it
+// ended with; a program that does not end ends the test.
+func ended(t testing.TB, cmd *exec.Cmd) error {
+	t.Helper()
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }() // ends when the test kills it, if not before
+	return soon(t, exited, "the program ends")
+}
+
+// A patient reader is a program's output: a read ends with an error when
+// nothing comes in time.
+type patient struct{ *os.File }
+
+func (p patient) Read(b []byte) (int, error) {
+	p.SetReadDeadline(time.Now().Add(patience()))
+	return p.File.Read(b)
+}
+
+// outputs are what cmd, before it starts, will print.
+func outputs(t testing.TB, cmd *exec.Cmd) (stdout, stderr io.Reader) {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	log, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	return patient{out.(*os.File)}, patient{log.(*os.File)}
+}
