@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -104,7 +105,7 @@ func TestAnswersARawSocketWithExactBytes(t *testing.T) {
 
 func TestAnswersGoClient(t *testing.T) {
 	t.Parallel()
-	client := http.Client{Timeout: limit, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: patience(), Transport: &http.Transport{DisableKeepAlives: true}}
 
 	answer, err := client.Get("http://" + contract(t))
 
@@ -123,7 +124,7 @@ func TestAnswersCurl(t *testing.T) {
 		t.Skip("curl is not installed")
 	}
 
-	body, err := exec.Command("curl", "--silent", "--show-error", "--max-time", "10", "http://"+contract(t)).CombinedOutput()
+	body, err := exec.Command("curl", "--silent", "--show-error", "--max-time", fmt.Sprint(patience().Seconds()), "http://"+contract(t)).CombinedOutput()
 
 	require.NoError(t, err, "%s", body)
 	assert.Equal(t, "Hello, World!\n", string(body))

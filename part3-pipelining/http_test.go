@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -321,7 +322,7 @@ func TestAnswersGoClient(t *testing.T) {
 	addr := contract(t)
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	client := http.Client{Timeout: limit, Transport: transport}
+	client := http.Client{Timeout: patience(), Transport: transport}
 
 	answer, err := client.Post("http://"+addr+"/echo", "text/plain", io.MultiReader(strings.NewReader("in "), strings.NewReader("chunks")))
 
@@ -348,7 +349,7 @@ func TestAnswersCurl(t *testing.T) {
 		"head":        {"-I", addr},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := exec.Command("curl", append([]string{"--silent", "--show-error", "--fail", "--max-time", "10"}, args...)...).CombinedOutput()
+			out, err := exec.Command("curl", append([]string{"--silent", "--show-error", "--fail", "--max-time", fmt.Sprint(patience().Seconds())}, args...)...).CombinedOutput()
 
 			assert.NoError(t, err, "rule: house rule: a well-known client is served: curl %v: %s", args, out)
 		})

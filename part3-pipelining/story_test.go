@@ -35,6 +35,7 @@ type story struct {
 func tell(t testing.TB, addr, rule, look string, pieces ...string) story {
 	t.Helper()
 	c := dial(t, addr)
+	c.SetDeadline(time.Now().Add(patience()))
 	s := story{sent: strings.Join(pieces, ""), rule: rule, look: look}
 	for _, piece := range pieces {
 		if _, err := io.WriteString(c, piece); err != nil {
@@ -60,7 +61,7 @@ func dial(t testing.TB, addr string) *net.TCPConn {
 	c, err := net.DialTimeout("tcp", addr, patience())
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(3 * limit))
+	c.SetDeadline(time.Now().Add(3 * patience()))
 	return c.(*net.TCPConn)
 }
 
@@ -250,20 +251,16 @@ func judged(t testing.TB) (addr string) {
 	cmd.Stdout, cmd.Stderr = &output, &output
 	end := leash(t, cmd)
 	require.NoError(t, cmd.Start())
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }() // the cleanup waits for it
+	exited := exits(cmd)
 	t.Cleanup(func() {
 		if t.Failed() {
 			time.Sleep(50 * time.Millisecond) // what it says about its own failure may be on its way
 		}
 		end()
-		select {
-		case <-exited:
-		case <-time.After(limit):
-			t.Error("the server cannot be killed")
-		}
-		if t.Failed() && output.Len() > 0 {
-			t.Logf("the server %q printed:\n%s", command, &output)
+		soon(t, exited, "the server is gone")
+		if text := output.String(); t.Failed() && text != "" {
+			const shown = 4000 // bytes, from the end
+			t.Logf("the server %q printed:\n%s", command, text[max(0, len(text)-shown):])
 		}
 	})
 	for until := time.Now().Add(patience()); ; {
@@ -273,8 +270,7 @@ func judged(t testing.TB) (addr string) {
 			return addr
 		}
 		select {
-		case err := <-exited:
-			exited <- err
+		case <-exited:
 			inVain.Store(tooMany)
 			t.Fatalf("the server in $SERVER ended (%v) before it listened on $ADDR (%s)", cmd.ProcessState, addr)
 		case <-time.After(5 * time.Millisecond):

@@ -24,7 +24,10 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_THE_PROGRAM") != "" {
 		main()
+	} else if os.Getenv("BE_THE_WITNESS") != "" {
+		beWitness()
 	}
+	callWitness()
 	os.Exit(m.Run())
 }
 

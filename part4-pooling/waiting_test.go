@@ -21,6 +21,15 @@ import (
 // limit bounds every wait of a test that could otherwise hang.
 const limit = 10 * time.Second
 
+// first is how long the first wait in vain may take. For a server that is slow
+// to start, or one that is known to hang, say so: PATIENCE=30s make judge.
+var first = func() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("PATIENCE")); err == nil && d > 0 {
+		return d
+	}
+	return limit
+}()
+
 // inVain counts the waits that ended a test.
 var inVain atomic.Int32
 
@@ -33,18 +42,20 @@ const tooMany = 5
 func patience() time.Duration {
 	switch n := inVain.Load(); {
 	case n == 0:
-		return limit
+		return first
 	case n < tooMany:
-		return limit / 5
+		return first / 5
 	}
-	return limit / 20
+	return first / 20
 }
 
 var sayOnce sync.Once
 
-// leaveOut skips the test when too many others have waited in vain.
+// leaveOut is called first by every test of a server. It skips those that are
+// left when too many have waited in vain.
 func leaveOut(t testing.TB) {
 	t.Helper()
+	note(t)
 	if inVain.Load() >= tooMany {
 		sayOnce.Do(func() {
 			fmt.Fprintln(os.Stderr, "the server does not do what the tests wait for: those that are left are not run")
@@ -125,9 +136,14 @@ func leash(t testing.TB, cmd *exec.Cmd) (end func()) {
 // ended with; a program that does not end ends the test.
 func ended(t testing.TB, cmd *exec.Cmd) error {
 	t.Helper()
+	return soon(t, exits(cmd), "the program ends")
+}
+
+// exits says once with what cmd ended, and is closed then.
+func exits(cmd *exec.Cmd) <-chan error {
 	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }() // ends when the test kills it, if not before
-	return soon(t, exited, "the program ends")
+	go func() { exited <- cmd.Wait(); close(exited) }() // ends when the test kills it, if not before
+	return exited
 }
 
 // A patient reader is a program's output: a read ends with an error when
