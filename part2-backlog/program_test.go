@@ -226,15 +226,20 @@ func TestPrivilegedPortSaysWhatToDo(t *testing.T) {
 	assert.Contains(t, output.String(), "cannot listen on 127.0.0.1:1: permission denied; ports below 1024 belong to root")
 }
 
-func TestHelpShowsAnExample(t *testing.T) {
+func TestHelpIsPrintedWhereItWasAskedFor(t *testing.T) {
 	t.Parallel()
 	ours(t)
-	var stdout, stderr bytes.Buffer
+	for _, verb := range []string{"serve", "burst", "demo", "facts", "freeze", "plan", "trace"} {
+		var asked, none, nothing, wrong bytes.Buffer
 
-	status := run([]string{"-h"}, &stdout, &stderr)
+		assert.Zero(t, run([]string{verb, "-h"}, &asked, &none))
+		assert.Equal(t, 2, run([]string{verb, "-nonsense"}, &nothing, &wrong))
 
-	assert.Zero(t, status)
-	assert.Contains(t, stderr.String(), "example: part2-backlog serve -backlog 0 -delay 5s -watch")
+		assert.Contains(t, asked.String(), "example: part2-backlog serve -backlog 0 -delay 5s -watch", "%s -h | less shows it", verb)
+		assert.Empty(t, none.String(), verb)
+		assert.Empty(t, nothing.String(), verb)
+		assert.Equal(t, "flag provided but not defined: -nonsense\n"+asked.String(), wrong.String(), verb)
+	}
 }
 
 // inOrder wants each of parts in text, one behind the other.

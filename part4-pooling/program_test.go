@@ -157,14 +157,20 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 	}
 }
 
-func TestHelpShowsAnExample(t *testing.T) {
+func TestHelpIsPrintedWhereItWasAskedFor(t *testing.T) {
 	t.Parallel()
-	var stdout, stderr bytes.Buffer
+	ours(t)
+	for _, verb := range []string{"serve", "get", "keep", "demo"} {
+		var asked, none, nothing, wrong bytes.Buffer
 
-	status := run([]string{"-h"}, &stdout, &stderr)
+		assert.Zero(t, run([]string{verb, "-h"}, &asked, &none))
+		assert.Equal(t, 2, run([]string{verb, "-nonsense"}, &nothing, &wrong))
 
-	assert.Zero(t, status)
-	assert.Contains(t, stderr.String(), "example: part4-pooling serve -backend")
+		assert.Contains(t, asked.String(), "example: part4-pooling serve -backend", "%s -h | less shows it", verb)
+		assert.Empty(t, none.String(), verb)
+		assert.Empty(t, nothing.String(), verb)
+		assert.Equal(t, "flag provided but not defined: -nonsense\n"+asked.String(), wrong.String(), verb)
+	}
 }
 
 func TestGetShowsReuse(t *testing.T) {
