@@ -46,8 +46,9 @@ func demo(stdout io.Writer, asJSON bool) error {
 		}
 		fmt.Fprintf(stdout, "  %-46s  %8d / %d  %7d\n", row.name, whole, closings, resets)
 	}
-	_, err = fmt.Fprint(stdout, "\nA close with the request unread sends RST, and the RST destroys what the client has\n"+
-		"not been sent yet. notes/01-hello.md tells why, and what lingerClose does instead.\n")
+	_, err = fmt.Fprint(stdout, "\nA close with the request unread sends RST, and the RST destroys what the client\n"+
+		"has not been sent yet. notes/01-hello.md tells why, and what lingerClose does\n"+
+		"instead.\n")
 	return err
 }
 

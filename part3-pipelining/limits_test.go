@@ -226,11 +226,8 @@ func TestTenThousandIdleConnectionsAndABusyOne(t *testing.T) {
 	cmd, addr, _ := serving(t, "-idle-time", "10m", "-connections", fmt.Sprint(idle+100))
 	before := resident(t, cmd.Process.Pid)
 	for range idle {
-		c, err := net.Dial("tcp", addr)
-		require.NoError(t, err)
-		t.Cleanup(func() { c.Close() })
-		io.WriteString(c, get("/"))
-		_, err = io.ReadFull(c, make([]byte, 60))
+		c := converse(t, addr, get("/"))
+		_, err := io.ReadFull(c, make([]byte, 60))
 		require.NoError(t, err)
 	}
 

@@ -271,8 +271,8 @@ func TestPipeShowsAnswersInOrder(t *testing.T) {
 	err := pipe(&stdout, start(t).addr, []string{"/sleep/20ms", "/", "/stream/2", "/none"})
 
 	require.NoError(t, err)
-	inOrder(t, stdout.String(), "sends 4 requests in one write", `GET /sleep/20ms: 200 OK, 11 bytes "slept 20ms`,
-		`GET /: 200 OK, 14 bytes "Hello`, `GET /stream/2: 200 OK, 14 bytes "line 1`, "GET /none: 404")
+	inOrder(t, stdout.String(), "sends 4 requests in one write", `has answer 1, /sleep/20ms: 200 OK, "slept 20ms\n"`,
+		`has answer 2, /: 200 OK, "Hello, World!\n"`, `has answer 3, /stream/2: 200 OK, "line 1\n`, "has answer 4, /none: 404")
 }
 
 // demo is run as the reader runs it: what it claims must be so on this machine.

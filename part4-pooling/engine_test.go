@@ -559,7 +559,7 @@ func TestDemoOfTheEngineShowsWhatItSays(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, shareConnection(&out))
 
-	assert.Contains(t, out.String(), "8 slots wait for their answers, 0 handlers are running")
+	assert.Contains(t, out.String(), "8 slots wait for their answers, 0 handlers run")
 	assert.Contains(t, out.String(), "works on 8 requests, from 1 connection")
 	assert.Contains(t, out.String(), "the answers to /1 /2 /3 /4 /5 /6 /7 /8\n")
 }

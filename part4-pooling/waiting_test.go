@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -90,6 +91,14 @@ func give[T any](t testing.TB, c chan<- T, v T, what string) {
 		inVain.Add(1)
 		t.Fatalf("waited in vain for: %s", what)
 	}
+}
+
+// inTime is a context for what a test waits for itself.
+func inTime(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience())
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // finish waits until all of a group have ended, or ends the test.
