@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -105,4 +106,42 @@ func TestServerEndsWithItsJudge(t *testing.T) {
 		require.Error(t, ended(t, j.Cmd))
 		eventually(t, fmt.Sprintf("the server is gone after %v", signal), func() bool { return len(j.left()) == 0 })
 	}
+}
+
+// What a failure says, for the faults that servers begin with.
+func TestFailureTellsWhatWasWantedAndWhatCame(t *testing.T) {
+	ours(t)
+	for says, s := range map[string]story{
+		`want "HTTP/1.1 431 " (the connection ended with FIN)`:                             {got: "HTTP/1.1 400 Bad Request\r\n"},
+		`want "HTTP/1.1 431 " (the connection ended with RST: connection reset by peer)`:   {end: syscall.ECONNRESET},
+		`want "HTTP/1.1 431 " (the connection is still open, and nothing more came in tim`: {end: os.ErrDeadlineExceeded},
+		`answer 2 of 3: want "HTTP/1.1 431 "`:                                              {which: "answer 2 of 3", ahead: "HTTP/1.1 200 OK\r\n"},
+		"sent: \"GET /aaaaaaaa...(4194304 times) HTTP/1.1\"\n":                             {sent: "GET /" + strings.Repeat("a", 4<<20) + " HTTP/1.1"},
+		"got:  \"first answersecond\"\n        " + strings.Repeat(" ", 13) + "^ here":      {ahead: "first answer", got: "second"},
+	} {
+		waits := inVain.Load()
+
+		assert.Contains(t, failureOf(func(t testing.TB) { s.begins(t, "HTTP/1.1 431 ") }), says)
+
+		inVain.Store(waits) // this one was not in vain
+	}
+}
+
+// failureOf is what a test says that fails.
+func failureOf(test func(testing.TB)) string {
+	f := failing{said: make(chan string, 1)}
+	go func() { test(f) }() // ends with the failure
+	return <-f.said
+}
+
+type failing struct {
+	testing.TB
+	said chan string
+}
+
+func (failing) Helper() {}
+
+func (f failing) Fatalf(format string, args ...any) {
+	f.said <- fmt.Sprintf(format, args...)
+	runtime.Goexit()
 }

@@ -90,7 +90,7 @@ func TestNoDescriptorIsLeaked(t *testing.T) {
 	eventually(t, "it is logged", func() bool { return r.logs.count() == 1 })
 	before := descriptors()
 	for i := range 100 {
-		c, err := net.Dial("tcp", r.addr)
+		c, err := net.DialTimeout("tcp", r.addr, patience())
 		require.NoError(t, err)
 		io.WriteString(c, []string{get, "", "garbage\r\n\r\n", "GET"}[i%4])
 		if i%5 == 0 {

@@ -75,7 +75,7 @@ func TestClientsThatDoNotReadHoldNoMoreThanTheLimitsSay(t *testing.T) {
 				require.ErrorIs(t, soon(t, stuck, "the server stops reading"), os.ErrDeadlineExceeded)
 			}
 
-			held, bound := 0, perConnection(r.limits)*5/4               // a slice that grows has up to a quarter more than it needs
+			held, bound := 0, perConnection(r.limits)*5/4                    // a slice that grows has up to a quarter more than it needs
 			for end := time.Now().Add(patience()); time.Now().Before(end); { // a slow server is still at work
 				if held = (live() - before) / clients; held <= bound {
 					break

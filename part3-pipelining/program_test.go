@@ -156,7 +156,7 @@ func TestStopAnswersWhoIsInFlightOrQueued(t *testing.T) {
 	s.endsCleanly(t)
 	story{}.hear(idle).endsCleanly(t)
 	soon(t, r.done, "serve returns")
-	_, err := net.Dial("tcp", r.addr)
+	_, err := net.DialTimeout("tcp", r.addr, patience())
 	assert.ErrorIs(t, err, syscall.ECONNREFUSED, "after a stop nobody listens")
 }
 

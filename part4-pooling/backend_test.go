@@ -171,7 +171,7 @@ func asked(p *pool, addr string, c *call) (status int, body string, err error) {
 // that goes by itself.
 func small(t testing.TB, n int) *pool {
 	t.Helper()
-	p := newPool(poolLimits{perBackend: n, total: n, wait: limit, idle: time.Hour, life: 24 * time.Hour})
+	p := newPool(poolLimits{perBackend: n, total: n, wait: patience(), idle: time.Hour, life: 24 * time.Hour})
 	t.Cleanup(p.close)
 	return p
 }
