@@ -92,6 +92,7 @@ func testimony(heard string) string {
 }
 
 func TestPanicOfTheServerIsTold(t *testing.T) {
+	ours(t)
 	heard := "begins TestA\nbegins TestB\nends TestA\npanic: slot finished twice\n\ngoroutine 7 [running]:\n" +
 		"socketup/part3-pipelining.(*line).finish(...)\n\t/home/me/part3-pipelining/slot.go:50\n" +
 		"runtime.x()\n\t/usr/lib/go/src/runtime/x.go:1 +0x1\nsocketup/part3-pipelining.(*conn).finish(0xf3)\n\t/home/me/part3-pipelining/conn.go:227 +0x205\n\n" +
