@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -91,6 +92,16 @@ func give[T any](t testing.TB, c chan<- T, v T, what string) {
 		inVain.Add(1)
 		t.Fatalf("waited in vain for: %s", what)
 	}
+}
+
+// readWhole reads all of b from c, or ends the test.
+func readWhole(t testing.TB, c io.Reader, b []byte) {
+	t.Helper()
+	n, err := io.ReadFull(c, b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		inVain.Add(1)
+	}
+	require.NoError(t, err, "%d of %d bytes came", n, len(b))
 }
 
 // inTime is a context for what a test waits for itself.
