@@ -72,6 +72,7 @@ func init() {
 // half.
 func TestJudgeEndsSoonWhateverTheServerDoes(t *testing.T) {
 	t.Parallel()
+	ours(t)
 	for name, c := range map[string]struct{ server, says string }{
 		"never starts": {"sleep 1000", "the server in $SERVER does not listen on $ADDR (127.0.0.1:"},
 		"dies":         {"echo last words; exit 3", "the server in $SERVER ended (exit status 3) before it listened on $ADDR (127.0.0.1:"},
