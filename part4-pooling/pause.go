@@ -74,7 +74,7 @@ func startPausable() (*pausable, error) {
 		return nil, err
 	}
 	cmd := exec.Command(self, "keep", "-idle", serverKeeps.String())
-	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes")
+	cmd.Env, cmd.SysProcAttr = append(os.Environ(), "BE_THE_PROGRAM=yes"), noOrphan()
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
