@@ -50,6 +50,9 @@ func (s story) hear(c net.Conn) story {
 	c.SetDeadline(time.Now().Add(patience()))
 	got, err := io.ReadAll(c)
 	c.Close()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		someLate.Store(true)
+	}
 	s.got, s.end = string(got), err
 	return s
 }

@@ -32,8 +32,12 @@ var first = func() time.Duration {
 	return limit
 }()
 
-// inVain counts the waits that ended a test.
-var inVain atomic.Int32
+// inVain counts the waits that ended a test; someLate says that there was any, which
+// may not have ended one yet.
+var (
+	inVain   atomic.Int32
+	someLate atomic.Bool
+)
 
 // tooMany of them say that the server hangs. The tests that are left would only
 // say so again, each after its time.
@@ -43,7 +47,7 @@ const tooMany = 5
 // do on most machines. After waits in vain the others get less time.
 func patience() time.Duration {
 	switch n := inVain.Load(); {
-	case n == 0:
+	case n == 0 && !someLate.Load():
 		return first
 	case n < tooMany:
 		return first / 5
