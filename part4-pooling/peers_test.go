@@ -237,7 +237,7 @@ func TestRealClientsUploadTheirFiles(t *testing.T) {
 				t.Skipf("%s is not installed", c.command[0])
 			}
 
-			output, err := exec.CommandContext(t.Context(), c.command[0], c.command[1:]...).CombinedOutput()
+			output, err := exec.CommandContext(inTime(t), c.command[0], c.command[1:]...).CombinedOutput()
 
 			require.NoError(t, err, "%s", output)
 			assert.Contains(t, string(output), c.says)
@@ -261,7 +261,7 @@ func TestRealClientsGetTheirAnswers(t *testing.T) {
 				t.Skipf("%s is not installed", name)
 			}
 
-			output, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+			output, err := exec.CommandContext(inTime(t), name, args...).CombinedOutput()
 
 			require.NoError(t, err, "%s", output)
 			assert.NotContains(t, string(output), "Non-2xx")
