@@ -28,8 +28,25 @@ type shell struct {
 	background []*exec.Cmd
 }
 
+// leash is a pipe that only this process holds open. What bash does first in
+// each command is to leave a subshell behind that waits for the pipe's end, and
+// kills the process group then: no server outlives us, not even after SIGKILL.
+var leash = sync.OnceValues(func() (read *os.File, err error) {
+	read, held, err = os.Pipe()
+	return read, err
+})
+
+var held *os.File // the end of it that is ours, until we end
+
+const leashed = "(read -r _; kill -KILL 0) <&3 >/dev/null 2>&1 & disown; exec 3<&-; "
+
 func (s *shell) command(ctx context.Context, line string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "bash", "-c", line)
+	cmd := exec.CommandContext(ctx, "bash", "-c", leashed+line)
+	if pipe, err := leash(); err == nil {
+		cmd.ExtraFiles = []*os.File{pipe}
+	} else {
+		cmd.Err = err
+	}
 	cmd.Dir = s.root
 	cmd.Env = append(os.Environ(), "NO_COLOR=1", "TERM=dumb", "LC_ALL=C.UTF-8", "PWD="+s.root)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -66,7 +66,7 @@ func TestBadInputIsAnsweredOrClosed(t *testing.T) {
 			s.endsCleanly(t)
 			next.begins(t, "HTTP/1.1 200 OK\r\n")
 			r.stop()
-			<-r.done
+			soon(t, r.done, "the server stops")
 			assert.Equal(t, 2, r.logs.count(), "one line for each connection")
 		})
 	}
@@ -90,7 +90,7 @@ func TestNoDescriptorIsLeaked(t *testing.T) {
 	eventually(t, "it is logged", func() bool { return r.logs.count() == 1 })
 	before := descriptors()
 	for i := range 100 {
-		c, err := net.Dial("tcp", r.addr)
+		c, err := net.DialTimeout("tcp", r.addr, patience())
 		require.NoError(t, err)
 		io.WriteString(c, []string{get, "", "garbage\r\n\r\n", "GET"}[i%4])
 		if i%5 == 0 {
@@ -128,7 +128,7 @@ func FuzzConnection(f *testing.F) {
 		require.NoError(t, err)
 		defer unix.Close(pair[0])
 		cut = max(0, min(cut, len(sent)))
-		finished := make(chan string)
+		finished, ended := make(chan string, 1), make(chan struct{})
 		go func() { // ends when the connection does
 			unix.Write(pair[0], sent[:cut])
 			unix.Write(pair[0], sent[cut:])
@@ -141,8 +141,9 @@ func FuzzConnection(f *testing.F) {
 			finished <- string(got)
 		}()
 		own := newServer(-1, slog.New(slog.DiscardHandler))
-		own.answer(conn{pair[1], nil, time.Now()})
-		if got := <-finished; got != "" {
+		go func() { own.answer(conn{pair[1], nil, time.Now()}); close(ended) }() // waited for here
+		soon(t, ended, "the server is done with the connection")
+		if got := soon(t, finished, "the connection ends"); got != "" {
 			x := story{sent: string(sent), got: got, rule: "MUST, RFC 9112 §2.1: an answer is well-formed", look: "server.go, response"}
 			if strings.HasPrefix(firstLine(sent), "HEAD ") {
 				x.reply(t)

@@ -17,12 +17,11 @@ import (
 )
 
 // demo plays the experiments of part 1 on this machine's kernel.
-func demo(w io.Writer, asJSON bool) error {
-	stdout := bufio.NewWriter(w)
+func demo(stdout io.Writer, asJSON bool) error {
 	t, err := oneConnection()
 	if asJSON {
 		t.print(stdout, true)
-		return errors.Join(err, stdout.Flush())
+		return err
 	}
 	fmt.Fprint(stdout, "ONE CONNECTION: each call the server makes on a socket, as the kernel reports it\n"+
 		"(under ptrace(2), which slows each call down), and what the client sees.\n\n")
@@ -47,9 +46,10 @@ func demo(w io.Writer, asJSON bool) error {
 		}
 		fmt.Fprintf(stdout, "  %-46s  %8d / %d  %7d\n", row.name, whole, closings, resets)
 	}
-	fmt.Fprint(stdout, "\nA close with the request unread sends RST, and the RST destroys what the client has\n"+
-		"not been sent yet. notes/01-hello.md tells why, and what lingerClose does instead.\n")
-	return stdout.Flush()
+	_, err = fmt.Fprint(stdout, "\nA close with the request unread sends RST, and the RST destroys what the client\n"+
+		"has not been sent yet. notes/01-hello.md tells why, and what lingerClose does\n"+
+		"instead.\n")
+	return err
 }
 
 const (

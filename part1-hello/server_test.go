@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -44,7 +45,7 @@ func startOn(t testing.TB, addr string, change ...func(*server)) *running {
 	}
 	r := &running{s, localAddr(fd).String(), logs, make(chan struct{})}
 	go func() { s.serve(); close(r.done) }() // the cleanup waits for it
-	t.Cleanup(func() { s.stop(); <-r.done })
+	t.Cleanup(func() { s.stop(); soon(t, r.done, "the server stops") })
 	return r
 }
 
@@ -90,21 +91,24 @@ func (l *logLines) count() int {
 
 func TestAnswersARawSocketWithExactBytes(t *testing.T) {
 	t.Parallel()
-	s := tell(t, contract(t), "MUST, RFC 9112 §2.1 and §4: status line, fields and blank line end in CRLF", "server.go, response", get)
+	addr, began := contract(t), time.Now()
+	s := tell(t, addr, "MUST, RFC 9112 §2.1 and §4: status line, fields and blank line end in CRLF", "server.go, response", get)
 
 	s.begins(t, "HTTP/1.1 200 ")
 	r := s.framed(t)
-	assert.Equal(t, "Hello, World!\n", r.body)
-	assert.Equal(t, "close", r.fields["connection"], "SHOULD, RFC 9112 §9.6: who asks to close is told so")
-	date, err := time.Parse(dateFormat, r.fields["date"])
-	assert.NoError(t, err, "MUST, RFC 9110 §5.6.7 and §6.6.1: Date is an IMF-fixdate in GMT")
-	assert.WithinDuration(t, time.Now(), date, 10*time.Second)
+	if head := len(s.got) - len(r.body); r.body != "Hello, World!\n" {
+		s.about("the contract: this is the body").fail(t, head, "the body is %q, want %q", r.body, "Hello, World!\n")
+	} else if r.fields["connection"] != "close" {
+		s.about("SHOULD, RFC 9112 §9.6: a client that asks for the close is told of it").fail(t, head, "Connection is %q, want %q", r.fields["connection"], "close")
+	} else if date, err := time.Parse(dateFormat, r.fields["date"]); err != nil || date.Sub(began).Abs() > limit {
+		s.about("MUST, RFC 9110 §5.6.7 and §6.6.1: Date is now, as in Mon, 02 Jan 2006 15:04:05 GMT").fail(t, head, "Date is %q, not the time of the answer", r.fields["date"])
+	}
 	s.endsCleanly(t)
 }
 
 func TestAnswersGoClient(t *testing.T) {
 	t.Parallel()
-	client := http.Client{Timeout: limit, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: patience(), Transport: &http.Transport{DisableKeepAlives: true}}
 
 	answer, err := client.Get("http://" + contract(t))
 
@@ -123,7 +127,7 @@ func TestAnswersCurl(t *testing.T) {
 		t.Skip("curl is not installed")
 	}
 
-	body, err := exec.Command("curl", "--silent", "--show-error", "--max-time", "10", "http://"+contract(t)).CombinedOutput()
+	body, err := exec.Command("curl", "--silent", "--show-error", "--max-time", fmt.Sprint(patience().Seconds()), "http://"+contract(t)).CombinedOutput()
 
 	require.NoError(t, err, "%s", body)
 	assert.Equal(t, "Hello, World!\n", string(body))
@@ -249,7 +253,7 @@ func TestDribblingClientIsCutOff(t *testing.T) {
 	next := story{sent: get, rule: "house rule: the limit is for the whole head, not for each read", look: "server.go, readHead"}.hear(clients[1])
 
 	next.begins(t, "HTTP/1.1 200 OK\r\n")
-	<-stopped
+	soon(t, stopped, "the client that dribbles is cut off")
 }
 
 func TestClientThatLeavesEarlyDoesNotStopTheServer(t *testing.T) {
@@ -351,8 +355,8 @@ func TestStopAnswersWhoIsQueued(t *testing.T) {
 		s.endsCleanly(t)
 		s.begins(t, "HTTP/1.1 200 OK\r\n")
 	}
-	<-r.done
-	_, err := net.Dial("tcp", r.addr)
+	soon(t, r.done, "the server stops")
+	_, err := net.DialTimeout("tcp", r.addr, patience())
 	assert.ErrorIs(t, err, unix.ECONNREFUSED, "after a stop nobody listens")
 }
 
@@ -369,7 +373,7 @@ func TestStopHurriesTheSilent(t *testing.T) {
 	last := story{sent: get, rule: "house rule: a stop answers who is queued within its grace", look: "server.go, late"}.hear(clients[3])
 
 	last.begins(t, "HTTP/1.1 200 OK\r\n")
-	<-r.done
+	soon(t, r.done, "the server stops")
 }
 
 // A client that got its answer and does not close is lingered for. A stop has
@@ -385,7 +389,7 @@ func TestStopDoesNotLingerForEach(t *testing.T) {
 	}
 
 	r.stop()
-	<-r.done
+	soon(t, r.done, "the server stops")
 
 	for _, c := range clients { // all still open on this side
 		s := story{sent: get, rule: "house rule: a stop answers who is queued within its grace", look: "server.go, late"}.hear(c)

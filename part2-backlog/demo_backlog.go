@@ -29,7 +29,7 @@ func demo(ctx context.Context, stdout io.Writer, asJSON bool) error {
 		}
 		return err
 	}
-	fmt.Fprintf(stdout, "THREE CLIENTS, ONE THREAD: the server works %v on each request, a client comes every %v.\n", classic.delay, classic.every)
+	fmt.Fprintf(stdout, "THREE CLIENTS, ONE THREAD: %v of work for each request, a client every %v.\n", classic.delay, classic.every)
 	patient, hasty, roomy := classic, classic, classic
 	hasty.connectTimeout = 100 * time.Millisecond
 	roomy.backlog, roomy.connectTimeout = 1, 100*time.Millisecond
@@ -45,9 +45,9 @@ func demo(ctx context.Context, stdout io.Writer, asJSON bool) error {
 			return err
 		}
 	}
-	fmt.Fprint(stdout, "\nA backlog of 0 leaves room for one connection on Linux. The client too many is not\n"+
-		"refused: its SYN is ignored, and its kernel sends it again after a second, while the\n"+
-		"server may long be idle. notes/02-backlog.md tells the story.\n")
+	fmt.Fprint(stdout, "\nA backlog of 0 leaves room for one connection on Linux. The client too many is\n"+
+		"not refused: its SYN is ignored, and its kernel sends it again after a second,\n"+
+		"while the server may long be idle. notes/02-backlog.md tells the story.\n")
 	return nil
 }
 

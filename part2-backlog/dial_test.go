@@ -37,7 +37,7 @@ func listening(t testing.TB, addr string, backlog int) (fd int, at string) {
 // connected connects a client that is closed when the test ends.
 func connected(t testing.TB, addr string) (fd int) {
 	t.Helper()
-	fd, err := connect(t.Context(), addr, limit)
+	fd, err := connect(inTime(t), addr, limit)
 	require.NoError(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd
@@ -74,7 +74,7 @@ func TestClosedPortIsRefused(t *testing.T) {
 		fd, addr := listening(t, family, 0)
 		unix.Shutdown(fd, unix.SHUT_RDWR) // no longer listens, and nobody else gets its port
 
-		_, err := connect(t.Context(), addr, limit)
+		_, err := connect(inTime(t), addr, limit)
 
 		assert.ErrorIs(t, err, ErrRefused, "poll says that a failed socket is writable; only SO_ERROR says why, connect(2)")
 		assert.ErrorIs(t, err, unix.ECONNREFUSED)
@@ -119,7 +119,7 @@ func TestUnroutableAddressIsUnreachable(t *testing.T) {
 		t.Skip("other systems have other words for it: run this in a Linux container")
 	}
 
-	_, err := connect(t.Context(), "255.255.255.255:80", limit)
+	_, err := connect(inTime(t), "255.255.255.255:80", limit)
 
 	assert.ErrorIs(t, err, ErrUnreachable)
 	assert.ErrorIs(t, err, unix.ENETUNREACH)
@@ -129,7 +129,7 @@ func TestConnectWantsAnAddressNotAName(t *testing.T) {
 	t.Parallel()
 	ours(t)
 
-	_, err := connect(t.Context(), "localhost:80", limit)
+	_, err := connect(inTime(t), "localhost:80", limit)
 
 	assert.ErrorContains(t, err, `bad address "localhost:80": want an IP address and a port`)
 }
@@ -147,7 +147,7 @@ func TestConnectionToItselfIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, unix.Connect(fd, self), "TCP shakes hands with itself")
 
-	err = endConnect(t.Context(), fd, limit)
+	err = endConnect(inTime(t), fd, limit)
 
 	require.ErrorIs(t, err, ErrRefused, "house rule: a connection whose two ends are one is none; getsockname and getpeername tell. dial.go, notToItself")
 	assert.ErrorContains(t, err, "the connection met itself")
@@ -176,7 +176,7 @@ func TestSignalDoesNotBreakAConnect(t *testing.T) {
 	_, addr := listening(t, "127.0.0.1:0", 0)
 	count := interrupted(t, 3)
 
-	fd, err := connect(t.Context(), addr, limit)
+	fd, err := connect(inTime(t), addr, limit)
 
 	require.NoError(t, err, "EINTR says that a signal came, not that the connection failed; the Go runtime sends itself some, signal(7). dial.go, ready")
 	unix.Close(fd)
@@ -187,7 +187,7 @@ func TestSignalsDoNotProlongTheTimeout(t *testing.T) {
 	addr := deaf(t)
 	count := interrupted(t, 400) // 400 ms and more of signals
 
-	_, err := connect(t.Context(), addr, 50*time.Millisecond)
+	_, err := connect(inTime(t), addr, 50*time.Millisecond)
 
 	require.ErrorIs(t, err, ErrConnectTimeout)
 	assert.Less(t, *count, 100, "after each signal only the rest of the time is left. dial.go, ready")
@@ -197,11 +197,11 @@ func TestFailedConnectsLeakNoDescriptor(t *testing.T) {
 	silent := deaf(t)
 	closed, refusing := listening(t, "127.0.0.1:0", 0)
 	unix.Shutdown(closed, unix.SHUT_RDWR)
-	before := descriptors()
+	before, ctx := descriptors(), inTime(t)
 
 	for range 20 {
 		for _, addr := range []string{silent, refusing, "255.255.255.255:80"} {
-			_, err := connect(t.Context(), addr, time.Millisecond)
+			_, err := connect(ctx, addr, time.Millisecond)
 			require.Error(t, err)
 		}
 	}

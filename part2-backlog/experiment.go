@@ -112,7 +112,7 @@ func watchKernel(t *timeline, fd int, before counters) (stop func()) {
 				told = now
 			}
 			if c, err := readCounters(); err == nil && c.Drops > before.Drops {
-				t.add(time.Now(), "kernel", fmt.Sprintf("a full queue: a SYN is ignored (ListenOverflows +%d, ListenDrops +%d)",
+				t.add(time.Now(), "kernel", fmt.Sprintf("ignores a SYN: ListenOverflows +%d, ListenDrops +%d",
 					c.Overflows-before.Overflows, c.Drops-before.Drops), "")
 				before = c
 			}

@@ -49,6 +49,10 @@ func factsVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) erro
 // facts predicts what the kernel will do from k, its sysctls, tries it, and
 // prints both. Its error says that something differs.
 func facts(ctx context.Context, stdout io.Writer, k kernel, retransmissions int, asJSON bool) error {
+	aside := stdout // for what is not a result
+	if asJSON {
+		aside = io.Discard
+	}
 	if !asJSON {
 		fmt.Fprintf(stdout, "%s\n\n  %-52s %-14s %-14s\n", k, "this machine's kernel", "predicted", "measured")
 	}
@@ -70,7 +74,7 @@ func facts(ctx context.Context, stdout io.Writer, k kernel, retransmissions int,
 	for _, try := range []func(context.Context, kernel, func(fact)) error{
 		factsOfTheQueue, factsOfTheLimit, factsOfIgnoring, factsOfClosing,
 		func(ctx context.Context, k kernel, tell func(fact)) error {
-			return factsOfTheSchedule(ctx, k, stdout, retransmissions, tell)
+			return factsOfTheSchedule(ctx, k, aside, retransmissions, tell)
 		},
 	} {
 		if err := try(ctx, k, tell); err != nil {
@@ -236,7 +240,7 @@ func firstOf(err error, kinds ...error) error {
 }
 
 // factsOfTheSchedule watches an ignored client send its SYN again.
-func factsOfTheSchedule(ctx context.Context, k kernel, stdout io.Writer, n int, tell func(fact)) error {
+func factsOfTheSchedule(ctx context.Context, k kernel, aside io.Writer, n int, tell func(fact)) error {
 	r, err := newRig("127.0.0.1:0", 0)
 	if err != nil {
 		return err
@@ -246,7 +250,7 @@ func factsOfTheSchedule(ctx context.Context, k kernel, stdout io.Writer, n int, 
 		return err
 	}
 	began, ignored := time.Now(), r.clients[len(r.clients)-1]
-	stop := progress(stdout)
+	stop := progress(aside)
 	defer func() { stop() }()
 	for i, predicted := range synSchedule(k.retries, k.linear)[:min(n, k.retries+k.linear)] {
 		for late := predicted + predicted/5 + time.Second; handshakeOf(ignored).again <= i; {
@@ -261,7 +265,7 @@ func factsOfTheSchedule(ctx context.Context, k kernel, stdout io.Writer, n int, 
 		stop()
 		tell(fact{fmt.Sprintf("the ignored client sends SYN number %d after", i+2), fmt.Sprintf("%.1f s", predicted.Seconds()), fmt.Sprintf("%.3f s", took),
 			math.Abs(took-predicted.Seconds()) < 0.1+predicted.Seconds()/10}) // the kernel's timers are coarse, and coarser for long waits
-		stop = progress(stdout)
+		stop = progress(aside)
 	}
 	return nil
 }

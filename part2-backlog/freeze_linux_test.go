@@ -156,7 +156,7 @@ func TestInterruptedFreezeEndsWhatItStarted(t *testing.T) {
 
 	require.NoError(t, cmd.Process.Signal(os.Interrupt))
 
-	assert.Equal(t, 1, exitStatus(t, cmd.Wait()))
+	assert.Equal(t, 1, exitStatus(t, ended(t, cmd)))
 	assert.Equal(t, "interrupted\n", stderr.String())
 	assert.Equal(t, unix.ESRCH, unix.Kill(child, 0))
 }

@@ -51,7 +51,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, usage); flags.PrintDefaults() }
+	flags.Usage = func() {} // help says it, in the right place
+	help := func(w io.Writer) { fmt.Fprint(w, usage); flags.SetOutput(w); flags.PrintDefaults() }
 	var action func() error
 	if declare := verbs[verb]; declare != nil {
 		do := declare(flags, stdout)
@@ -61,21 +62,23 @@ func run(args []string, stdout, stderr io.Writer) int {
 		grace := flags.Duration("grace", 5*time.Second, "time to answer who is queued after SIGINT or SIGTERM")
 		length := countFlag(flags, "backlog", backlog, 0, maxBacklog, "how `many` connections may wait to be accepted; Linux lets one more in")
 		delay := durationFlag(flags, "delay", 0, 0, "`time` that the server works on each request")
-		watch := flags.Bool("watch", false, "show the accept queue on stderr")
-		asJSON := flags.Bool("json", false, "with -watch: a line of JSON for each change")
+		watch := flags.Bool("watch", false, "show the accept queue, on stderr")
+		asJSON := flags.Bool("json", false, "with -watch: a line of JSON for each change, on stdout")
 		action = func() error {
 			if *asJSON && !*watch {
 				return fmt.Errorf("serve %w: -json says how to show what -watch shows; give both", errUsage)
 			}
-			return serve(*addr, *length, *delay, *grace, stdout, newGauge(stderr, *watch, *asJSON))
+			return serve(*addr, *length, *delay, *grace, stdout, newGauge(stdout, stderr, *watch, *asJSON))
 		}
 	} else {
 		fmt.Fprintf(stderr, "unknown verb %q\n%s", verb, usage)
 		return 2
 	}
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		help(stdout)
 		return 0
 	} else if err != nil { // the flag package has said what
+		help(stderr)
 		return 2
 	} else if flags.NArg() > 0 && verb != "freeze" {
 		fmt.Fprintf(stderr, "unexpected argument %q\n%s", flags.Arg(0), usage)
@@ -124,7 +127,11 @@ func serve(addr string, length int, delay, grace time.Duration, stdout io.Writer
 	s.delay = delay
 	done := make(chan struct{})
 	go func() { s.serve(); close(done) }()
-	fmt.Fprintf(stdout, "listening on http://%s\n", localAddr(fd))
+	ready := "listening on http://%s\n"
+	if g.asJSON {
+		ready = `{"listening":"http://%s"}` + "\n"
+	}
+	fmt.Fprintf(stdout, ready, localAddr(fd))
 	if err := g.watch(fd); err != nil {
 		log.Warn("no gauge", "error", err)
 	}

@@ -156,11 +156,14 @@ func (p plan) measure(ctx context.Context, stdout io.Writer, arrivals int, own, 
 	if seconds > 3600 {
 		return fmt.Errorf("%d clients at a load of %.3g would take %.3g hours: choose a higher -rate or a smaller -n", arrivals, p.load(), seconds/3600)
 	}
-	if !asJSON {
+	aside := stdout // for what is not a result
+	if asJSON {
+		aside = io.Discard
+	} else {
 		fmt.Fprintf(stdout, "load %.3g, played with %v of work for each of %d clients at each backlog: %.0f s\n\n", p.load(), service, arrivals, seconds)
 	}
 	before, _ := readCounters()
-	stop := progress(stdout)
+	stop := progress(aside)
 	all, err := playAll(ctx, load{rho: p.load(), service: service, arrivals: arrivals, seed: 1}, 0, 1, 2, 5)
 	stop()
 	if err != nil {

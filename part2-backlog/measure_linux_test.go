@@ -59,7 +59,7 @@ func fourLoads(t testing.TB) (measured []measurement, blocked int, counted count
 		l.service, l.arrivals = 3*time.Millisecond, int(500*l.rho) // so that all take as long
 		all.Go(func() { measured[i], errs[i] = l.play(t.Context()) })
 	}
-	all.Wait()
+	finish(t, &all, "all goroutines of the test end")
 	after, err := readCounters()
 	require.NoError(t, errors.Join(append(errs, err)...))
 	for _, m := range measured {

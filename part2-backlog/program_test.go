@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,18 +23,25 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_THE_PROGRAM") != "" {
 		main()
+	} else if os.Getenv("BE_THE_WITNESS") != "" {
+		beWitness()
 	}
+	callWitness()
 	os.Exit(m.Run())
 }
 
 // program is this part's program with args, ready to start; it is killed when
-// the test ends.
+// the test ends, or when it has run for a long time.
 func program(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	ours(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), self, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*limit)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.WaitDelay = time.Second
+	leash(t, cmd)
 	// A program under -race waits a second at its end, unless told not to.
 	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes", "GORACE=atexit_sleep_ms=0")
 	return cmd
@@ -61,10 +70,7 @@ func servingUnder(t testing.TB, command ...string) (cmd *exec.Cmd, addr string, 
 // await starts a server and waits until it listens.
 func await(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reader) {
 	t.Helper()
-	stdout, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	stderr, err := cmd.StderrPipe()
-	require.NoError(t, err)
+	stdout, stderr := outputs(t, cmd)
 	require.NoError(t, cmd.Start())
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err, "the first line on stdout")
@@ -92,7 +98,7 @@ func TestSignalEndsTheProgramWithStatusZero(t *testing.T) {
 
 		require.NoError(t, cmd.Process.Signal(signal))
 
-		assert.NoError(t, cmd.Wait(), "exit status after %v", signal)
+		assert.NoError(t, ended(t, cmd), "exit status after %v", signal)
 	}
 }
 
@@ -108,7 +114,7 @@ func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(os.Interrupt)) // another one: two of a kind may arrive as one
 
 	logs(t, logged, "second signal")
-	assert.Equal(t, 1, exitStatus(t, cmd.Wait()))
+	assert.Equal(t, 1, exitStatus(t, ended(t, cmd)))
 }
 
 // 60 are queued and there are descriptors for some 15 at a time.
@@ -137,7 +143,7 @@ func TestStopAnswersMoreThanItHasDescriptorsFor(t *testing.T) {
 		s.endsCleanly(t)
 		s.begins(t, "HTTP/1.1 200 OK\r\n")
 	}
-	assert.Zero(t, exitStatus(t, cmd.Wait()))
+	assert.Zero(t, exitStatus(t, ended(t, cmd)))
 }
 
 func TestGraceBoundsTheStop(t *testing.T) {
@@ -150,7 +156,7 @@ func TestGraceBoundsTheStop(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
 	logs(t, logged, "grace is over after 10ms")
-	assert.Equal(t, 1, exitStatus(t, cmd.Wait()))
+	assert.Equal(t, 1, exitStatus(t, ended(t, cmd)))
 }
 
 // exitStatus is what cmd.Wait tells of it.
@@ -204,7 +210,7 @@ func TestPrivilegedPortSaysWhatToDo(t *testing.T) {
 	if os.Geteuid() == 0 {
 		const nobody = 65534
 		cmd.Path = "/proc/self/exe" // a link that needs no right to search the directories
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 	}
 	if first, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err != nil || strings.TrimSpace(string(first)) == "0" {
 		t.Skip("on this system everybody may listen on port 1")
@@ -216,19 +222,24 @@ func TestPrivilegedPortSaysWhatToDo(t *testing.T) {
 		t.Skip("this root cannot become another user: ", err)
 	}
 
-	assert.Equal(t, 1, exitStatus(t, cmd.Wait()))
+	assert.Equal(t, 1, exitStatus(t, ended(t, cmd)))
 	assert.Contains(t, output.String(), "cannot listen on 127.0.0.1:1: permission denied; ports below 1024 belong to root")
 }
 
-func TestHelpShowsAnExample(t *testing.T) {
+func TestHelpIsPrintedWhereItWasAskedFor(t *testing.T) {
 	t.Parallel()
 	ours(t)
-	var stdout, stderr bytes.Buffer
+	for _, verb := range []string{"serve", "burst", "demo", "facts", "freeze", "plan", "trace"} {
+		var asked, none, nothing, wrong bytes.Buffer
 
-	status := run([]string{"-h"}, &stdout, &stderr)
+		assert.Zero(t, run([]string{verb, "-h"}, &asked, &none))
+		assert.Equal(t, 2, run([]string{verb, "-nonsense"}, &nothing, &wrong))
 
-	assert.Zero(t, status)
-	assert.Contains(t, stderr.String(), "example: part2-backlog serve -backlog 0 -delay 5s -watch")
+		assert.Contains(t, asked.String(), "example: part2-backlog serve -backlog 0 -delay 5s -watch", "%s -h | less shows it", verb)
+		assert.Empty(t, none.String(), verb)
+		assert.Empty(t, nothing.String(), verb)
+		assert.Equal(t, "flag provided but not defined: -nonsense\n"+asked.String(), wrong.String(), verb)
+	}
 }
 
 // inOrder wants each of parts in text, one behind the other.

@@ -151,7 +151,7 @@ func TestQueuedRequestIsReadableAfterAccept(t *testing.T) {
 func TestClientThatLeftIsStillServed(t *testing.T) {
 	t.Parallel()
 	fd, addr := listening(t, "127.0.0.1:0", 0)
-	c, err := connect(t.Context(), addr, limit)
+	c, err := connect(inTime(t), addr, limit)
 	require.NoError(t, err)
 	unix.Write(c, []byte(get))
 	unix.Close(c)
@@ -208,7 +208,7 @@ func TestDrainingTheListenerResetsNobody(t *testing.T) {
 	r.stop()
 
 	for n, c := range clients {
-		status, err := client{timeout: limit}.read(t.Context(), c)
+		status, err := client{timeout: limit}.read(inTime(t), c)
 		require.NoError(t, err, "client %d was connected when the server was told to stop: closing a listener resets who is queued, so it is emptied first. server.go, serve", n+1)
 		assert.Equal(t, "200 OK", status)
 	}
@@ -256,7 +256,7 @@ func TestThirdClientGivesUpWithAConnectTimeout(t *testing.T) {
 	ours(t)
 	x := onStage(t, 0)
 
-	third := client{number: 3, addr: x.addr, connectTimeout: 60 * time.Millisecond, timeout: limit}.visit(t.Context(), func() {})
+	third := client{number: 3, addr: x.addr, connectTimeout: 60 * time.Millisecond, timeout: limit}.visit(inTime(t), func() {})
 
 	assert.ErrorIs(t, third.err, ErrConnectTimeout)
 	assert.GreaterOrEqual(t, third.ConnectMS, 60.0)
@@ -273,9 +273,9 @@ func TestThirdClientWithoutAConnectTimeoutIsAnsweredAfterARetransmission(t *test
 	third := ignored(t, x.addr)
 
 	x.served(t) // the queue has room from here on, and nobody tells the third client
-	require.NoError(t, endConnect(t.Context(), third, 0))
+	require.NoError(t, endConnect(inTime(t), third, 0))
 	waited, syns := time.Since(began), handshakeOf(third).again
-	status, err := client{timeout: limit}.ask(t.Context(), third)
+	status, err := client{timeout: limit}.ask(inTime(t), third)
 
 	require.NoError(t, err)
 	assert.NotEmpty(t, status, "three of three are answered")
@@ -342,7 +342,7 @@ func alone(t *testing.T) bool {
 	if err := startAlone(cmd); err != nil {
 		t.Skip(err)
 	}
-	err := cmd.Wait()
+	err := within(t, 3*patience(), exits(cmd), "the test ends in a network namespace of its own")
 	switch {
 	case strings.Contains(output.String(), "--- SKIP"):
 		t.Skip(output.String())

@@ -66,9 +66,10 @@ func paint(w io.Writer, who string) string {
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", colors[strings.Fields(who + " ?")[0]], padded)
 }
 
+// isTerminal says whether w is a terminal that knows escape sequences.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
+	if term := os.Getenv("TERM"); !ok || term == "" || term == "dumb" {
 		return false
 	}
 	info, err := f.Stat()

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -104,29 +107,54 @@ func TestGaugeShowsTheQueueFilling(t *testing.T) {
 	if _, err := readCounters(); err != nil {
 		t.Skip(err)
 	}
-	for _, c := range []struct{ flag, empty, full string }{
-		{"-json=false", "accept queue [..] 0 of 2 places taken; ", "accept queue [#.] 1 of 2 places taken; "},
-		{"-json", `"waiting":0,"limit":1,"listen_overflows":`, `"waiting":1,"limit":1,"listen_overflows":`},
-	} {
-		cmd, addr, logged := serving(t, "-watch", "-backlog", "1", c.flag)
-		logs(t, logged, c.empty)
+	_, addr, logged := serving(t, "-watch", "-backlog", "1")
+	logs(t, logged, "accept queue [..] 0 of 2 places taken; ")
 
-		for range 2 { // one in service, for it says nothing, and one queued
-			c, err := connect(t.Context(), addr, limit)
-			require.NoError(t, err)
-			defer unix.Close(c)
-		}
-
-		logs(t, logged, c.full)
-		cmd.Process.Kill()
+	for range 2 { // one in service, for it says nothing, and one queued
+		connected(t, addr)
 	}
+
+	logs(t, logged, "accept queue [#.] 1 of 2 places taken; ")
+}
+
+// As JSON it has stdout for itself: every line there is an object.
+func TestGaugeAsJSONIsNotMixedWithTheLog(t *testing.T) {
+	t.Parallel()
+	if _, err := readCounters(); err != nil {
+		t.Skip(err)
+	}
+	cmd := program(t, "serve", "-addr", "127.0.0.1:0", "-watch", "-backlog", "1", "-json")
+	stdout, stderr := outputs(t, cmd)
+	require.NoError(t, cmd.Start())
+	in, logged := bufio.NewScanner(stdout), bufio.NewReader(stderr)
+	line := func() (object map[string]any) {
+		require.True(t, in.Scan(), in.Err())
+		require.NoError(t, json.Unmarshal(in.Bytes(), &object), in.Text())
+		return object
+	}
+
+	addr := strings.TrimPrefix(fmt.Sprint(line()["listening"]), "http://")
+	require.Contains(t, line(), "waiting")
+	tell(t, addr, "", "", get).begins(t, "HTTP/1.1 200 OK\r\n")
+	logs(t, logged, "connection")
+	for range 2 { // one in service, for it says nothing, and one queued
+		connected(t, addr)
+	}
+	for line()["waiting"] != 1. { // the gauge may have seen the first in the queue too
+	}
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+
+	for in.Scan() {
+		assert.True(t, json.Valid(in.Bytes()), "a line on stdout: %s. watch.go, newGauge", in.Text())
+	}
+	logs(t, logged, "stopping")
 }
 
 func TestGaugeStaysBelowTheLog(t *testing.T) {
 	t.Parallel()
 	ours(t)
 	var screen bytes.Buffer
-	g := newGauge(&screen, true, false)
+	g := newGauge(io.Discard, &screen, true, false)
 	g.inPlace = true
 	cut := func(line string) string { return "\x1b[?7l" + line + "\x1b[?7h" } // not wrapped
 

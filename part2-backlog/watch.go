@@ -17,8 +17,8 @@ const watchEvery = 200 * time.Millisecond
 // terminal it is one line that stays the last, and moves down when something is
 // logged; elsewhere every change is a line of its own.
 type gauge struct {
-	w          io.Writer
-	wanted     bool // otherwise it shows nothing, and only lets the log through
+	w, log     io.Writer // where it is shown, and where the log goes; a terminal may be both
+	wanted     bool      // otherwise it shows nothing, and only lets the log through
 	asJSON     bool
 	inPlace    bool
 	mu         sync.Mutex // guards the terminal and line
@@ -30,9 +30,13 @@ type gauge struct {
 // could not be taken back with \r.
 const unwrapped = "\x1b[?7l%s\x1b[?7h"
 
-// newGauge makes a gauge that has nothing to show yet.
-func newGauge(w io.Writer, wanted, asJSON bool) *gauge {
-	return &gauge{w: w, wanted: wanted, asJSON: asJSON, inPlace: wanted && isTerminal(w) && !asJSON}
+// newGauge makes a gauge that has nothing to show yet. JSON goes to stdout,
+// where nothing else does.
+func newGauge(stdout, stderr io.Writer, wanted, asJSON bool) *gauge {
+	if asJSON {
+		return &gauge{w: stdout, log: stderr, wanted: wanted, asJSON: true}
+	}
+	return &gauge{w: stderr, log: stderr, wanted: wanted, inPlace: wanted && isTerminal(stderr)}
 }
 
 // Write lets a log go through the gauge, so that it does not tear its line.
@@ -40,7 +44,7 @@ func (g *gauge) Write(p []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.inPlace {
-		return g.w.Write(p)
+		return g.log.Write(p)
 	}
 	fmt.Fprintf(g.w, "\r\x1b[K%s"+unwrapped, p, g.line)
 	return len(p), nil

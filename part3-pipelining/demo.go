@@ -17,7 +17,7 @@ func demo(stdout io.Writer, asJSON bool) error {
 		t.print(stdout, asJSON)
 		return err
 	}
-	fmt.Fprint(stdout, "ORDER: four requests in one write. The handlers end when they like; the answers come in order.\n\n")
+	fmt.Fprint(stdout, "ORDER: four requests in one write. Handlers end in any order, answers do not.\n\n")
 	t.print(stdout, false)
 	fmt.Fprint(stdout, "\nTIME: eight requests that take 100 ms each, on one connection.\n\n")
 	return inOneServer(newTimeline(), func(addr string) error { return compare(stdout, addr) })

@@ -197,8 +197,9 @@ func TestGarbageLeavesNothingBehind(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	parts := []string{get("/"), get("/stream/3"), post("/echo", "hello"), chunkedPost("5\r\nhello\r\n"), "\r\n\r\n", "GET ", "\x00\xff", get("/sleep/1s"), "HTTP/1.1\r\n", ": ", closing}
 	for ; sent < 400 || time.Since(begin) < soak(t); sent++ {
-		c, err := net.Dial("tcp", r.addr)
+		c, err := net.DialTimeout("tcp", r.addr, patience())
 		require.NoError(t, err)
+		c.SetDeadline(time.Now().Add(patience()))
 		for range random.IntN(5) {
 			io.WriteString(c, parts[random.IntN(len(parts))])
 		}

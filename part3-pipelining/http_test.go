@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -37,11 +38,12 @@ func TestHelloToTheByte(t *testing.T) {
 }
 
 func TestEveryAnswerHasADate(t *testing.T) {
-	s := tell(t, contract(t), "MUST, RFC 9110 §6.6.1: a server with a clock sends Date", "clock.go, clock", get("/")+get("/none", closing))
+	addr, began := contract(t), time.Now()
+	s := tell(t, addr, "MUST, RFC 9110 §6.6.1: a server with a clock sends Date", "clock.go, clock", get("/")+get("/none", closing))
 
 	for _, r := range s.replies(t, gets(2)...) {
 		date, err := time.Parse(dateFormat, r.fields["date"])
-		if err != nil || time.Since(date).Abs() > 10*time.Second {
+		if err != nil || date.Sub(began).Abs() > limit {
 			s.fail(t, 0, "Date is %q, not now as an IMF-fixdate in GMT", r.fields["date"])
 		}
 	}
@@ -321,7 +323,7 @@ func TestAnswersGoClient(t *testing.T) {
 	addr := contract(t)
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	client := http.Client{Timeout: limit, Transport: transport}
+	client := http.Client{Timeout: patience(), Transport: transport}
 
 	answer, err := client.Post("http://"+addr+"/echo", "text/plain", io.MultiReader(strings.NewReader("in "), strings.NewReader("chunks")))
 
@@ -348,7 +350,7 @@ func TestAnswersCurl(t *testing.T) {
 		"head":        {"-I", addr},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := exec.Command("curl", append([]string{"--silent", "--show-error", "--fail", "--max-time", "10"}, args...)...).CombinedOutput()
+			out, err := exec.Command("curl", append([]string{"--silent", "--show-error", "--fail", "--max-time", fmt.Sprint(patience().Seconds())}, args...)...).CombinedOutput()
 
 			assert.NoError(t, err, "rule: house rule: a well-known client is served: curl %v: %s", args, out)
 		})

@@ -37,7 +37,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, usage); flags.PrintDefaults() }
+	flags.Usage = func() {} // help says it, in the right place
+	help := func(w io.Writer) { fmt.Fprint(w, usage); flags.SetOutput(w); flags.PrintDefaults() }
 	check := func() error { return noArguments(flags) }
 	var action func() error
 	switch verb {
@@ -56,8 +57,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		help(stdout)
 		return 0
-	} else if err != nil {
+	} else if err != nil { // the flag package has said what
+		help(stderr)
 		return 2
 	}
 	if err := check(); err != nil {

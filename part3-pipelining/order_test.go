@@ -89,17 +89,18 @@ func TestHandlerThatStartsLateKeepsItsPlace(t *testing.T) {
 // wrong first is what to be told of.
 func inRequestOrder(t testing.TB, s story, want ...string) {
 	t.Helper()
-	one := s
+	rest := s.got
 	for i, body := range want {
+		one := s.from(rest, i, len(want))
 		r := one.reply(t)
-		at := len(s.got) - len(r.body)
-		r.body, one.got = one.cutBody(t, r, "GET")
+		at := len(one.got) - len(r.body)
+		r.body, rest = one.cutBody(t, r, "GET")
 		if r.body != body {
-			s.fail(t, at, "answer %d is for another request: %q, want %q", i+1, r.body, body)
+			one.fail(t, at, "it is for another request: %q, want %q", r.body, body)
 		}
 	}
-	if one.got != "" {
-		s.fail(t, len(s.got)-len(one.got), "there is something behind the last answer")
+	if rest != "" {
+		s.fail(t, len(s.got)-len(rest), "there is something behind the last answer")
 	}
 }
 
@@ -229,7 +230,7 @@ func TestFiftyThousandRequestsGetTheirOwnAnswers(t *testing.T) {
 			assert.Empty(t, rest, "connection %d: something is behind the last answer", i)
 		})
 	}
-	all.Wait()
+	finish(t, &all, "all goroutines of the test end")
 	t.Logf("%d requests on %d connections, each answered with its own answer, in order", conns*each, conns)
 }
 

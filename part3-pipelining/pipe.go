@@ -64,9 +64,18 @@ func pipeline(t *timeline, addr string, paths []string) error {
 		if err != nil {
 			return fmt.Errorf("answer %d of %d, to %s: %w", i+1, len(paths), path, err)
 		}
-		t.add(time.Now(), "client", fmt.Sprintf("has answer %d, to GET %s: %s, %d bytes %q", i+1, path, status, len(body), body[:min(len(body), 40)]), "")
+		t.add(time.Now(), "client", fmt.Sprintf("has answer %d, %s: %s, %s", i+1, path, status, preview(body)), "")
 	}
 	return nil
+}
+
+// preview is the beginning of a body, and how long the whole is when that is more.
+func preview(body []byte) string {
+	const shown = 16 // bytes: a line has room for them in 80 columns
+	if len(body) <= shown {
+		return fmt.Sprintf("%q", body)
+	}
+	return fmt.Sprintf("%q... (%d bytes)", body[:shown], len(body))
 }
 
 // readResponse reads one answer to a GET, to its end and not a byte further.

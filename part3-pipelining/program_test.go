@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,18 +26,25 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_THE_PROGRAM") != "" {
 		main()
+	} else if os.Getenv("BE_THE_WITNESS") != "" {
+		beWitness()
 	}
+	callWitness()
 	os.Exit(m.Run())
 }
 
 // program is this part's program with args, ready to start; it is killed when
-// the test ends.
+// the test ends, or when it has run for a long time.
 func program(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	ours(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), self, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*limit+soak(t))
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.WaitDelay = time.Second
+	leash(t, cmd)
 	// A program under -race waits a second at its end, unless told not to.
 	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes", "GORACE=atexit_sleep_ms=0")
 	return cmd
@@ -53,10 +61,7 @@ func serving(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *
 
 func startProgram(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reader) {
 	t.Helper()
-	stdout, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	stderr, err := cmd.StderrPipe()
-	require.NoError(t, err)
+	stdout, stderr := outputs(t, cmd)
 	require.NoError(t, cmd.Start())
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err, "the first line on stdout")
@@ -83,7 +88,7 @@ func TestSignalEndsTheProgramWithStatusZero(t *testing.T) {
 
 		require.NoError(t, cmd.Process.Signal(signal))
 
-		assert.NoError(t, cmd.Wait(), "exit status after %v", signal)
+		assert.NoError(t, ended(t, cmd), "exit status after %v", signal)
 	}
 }
 
@@ -131,8 +136,8 @@ func TestStopUnderPipelinedLoadAnswersWhatWasRead(t *testing.T) {
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
-	all.Wait()
-	assert.NoError(t, cmd.Wait(), "exit status")
+	finish(t, &all, "all goroutines of the test end")
+	assert.NoError(t, ended(t, cmd), "exit status")
 }
 
 func TestStopAnswersWhoIsInFlightOrQueued(t *testing.T) {
@@ -151,7 +156,7 @@ func TestStopAnswersWhoIsInFlightOrQueued(t *testing.T) {
 	s.endsCleanly(t)
 	story{}.hear(idle).endsCleanly(t)
 	soon(t, r.done, "serve returns")
-	_, err := net.Dial("tcp", r.addr)
+	_, err := net.DialTimeout("tcp", r.addr, patience())
 	assert.ErrorIs(t, err, syscall.ECONNREFUSED, "after a stop nobody listens")
 }
 
@@ -166,7 +171,7 @@ func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
 	logs(t, logged, "second signal")
-	assert.Equal(t, 1, exitStatus(cmd.Wait()))
+	assert.Equal(t, 1, exitStatus(ended(t, cmd)))
 }
 
 func TestGraceBoundsTheStop(t *testing.T) {
@@ -177,7 +182,7 @@ func TestGraceBoundsTheStop(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
 	logs(t, logged, "grace is over after 10ms")
-	assert.Equal(t, 1, exitStatus(cmd.Wait()))
+	assert.Equal(t, 1, exitStatus(ended(t, cmd)))
 }
 
 func exitStatus(err error) int {
@@ -206,10 +211,10 @@ func TestOutOfDescriptorsEverybodyIsServedInTheEnd(t *testing.T) {
 		})
 	}
 
-	all.Wait()
+	finish(t, &all, "all goroutines of the test end")
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	cmd.Wait()
+	ended(t, cmd)
 	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	t.Logf("200 clients through 64 descriptors; the server ran for %v", used)
 	assert.Less(t, used.Seconds(), 2.0, "house rule: an accept that fails is not tried again at once (server.go, waitForRoom)")
@@ -245,14 +250,19 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 	}
 }
 
-func TestHelpShowsAnExample(t *testing.T) {
+func TestHelpIsPrintedWhereItWasAskedFor(t *testing.T) {
 	ours(t)
-	var stdout, stderr bytes.Buffer
+	for _, verb := range []string{"serve", "pipe", "demo"} {
+		var asked, none, nothing, wrong bytes.Buffer
 
-	status := run([]string{"-h"}, &stdout, &stderr)
+		assert.Zero(t, run([]string{verb, "-h"}, &asked, &none))
+		assert.Equal(t, 2, run([]string{verb, "-nonsense"}, &nothing, &wrong))
 
-	assert.Zero(t, status)
-	assert.Contains(t, stderr.String(), "example: part3-pipelining pipe")
+		assert.Contains(t, asked.String(), "example: part3-pipelining pipe", "%s -h | less shows it", verb)
+		assert.Empty(t, none.String(), verb)
+		assert.Empty(t, nothing.String(), verb)
+		assert.Equal(t, "flag provided but not defined: -nonsense\n"+asked.String(), wrong.String(), verb)
+	}
 }
 
 func TestPipeShowsAnswersInOrder(t *testing.T) {
@@ -261,8 +271,8 @@ func TestPipeShowsAnswersInOrder(t *testing.T) {
 	err := pipe(&stdout, start(t).addr, []string{"/sleep/20ms", "/", "/stream/2", "/none"})
 
 	require.NoError(t, err)
-	inOrder(t, stdout.String(), "sends 4 requests in one write", `GET /sleep/20ms: 200 OK, 11 bytes "slept 20ms`,
-		`GET /: 200 OK, 14 bytes "Hello`, `GET /stream/2: 200 OK, 14 bytes "line 1`, "GET /none: 404")
+	inOrder(t, stdout.String(), "sends 4 requests in one write", `has answer 1, /sleep/20ms: 200 OK, "slept 20ms\n"`,
+		`has answer 2, /: 200 OK, "Hello, World!\n"`, `has answer 3, /stream/2: 200 OK, "line 1\n`, "has answer 4, /none: 404")
 }
 
 // demo is run as the reader runs it: what it claims must be so on this machine.

@@ -17,17 +17,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// limit bounds every wait of a test that could otherwise hang.
-const limit = 10 * time.Second
-
 // A story is one exchange with a server. When a test fails, the story tells
 // what was sent, what came back with a caret at the first wrong byte, the rule
 // that was broken, and where to look next.
 type story struct {
 	sent, got string
-	end       error  // how the connection ended; nil for a clean close
+	end       error  // how the connection ended; nil for FIN
 	rule      string // begins with MUST and the RFC, or with "house rule"
 	look      string // file and function
+
+	which string // "answer 2 of 3", where got is one of several
+	ahead string // the answers before it
 }
 
 // tell sends each piece to addr in a write of its own, and reads until the
@@ -35,6 +35,7 @@ type story struct {
 func tell(t testing.TB, addr, rule, look string, pieces ...string) story {
 	t.Helper()
 	c := dial(t, addr)
+	c.SetDeadline(time.Now().Add(patience()))
 	s := story{sent: strings.Join(pieces, ""), rule: rule, look: look}
 	for _, piece := range pieces {
 		if _, err := io.WriteString(c, piece); err != nil {
@@ -46,32 +47,69 @@ func tell(t testing.TB, addr, rule, look string, pieces ...string) story {
 
 // hear reads until the server closes, and closes too.
 func (s story) hear(c net.Conn) story {
-	c.SetReadDeadline(time.Now().Add(limit))
+	c.SetDeadline(time.Now().Add(patience()))
 	got, err := io.ReadAll(c)
 	c.Close()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		someLate.Store(true)
+	}
 	s.got, s.end = string(got), err
 	return s
 }
 
 // dial connects, or ends the test; the connection is closed when the test ends.
+// Reads and writes for which the test sets no deadline fail after a while.
 func dial(t testing.TB, addr string) *net.TCPConn {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", addr, limit)
+	c, err := net.DialTimeout("tcp", addr, patience())
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(3 * patience()))
 	return c.(*net.TCPConn)
 }
 
 // fail ends the test with the story; at is the first wrong byte of what came.
 func (s story) fail(t testing.TB, at int, wrong string, args ...any) {
 	t.Helper()
+	if errors.Is(s.end, os.ErrDeadlineExceeded) {
+		inVain.Add(1)
+	}
 	const shown = 60 // bytes before the wrong one
-	from := max(0, min(at, len(s.got))-shown)
-	before := strconv.Quote(s.got[from:min(at, len(s.got))])
+	got := s.ahead + s.got
+	at = min(at+len(s.ahead), len(got))
+	from := max(0, at-shown)
+	before := strconv.Quote(got[from:at])
 	before = before[:len(before)-1]
+	if s.which != "" {
+		wrong = s.which + ": " + wrong
+	}
 	t.Fatalf("%s\n  sent: %s\n  got:  %s\n        %s^ here\n  rule: %s\n  look: %s",
-		fmt.Sprintf(wrong, args...), clip(s.sent), clip(s.got[from:]), strings.Repeat(" ", len(before)), s.rule, s.look)
+		fmt.Sprintf(wrong, args...), clip(shorten(s.sent)), clip(got[from:]), strings.Repeat(" ", len(before)), s.rule, s.look)
 }
+
+// about is s with the rule that a finding breaks, where that is not the test's.
+func (s story) about(rule string) story {
+	s.rule = rule
+	return s
+}
+
+// ending says how the connection ended.
+func (s story) ending() string {
+	switch {
+	case s.end == nil:
+		return "the connection ended with FIN"
+	case s.end == errOpen:
+		return "the connection is still open"
+	case errors.Is(s.end, os.ErrDeadlineExceeded):
+		return "the connection is still open, and nothing more came in time"
+	case errors.Is(s.end, syscall.ECONNRESET):
+		return "the connection ended with RST: connection reset by peer"
+	}
+	return fmt.Sprintf("the connection ended in: %v", s.end)
+}
+
+// errOpen is the end of a story that did not wait for the connection's.
+var errOpen = errors.New("the test read no further")
 
 // clip quotes the first 160 bytes of text.
 func clip(text string) string {
@@ -81,12 +119,28 @@ func clip(text string) string {
 	return strconv.Quote(text)
 }
 
+// shorten leaves out most of each long run of one byte, and says how many.
+func shorten(text string) string {
+	const long, kept = 40, 8
+	var b strings.Builder
+	for len(text) > 0 {
+		run := len(text) - len(strings.TrimLeft(text, text[:1]))
+		if run = max(run, 1); run < long {
+			b.WriteString(text[:run])
+		} else {
+			fmt.Fprintf(&b, "%s...(%d times)", text[:kept], run)
+		}
+		text = text[run:]
+	}
+	return b.String()
+}
+
 // begins wants the answer to begin with want.
 func (s story) begins(t testing.TB, want string) {
 	t.Helper()
 	for i := range len(want) {
 		if i >= len(s.got) || s.got[i] != want[i] {
-			s.fail(t, i, "want %s (the connection ended: %v)", clip(want[i:]), s.end)
+			s.fail(t, i, "want %s (%s)", clip(want), s.ending())
 		}
 	}
 }
@@ -98,9 +152,9 @@ func (s story) endsCleanly(t testing.TB) {
 	case errors.Is(s.end, syscall.ECONNRESET):
 		s.fail(t, len(s.got), "the client saw a reset where the answer ends: connection reset by peer")
 	case errors.Is(s.end, os.ErrDeadlineExceeded):
-		s.fail(t, len(s.got), "the server still holds the connection open after %v", limit)
+		s.fail(t, len(s.got), "the server still holds the connection open when the test's time is over")
 	case s.end != nil:
-		s.fail(t, len(s.got), "the connection ended in: %v", s.end)
+		s.fail(t, len(s.got), "%s", s.ending())
 	}
 }
 
@@ -111,6 +165,11 @@ type reply struct {
 	body   string
 }
 
+const (
+	lines   = "MUST, RFC 9112 §2.1: the lines of a head end in CRLF"
+	lengths = "MUST, RFC 9110 §8.6 and RFC 9112 §6.2: Content-Length is how many bytes the body has"
+)
+
 // reply takes the answer apart as strictly as RFC 9112 writes it. It fails the
 // test at the first byte that is not so.
 func (s story) reply(t testing.TB) reply {
@@ -119,11 +178,14 @@ func (s story) reply(t testing.TB) reply {
 	for first := true; ; first = false {
 		at := len(s.got) - len(rest)
 		lf := strings.IndexByte(rest, '\n')
+		if s.got == "" {
+			s.fail(t, 0, "no answer came (%s)", s.ending())
+		}
 		if lf < 0 {
-			s.fail(t, len(s.got), "the answer ends inside its head (the connection ended: %v)", s.end)
+			s.fail(t, len(s.got), "the answer ends inside its head (%s)", s.ending())
 		}
 		if lf == 0 || rest[lf-1] != '\r' {
-			s.fail(t, at+lf, "a line ends in a bare LF, not in CRLF")
+			s.about(lines).fail(t, at+lf, "a line ends in a bare LF, not in CRLF")
 		}
 		line := rest[:lf-1]
 		rest = rest[lf+1:]
@@ -132,14 +194,14 @@ func (s story) reply(t testing.TB) reply {
 		}
 		if first {
 			if !strings.HasPrefix(line, "HTTP/1.1 ") || len(line) < len("HTTP/1.1 200 ") {
-				s.fail(t, at, "the status line is not HTTP/1.1, a space, three digits, a space")
+				s.about("MUST, RFC 9112 §4: a status line is version, space, three digits, space, reason").fail(t, at, "the status line is not HTTP/1.1, a space, three digits, a space")
 			}
 			r.status = line[len("HTTP/1.1 "):]
 			continue
 		}
 		name, value, found := strings.Cut(line, ":")
 		if !found || name == "" || strings.ContainsAny(name, " \t") {
-			s.fail(t, at, "a field line is not name, colon, value")
+			s.about("MUST, RFC 9112 §5: a field line is a name, a colon without space before it, a value").fail(t, at, "a field line is not name, colon, value")
 		}
 		r.fields[strings.ToLower(name)] = strings.TrimSpace(value)
 	}
@@ -155,10 +217,10 @@ func (s story) framed(t testing.TB) reply {
 	head := len(s.got) - len(r.body)
 	length, err := strconv.Atoi(r.fields["content-length"])
 	if err != nil {
-		s.fail(t, head, "Content-Length is %q, not a number of bytes", r.fields["content-length"])
+		s.about(lengths).fail(t, head, "Content-Length is %q, not a number of bytes", r.fields["content-length"])
 	}
 	if length != len(r.body) {
-		s.fail(t, head+min(length, len(r.body)), "Content-Length says %d bytes, the body has %d", length, len(r.body))
+		s.about(lengths).fail(t, head+min(length, len(r.body)), "Content-Length says %d bytes, the body has %d", length, len(r.body))
 	}
 	return r
 }
@@ -169,6 +231,7 @@ func ours(t testing.TB) {
 	if os.Getenv("SERVER") != "" {
 		t.Skip("about our own program, not about the one in $SERVER")
 	}
+	leaveOut(t)
 }
 
 // judged starts the program in $SERVER, a shell command that listens on $ADDR,
@@ -179,36 +242,45 @@ func judged(t testing.TB) (addr string) {
 	if command == "" {
 		return ""
 	}
+	leaveOut(t)
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	addr = free.Addr().String()
 	free.Close()
 	cmd := exec.Command("sh", "-c", command)
 	cmd.Env = append(os.Environ(), "ADDR="+addr)
+	cmd.WaitDelay = time.Second
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	end := leash(t, cmd)
 	require.NoError(t, cmd.Start())
+	exited := exits(cmd)
 	t.Cleanup(func() {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		cmd.Wait()
-		if t.Failed() && output.Len() > 0 {
-			t.Logf("the server %q printed:\n%s", command, &output)
+		if t.Failed() {
+			time.Sleep(50 * time.Millisecond) // what it says about its own failure may be on its way
+		}
+		end()
+		soon(t, exited, "the server is gone")
+		if text := output.String(); t.Failed() && text != "" {
+			const shown = 4000 // bytes, from the end
+			t.Logf("the server %q printed:\n%s", command, text[max(0, len(text)-shown):])
 		}
 	})
-	eventually(t, "the server in $SERVER listens on $ADDR ("+addr+")", func() bool {
-		c, err := net.Dial("tcp", addr)
+	for until := time.Now().Add(patience()); ; {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
 		if err == nil {
 			c.Close()
+			return addr
 		}
-		return err == nil
-	})
-	return addr
-}
-
-// eventually waits for a state and fails the test when it has not come within
-// the limit.
-func eventually(t testing.TB, state string, reached func() bool) {
-	t.Helper()
-	require.Eventually(t, reached, limit, time.Millisecond, "waited in vain until "+state)
+		select {
+		case <-exited:
+			inVain.Store(tooMany)
+			t.Fatalf("the server in $SERVER ended (%v) before it listened on $ADDR (%s)", cmd.ProcessState, addr)
+		case <-time.After(5 * time.Millisecond):
+		}
+		if time.Now().After(until) {
+			inVain.Store(tooMany)
+			t.Fatalf("the server in $SERVER does not listen on $ADDR (%s): %v", addr, err)
+		}
+	}
 }

@@ -49,9 +49,9 @@ func scriptedServer(t testing.TB, script func(c *net.TCPConn, number int)) *scri
 	})
 	t.Cleanup(func() {
 		l.Close()
-		accepting.Wait() // or one that comes now is not closed
+		finish(t, &accepting, "the listener's end") // or one that comes now is not closed
 		s.closeAll()
-		scripts.Wait()
+		finish(t, &scripts, "the scripts of the test's own server end")
 	})
 	return s
 }
@@ -171,7 +171,7 @@ func asked(p *pool, addr string, c *call) (status int, body string, err error) {
 // that goes by itself.
 func small(t testing.TB, n int) *pool {
 	t.Helper()
-	p := newPool(poolLimits{perBackend: n, total: n, wait: limit, idle: time.Hour, life: 24 * time.Hour})
+	p := newPool(poolLimits{perBackend: n, total: n, wait: patience(), idle: time.Hour, life: 24 * time.Hour})
 	t.Cleanup(p.close)
 	return p
 }

@@ -147,7 +147,7 @@ func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptor
 			}
 		})
 	}
-	clients.Wait()
+	finish(t, &clients, "all goroutines of the test end")
 
 	t.Logf("in %v %s", length, answers)
 	t.Logf("gateway: %+v; /silent: %+v", g.counts.read(), impatient.counts.read())
@@ -179,6 +179,7 @@ func visitChaos(t *testing.T, addr, path string, may []int, random *rand.Rand, a
 		return
 	}
 	defer c.Close()
+	c.SetDeadline(time.Now().Add(limit))
 	request := get(path, closing)
 	if random.IntN(2) == 0 {
 		request = post(path, strings.Repeat("b", random.IntN(40_000)), closing)

@@ -316,7 +316,7 @@ func TestCancelAtAnyMomentClosesOrReturnsTheLink(t *testing.T) {
 			}
 		})
 	}
-	group.Wait()
+	finish(t, &group, "all goroutines of the test end")
 
 	b := p.stats().of(s.addr)
 	assert.Zero(t, b.Leased, "every link was given back or closed")

@@ -159,7 +159,7 @@ func TestBackendDiesAfterEveryByte(t *testing.T) {
 			}
 		})
 	}
-	workers.Wait()
+	finish(t, &workers, "all goroutines of the test end")
 }
 
 // check sends requests and looks at what comes back.

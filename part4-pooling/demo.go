@@ -20,7 +20,7 @@ func demo(stdout io.Writer, asJSON bool) error {
 	if err := compareReuse(stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "\nA STALE CONNECTION: a server that keeps idle ones for %v is paused for longer.\n\n", serverKeeps)
+	fmt.Fprintf(stdout, "\nA STALE CONNECTION: a server that keeps idle ones %v is paused for longer.\n\n", serverKeeps)
 	t.print(stdout, false)
 	const rounds, calls = 6, 10
 	fmt.Fprintf(stdout, "\nFOUR POLICIES: %d pauses each, and %d calls the moment the server goes on.\n\n", rounds, calls)
@@ -42,13 +42,13 @@ func demoEngine(stdout io.Writer) error {
 	if err := shareConnection(stdout); err != nil {
 		return err
 	}
-	fmt.Fprint(stdout, "\nIS IT WORTH IT? A client always has 32 requests on their way; answers per second.\n\n")
+	fmt.Fprint(stdout, "\nIS IT WORTH IT? A client has 32 requests on their way; answers per second.\n\n")
 	if err := compareEngine(stdout); err != nil {
 		return err
 	}
-	fmt.Fprint(stdout, "\nAn engine saves system calls: it wins when requests are cheap, or the backend works\n"+
-		"side by side. Before one that works one by one it makes all wait for each: there a\n"+
-		"pool is right.\n")
+	fmt.Fprint(stdout, "\nAn engine saves system calls: it wins when requests are cheap, or the backend\n"+
+		"works side by side. Before one that works one by one it makes all wait for each:\n"+
+		"there a pool is right.\n")
 	return nil
 }
 

@@ -82,7 +82,7 @@ func engineChaos(t *testing.T, shared bool) {
 			}
 		})
 	}
-	clients.Wait()
+	finish(t, &clients, "all goroutines of the test end")
 
 	settled(t, g)
 	for _, b := range g.prefixes {

@@ -357,7 +357,7 @@ func TestEnginesTakeTurnsWithAConnection(t *testing.T) {
 			assert.Equal(t, want, tell(t, r.addr, "house rule: an engine that others wait for gives its connection back", "pipelined.go, recalls", text).bodies(t, 200))
 		})
 	}
-	clients.Wait()
+	finish(t, &clients, "all goroutines of the test end")
 
 	assert.EqualValues(t, 1, g.pool.stats().of(back.addr).Dialled)
 }
@@ -535,7 +535,7 @@ func TestStopAnswersWhoWaitsForAnEngine(t *testing.T) {
 
 	s := story{rule: "house rule: what was read is answered, also by a server that stops", look: "main.go, serve"}.hear(c)
 	assert.Equal(t, []string{"/1", "/hold/2", "/hold/3"}, s.bodies(t, 3))
-	assert.NoError(t, cmd.Wait(), "exit status")
+	assert.NoError(t, ended(t, cmd), "exit status")
 }
 
 func TestBadEngineOptionsAreRefused(t *testing.T) {
@@ -559,7 +559,7 @@ func TestDemoOfTheEngineShowsWhatItSays(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, shareConnection(&out))
 
-	assert.Contains(t, out.String(), "8 slots wait for their answers, 0 handlers are running")
+	assert.Contains(t, out.String(), "8 slots wait for their answers, 0 handlers run")
 	assert.Contains(t, out.String(), "works on 8 requests, from 1 connection")
 	assert.Contains(t, out.String(), "the answers to /1 /2 /3 /4 /5 /6 /7 /8\n")
 }

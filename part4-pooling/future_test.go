@@ -41,12 +41,12 @@ func TestFuturesGetTheAnswersInOrder(t *testing.T) {
 				if j%7 == 0 {
 					c.method, want = []byte("HEAD"), ""
 				}
-				f, err := p.send(t.Context(), c)
+				f, err := p.send(inTime(t), c)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				a, err := f.wait(t.Context())
+				a, err := f.wait(inTime(t))
 				if err != nil || string(a.body) != want {
 					t.Errorf("asked for %q, got %v, %v", want, a, err)
 				}
@@ -54,7 +54,7 @@ func TestFuturesGetTheAnswersInOrder(t *testing.T) {
 			}
 		})
 	}
-	group.Wait()
+	finish(t, &group, "all goroutines of the test end")
 	assert.Equal(t, 1, s.accepted())
 }
 
@@ -82,21 +82,21 @@ func TestFuturesFailWithTheReasonWhenTheConnectionEnds(t *testing.T) {
 			p := piped(t, s.addr)
 			var futures []*future
 			for range 4 {
-				f, err := p.send(t.Context(), getting("/"))
+				f, err := p.send(inTime(t), getting("/"))
 				require.NoError(t, err)
 				futures = append(futures, f)
 			}
 			close(all)
 
-			first, err := futures[0].wait(t.Context())
+			first, err := futures[0].wait(inTime(t))
 			require.NoError(t, err)
 			assert.Equal(t, "1", string(first.body))
 			for _, f := range futures[1:] {
-				_, err := f.wait(t.Context())
+				_, err := f.wait(inTime(t))
 				assert.ErrorIs(t, err, c.want, "MUST, RFC 9112 §9.5: what was not answered has failed. future.go, end")
 				assert.ErrorContains(t, err, c.says)
 			}
-			_, err = p.send(t.Context(), getting("/"))
+			_, err = p.send(inTime(t), getting("/"))
 			assert.ErrorIs(t, err, c.want, "and nothing more is sent")
 		})
 	}
@@ -119,19 +119,19 @@ func TestPipelineRefusesWhatNobodyAskedFor(t *testing.T) {
 	})
 	for range 2 {
 		p := piped(t, s.addr)
-		f, err := p.send(t.Context(), getting("/"))
+		f, err := p.send(inTime(t), getting("/"))
 		require.NoError(t, err)
-		a, err := f.wait(t.Context())
+		a, err := f.wait(inTime(t))
 		require.NoError(t, err)
 		require.Equal(t, "1", string(a.body))
 		if s.accepted() == 2 {
-			late <- true
-			<-late
+			give(t, late, true, "the server has answered")
+			soon(t, late, "the server has sent what nobody asked for")
 		}
 
-		f, err = p.send(t.Context(), getting("/"))
+		f, err = p.send(inTime(t), getting("/"))
 		if err == nil {
-			_, err = f.wait(t.Context())
+			_, err = f.wait(inTime(t))
 		}
 
 		assert.ErrorIs(t, err, ErrUnsolicited)
@@ -142,7 +142,7 @@ func TestOnlyWhatMayBeSentTwiceIsPipelined(t *testing.T) {
 	t.Parallel()
 	p := piped(t, polite(t).addr)
 
-	_, err := p.send(t.Context(), posting("/", "x"))
+	_, err := p.send(inTime(t), posting("/", "x"))
 
 	assert.ErrorIs(t, err, ErrNotIdempotent, "SHOULD NOT, RFC 9112 §9.3.2")
 }
@@ -152,7 +152,7 @@ func TestPipelineHasBounds(t *testing.T) {
 	s := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
 	p := piped(t, s.addr)
 	for range maxAhead {
-		_, err := p.send(t.Context(), getting("/"))
+		_, err := p.send(inTime(t), getting("/"))
 		require.NoError(t, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), tick)
@@ -162,9 +162,9 @@ func TestPipelineHasBounds(t *testing.T) {
 
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	long := piped(t, answering(t, func(int, *http.Request) string { return saying(strings.Repeat("x", 2*maxWhole)) }).addr)
-	f, err := long.send(t.Context(), getting("/"))
+	f, err := long.send(inTime(t), getting("/"))
 	require.NoError(t, err)
-	_, err = f.wait(t.Context())
+	_, err = f.wait(inTime(t))
 	assert.ErrorIs(t, err, errBodyTooLong)
 }
 
@@ -172,11 +172,11 @@ func TestClosedPipelineFailsWhoWaits(t *testing.T) {
 	t.Parallel()
 	s := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
 	p := piped(t, s.addr)
-	f, err := p.send(t.Context(), getting("/"))
+	f, err := p.send(inTime(t), getting("/"))
 	require.NoError(t, err)
 	time.AfterFunc(tick, p.close)
 
-	_, err = f.wait(t.Context())
+	_, err = f.wait(inTime(t))
 
 	assert.ErrorIs(t, err, ErrClosed)
 }

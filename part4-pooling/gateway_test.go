@@ -60,7 +60,7 @@ func TestGatewayRewritesWhatIsForTheNextProgramOnly(t *testing.T) {
 			"Upgrade: h2c\r\nProxy-Authorization: x\r\nX-Forwarded-For: 192.0.2.1\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
 			"Transfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n0\r\nTrailer: x\r\n\r\n")
 
-	back := story{sent: front.sent, got: <-got, rule: forwardRule, look: "forward.go, take"}
+	back := story{sent: front.sent, got: soon(t, got, "a request to the backend"), rule: forwardRule, look: "forward.go, take"}
 	back.begins(t, "POST /a?b=1 HTTP/1.1\r\nHost: example.org\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
 		"Connection: TE\r\nTE: trailers\r\nX-Forwarded-For: 192.0.2.1, "+host+"\r\nForwarded: for="+host+";host=\"example.org\";proto=http\r\nVia: 1.1 socketup\r\n"+
 		"Transfer-Encoding: chunked\r\n\r\n")
@@ -110,7 +110,7 @@ func TestFramingIsWrittenAnew(t *testing.T) {
 
 	tell(t, r.addr, "", "", "POST / HTTP/1.1\r\nHost: x\r\nConnection: close, Content-Length, Host\r\nContent-Length: 003\r\n\r\nabc")
 
-	back := story{got: <-got, rule: "house rule: framing is rewritten, never passed through", look: "call.go, appendTo"}
+	back := story{got: soon(t, got, "a request to the backend"), rule: "house rule: framing is rewritten, never passed through", look: "call.go, appendTo"}
 	back.begins(t, "POST / HTTP/1.1\r\nHost: x\r\n")
 	assert.True(t, strings.HasSuffix(back.got, "\r\nContent-Length: 3\r\n\r\nabc"), back.got)
 }
@@ -304,7 +304,7 @@ func TestAnswersPassPieceByPiece(t *testing.T) {
 	r, _ := fronted(t, s.addr)
 	c := converse(t, r.addr, get("/"))
 	step := func(piece, want string) {
-		next <- piece
+		give(t, next, piece, "the backend has its last piece out")
 		seen := ""
 		for !strings.HasSuffix(seen, want) {
 			b := make([]byte, 1)

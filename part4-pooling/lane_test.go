@@ -271,7 +271,7 @@ func TestNoJobIsLostWhenAnEngineRetires(t *testing.T) {
 			}
 		})
 	}
-	group.Wait()
+	finish(t, &group, "all goroutines of the test end")
 	y.empty(t)
 	assert.Greater(t, y.counts.Engines.Load(), uint64(clients), "and engines did retire in between")
 	t.Logf("%d engines for %d jobs", y.counts.Engines.Load(), clients*jobs)
@@ -343,7 +343,7 @@ func whatever(t *testing.T, seed uint64) bool {
 			}
 		})
 	}
-	group.Wait()
+	finish(t, &group, "all goroutines of the test end")
 	y.empty(t)
 	for _, all := range sinks {
 		for _, s := range all {

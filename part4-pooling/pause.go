@@ -74,7 +74,7 @@ func startPausable() (*pausable, error) {
 		return nil, err
 	}
 	cmd := exec.Command(self, "keep", "-idle", serverKeeps.String())
-	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes")
+	cmd.Env, cmd.SysProcAttr = append(os.Environ(), "BE_THE_PROGRAM=yes"), noOrphan()
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -252,7 +252,7 @@ func staleReuse(t *timeline) error {
 	defer another.Close()
 	say("kernel", "makes a new connection in its name", "client")
 	time.Sleep(serverKeeps + serverKeeps/2)
-	say("client", "looks at the kept one: "+describe(l.check()), "")
+	say("client", "checks the kept one: "+describe(l.check()), "")
 	if err := s.resume(); err != nil {
 		return err
 	}
@@ -276,7 +276,7 @@ func (l *link) ask() error {
 
 func describe(err error) string {
 	if err == nil {
-		return "no byte and no end. It looks healthy"
+		return "no byte, no end. It looks healthy"
 	}
 	return "the server has closed it"
 }
@@ -285,9 +285,9 @@ func describe(err error) string {
 func outcome(err error) (does, means string) {
 	switch {
 	case err == nil:
-		return "answers", "200 OK. It was lucky: the server saw it before its timer"
+		return "answers", "200 OK. Lucky: the timer came second"
 	case errors.Is(err, unix.ECONNRESET):
-		return "closes: RST", "connection reset by peer. Was it carried out?"
+		return "closes: RST", "connection reset by peer. Carried out?"
 	}
-	return "closes: FIN", "the end of the connection. Was it carried out?"
+	return "closes: FIN", "the connection ended. Carried out?"
 }

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -82,12 +81,9 @@ func launch(t *testing.T, addr, name string, args ...string) string {
 	cmd := exec.Command(name, args...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // nginx has children
+	end := leash(t, cmd) // and its children: nginx has some
 	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		cmd.Wait()
-	})
+	t.Cleanup(func() { end(); ended(t, cmd) })
 	eventually(t, name+" listens", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
@@ -241,7 +237,7 @@ func TestRealClientsUploadTheirFiles(t *testing.T) {
 				t.Skipf("%s is not installed", c.command[0])
 			}
 
-			output, err := exec.CommandContext(t.Context(), c.command[0], c.command[1:]...).CombinedOutput()
+			output, err := exec.CommandContext(inTime(t), c.command[0], c.command[1:]...).CombinedOutput()
 
 			require.NoError(t, err, "%s", output)
 			assert.Contains(t, string(output), c.says)
@@ -265,7 +261,7 @@ func TestRealClientsGetTheirAnswers(t *testing.T) {
 				t.Skipf("%s is not installed", name)
 			}
 
-			output, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+			output, err := exec.CommandContext(inTime(t), name, args...).CombinedOutput()
 
 			require.NoError(t, err, "%s", output)
 			assert.NotContains(t, string(output), "Non-2xx")

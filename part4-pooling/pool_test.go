@@ -81,7 +81,7 @@ func TestNoMoreConnectionsThanAllowed(t *testing.T) {
 			}
 		})
 	}
-	group.Wait()
+	finish(t, &group, "all goroutines of the test end")
 
 	assert.LessOrEqual(t, s.accepted(), 3)
 	assert.Equal(t, 0, p.stats().of(s.addr).Leased)
@@ -124,7 +124,7 @@ func TestWaitersAreServedInTheirOrder(t *testing.T) {
 	p.put(l, true)
 
 	for i := range 10 {
-		assert.Equal(t, i, <-served)
+		assert.Equal(t, i, soon(t, served, "the next waiter is served"))
 	}
 }
 
@@ -175,8 +175,8 @@ func TestWaiterGoesOnWhenAnotherFailsToConnect(t *testing.T) {
 	}
 
 	for range 2 {
-		dials <- ErrRefused
-		assert.ErrorIs(t, <-failed, ErrRefused)
+		give(t, dials, error(ErrRefused), "a dial")
+		assert.ErrorIs(t, soon(t, failed, "the call whose dial has failed"), ErrRefused)
 	}
 }
 
@@ -197,7 +197,7 @@ func TestWaiterWhoLeavesSwallowsNothing(t *testing.T) {
 			}
 		})
 	}
-	group.Wait()
+	finish(t, &group, "all goroutines of the test end")
 
 	b := p.stats().of(s.addr)
 	assert.Zero(t, b.Leased, "house rule: delivery and cancel are one decision, and whoever was delivered to has it. waiters.go, withdraw")
@@ -325,7 +325,7 @@ func TestDropAllReachesEveryLink(t *testing.T) {
 
 	close(dial)
 	p.put(leased, true)
-	p.put(<-dialling, true)
+	p.put(soon(t, dialling, "the new connection"), true)
 	assert.Zero(t, p.stats().Permits, "the others die when they come back. upkeep.go, dropAll")
 	assert.EqualValues(t, 3, p.stats().of(s.addr).Dropped)
 }
@@ -347,7 +347,7 @@ func TestCloseFailsEveryWaiter(t *testing.T) {
 	p.close()
 
 	for range 5 {
-		assert.ErrorIs(t, <-failed, ErrPoolClosed)
+		assert.ErrorIs(t, soon(t, failed, "a waiter is told that the pool is closed"), ErrPoolClosed)
 	}
 	_, err = p.get(t.Context(), s.addr, &quick)
 	assert.ErrorIs(t, err, ErrPoolClosed)
@@ -433,7 +433,7 @@ func TestBytesThatNobodyAskedForEndTheConnection(t *testing.T) {
 		a, err := l.roundTrip(t.Context(), getting("/"), &quick, time.Time{})
 		require.NoError(t, err)
 		readAll(a)
-		idle <- true
+		give(t, idle, true, "the server has answered")
 		eventually(t, "the bytes have come", func() bool {
 			n, _, _ := unix.Recvfrom(l.fd, make([]byte, 10), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 			return n == min(len(c.bytes), 10)
@@ -528,7 +528,7 @@ func TestNoAnswerIsEverSomebodyElses(t *testing.T) {
 			}
 		})
 	}
-	group.Wait()
+	finish(t, &group, "all goroutines of the test end")
 
 	assert.Zero(t, wrong.Load(), "of %d answers were given to a caller who had not asked for them. MUST, RFC 9112 §9.2. client.go, check", callers*each)
 	assert.NotZero(t, p.stats().of(s.addr).Unsolicited)

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -22,20 +24,25 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_THE_PROGRAM") != "" {
 		main()
+	} else if os.Getenv("BE_THE_WITNESS") != "" {
+		beWitness()
 	}
+	callWitness()
 	os.Exit(m.Run())
 }
 
 // program is this part's program with args, ready to start; it is killed when
-// the test ends.
+// the test ends, or when it has run for a long time.
 func program(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
-	if os.Getenv("SERVER") != "" {
-		t.Skip("about our own program: not for the one in $SERVER")
-	}
+	ours(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), self, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*limit)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.WaitDelay = time.Second
+	leash(t, cmd)
 	// A program under -race waits a second at its end, unless told not to.
 	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes", "GORACE=atexit_sleep_ms=0")
 	return cmd
@@ -52,10 +59,7 @@ func serving(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *
 
 func startProgram(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reader) {
 	t.Helper()
-	stdout, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	stderr, err := cmd.StderrPipe()
-	require.NoError(t, err)
+	stdout, stderr := outputs(t, cmd)
 	require.NoError(t, cmd.Start())
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err, "the first line on stdout")
@@ -86,15 +90,15 @@ func TestStopAnswersWhoWaitsForABackend(t *testing.T) {
 	})
 	cmd, addr, logged := serving(t, "-backend", "http://"+s.addr, "-admin", "127.0.0.1:0")
 	c := converse(t, addr, get("/"))
-	<-asked
+	soon(t, asked, "the request at the backend")
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	logs(t, logged, "stopping")
-	release <- true
+	give(t, release, true, "the backend is asked to answer")
 
 	a := story{sent: get("/"), rule: "house rule: what was read is answered, also by a server that stops", look: "main.go, serve"}.hear(c)
 	assert.Equal(t, []string{"ok"}, a.bodies(t, 1))
-	assert.NoError(t, cmd.Wait(), "exit status")
+	assert.NoError(t, ended(t, cmd), "exit status")
 }
 
 func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
@@ -109,7 +113,7 @@ func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
 	logs(t, logged, "second signal")
-	assert.Equal(t, 1, exitStatus(cmd.Wait()))
+	assert.Equal(t, 1, exitStatus(ended(t, cmd)))
 }
 
 func exitStatus(err error) int {
@@ -153,14 +157,20 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 	}
 }
 
-func TestHelpShowsAnExample(t *testing.T) {
+func TestHelpIsPrintedWhereItWasAskedFor(t *testing.T) {
 	t.Parallel()
-	var stdout, stderr bytes.Buffer
+	ours(t)
+	for _, verb := range []string{"serve", "get", "keep", "demo"} {
+		var asked, none, nothing, wrong bytes.Buffer
 
-	status := run([]string{"-h"}, &stdout, &stderr)
+		assert.Zero(t, run([]string{verb, "-h"}, &asked, &none))
+		assert.Equal(t, 2, run([]string{verb, "-nonsense"}, &nothing, &wrong))
 
-	assert.Zero(t, status)
-	assert.Contains(t, stderr.String(), "example: part4-pooling serve -backend")
+		assert.Contains(t, asked.String(), "example: part4-pooling serve -backend", "%s -h | less shows it", verb)
+		assert.Empty(t, none.String(), verb)
+		assert.Empty(t, nothing.String(), verb)
+		assert.Equal(t, "flag provided but not defined: -nonsense\n"+asked.String(), wrong.String(), verb)
+	}
 }
 
 func TestGetShowsReuse(t *testing.T) {

@@ -35,7 +35,14 @@ func crowd(callers, each int, call func(caller, n int) error) (failed []error) {
 			}
 		})
 	}
-	group.Wait()
+	done := make(chan struct{})
+	go func() { group.Wait(); close(done) }() // ends when the last of the calls does
+	select {
+	case <-done:
+	case <-time.After(3 * patience()):
+		inVain.Add(1)
+		return []error{errors.New("some calls do not end")}
+	}
 	return failed
 }
 

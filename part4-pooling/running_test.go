@@ -41,7 +41,8 @@ func start(t testing.TB, change ...func(*server)) *running {
 		s.stop()
 		select {
 		case <-r.done:
-		case <-time.After(limit):
+		case <-time.After(patience()):
+			inVain.Add(1)
 			t.Error("the server does not stop")
 		}
 	})
@@ -94,9 +95,8 @@ func post(path, body string, fields ...string) string {
 func (s story) replies(t testing.TB, methods ...string) (all []reply) {
 	t.Helper()
 	rest := s.got
-	for _, method := range methods {
-		one := s
-		one.got = rest
+	for i, method := range methods {
+		one := s.from(rest, i, len(methods))
 		r := one.reply(t)
 		r.body, rest = one.cutBody(t, r, method)
 		all = append(all, r)
@@ -105,6 +105,15 @@ func (s story) replies(t testing.TB, methods ...string) (all []reply) {
 		s.fail(t, len(s.got)-len(rest), "there is something behind the last answer")
 	}
 	return all
+}
+
+// from is the story of the answer with which rest begins, number i of so many.
+func (s story) from(rest string, i, of int) story {
+	if of > 1 {
+		s.which = fmt.Sprintf("answer %d of %d", i+1, of)
+	}
+	s.ahead, s.got = s.got[:len(s.got)-len(rest)], rest
+	return s
 }
 
 // same wants got to be want. What is wrong is pointed at where it can be found.
@@ -133,10 +142,10 @@ func (s story) cutBody(t testing.TB, r reply, method string) (body, rest string)
 	}
 	n, err := strconv.Atoi(r.fields["content-length"])
 	if err != nil {
-		s.fail(t, at, "Content-Length is %q, not a number of bytes", r.fields["content-length"])
+		s.about(lengths).fail(t, at, "Content-Length is %q, not a number of bytes", r.fields["content-length"])
 	}
 	if n > len(r.body) {
-		s.fail(t, len(s.got), "Content-Length says %d bytes, and only %d came", n, len(r.body))
+		s.about(lengths).fail(t, len(s.got), "Content-Length says %d bytes, and only %d came (%s)", n, len(r.body), s.ending())
 	}
 	return r.body[:n], r.body[n:]
 }
@@ -144,11 +153,16 @@ func (s story) cutBody(t testing.TB, r reply, method string) (body, rest string)
 // cutChunks reads the chunked coding as RFC 9112 §7.1 writes it.
 func (s story) cutChunks(t testing.TB, r reply) (body, rest string) {
 	t.Helper()
+	own := s.rule
+	s.rule = "MUST, RFC 9112 §7.1: a chunk is its size in hexadecimal, CRLF, so many bytes, CRLF; the last is 0, CRLF, CRLF"
 	for rest = r.body; ; {
 		at := len(s.got) - len(rest)
 		line, after, found := strings.Cut(rest, "\r\n")
-		size, err := strconv.ParseUint(line, 16, 31)
+		digits, _, _ := strings.Cut(line, ";") // extensions say nothing
+		size, err := strconv.ParseUint(digits, 16, 31)
 		switch {
+		case rest == "":
+			s.about(own).fail(t, at, "the answer ends between its chunks (%s)", s.ending())
 		case !found || err != nil:
 			s.fail(t, at, "a chunk does not begin with its size in hexadecimal and CRLF")
 		case size == 0 && strings.HasPrefix(after, "\r\n"):
@@ -176,7 +190,7 @@ func (s story) bodies(t testing.TB, n int) (all []string) {
 func converse(t testing.TB, addr, text string) *net.TCPConn {
 	t.Helper()
 	c := dial(t, addr)
-	c.SetDeadline(time.Now().Add(limit))
+	c.SetDeadline(time.Now().Add(patience()))
 	_, err := io.WriteString(c, text)
 	require.NoError(t, err)
 	return c
@@ -187,7 +201,12 @@ func expect(t testing.TB, c io.Reader, s story, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
 	n, err := io.ReadFull(c, got)
-	s.got, s.end = string(got[:n]), err
+	switch s.got, s.end = string(got[:n]), err; err {
+	case nil:
+		s.end = errOpen
+	case io.EOF, io.ErrUnexpectedEOF:
+		s.end = nil
+	}
 	s.begins(t, want)
 }
 
@@ -200,15 +219,4 @@ func never[T any](t testing.TB, c <-chan T, what string) {
 		t.Fatalf("%s: %v", what, v)
 	case <-time.After(30 * time.Millisecond):
 	}
-}
-
-// soon receives from c, or ends the test.
-func soon[T any](t testing.TB, c <-chan T, what string) (v T) {
-	t.Helper()
-	select {
-	case v = <-c:
-	case <-time.After(limit):
-		t.Fatalf("waited in vain for: %s", what)
-	}
-	return v
 }

@@ -95,7 +95,7 @@ func shareConnection(stdout io.Writer) error {
 		time.Sleep(time.Millisecond)
 	}
 	slots, running := s.inHand()
-	fmt.Fprintf(stdout, "  meanwhile in the gateway: %d slots wait for their answers, %d handlers are running\n", slots, running)
+	fmt.Fprintf(stdout, "  meanwhile in the gateway: %d slots wait for their answers, %d handlers run\n", slots, running)
 	fmt.Fprintf(stdout, "  the backend works on %d requests, from %d connection\n", working.Load()-before, back.count())
 	bodies, err := c.bodies(requests)
 	if err != nil {

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// A server under test that panics takes the tests with it, and what Go prints
+// then names no test. So another process, the witness, is told over a pipe which
+// tests run; the Go runtime writes its last words to the same pipe. The witness
+// makes a story of them.
+
+// witness is where tests that begin and end are noted; nil for none.
+var witness *os.File
+
+// callWitness starts the process. Without one everything else goes on.
+func callWitness() {
+	self, err := os.Executable()
+	if err != nil {
+		return
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return
+	}
+	defer read.Close()
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), "BE_THE_WITNESS=yes")
+	cmd.Stdin, cmd.Stderr = read, os.Stderr
+	if cmd.Start() == nil && debug.SetCrashOutput(write, debug.CrashOptions{}) == nil {
+		witness = write // until this process ends
+	}
+}
+
+// beWitness is that process. It ends when the other one has.
+func beWitness() {
+	heard, _ := io.ReadAll(os.Stdin)
+	fmt.Fprint(os.Stderr, testimony(string(heard)))
+	os.Exit(0)
+}
+
+var noted sync.Map // the tests that the witness knows
+
+// note tells the witness that t runs, until it ends.
+func note(t testing.TB) {
+	name := t.Name()
+	if _, known := noted.LoadOrStore(name, true); known || witness == nil {
+		return
+	}
+	fmt.Fprintf(witness, "begins %s\n", name)
+	t.Cleanup(func() {
+		noted.Delete(name)
+		fmt.Fprintf(witness, "ends %s\n", name)
+	})
+}
+
+var ownFrame = regexp.MustCompile(`(?m)^\t(.*/part\d[^/]*/[^/]+\.go:\d+)`)
+
+// testimony is the story in what the witness has heard; "" when nothing crashed.
+func testimony(heard string) string {
+	at := regexp.MustCompile(`(?m)^(panic|fatal error): `).FindStringIndex(heard)
+	if at == nil {
+		return ""
+	}
+	var running, where []string
+	for line := range strings.Lines(heard[:at[0]]) {
+		what, name, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if what == "begins" {
+			running = append(running, name)
+		} else {
+			running = slices.DeleteFunc(running, func(s string) bool { return s == name })
+		}
+	}
+	said, stacks, _ := strings.Cut(heard[at[0]:], "\n\n")
+	first, _, _ := strings.Cut(stacks, "\n\n")
+	for _, m := range ownFrame.FindAllStringSubmatch(first, 3) {
+		where = append(where, filepath.Base(m[1]))
+	}
+	return fmt.Sprintf("\nThe program under test ended itself, and the tests with it.\n  said:  %s\n  at:    %s\n  while: %s ran\n  rule:  house rule: whatever a client sends, the server does not panic\n  look:  run the last of these tests alone, with -run\n",
+		strings.ReplaceAll(said, "\n", "\n         "), strings.Join(where, ", called at "), strings.Join(running, ", "))
+}
+
+func TestPanicOfTheServerIsTold(t *testing.T) {
+	ours(t)
+	heard := "begins TestA\nbegins TestB\nends TestA\npanic: slot finished twice\n\ngoroutine 7 [running]:\n" +
+		"socketup/part3-pipelining.(*line).finish(...)\n\t/home/me/part3-pipelining/slot.go:50\n" +
+		"runtime.x()\n\t/usr/lib/go/src/runtime/x.go:1 +0x1\nsocketup/part3-pipelining.(*conn).finish(0xf3)\n\t/home/me/part3-pipelining/conn.go:227 +0x205\n\n" +
+		"goroutine 8 [running]:\nmain.f()\n\t/home/me/part3-pipelining/other.go:1\n"
+
+	told := testimony(heard)
+
+	assert.Contains(t, told, "  said:  panic: slot finished twice\n  at:    slot.go:50, called at conn.go:227\n  while: TestB ran\n")
+	assert.Empty(t, testimony("begins TestA\nends TestA\n"))
+}
