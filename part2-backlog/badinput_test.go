@@ -31,6 +31,8 @@ func TestBadInputIsAnsweredOrClosed(t *testing.T) {
 		"no version":                {"GET /\r\n\r\n", "400"},
 		"HTTP/2 preface":            {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400"},
 		"two spaces":                {"GET  / HTTP/1.1\r\n\r\n", "400"},
+		"a backslash":               {"GET /a\\b HTTP/1.1\r\n\r\n", "400"},
+		"a fragment":                {"GET /#a HTTP/1.1\r\n\r\n", "400"},
 		"a field before the line":   {"Host: x\r\nGET / HTTP/1.1\r\n\r\n", "400"},
 	} {
 		t.Run(name, func(t *testing.T) {

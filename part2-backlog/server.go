@@ -151,8 +151,8 @@ func (s *server) readHead(c conn) ([]byte, error) {
 }
 
 // requestLine is method, target and version, RFC 9112 §3; §2.2 lets an empty
-// line come before it.
-var requestLine = regexp.MustCompile("^(?:\r\n)?[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\\.[0-9]\r\n")
+// line come before it. A target has the bytes that RFC 3986 gives it.
+var requestLine = regexp.MustCompile("^(?:\r\n)?[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!$-;=?-\\[\\]_a-z~]+ HTTP/1\\.[0-9]\r\n")
 
 // statusOf says what the outcome of readHead deserves. Nobody waits for an
 // answer ("") who sent nothing, as a browser's spare connections do, or reset.

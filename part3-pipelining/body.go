@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 )
 
@@ -102,14 +103,13 @@ func (f *framing) takeSize(b []byte) (int, *refusal) {
 	digits := 0
 	f.left = 0
 	for digits < len(line) && hexDigit(line[digits]) >= 0 {
-		f.left = f.left<<4 | int64(hexDigit(line[digits]))
-		if digits++; digits > 15 { // 60 bits; more would overflow, and wrap to a small number
+		if f.left>>56 != 0 { // more than 60 bits would overflow, and wrap to a small number; zeros before it do not
 			return 0, errBodyLong
 		}
+		f.left = f.left<<4 | int64(hexDigit(line[digits]))
+		digits++
 	}
-	extension := trim(line[digits:])
-	if digits == 0 || len(extension) > 0 && extension[0] != ';' || len(extension) == 0 && digits < len(line) ||
-		span(extension, valueByte) < len(extension) {
+	if digits == 0 || !extensions(line[digits:]) {
 		return 0, errChunk
 	}
 	if f.most -= f.left; f.most < 0 {
@@ -123,6 +123,51 @@ func (f *framing) takeSize(b []byte) (int, *refusal) {
 		f.state = trailerSection
 	}
 	return end + 1, nil
+}
+
+// extensions says whether b is a chunk-ext, RFC 9112 §7.1.1: names, some with a
+// value. What is not is refused and not skipped: where we see an extension the
+// next program may see the end of the line.
+func extensions(b []byte) bool {
+	for len(b) > 0 {
+		b = trimLeft(b)
+		if len(b) == 0 || b[0] != ';' {
+			return false
+		}
+		b = trimLeft(b[1:])
+		n := span(b, tokenByte)
+		if n == 0 {
+			return false
+		}
+		b = b[n:]
+		if value := trimLeft(b); len(value) > 0 && value[0] == '=' {
+			value = trimLeft(value[1:])
+			if n = max(span(value, tokenByte), quotedSpan(value)); n == 0 {
+				return false
+			}
+			b = value[n:]
+		}
+	}
+	return true
+}
+
+// quotedSpan is the length of the quoted-string that b begins with, RFC 9110
+// §5.6.4; 0 if it does not.
+func quotedSpan(b []byte) int {
+	if len(b) == 0 || b[0] != '"' {
+		return 0
+	}
+	for n := 1; n < len(b) && valueByte[b[n]]; n++ {
+		switch {
+		case b[n] == '"':
+			return n + 1
+		case b[n] == '\\' && n+1 < len(b) && valueByte[b[n+1]]:
+			n++
+		case b[n] == '\\':
+			return 0
+		}
+	}
+	return 0
 }
 
 func (f *framing) takeCRLF(b []byte) (int, *refusal) {
@@ -143,25 +188,28 @@ func (f *framing) takeTrailers(b []byte) (int, *refusal) {
 	if len(b) < 2 || string(b[:2]) != "\r\n" {
 		n = findHead(b, 0)
 	}
-	if n == 0 || n > len(b) {
+	if n == 0 {
 		return 0, hopelessTrailers(b, f.maxTrail)
+	} else if n > f.maxTrail {
+		return 0, hopelessTrailers(b[:n], f.maxTrail)
 	}
 	var refused *refusal
-	if n > f.maxTrail {
-		return 0, errHeadLong
+	if f.trailers, refused = parseFields(nil, bytes.Clone(b[:n]), maxTrailers); refused != nil {
+		return 0, cmp.Or(early(b[:n], errField), refused)
 	}
-	f.trailers, refused = parseFields(nil, bytes.Clone(b[:n]), maxTrailers)
 	f.state = bodyEnd
-	return n, refused
+	return n, nil
 }
 
 const maxTrailers = 32 // fields
 
+// hopelessTrailers is hopeless for fields that have no line before them.
 func hopelessTrailers(b []byte, most int) *refusal {
-	if len(b) >= most {
+	refused := early(b[:min(len(b), most)], errField)
+	if refused == nil && len(b) >= most {
 		return errHeadLong
 	}
-	return hopeless(b, most)
+	return refused
 }
 
 func hexDigit(c byte) int {

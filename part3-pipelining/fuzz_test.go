@@ -20,7 +20,7 @@ import (
 )
 
 // Where our parser and net/http's differ, one of these must be the reason. We
-// are the stricter one but for the last two.
+// are the stricter one but for the last.
 var differences = []struct {
 	why   string
 	holds func(head string, r *request) bool
@@ -62,7 +62,7 @@ var differences = []struct {
 		return r.refused == errNewline || r.refused == errField
 	}},
 	{"we bound the number of fields", func(_ string, r *request) bool { return r.refused == errTooMany }},
-	{"we accept a Content-Length over 2^63 and answer 413", func(_ string, r *request) bool { return r.length == 1<<63-1 }},
+	{"we refuse the largest length that fits: it stands for those that do not", func(_ string, r *request) bool { return r.refused == errBodyLong }},
 	{"net/http wants a Trailer field not to name framing fields", func(_ string, r *request) bool { return r.get("trailer") != nil }},
 }
 
@@ -137,12 +137,12 @@ func FuzzChunks(f *testing.F) {
 		body, rest, refused := taken(whole, string(text), len(text)+1)
 		pieces, _ := frame(chunked, 1000, 1000)
 		cutBody, cutRest, cutRefused := taken(pieces, string(text), max(1, cut))
-		if refused == nil || cutRefused == nil {
-			require.Equal(t, refused, cutRefused, "%q", text)
-			require.Equal(t, body, cutBody)
+		require.Equal(t, refused, cutRefused, "%q", text)
+		require.Equal(t, body, cutBody)
+		if refused == nil {
 			require.Equal(t, rest, cutRest)
 		}
-		if refused == nil {
+		if refused == nil && !bytes.Contains(text, []byte("00000000")) { // net/http reads 16 digits, zeros among them
 			theirs, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(text)))
 			require.NoError(t, err, "we accept %q", text)
 			require.Equal(t, string(theirs), body)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"math/bits"
 )
@@ -57,6 +58,7 @@ var (
 	errTooMany     = &refusal{431, "too many fields"}
 	errHeadLong    = &refusal{431, "the head is too long"}
 	errTargetLong  = &refusal{414, "the target is too long"}
+	errMethodLong  = &refusal{501, "the method is too long to be one that is known here"}
 )
 
 // parse reads a head that ends in an empty line. It allocates nothing once
@@ -66,12 +68,11 @@ func (r *request) parse(head []byte, maxFields int) *refusal {
 	*r = request{} // apart from the next line: a literal that reads r is made elsewhere and copied
 	r.fields = fields
 	rest, refused := r.parseLine(head)
-	if refused != nil {
-		return refused
+	if refused == nil {
+		r.fields, refused = parseFields(r.fields, rest, maxFields)
 	}
-	r.fields, refused = parseFields(r.fields, rest, maxFields)
 	if refused != nil {
-		return refused
+		return cmp.Or(early(head, errLine), refused)
 	}
 	for i := range r.fields {
 		r.note(&r.fields[i])
@@ -190,6 +191,7 @@ func (r *request) note(f *field) {
 			var ok bool
 			r.length, ok = number(f.value)
 			r.refuse(ok, errLength)
+			r.refuse(r.length < tooLarge, errBodyLong)
 		}
 	case len("transfer-encoding"):
 		if equalFold(f.name, "transfer-encoding") {
@@ -215,17 +217,26 @@ func (r *request) noteConnection(list []byte) {
 
 // noteCoding accepts chunked alone. RFC 9112 §6.1 and §6.3: another coding
 // before it is not implemented; anything at the end but chunked leaves the
-// length unknown.
+// length unknown. A list with a hole in it, or with what cannot be a coding, is
+// read in one way by one program and in another by the next.
 func (r *request) noteCoding(list []byte) {
 	if r.chunked = equalFold(list, "chunked"); r.chunked {
 		return
 	}
-	comma := bytes.LastIndexByte(list, ',')
-	before, last := list[:max(comma, 0)], trim(list[comma+1:])
-	if comma >= 0 && equalFold(last, "chunked") && !bytes.Contains(bytes.ToLower(before), []byte("chunked")) {
-		r.refuse(false, errOtherCoding)
+	why := errOtherCoding
+	last := false // chunked, so far
+	for coding := range bytes.SplitSeq(list, []byte(",")) {
+		name, _, _ := bytes.Cut(coding, []byte(";"))
+		name = trim(name)
+		if last || len(name) == 0 || span(name, tokenByte) < len(name) {
+			why = errCoding
+		}
+		last = equalFold(trim(coding), "chunked")
 	}
-	r.refuse(false, errCoding)
+	if !last {
+		why = errCoding
+	}
+	r.refuse(false, why)
 }
 
 // check is for the rules that need the whole head.
@@ -287,24 +298,56 @@ func findHead(b []byte, from int) int {
 }
 
 // hopeless refuses a head that is not there to its end yet but already wrong,
-// so that its sender need not wait for a timeout to hear of it.
+// so that its sender need not wait for a timeout to hear of it. Nothing beyond
+// maxHead counts: the verdict must not depend on where the network cut the bytes.
 func hopeless(b []byte, maxHead int) *refusal {
-	line := bytes.IndexByte(b, '\n')
-	switch {
-	case len(b) >= maxHead && (line < 0 || line >= maxHead):
-		return errTargetLong
-	case len(b) >= maxHead:
-		return errHeadLong
-	case len(b) > 0 && !tokenByte[b[0]] && b[0] != '\r':
-		return errLine // a TLS hello, perhaps
+	seen := b[:min(len(b), maxHead)]
+	if refused := early(seen, errLine); refused != nil || len(b) < maxHead {
+		return refused
 	}
-	for ; line >= 0; line = bytes.IndexByte(b, '\n') {
-		if line == 0 || b[line-1] != '\r' {
-			return errNewline
-		}
-		b = b[line+1:]
+	return tooLong(seen)
+}
+
+// early is what is wrong in a head however little of it has come: its first
+// byte, which is what begin is for, or a bare LF. It comes before all else that
+// is wrong in a whole head, for in pieces it would have been found first.
+func early(b []byte, begin *refusal) *refusal {
+	switch {
+	case len(b) > 0 && !tokenByte[b[0]] && b[0] != '\r':
+		return begin // a TLS hello, perhaps
+	case bareLF(b):
+		return errNewline
 	}
 	return nil
+}
+
+func bareLF(b []byte) bool {
+	for lf := bytes.IndexByte(b, '\n'); lf >= 0; lf = bytes.IndexByte(b, '\n') {
+		if lf == 0 || b[lf-1] != '\r' {
+			return true
+		}
+		b = b[lf+1:]
+	}
+	return false
+}
+
+// tooLong says what is too long in a head of which b is as much as may be: the
+// method and the target have a status of their own (RFC 9112 §3).
+func tooLong(b []byte) *refusal {
+	method := span(b, tokenByte)
+	switch {
+	case bytes.IndexByte(b, '\n') >= 0:
+		return errHeadLong
+	case method == len(b):
+		return errMethodLong
+	case b[method] != ' ':
+		return errLine
+	}
+	target := b[method+1:]
+	if t := span(target, targetByte); t < len(target) && target[t] != ' ' {
+		return errLine
+	}
+	return errTargetLong
 }
 
 // A set of bytes, one bit of the grammar of RFC 9110 §5.6.2 and §5.5.
@@ -314,7 +357,7 @@ var (
 	tokenByte   = setOf("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 	nameByte    = setOf("!$&'()*+,;=-._~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") // of a host; % begins an escape
 	addressByte = setOf("0123456789abcdefABCDEF:.")
-	targetByte  = rangeOf('!', '~', '#') // a fragment is never sent
+	targetByte  = setOf("!$%&'()*+,-./:;=?@[]_~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") // RFC 3986 has no others, but #: a fragment is never sent
 	valueByte   = rangeOf(' ', 255, 127)
 )
 
@@ -365,16 +408,17 @@ func valueSpan(b []byte) (n int) {
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }
 
-// number reads 1*DIGIT. What does not fit is too large for any limit: the
-// largest number stands for it.
+const tooLarge = 1<<63 - 1 // stands for all numbers that do not fit
+
+// number reads 1*DIGIT. What does not fit is too large for any limit; where no
+// limit would catch it, the caller looks for tooLarge.
 func number(b []byte) (n int64, ok bool) {
-	const most = 1<<63 - 1
 	for _, c := range b {
 		if !digit(c) {
 			return 0, false
 		}
-		if n > (most-9)/10 {
-			n = most
+		if n > (tooLarge-9)/10 {
+			n = tooLarge
 		} else {
 			n = n*10 + int64(c-'0')
 		}
@@ -402,11 +446,16 @@ func validHost(b []byte) bool {
 
 // trim takes off spaces and tabs, which are all the white space that HTTP has.
 func trim(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
+	b = trimLeft(b)
 	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
 		b = b[:len(b)-1]
+	}
+	return b
+}
+
+func trimLeft(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
 	}
 	return b
 }

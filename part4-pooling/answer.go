@@ -85,13 +85,15 @@ func (h *heading) note(f *field) error {
 		if equalFold(f.name, "connection") {
 			h.noteConnection(f.value)
 		} else if equalFold(f.name, "keep-alive") {
-			h.keep = keepAliveTimeout(f.value)
+			var told bool
+			h.keep, told = keepAliveTimeout(f.value)
+			h.close = h.close || told && h.keep == 0
 		}
 	case len("content-length"):
 		if equalFold(f.name, "content-length") {
 			n, ok := number(f.value)
-			if h.lengths++; !ok || h.lengths > 1 {
-				return badAnswer("Content-Length is not one number")
+			if h.lengths++; !ok || n == tooLarge || h.lengths > 1 {
+				return badAnswer("Content-Length is not one number, or none that fits")
 			}
 			h.says = n
 		}
@@ -142,12 +144,13 @@ func (h *heading) stays() bool {
 
 // keepAliveTimeout reads timeout=5 out of "timeout=5, max=100". The field was
 // never standardized; node, Apache and HttpComponents write it so.
-func keepAliveTimeout(list []byte) time.Duration {
+// A timeout of 0 is no time at all: the connection is not for another call.
+func keepAliveTimeout(list []byte) (keep time.Duration, told bool) {
 	for parameter := range bytes.SplitSeq(list, []byte(",")) {
 		name, value, _ := bytes.Cut(parameter, []byte("="))
 		if seconds, ok := number(trim(value)); ok && equalFold(trim(name), "timeout") {
-			return time.Duration(min(seconds, 1<<20)) * time.Second
+			return time.Duration(min(seconds, 1<<20)) * time.Second, true
 		}
 	}
-	return 0
+	return 0, false
 }

@@ -14,7 +14,8 @@ import (
 const (
 	maxAnswerHead = 16 << 10               // bytes of an answer's head
 	linkBuffer    = maxAnswerHead + 16<<10 // bytes: the head, which stays while its body passes behind it
-	maxInterim    = 16                     // answers such as 103 Early Hints before the one that counts
+	maxInterim    = 100                    // answers such as 103 Early Hints, or a 102 each second, before the one that counts
+	maxEmptyLines = 2                      // before an answer; a server that sends nothing else would never be late
 	continueWait  = time.Second            // for 100 Continue; many servers do not know it, so then we send (RFC 9110 §10.1.1)
 )
 
@@ -37,10 +38,10 @@ type link struct {
 	in       []byte // what came: in[:base] is the head that the caller looks at, in[r:w] is not used yet
 	base     int
 	r, w     int
+	empty    int     // lines of nothing since the last head (skipEmptyLines)
 	wire     []byte  // the call, as it is sent
 	out      []byte  // of wire: not sent yet
 	sent     int     // bytes of the call that the kernel took
-	heard    bool    // a byte of the answer came
 	uses     int     // exchanges that were begun
 	fields   []field // room for those of the next answer
 	readErr  error   // of turn
@@ -78,28 +79,48 @@ func newLink(fd int, addr string) (*link, error) {
 // check looks whether an idle link is still good, and does not wait: half a
 // microsecond. What it reads it need not keep, for whatever comes while nobody
 // has asked is an end, or poison: the next caller would take it for his answer.
-// Only empty lines are forgiven (RFC 9112 §9.2 and §2.2).
+// Only empty lines are forgiven (RFC 9112 §9.2 and §2.2); half a one costs the
+// connection, but no trust.
 //
 // It cannot see the future. The server may close in the moment after.
 func (l *link) check() error {
 	for {
-		for ; l.r < l.w; l.r += 2 {
-			if l.w-l.r < 2 || l.in[l.r] != '\r' || l.in[l.r+1] != '\n' {
-				return unasked(l.in[l.r:l.w])
-			}
+		if !l.quiet() {
+			return unasked(l.in[l.r:l.w])
 		}
-		l.base, l.r, l.w = 0, 0, 0
-		n, err := readNow(uintptr(l.fd), l.in)
+		l.base, l.r, l.w = 0, 0, copy(l.in, l.in[l.r:l.w])
+		n, err := readNow(uintptr(l.fd), l.in[l.w:])
 		switch {
+		case err == unix.EAGAIN && l.r < l.w:
+			return errHalfLine
 		case err == unix.EAGAIN:
 			return nil
 		case n > 0:
-			l.w = n
+			l.w += n
 		case err != unix.EINTR:
 			return ErrEnded
 		}
 	}
 }
+
+// skipEmptyLines skips what some servers send behind a body, as RFC 9112 §2.2
+// forgives it to clients. It may come at once, or when the next call has left: it
+// is skipped wherever an answer could begin.
+func (l *link) skipEmptyLines() {
+	for l.empty < maxEmptyLines && l.w-l.r >= 2 && l.in[l.r] == '\r' && l.in[l.r+1] == '\n' {
+		l.r += 2
+		l.empty++
+	}
+}
+
+// quiet says whether nothing has come that means anything: no byte, or empty
+// lines, the last of them perhaps not whole.
+func (l *link) quiet() bool {
+	l.skipEmptyLines()
+	return l.r == l.w || l.w-l.r == 1 && l.in[l.r] == '\r' && l.empty < maxEmptyLines
+}
+
+var errHalfLine = errors.New("half an empty line has come")
 
 // unasked is what bytes mean that come while nobody has asked. Some servers say
 // 408 when they close an idle connection: that is an end like others.
@@ -119,7 +140,7 @@ func (l *link) interrupt() { l.SetDeadline(longAgo) }
 func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.Time) (*answer, error) {
 	l.uses++
 	l.base, l.r, l.w = 0, 0, 0
-	l.sent, l.heard, l.writeErr, l.upload = 0, false, nil, nil
+	l.sent, l.writeErr, l.upload = 0, nil, nil
 	l.wire = c.appendTo(l.wire[:0])
 	l.out = l.wire
 	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle, interim: c.interim}
@@ -161,7 +182,6 @@ func (l *link) turn(fd uintptr) bool {
 		return false
 	}
 	l.w += max(n, 0)
-	l.heard = l.heard || n > 0
 	if l.readErr = err; err == nil && n == 0 {
 		l.readErr = io.EOF
 	}
@@ -229,12 +249,14 @@ type answer struct {
 func (r *answer) readHead(method []byte, patience time.Duration) error {
 	l, looked, interim := r.l, 0, 0
 	for {
+		l.skipEmptyLines()
 		b := l.in[l.r:l.w]
 		n := findHead(b, looked)
-		if n > 0 {
+		if n > 0 && n <= maxAnswerHead { // what comes in one packet may have no more than what comes in two
 			if err := r.parse(b[:n], method); err != nil {
 				return err
 			}
+			l.empty = 0
 			if l.r += n; r.status >= 200 {
 				break
 			} else if interim++; interim > maxInterim {
@@ -242,10 +264,11 @@ func (r *answer) readHead(method []byte, patience time.Duration) error {
 			} else if err := r.between(); err != nil {
 				return err
 			}
-			looked = 0
+			l.w = copy(l.in, l.in[l.r:l.w]) // behind the head that counts there must be room for its body
+			l.r, looked = 0, 0
 			continue
 		}
-		if err := doubtful(b); err != nil {
+		if err := doubtful(b); err != nil && !l.quiet() {
 			return err
 		}
 		looked = len(b)

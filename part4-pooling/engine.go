@@ -267,6 +267,7 @@ func (e *engine) putBack(jobs []*job) {
 //	nobody waits for it           withdrawn
 //	a part of the answer is out   failed: cut
 //	its time was up               failed
+//	its answer was none           failed: a bad one is not asked for twice
 //	the backend never saw it      once more, and that is free
 //	nobody knows                  once more, if this was the first time
 //
@@ -286,7 +287,7 @@ func (e *engine) settle(l lane) (again bool) {
 		switch {
 		case !j.to.wanted():
 			e.end(j, jobWithdrawn, nil)
-		case j.to.begun() || j.attempts > 1 || i == 0 && late(e.why):
+		case j.to.begun() || j.attempts > 1 || i == 0 && spent(e.why):
 			e.end(j, jobFailed, e.why)
 		default:
 			jobs = append(jobs, j)
@@ -301,8 +302,10 @@ func (e *engine) settle(l lane) (again bool) {
 	return len(jobs) > 0
 }
 
-// late says whether the backend had its time.
-func late(err error) bool { return errors.Is(err, ErrHeadTimeout) || errors.Is(err, ErrBodyTimeout) }
+// spent says whether the backend had its time, or its say.
+func spent(err error) bool {
+	return errors.Is(err, ErrHeadTimeout) || errors.Is(err, ErrBodyTimeout) || errors.Is(err, ErrBadAnswer)
+}
 
 // giveUp fails all who wait for a connection that is not to be had.
 func (e *engine) giveUp(why error) {

@@ -459,7 +459,7 @@ func TestHintsAndTrailersPassThroughAnEngine(t *testing.T) {
 	t.Parallel()
 	s := answering(t, func(int, *http.Request) string {
 		return "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" +
-			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n"
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Digest\r\n\r\n2\r\nok\r\n0\r\nDigest: 42\r\n\r\n"
 	})
 	r, g := engined(t, s.addr)
 
@@ -467,7 +467,7 @@ func TestHintsAndTrailersPassThroughAnEngine(t *testing.T) {
 
 	require.EqualValues(t, 1, g.engineCounts.Pushed.Load())
 	assert.True(t, strings.HasPrefix(got, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n"), "MUST, RFC 9110 §15.2: an interim answer passes. Got %q", got)
-	assert.True(t, strings.HasSuffix(got, "2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n"), "who wants trailers gets them. Got %q", got)
+	assert.True(t, strings.HasSuffix(got, "2\r\nok\r\n0\r\nDigest: 42\r\n\r\n"), "who wants trailers gets them. Got %q", got)
 }
 
 // What a client does not read stays at the backend: mod_proxy_http2 kept it in

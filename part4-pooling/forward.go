@@ -79,10 +79,11 @@ type forward struct {
 	w        *response
 	buf      []byte // what the call's own slices point into
 	upload   passingBody
-	seen     []byte // X-Forwarded-For, of all lines
-	vias     int    // programs that it came through
-	left     int64  // what Max-Forwards allows; noMaximum without
-	trailers bool   // the client wants them
+	seen     []byte   // X-Forwarded-For, of all lines
+	vias     int      // programs that it came through
+	left     int64    // what Max-Forwards allows; noMaximum without
+	trailers bool     // the client wants them
+	behind   nominees // of the answer's Connection: not among its trailers either
 	tell     func(*heading) error
 }
 
@@ -115,6 +116,7 @@ func (f *forward) take(w *response, r *request, peer []byte, addr string) {
 		f.host = f.text(addr) // HTTP/1.0 may leave Host out
 	}
 	named := nominees(nil).nominate(r.fields)
+	f.upload.named = named
 	for _, one := range r.fields {
 		if f.passes(r, &one) && !named.has(one.name) {
 			f.fields = append(f.fields, one)
@@ -140,7 +142,8 @@ func (f *forward) passes(r *request, one *field) bool {
 		f.seen = f.join(f.seen, one.value)
 		return false
 	case equalFold(name, "trailer"):
-		return r.length == chunked // then what it announces will come
+		one.value = announced(one.value, f.upload.named)
+		return r.length == chunked && len(one.value) > 0 // then what it announces will come
 	case hop(name), equalFold(name, "host"), equalFold(name, "expect"):
 		return false
 	case equalFold(name, "max-forwards") && limitsHops(r.method):

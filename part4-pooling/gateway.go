@@ -139,7 +139,7 @@ func (f *forward) takeBody(r *request) error {
 func (g *gateway) pass(w *response, f *forward, a *answer) error {
 	passHead(w, a)
 	if f.trailers {
-		passTrailer(w, a)
+		f.behind = passTrailer(w, a)
 	}
 	for {
 		piece, err := a.taken()
@@ -154,7 +154,7 @@ func (g *gateway) pass(w *response, f *forward, a *answer) error {
 		}
 		switch {
 		case err == io.EOF && f.trailers:
-			return w.endWith(a.trailers)
+			return w.endWith(a.trailers, f.behind)
 		case err == io.EOF:
 			return nil
 		case err != nil && !w.x.begun:

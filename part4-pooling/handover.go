@@ -148,7 +148,7 @@ func (p *passage) head(a *answer) {
 	p.a = a
 	passHead(w, a)
 	if p.f.trailers {
-		passTrailer(w, a)
+		p.f.behind = passTrailer(w, a)
 	}
 }
 
@@ -165,7 +165,7 @@ func (p *passage) end(why error) *conn {
 	w, x := p.w, p.w.x
 	switch {
 	case why == nil && p.a != nil && p.f.trailers:
-		w.endWith(p.a.trailers)
+		w.endWith(p.a.trailers, p.f.behind)
 	case why == nil:
 	case x.begun:
 		p.g.counts.Cut.Add(1)

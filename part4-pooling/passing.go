@@ -1,5 +1,7 @@
 package main
 
+import "bytes"
+
 // What passes through a gateway beside heads and bodies: answers before the
 // answer, the end of a body that nobody wants, and the fields behind a body.
 
@@ -34,6 +36,7 @@ func (c *conn) interim(x *exchange, b []byte) error {
 // end.
 type passingBody struct {
 	*body
+	named   nominees // of the request's Connection: not among its trailers either
 	stopped bool
 }
 
@@ -66,21 +69,46 @@ func (b *passingBody) settle() {
 }
 
 // trailing are the fields behind the body, those that may pass.
-func (b *passingBody) trailing() []field { return passable(b.trailers) }
+func (b *passingBody) trailing() []field { return passable(b.trailers, b.named) }
 
-// passTrailer passes on which fields the backend has announced.
-func passTrailer(w *response, a *answer) {
+// passTrailer passes on which trailers the backend has announced, and returns
+// the fields that may not be among them: what Connection names ends here,
+// wherever it stands (RFC 9110 §7.6.1).
+func passTrailer(w *response, a *answer) (named nominees) {
+	if a.length != chunked {
+		return nil
+	}
+	named = named.nominate(a.fields)
 	for _, f := range a.fields {
-		if equalFold(f.name, "trailer") && a.length == chunked {
+		if !equalFold(f.name, "trailer") {
+			continue
+		}
+		if f.value = announced(f.value, named); len(f.value) > 0 {
 			w.fields = appendFields(w.fields, []field{f})
 		}
 	}
+	return named
+}
+
+// announced are those in a list of trailers that may pass. The list may be ours
+// to keep: it is made anew.
+func announced(list []byte, named nominees) (may []byte) {
+	for name := range bytes.SplitSeq(list, []byte(",")) {
+		if name = trim(name); !mayTrail(name, named) {
+			continue
+		}
+		if len(may) > 0 {
+			may = append(may, ", "...)
+		}
+		may = append(may, name...)
+	}
+	return may
 }
 
 // endWith ends an answer with trailers, if it is in chunks or can be: a client
 // of HTTP/1.0, or one that was told a length, cannot have them.
-func (w *response) endWith(trailers []field) error {
-	trailers = passable(trailers)
+func (w *response) endWith(trailers []field, named nominees) error {
+	trailers = passable(trailers, named)
 	if len(trailers) == 0 || w.sized || w.bodiless() {
 		return nil
 	}
@@ -95,31 +123,31 @@ func (w *response) endWith(trailers []field) error {
 	return nil
 }
 
-// passable are those trailers that do no harm if somebody takes them for fields
-// of the head, which RFC 9110 §6.5.1 forbids and programs do: none that say
-// where a message ends, who asks, whom, or what the content is.
-func passable(trailers []field) []field {
-	var may []field
+// passable are those trailers that may pass.
+func passable(trailers []field, named nominees) (may []field) {
 	for _, f := range trailers {
-		if !hop(f.name) && !notBehind(f.name) {
+		if mayTrail(f.name, named) {
 			may = append(may, f)
 		}
 	}
 	return may
 }
 
-func notBehind(name []byte) bool {
-	for _, n := range headOnly[len(name)%len(headOnly)] {
+// mayTrail says whether a field may pass behind a body. Programs take trailers for
+// fields of the head, which RFC 9110 §6.5.1 forbids and a gateway cannot prevent.
+// A list of what does harm there is never complete; so this is a list of what may
+// stand there by its own definition, and does none.
+func mayTrail(name []byte, named nominees) bool {
+	for _, n := range trailerNames[len(name)%len(trailerNames)] {
 		if equalFold(name, n) {
-			return true
+			return !named.has(name)
 		}
 	}
 	return false
 }
 
-var headOnly = byLength(
-	"host", "trailer", "expect", "max-forwards", "range", "cache-control", "pragma", "via", "forwarded", "x-forwarded-for",
-	"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range",
-	"authorization", "www-authenticate", "authentication-info", "cookie", "set-cookie",
-	"content-type", "content-encoding", "content-range", "age", "date", "expires", "location", "retry-after", "vary",
+var trailerNames = byLength(
+	"etag", "accept-ranges", // RFC 9110 §8.8.3, §14.3
+	"digest", "content-digest", "repr-digest", // RFC 3230, RFC 9530 §2, §3
+	"server-timing", // W3C Server Timing §2
 )

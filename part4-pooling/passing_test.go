@@ -205,19 +205,19 @@ const trailerRule = "RFC 9110 §6.5.1, §10.1.4: trailers are for who says TE: t
 
 func TestTrailersPassToWhoWantsThem(t *testing.T) {
 	t.Parallel()
-	s, got := recording(t, "HTTP/1.1 200 OK\r\nTrailer: Sum\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nSum: 42\r\nContent-Length: 9\r\nSet-Cookie: a\r\n\r\n")
+	s, got := recording(t, "HTTP/1.1 200 OK\r\nTrailer: Digest\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nDigest: 42\r\nContent-Length: 9\r\nSet-Cookie: a\r\n\r\n")
 	r, _ := fronted(t, s.addr)
 
 	wants := tell(t, r.addr, trailerRule, "passing.go, endWith", get("/", "TE: deflate, Trailers\r\nConnection: close, TE\r\n"))
 	assert.Contains(t, soon(t, got, "the request"), "\r\nConnection: TE\r\nTE: trailers\r\n")
 	wants.begins(t, "HTTP/1.1 200 OK\r\n")
-	assert.True(t, strings.HasSuffix(wants.got, "\r\n\r\n5\r\nhello\r\n0\r\nSum: 42\r\n\r\n"), "%s; got %q", trailerRule, wants.got)
-	assert.Equal(t, "Sum", wants.reply(t).fields["trailer"])
+	assert.True(t, strings.HasSuffix(wants.got, "\r\n\r\n5\r\nhello\r\n0\r\nDigest: 42\r\n\r\n"), "%s; got %q", trailerRule, wants.got)
+	assert.Equal(t, "Digest", wants.reply(t).fields["trailer"])
 
 	for name, request := range map[string]string{"no TE": get("/", closing), "HTTP/1.0": "GET / HTTP/1.0\r\nTE: trailers\r\n\r\n"} {
 		not := tell(t, r.addr, trailerRule, "passing.go, endWith", request)
 		assert.NotContains(t, soon(t, got, "the request"), "TE: ", name)
-		assert.NotContains(t, not.got, "Sum", name)
+		assert.NotContains(t, not.got, "Digest", name)
 		not.begins(t, "HTTP/1.1 200 OK\r\n")
 	}
 }
@@ -235,10 +235,10 @@ func TestTrailersOfARequestPass(t *testing.T) {
 	})
 	r, _ := fronted(t, s.addr)
 
-	tell(t, r.addr, trailerRule, "upload.go, appendTrailers", "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTrailer: Sum\r\nTransfer-Encoding: chunked\r\n\r\n"+
-		"5\r\nhello\r\n0\r\nSum: 42\r\nHost: evil\r\nTransfer-Encoding: chunked\r\n\r\n").begins(t, "HTTP/1.1 200 OK\r\n")
+	tell(t, r.addr, trailerRule, "upload.go, appendTrailers", "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTrailer: Digest\r\nTransfer-Encoding: chunked\r\n\r\n"+
+		"5\r\nhello\r\n0\r\nDigest: 42\r\nHost: evil\r\nTransfer-Encoding: chunked\r\n\r\n").begins(t, "HTTP/1.1 200 OK\r\n")
 
-	assert.Equal(t, http.Header{"Sum": {"42"}}, soon(t, trailers, "the trailers"))
+	assert.Equal(t, http.Header{"Digest": {"42"}}, soon(t, trailers, "the trailers"))
 }
 
 func TestMaxForwardsIsCountedDown(t *testing.T) {
@@ -316,4 +316,57 @@ func TestViaTellsTheVersionThatWasSpoken(t *testing.T) {
 	assert.Contains(t, passed, "GET / HTTP/1.1\r\n", "MUST, RFC 9110 §2.5: a gateway sends its own version")
 	assert.Contains(t, passed, "\r\nVia: 1.0 socketup\r\n", rule)
 	assert.Contains(t, front.got, "\r\nVia: 1.0 socketup\r\n", rule)
+}
+
+// What Connection names ends here, and a trailer is a field. What may pass
+// behind a body is said by a list: of what does harm there the next program has
+// its own.
+func TestTrailersAreFieldsToo(t *testing.T) {
+	t.Parallel()
+	const (
+		rule      = "MUST, RFC 9110 §7.6.1: what Connection names is removed, and §6.5.1: only what may stand there passes behind a body"
+		named     = "Connection: ETag, Digest, close\r\n"
+		announces = "Trailer: ETag , Content-Digest, X-Real-IP,X-Sum,,\r\n"
+		bodyOf    = "5\r\nhello\r\n0\r\n"
+		sent      = "ETag: named\r\nDIGEST: named\r\nContent-Digest: may\r\nX-Forwarded-Host: evil\r\nX-Real-IP: 127.0.0.1\r\nContent-Location: /evil\r\nX-Sum: 1\r\nHost: evil\r\n" +
+			"X-Forwarded-Proto: https\r\nX-Http-Method-Override: DELETE\r\nConnection: Content-Digest\r\nForwarded: for=evil\r\nSet-Cookie: a=b\r\n\r\n"
+	)
+	got := make(chan string, 1)
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		text := head(t, c)
+		if strings.HasPrefix(text, "POST") {
+			c.SetReadDeadline(time.Now().Add(limit))
+			in := bufio.NewReader(c)
+			for line := ""; line != "\r\n"; { // the first is behind the trailers
+				var err error
+				if line, err = in.ReadString('\n'); err != nil {
+					break
+				}
+				text += line
+			}
+		}
+		got <- text
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"+named+announces+"\r\n"+bodyOf+sent)
+	})
+	pooled, _ := fronted(t, s.addr)
+	shared, g := engined(t, s.addr)
+
+	for way, addr := range map[string]string{"the pool": pooled.addr, "an engine": shared.addr} {
+		t.Run("an answer through "+way, func(t *testing.T) {
+			a := tell(t, addr, rule, "passing.go, mayTrail", get("/", "TE: trailers\r\nConnection: TE, close\r\n"))
+			soon(t, got, "the request")
+
+			assert.Equal(t, "Content-Digest", a.reply(t).fields["trailer"], rule)
+			assert.True(t, strings.HasSuffix(a.got, "\r\n\r\n"+bodyOf+"Content-Digest: may\r\n\r\n"), "%s; got %q", rule, a.got)
+		})
+	}
+	assert.EqualValues(t, 1, g.engineCounts.Pushed.Load())
+
+	t.Run("a request", func(t *testing.T) {
+		tell(t, pooled.addr, rule, "passing.go, mayTrail", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"+named+announces+"\r\n"+bodyOf+sent).begins(t, "HTTP/1.1 200 OK\r\n")
+
+		text := soon(t, got, "the request")
+		assert.Contains(t, text, "\r\nTrailer: Content-Digest\r\n", rule)
+		assert.True(t, strings.HasSuffix(text, "\r\n\r\n"+bodyOf+"Content-Digest: may\r\n\r\n"), "%s; the backend got %q", rule, text)
+	})
 }

@@ -179,9 +179,9 @@ func TestRealServersMaySayMoreThanAnAnswer(t *testing.T) {
 				w.Header().Set("Link", "</a.css>; rel=preload")
 				w.WriteHeader(103)
 				w.Header().Del("Link")
-				w.Header().Set("Trailer", "Sum")
+				w.Header().Set("Trailer", "Digest")
 				io.WriteString(w, "hello")
-				w.Header().Set("Sum", "42")
+				w.Header().Set("Digest", "42")
 			}))
 			t.Cleanup(s.Close)
 			return s.Listener.Addr().String()
@@ -190,7 +190,7 @@ func TestRealServersMaySayMoreThanAnAnswer(t *testing.T) {
 			addr := freeAddr(t)
 			host, port, _ := net.SplitHostPort(addr)
 			return launch(t, addr, "node", "-e", "require('http').createServer((q,s)=>{ s.writeEarlyHints({link:'</a.css>; rel=preload'});"+
-				" s.writeHead(200,{Trailer:'Sum'}); s.write('hello'); s.addTrailers({Sum:'42'}); s.end() }).listen("+port+",'"+host+"')")
+				" s.writeHead(200,{Trailer:'Digest'}); s.write('hello'); s.addTrailers({Digest:'42'}); s.end() }).listen("+port+",'"+host+"')")
 		},
 	}
 	for name, serve := range talkative {
@@ -200,7 +200,7 @@ func TestRealServersMaySayMoreThanAnAnswer(t *testing.T) {
 			s := tell(t, r.addr, trailerRule, "passing.go", get("/", "TE: trailers\r\nConnection: TE, close\r\n"))
 
 			s.begins(t, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nVia: 1.1 socketup\r\n\r\nHTTP/1.1 200 OK\r\n")
-			assert.True(t, strings.HasSuffix(s.got, "\r\n0\r\nSum: 42\r\n\r\n"), s.got)
+			assert.True(t, strings.HasSuffix(s.got, "\r\n0\r\nDigest: 42\r\n\r\n"), s.got)
 		})
 	}
 }

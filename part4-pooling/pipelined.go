@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
@@ -139,6 +140,9 @@ func (p *pipe) read() laneEvent {
 	}
 	l := p.l
 	j, err := p.oldest(p.paused)
+	if j != nil {
+		l.skipEmptyLines()
+	}
 	switch {
 	case err != nil:
 		return p.end(err)
@@ -154,8 +158,12 @@ func (p *pipe) readHead(j *job) laneEvent {
 	l := p.l
 	p.a = answer{heading: heading{fields: l.fields}, l: l, ctx: p.ctx, idle: p.t.idle, interim: j.interim}
 	err := p.a.readHead(methodOf[j.toHEAD], p.t.head)
-	if l.fields = p.a.fields; err != nil {
+	l.fields = p.a.fields
+	switch {
+	case err != nil:
 		return p.end(err)
+	case p.proven && p.a.idleEnd(): // not the answer to j: see crossed
+		return p.end(fmt.Errorf("%w: it was idle for too long, says the server", ErrEnded))
 	}
 	j.move(jobResponding)
 	p.j = j
@@ -225,7 +233,7 @@ func (p *pipe) answered() laneEvent {
 		p.ended = ErrLastAnswer
 	case !clean:
 		p.ended = context.Cause(p.ctx)
-	case len(p.jobs) == 0 && p.l.r < p.l.w:
+	case len(p.jobs) == 0 && !p.l.quiet():
 		p.ended = ErrUnsolicited
 	}
 	if p.err == nil {

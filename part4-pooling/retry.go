@@ -10,7 +10,7 @@ import (
 //
 // A kept connection may end just as we send, and nothing that is looked at
 // before can tell. Then it is tried once more, on a fresh connection, if that
-// can do no harm.
+// can do no harm. An engine does the same (engine.go, settle).
 func (p *pool) roundTrip(ctx context.Context, addr string, c *call, t *timeouts) (*answer, error) {
 	var until time.Time
 	if t.total > 0 {
@@ -40,13 +40,14 @@ func (p *pool) roundTrip(ctx context.Context, addr string, c *call, t *timeouts)
 }
 
 // mayRetry says whether a call that failed on l may be sent again: the
-// connection was a kept one, and ended before a byte of an answer. Then the
-// server has most likely closed it without looking at the call. Most likely is
-// enough for an idempotent call. For a POST it is not, unless the kernel took
-// no byte of it; nor for a body that cannot be read a second time, and has been.
+// connection ended before the head of an answer was whole. A kept one has most
+// likely been closed without a look at the call. Most likely is enough for an
+// idempotent call. For a POST it is not, unless the kernel took no byte of it;
+// nor for a body that cannot be read a second time, and has been. A bad answer
+// is an answer, and a timeout is no end: the server may be at work.
 func (l *link) mayRetry(c *call, err error) bool {
 	kept, unread := l.uses > 1, c.stream == nil || l.upload == nil
-	return kept && errors.Is(err, ErrEnded) && !l.heard && unread && (idempotent(c.method) || l.sent == 0)
+	return errors.Is(err, ErrEnded) && unread && (idempotent(c.method) || kept && l.sent == 0)
 }
 
 // crossed says whether r is no answer to c but what some servers say as they
@@ -54,8 +55,10 @@ func (l *link) mayRetry(c *call, err error) bool {
 // again (RFC 9110 §15.5.9). Whoever may not is told what came.
 func (l *link) crossed(c *call, r *answer) bool {
 	kept := l.uses > 1
-	return kept && r.status == 408 && r.heading.close && c.stream == nil && idempotent(c.method)
+	return kept && r.idleEnd() && c.stream == nil && idempotent(c.method)
 }
+
+func (h *heading) idleEnd() bool { return h.status == 408 && h.close }
 
 // release gives l back to its pool. One that has none is closed if it is of no
 // use, and else stays with its caller.

@@ -98,9 +98,11 @@ func echo(w *response, r *request, _ []byte) {
 	if err != nil {
 		return // the server says what was wrong
 	}
-	if kind := r.get("content-type"); kind != nil {
-		w.set("Content-Type", string(kind))
+	kind := "application/octet-stream" // bytes, and nobody has said of what
+	if told := r.get("content-type"); len(told) > 0 {
+		kind = string(told)
 	}
+	w.set("Content-Type", kind)
 	w.size(int64(len(body)))
 	w.Write(body)
 }

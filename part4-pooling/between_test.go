@@ -1,0 +1,253 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What a backend may say around its answers. The pool and the engine read the
+// same connection by the same rules.
+
+// ways are the two ways to a backend.
+var ways = []string{"the pool", "an engine"}
+
+// by is the address of a gateway that takes this way to the backend at addr.
+func by(t *testing.T, way, addr string) string {
+	t.Helper()
+	r, _ := fronted(t, addr)
+	if way == "an engine" {
+		r, _ = engined(t, addr)
+	}
+	return r.addr
+}
+
+// final sends text on c, which in reads, and returns what the final answer to it
+// is: status and body. method is that of text.
+func final(t *testing.T, c net.Conn, in *bufio.Reader, method, text string) string {
+	t.Helper()
+	_, err := io.WriteString(c, text)
+	require.NoError(t, err)
+	for {
+		r, err := http.ReadResponse(in, &http.Request{Method: method})
+		require.NoError(t, err)
+		body, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		if r.StatusCode >= 200 {
+			return fmt.Sprintf("%d %s", r.StatusCode, body)
+		}
+	}
+}
+
+// answerInTurn is a backend that writes before(n), an answer and behind(n) to
+// the request n of a connection.
+func answerInTurn(t *testing.T, before, behind func(n int) string) *scripted {
+	t.Helper()
+	return scriptedServer(t, func(c *net.TCPConn, _ int) {
+		n := 0
+		requests(bufio.NewReader(c), func(r *http.Request) bool {
+			n++
+			_, err := io.WriteString(c, before(n)+saying(r.URL.Path)+behind(n))
+			return err == nil
+		})
+	})
+}
+
+// headOf is an answer's head of n bytes, without a length.
+func headOf(status string, n int) string {
+	const begin, end = "HTTP/1.1 ", "\r\nA: "
+	return begin + status + end + strings.Repeat("a", n-len(begin+status+end)-4) + "\r\n\r\n"
+}
+
+func nothing(int) string { return "" }
+
+// An empty line behind an answer may come with it, while the connection is
+// idle, or when the next call has left. POST shows it best: it is not sent twice.
+func TestEmptyLinesBetweenAnswersAreForgivenWheneverTheyCome(t *testing.T) {
+	t.Parallel()
+	const rule = "house rule, after RFC 9112 §2.2: empty lines before an answer are skipped, whenever they come, and as many as two"
+	line := func(int) string { return "\r\n" }
+	for name, s := range map[string]*scripted{
+		"behind the answer":      answerInTurn(t, nothing, line),
+		"before the next":        answerInTurn(t, func(n int) string { return strings.Repeat("\r\n", min(n-1, 2)) }, nothing),
+		"one here and one there": answerInTurn(t, func(n int) string { return strings.Repeat("\r\n", min(n-1, 1)) }, line),
+		"around interim answers": answerInTurn(t, func(n int) string {
+			return "HTTP/1.1 102 Processing\r\n\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n\r\n\r\n"
+		}, nothing),
+	} {
+		for _, way := range ways {
+			t.Run(name+", through "+way, func(t *testing.T) {
+				before := s.accepted()
+				c := dial(t, by(t, way, s.addr))
+				c.SetDeadline(time.Now().Add(limit))
+				in := bufio.NewReader(c)
+				for i := range 6 {
+					path := fmt.Sprintf("/%d", i)
+					method, text := "GET", get(path)
+					if way == "the pool" {
+						method, text = "POST", post(path, "x")
+					}
+
+					require.Equal(t, "200 "+path, final(t, c, in, method, text), "%s: client.go, skipEmptyLines", rule)
+				}
+				assert.Equal(t, 1, s.accepted()-before, "%s: the connection is as good as before. client.go, quiet; pipelined.go, answered", rule)
+			})
+		}
+	}
+}
+
+// A server that sends empty lines for ever is never late, and never answers.
+func TestEmptyLinesAreNotForgivenForEver(t *testing.T) {
+	t.Parallel()
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		for _, err := c.Read(make([]byte, 4<<10)); err == nil; _, err = io.WriteString(c, "\r\n") {
+		}
+	})
+	for _, way := range ways {
+		got := tell(t, by(t, way, s.addr), "house rule: what means nothing does not renew a limit", "client.go, skipEmptyLines", get("/", closing))
+		got.begins(t, "HTTP/1.1 502 ")
+		assert.Contains(t, got.framed(t).body, "bad answer", way)
+	}
+}
+
+func TestAHundredInterimAnswersPassAndNoMore(t *testing.T) {
+	t.Parallel()
+	const interim = "HTTP/1.1 102 Processing\r\n\r\n"
+	for _, many := range []int{17, 100, 101} {
+		var asked atomic.Int64
+		s := answering(t, func(int, *http.Request) string {
+			asked.Add(1)
+			return strings.Repeat(interim, many) + saying("done")
+		})
+		for _, way := range ways {
+			asked.Store(0)
+			got := tell(t, by(t, way, s.addr), "house rule: 100 interim answers are work, one more is an attack; what is answered badly is not asked twice", "client.go, readHead; engine.go, settle", get("/", closing))
+			all := got.replies(t, gets(min(many, 100)+1)...)
+			want := "200 OK"
+			if many > 100 {
+				want = "502 Bad Gateway"
+			}
+			assert.Equal(t, want, all[len(all)-1].status, "%d through %s", many, way)
+			assert.EqualValues(t, 1, asked.Load(), "%d through %s: %s", many, way, got.rule)
+		}
+	}
+}
+
+func TestBadAnswerIsNotAskedForTwice(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	s := answering(t, func(int, *http.Request) string {
+		asked.Add(1)
+		return "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nhello"
+	})
+	for _, way := range ways {
+		asked.Store(0)
+		tell(t, by(t, way, s.addr), "house rule: a bad answer is an answer", "retry.go, mayRetry; engine.go, spent", get("/", closing)).begins(t, "HTTP/1.1 502 ")
+		assert.EqualValues(t, 1, asked.Load(), way)
+	}
+}
+
+// The pool and the engine try the same calls once more.
+func TestConnectionThatEndsBeforeItsAnswerIsReplacedOnce(t *testing.T) {
+	t.Parallel()
+	for name, half := range map[string]string{"without a byte": "", "behind an empty line": "\r\n", "inside the head": "HTTP/1.1 200 OK\r\nContent-"} {
+		for uses, last := range map[string]int{"new": 1, "kept": 2} { // requests that the first connection takes
+			for _, way := range ways {
+				t.Run(fmt.Sprintf("a %s one, %s, through %s", uses, name, way), func(t *testing.T) {
+					s := scriptedServer(t, func(c *net.TCPConn, number int) {
+						n := 0
+						requests(bufio.NewReader(c), func(r *http.Request) bool {
+							if n++; number == 1 && n == last {
+								io.WriteString(c, half)
+								return false
+							}
+							io.WriteString(c, saying("ok"))
+							return true
+						})
+					})
+					c := dial(t, by(t, way, s.addr))
+					c.SetDeadline(time.Now().Add(limit))
+					in := bufio.NewReader(c)
+
+					for range 2 {
+						assert.Equal(t, "200 ok", final(t, c, in, "GET", get("/")), "MAY, RFC 9112 §9.3.1: what is safe is sent once more. retry.go, mayRetry; engine.go, settle")
+					}
+					assert.Equal(t, 2, s.accepted())
+				})
+			}
+		}
+	}
+}
+
+// A 408 that a server says as it closes an idle connection meets a request on
+// its way; an engine, too, does not take it for the answer.
+func TestTimeoutThatCrossesARequestIsNotItsAnswer(t *testing.T) {
+	t.Parallel()
+	for _, way := range ways {
+		s := answering(t, func(connection int, r *http.Request) string {
+			if r.URL.Path == "/2" && connection == 1 {
+				return "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+			}
+			return saying(r.URL.Path)
+		})
+		c := dial(t, by(t, way, s.addr))
+		c.SetDeadline(time.Now().Add(limit))
+		in := bufio.NewReader(c)
+
+		for _, path := range []string{"/1", "/2"} {
+			assert.Equal(t, "200 "+path, final(t, c, in, "GET", get(path)), "MAY, RFC 9110 §15.5.9: a request that met a 408 is sent again, through %s too. retry.go, crossed; pipelined.go, readHead", way)
+		}
+	}
+}
+
+func TestKeepAliveOfNoTimeIsNotKept(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(int, *http.Request) string {
+		return "HTTP/1.1 200 OK\r\nKeep-Alive: max=5, timeout=0\r\nContent-Length: 2\r\n\r\nok"
+	})
+	for _, way := range ways {
+		before := s.accepted()
+		text, _ := paths("/", 3)
+
+		tell(t, by(t, way, s.addr), "house rule: a backend that keeps a connection for no time is not called on it again", "answer.go, note", text).bodies(t, 3)
+
+		assert.Equal(t, 3, s.accepted()-before, "%s: one connection for each request. answer.go, note", way)
+	}
+	p := small(t, 1)
+	_, _, err := asked(p, s.addr, getting("/"))
+	require.NoError(t, err)
+	assert.Zero(t, p.stats().Permits)
+}
+
+// A head of exactly the buffer's size left no room for the body, and a read into
+// no room looks like the end: an empty 200.
+func TestHeadThatIsTooLongIs502HoweverItComes(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{maxAnswerHead, maxAnswerHead + 1, 16_445, linkBuffer - 123, linkBuffer, linkBuffer + 1} {
+		for _, way := range ways {
+			for _, last := range []int{0, 6} { // bytes of the head that come later
+				s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+					head(t, c)
+					text := headOf("200 OK", n)
+					io.WriteString(c, text[:n-last])
+					io.WriteString(c, text[n-last:]+"hello")
+				})
+				want := "HTTP/1.1 200 OK\r\n"
+				if n > maxAnswerHead {
+					want = "HTTP/1.1 502 Bad Gateway\r\n"
+				}
+				got := tell(t, by(t, way, s.addr), "house rule: an answer's head has 16 KiB, in however many packets", "client.go, readHead", get("/", closing))
+				got.begins(t, want)
+			}
+		}
+	}
+}
