@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"runtime"
 	"sync"
@@ -59,6 +60,8 @@ var (
 	errBrokenOff = errors.New("a handler failed in the middle of its answer")
 	errHeadEnded = &refusal{400, "the connection ended inside a request"}
 )
+
+var toHEAD = []byte("HEAD ")
 
 func newConn(l *loop, fd int) *conn {
 	c := &conn{loop: l, srv: l.srv, fd: fd, mu: &l.mu, since: l.srv.clock.now()}
@@ -168,6 +171,8 @@ func (c *conn) receive(n int, refused *refusal) *exchange {
 		x.head = append(x.head[:0], c.in.bytes()[:n]...) // the next one is read over it
 		c.in.skip(n)
 		x.read()
+	} else if bytes.HasPrefix(c.in.bytes(), toHEAD) {
+		x.req.method = toHEAD[:4] // its answer has no body, however it would have gone on
 	}
 	x.last = x.last || x.refused != nil || c.srv.stopping.Load() && findHead(c.in.bytes(), 0) == 0
 	x.alone = x.refused == nil && (x.barrier || x.req.minor == 0)

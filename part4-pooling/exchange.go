@@ -46,20 +46,18 @@ func newExchange(c *conn) *exchange {
 	return x
 }
 
-// recycle is for an exchange that has left the line. With c.mu held.
+// recycle is for an exchange that has left the line. All that it keeps is memory:
+// whatever else is in it, today or after the next change, would be in the life of
+// another request, and perhaps of another client. With c.mu held.
 func (x *exchange) recycle() {
 	if x.expired { // its handler is still at it
 		return
 	}
-	c := x.c
-	x.c, x.refused, x.gone, x.begun = nil, nil, nil, false
-	x.barrier, x.last, x.alone = false, false, false
-	fields, kept := x.res.fields[:0], x.res.body[:0]
-	x.res = response{} // as in request.parse
-	x.res.fields, x.res.body = fields, kept
-	if x.req.body != nil {
-		x.body = body{}
-	}
+	c, head, wire := x.c, x.head, x.wire
+	lines, fields, kept := x.req.fields[:0], x.res.fields[:0], x.res.body[:0]
+	*x = exchange{} // as in request.parse
+	x.head, x.wire = head, wire
+	x.req.fields, x.res.fields, x.res.body = lines, fields, kept
 	if c.loop.spare == nil {
 		c.loop.spare = x
 	} else {
