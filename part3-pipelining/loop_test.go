@@ -76,6 +76,33 @@ func TestRequestsThatWaitForRoomAreNotForgotten(t *testing.T) {
 	}
 }
 
+// The line may be full when an upload gives its connection back: its answer is
+// finished, and has no room in what waits for the client. That must be noted like
+// any other fullness, or the connection is not looked at when there is room again.
+func TestRequestsBehindAnUploadAreNotForgotten(t *testing.T) {
+	for _, depth := range []int{1, 32} {
+		const requests, size = 400, 30_000 // more than fits into the kernel
+		r := start(t, func(s *server) { s.limits.pipeline, s.limits.headTime = depth, 2*short })
+		body := strings.Repeat("b", size)
+		c := dial(t, r.addr)
+		c.SetDeadline(time.Now().Add(limit))
+		go io.WriteString(c, strings.Repeat(post("/echo", body), requests-1)+post("/echo", body, closing)) // ends when all is taken
+		eventually(t, "the kernel takes no more answers", func() (blocked bool) {
+			r.each(func(c *conn) { blocked = c.blocked && c.line.length > 0 })
+			return blocked
+		})
+		begun := r.clock.now()
+		eventually(t, "more time has passed than a head may take", func() bool { return r.clock.now() > begun+int64(4*short) })
+
+		s := story{sent: "400 uploads", rule: "house rule: who waits for the server is not slow", look: "conn.go, hear and take"}.hear(c)
+
+		a := s.replies(t, strings.Split(strings.Repeat("POST ", requests-1)+"POST", " ")...)
+		for i := range a {
+			require.Equal(t, "200 OK", a[i].status, "answer %d with -pipeline %d (conn.go, hear and take)", i+1, depth)
+		}
+	}
+}
+
 // A handler that comes back when its connection is closed must not touch it: the
 // descriptor may be somebody else's.
 func TestLateHandlerDoesNotWriteToAStranger(t *testing.T) {

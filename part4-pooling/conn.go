@@ -83,7 +83,7 @@ func (c *conn) hear(n news) {
 		c.discard()
 	case c.away:
 		c.changed.Broadcast()
-	case !c.last && !c.full():
+	case !c.last: // full or not: take notes that, and nobody else
 		c.read()
 		c.loop.cur = c
 		return
