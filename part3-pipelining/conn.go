@@ -70,11 +70,13 @@ func newConn(l *loop, fd int) *conn {
 }
 
 // hear is for news of the connection: something to read, room to write, or
-// that somebody asked for another look.
+// that somebody asked for another look. They may be those of an earlier owner of
+// the number, whose connection a child process has kept open: so they are hints,
+// and only what the kernel says of fd now is a fact.
 func (c *conn) hear(n news) {
 	c.blocked, c.ends = false, c.ends || n.ended
 	switch {
-	case n.broken && c.lingers == 0:
+	case n.broken && c.lingers == 0 && broken(c.fd):
 		c.kill(errReset)
 	case c.lingers > 0:
 		c.discard()
@@ -86,6 +88,14 @@ func (c *conn) hear(n news) {
 		return
 	}
 	c.flush()
+}
+
+// broken asks the kernel whether fd has been reset. read(2) would say so too, but
+// only behind what has come before, and in may be full, or belong to alone.
+func broken(fd int) bool {
+	ask := []unix.PollFd{{Fd: int32(fd)}} // POLLERR and POLLHUP are always told: poll(2)
+	n, _ := unix.Poll(ask, 0)
+	return n > 0 && ask[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
 // read reads what has come. Only now is a buffer needed: who is idle has none.
@@ -107,7 +117,7 @@ func (c *conn) read() {
 	case len(room) == 0:
 		c.unread = true
 	case err == unix.EAGAIN:
-		c.unread = false
+		c.unread, c.ends = false, false
 	case err != nil:
 		c.kill(err)
 	default:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"io"
 	"strings"
 	"testing"
@@ -34,6 +35,58 @@ func TestDescriptorIsNotFreeBeforeAllNewsAreLookedAt(t *testing.T) {
 	})
 
 	eventually(t, "it is closed then", func() bool { return r.count() == 0 })
+}
+
+// A child process may keep a connection open that its parent has closed: between
+// fork and exec it has all descriptors. Its news come under the old number.
+func TestNewsOfAConnectionThatLivesOnElsewhereAreNotAStrangers(t *testing.T) {
+	for name, happens := range map[string]func(held int){
+		"a reset": func(held int) { unix.Write(held, []byte("x")) }, // to a client that has closed
+		"an end":  func(held int) { unix.Shutdown(held, unix.SHUT_RDWR) },
+	} {
+		r := start(t, func(s *server) { s.loops, s.limits.connections = s.loops[:1], 2 })
+		old := converse(t, r.addr, get("/"))
+		expect(t, old, story{}, "HTTP/1.1 200 OK\r\n")
+		var number int
+		r.each(func(c *conn) { number = c.fd })
+		held, err := unix.Dup(number) // as a child does
+		require.NoError(t, err)
+		defer unix.Close(held)
+		witness := converse(t, r.addr, get("/"))
+		eventually(t, "both are accepted", func() bool { return r.count() == 2 })
+		stranger := converse(t, r.addr, get("/")) // waits in the queue: the server is full
+		plugHoles(t, number)
+		old.CloseWrite() // so the server closes, and accepts the stranger
+		s := story{sent: get("/"), rule: "house rule: an event is a hint, for its number may be another's", look: "conn.go, hear"}
+		expect(t, stranger, s, "HTTP/1.1 200 OK\r\n")
+		same := false
+		r.each(func(c *conn) { same = same || c.fd == number })
+		require.True(t, same, "the stranger has the number")
+
+		old.Close()
+		happens(held)
+		io.WriteString(witness, get("/")) // is news too, and comes behind those
+		in := bufio.NewReader(witness)
+		for range 2 {
+			_, _, err := readResponse(in)
+			require.NoError(t, err)
+		}
+		io.WriteString(stranger, get("/", closing))
+
+		if s = s.hear(stranger); !strings.Contains(s.got, "HTTP/1.1 200 OK\r\n") {
+			s.fail(t, len(s.got), "after %s of the number's earlier connection: want an answer (the connection ended: %v)", name, s.end)
+		}
+	}
+}
+
+// plugHoles takes all free descriptors below number, until the test ends.
+func plugHoles(t *testing.T, number int) {
+	for fd := 0; fd < number; {
+		var err error
+		fd, err = unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		require.NoError(t, err)
+		t.Cleanup(func() { unix.Close(fd) })
+	}
 }
 
 // The news that there is room may come while the writer that was refused has not
