@@ -27,7 +27,7 @@ func (s *server) drain() {
 	unix.Listen(s.listener.fd, 0) // newcomers stay out
 	for !s.full() {
 		fd, _, err := accept(s.listener.fd)
-		if err != nil && err != unix.EINTR && err != unix.ECONNABORTED {
+		if err != nil && err != unix.EINTR {
 			break
 		}
 		if err == nil {

@@ -65,7 +65,7 @@ func (s *server) serve() {
 			s.waitForRoom()
 		} else if fd, err := s.accept(); err == nil {
 			s.add(fd)
-		} else if !timedOut(err) && err != unix.ECONNABORTED {
+		} else if !timedOut(err) {
 			if !s.crowded.Load() {
 				s.log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
 			}
