@@ -31,7 +31,8 @@ type server struct {
 	ended   chan struct{} // closed when serve is about to return
 }
 
-// newServer makes a server that listens on fd, which it owns from now on.
+// newServer makes a server that listens on fd, which it owns from now on. With an
+// error nothing is left open.
 func newServer(fd int, h handler, l limits, log *slog.Logger) (*server, error) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // accepted sockets inherit it: an answer does not wait for an ACK
 	listener, err := park(fd)
@@ -45,11 +46,20 @@ func newServer(fd int, h handler, l limits, log *slog.Logger) (*server, error) {
 	for range runtime.GOMAXPROCS(0) {
 		loop, err := newLoop(s)
 		if err != nil {
+			s.abandon()
 			return nil, err
 		}
 		s.loops = append(s.loops, loop)
 	}
 	return s, nil
+}
+
+// abandon closes a server that will never serve.
+func (s *server) abandon() {
+	for _, l := range s.loops {
+		l.poller.Close()
+	}
+	s.listener.Close()
 }
 
 // serve accepts connections until stop is called, and returns when all of them

@@ -67,7 +67,6 @@ func dialLink(ctx context.Context, addr string, timeout time.Duration) (*link, e
 func newLink(fd int, addr string) (*link, error) {
 	p, err := park(fd)
 	if err != nil {
-		unix.Close(fd)
 		return nil, fmt.Errorf("park the connection to %s: %w", addr, err)
 	}
 	l := &link{parked: p, addr: addr, in: make([]byte, linkBuffer)}
