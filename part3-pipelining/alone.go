@@ -105,7 +105,7 @@ func (c *conn) fill(b *body) *refusal {
 			return nil
 		case c.eof, c.dead != nil: // read may have found either
 			return errBodyEnded
-		case c.srv.clock.now() >= b.since+int64(c.srv.patience(waitBody)):
+		case c.srv.clock.now() >= c.srv.until(waitBody, b.since):
 			return errBodySlow
 		}
 	}

@@ -83,7 +83,9 @@ func (c *conn) hear(n news) {
 	case c.away:
 		c.changed.Broadcast()
 	case !c.last: // full or not: take notes that, and nobody else
-		c.read()
+		if !c.srv.stopping.Load() || findHead(c.in.bytes(), 0) == 0 { // a stop ends behind the last request that has been read
+			c.read()
+		}
 		c.loop.cur = c
 		return
 	}
@@ -184,10 +186,19 @@ func (c *conn) receive(n int, refused *refusal) *exchange {
 	} else if bytes.HasPrefix(c.in.bytes(), toHEAD) {
 		x.req.method = toHEAD[:4] // its answer has no body, however it would have gone on
 	}
-	x.last = x.last || x.refused != nil || c.srv.stopping.Load() && findHead(c.in.bytes(), 0) == 0
+	x.last = x.last || x.refused != nil || c.srv.stopping.Load() && c.lastRead(x)
 	x.alone = x.refused == nil && (x.barrier || x.req.minor == 0)
 	c.last = x.last
 	return x
+}
+
+// lastRead says whether x is the last request that its connection answers in a
+// server that stops: no other has been read behind it. Its own body may look as if
+// there was one, so a request with a body that begins after the last call is the
+// last, whatever is behind it.
+func (c *conn) lastRead(x *exchange) bool {
+	stopped := c.srv.stopped.Load()
+	return findHead(c.in.bytes(), 0) == 0 || x.req.length != 0 && stopped != 0 && c.since >= stopped+int64(lastCall)
 }
 
 // reserve gives x its slot, before its handler is started.

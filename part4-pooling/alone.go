@@ -107,7 +107,7 @@ func (c *conn) fill(b *body) *refusal {
 			return errBodyEnded
 		case c.enough: // passing.go
 			return errBodySlow
-		case c.srv.clock.now() >= b.since+int64(c.srv.patience(waitBody)):
+		case c.srv.clock.now() >= c.srv.until(waitBody, b.since):
 			return errBodySlow
 		}
 	}
