@@ -3,13 +3,11 @@ package main
 import (
 	"bufio"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -139,53 +137,10 @@ func TestRequestThatHasComeEndsNoIdleConnection(t *testing.T) {
 	assert.Equal(t, "200 OK", status)
 }
 
-// 60 clients ask again and again on connections that they keep. What a client
-// has sent within a last call of its last answer, or of the signal, is answered.
 func TestSignalLosesNoRequestOfKeptConnections(t *testing.T) {
 	cmd, addr, _ := serving(t)
-	var signalled atomic.Int64 // nanoseconds since begun; 0: not yet
-	begun := time.Now()
-	var all sync.WaitGroup
-	started := make(chan bool, 60)
-	for range 60 {
-		c := dial(t, addr)
-		all.Go(func() {
-			in := bufio.NewReader(c)
-			before := begun // when it had not sent its last request yet
-			for n := 0; ; n++ {
-				time.Sleep(time.Duration(5+rand.IntN(26)) * time.Millisecond) // what such clients do; nothing waits for it
-				c.SetDeadline(time.Now().Add(limit))
-				sending := time.Now()
-				_, err := io.WriteString(c, post("/echo", "a body"))
-				sent := time.Now()
-				var a *http.Response
-				if err == nil {
-					a, err = http.ReadResponse(in, nil)
-				}
-				if err != nil {
-					from := max(before.Sub(begun), time.Duration(signalled.Load()))
-					assert.Greater(t, sent.Sub(begun)-from, lastCall, "house rule: a stop loses no request, and request %d of a connection was (%v) (server.go, until)", n+1, err)
-					return
-				}
-				body, err := io.ReadAll(a.Body)
-				if !assert.NoError(t, err) || !assert.Equal(t, "a body", string(body)) || a.Close {
-					return
-				}
-				if before = sending; n == 3 {
-					started <- true
-				}
-			}
-		})
-	}
-	for range 60 {
-		soon(t, started, "load")
-	}
 
-	signalled.Store(int64(time.Since(begun)))
-	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-
-	all.Wait()
-	assert.NoError(t, cmd.Wait(), "exit status")
+	stopLosesNothing(t, cmd, addr, post("/echo", "a body"), "a body")
 }
 
 // A client that pipelines without end has answers to all that was read when the
