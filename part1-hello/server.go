@@ -68,7 +68,7 @@ func (s *server) serve() {
 	for s.hurry.Load() == nil {
 		if c, err := s.accept(); err == nil {
 			s.answer(c)
-		} else if !again(err) && err != unix.ECONNABORTED {
+		} else if !again(err) {
 			s.log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
 			time.Sleep(tick)
 		}

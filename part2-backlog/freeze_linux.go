@@ -324,6 +324,7 @@ func startCommand(argv []string) (*command, error) {
 	}
 	os.Remove(c.output.Name()) // it has no name from here on, and is gone with its last descriptor
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		c.output.Close()
 		return nil, fmt.Errorf("prctl: %w", err)
 	}
 	runtime.LockOSThread() // the parent that Pdeathsig is about is a thread
@@ -332,6 +333,8 @@ func startCommand(argv []string) (*command, error) {
 	c.cmd.Stdout, c.cmd.Stderr = c.output, c.output
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
 	if err := c.cmd.Start(); err != nil {
+		runtime.UnlockOSThread()
+		c.output.Close()
 		return nil, fmt.Errorf("cannot start %s: %w", c.argv[0], err)
 	}
 	go func() { c.cmd.Wait(); close(c.exited) }() // end waits for it

@@ -49,10 +49,18 @@ func (s *server) watch() {
 		case t := <-ticker.C:
 			s.clock.tick(t, 2*interval)
 			s.each((*conn).check)
+		case <-s.told:
+			s.clock.tick(time.Now(), 2*interval) // what has passed by now is no part of the last call
+			s.stopped.Store(s.clock.now())
+			interval = min(interval, stopTick)
+			ticker.Reset(interval)
 		case <-s.ended:
 			return
 		}
 	}
 }
 
-const maxTick = 250 * time.Millisecond // by which Date and all limits may be late
+const (
+	maxTick  = 250 * time.Millisecond // by which Date and all limits may be late
+	stopTick = lastCall / 10          // of a server that stops: its last call is shorter than that
+)

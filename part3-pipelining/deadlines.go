@@ -39,15 +39,27 @@ func (c *conn) check() {
 		c.changed.Broadcast() // it looks itself
 	case c.last || c.loop.cur == c:
 	case c.stalled: // if all is answered, then by handlers that hang
-		c.last = c.written() && now >= c.answered+int64(c.srv.patience(waitIdle))
+		c.last = c.written() && now >= c.srv.until(waitIdle, c.answered)
 	case !c.in.empty():
-		if now >= c.since+int64(c.srv.patience(waitHead)) {
+		if now >= c.srv.until(waitHead, c.since) {
 			c.refuse(errHeadSlow)
 		}
-	case c.written() && now >= max(c.since, c.answered)+int64(c.srv.patience(waitIdle)):
-		c.last = true // without a word
+	case c.written() && now >= c.srv.until(waitIdle, max(c.since, c.answered)):
+		c.endIdle()
 	}
 	c.settle()
+}
+
+// endIdle ends an idle connection, without a word; but not one whose next request
+// has come, and the loop has not looked yet.
+func (c *conn) endIdle() {
+	if c.read(); c.in.empty() {
+		c.in.giveBack()
+		c.last = true
+		return
+	}
+	c.loop.resumed = append(c.loop.resumed, c)
+	c.loop.wake()
 }
 
 // late is a request whose handler did not answer in time.

@@ -320,6 +320,34 @@ func TestContinueIsNotSentWhenTheBodyIsNotWanted(t *testing.T) {
 	s.endsCleanly(t)
 }
 
+// A handler may begin its answer and read afterwards. Then it is too late for 100
+// Continue, which would be a part of the body: the client sends what it has by
+// itself, or not, and is told that the connection ends.
+func TestContinueIsNotSentInTheMiddleOfAnAnswer(t *testing.T) {
+	for name, framing := range map[string]string{"a length": "Content-Length: 5\r\n\r\nhello", "chunks": "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"} {
+		r := start(t, with(func(w *response, r *request) {
+			w.text("first, ")
+			w.flush()
+			body, _ := r.body.all()
+			w.Write(body)
+		}))
+		head, body, _ := strings.Cut(framing, "\r\n\r\n")
+		head = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n" + head + "\r\n\r\n"
+		c := converse(t, r.addr, head)
+		s := story{sent: head, rule: "MUST, RFC 9110 §15.2: an interim answer comes before the final one", look: "alone.go, fill"}
+		got := upTo(t, c, "first, ")
+
+		io.WriteString(c, body)
+
+		s = s.hear(c)
+		s.got = got + s.got
+		a := s.replies(t, "POST")[0]
+		s.same(t, "the body of a request with "+name, "first, hello", a.body)
+		s.same(t, "Connection", "close", a.fields["connection"])
+		s.endsCleanly(t)
+	}
+}
+
 func TestHTTP10(t *testing.T) {
 	addr := contract(t)
 	const look = "request.go, persists; response.go, appendHead"

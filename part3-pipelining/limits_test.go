@@ -212,7 +212,7 @@ func TestIdleConnectionsAreHurriedInACrowd(t *testing.T) {
 
 	for i, c := range all {
 		status, _, err := readResponse(bufio.NewReader(c))
-		require.NoError(t, err, "house rule: who is idle makes room; client %d waits in vain (server.go, waitForRoom and patience)", i)
+		require.NoError(t, err, "house rule: who is idle makes room; client %d waits in vain (server.go, waitForRoom and until)", i)
 		assert.Equal(t, "200 OK", status)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"io"
 	"strings"
 	"testing"
@@ -34,6 +35,58 @@ func TestDescriptorIsNotFreeBeforeAllNewsAreLookedAt(t *testing.T) {
 	})
 
 	eventually(t, "it is closed then", func() bool { return r.count() == 0 })
+}
+
+// A child process may keep a connection open that its parent has closed: between
+// fork and exec it has all descriptors. Its news come under the old number.
+func TestNewsOfAConnectionThatLivesOnElsewhereAreNotAStrangers(t *testing.T) {
+	for name, happens := range map[string]func(held int){
+		"a reset": func(held int) { unix.Write(held, []byte("x")) }, // to a client that has closed
+		"an end":  func(held int) { unix.Shutdown(held, unix.SHUT_RDWR) },
+	} {
+		r := start(t, func(s *server) { s.loops, s.limits.connections = s.loops[:1], 2 })
+		old := converse(t, r.addr, get("/"))
+		expect(t, old, story{}, "HTTP/1.1 200 OK\r\n")
+		var number int
+		r.each(func(c *conn) { number = c.fd })
+		held, err := unix.Dup(number) // as a child does
+		require.NoError(t, err)
+		defer unix.Close(held)
+		witness := converse(t, r.addr, get("/"))
+		eventually(t, "both are accepted", func() bool { return r.count() == 2 })
+		stranger := converse(t, r.addr, get("/")) // waits in the queue: the server is full
+		plugHoles(t, number)
+		old.CloseWrite() // so the server closes, and accepts the stranger
+		s := story{sent: get("/"), rule: "house rule: an event is a hint, for its number may be another's", look: "conn.go, hear"}
+		expect(t, stranger, s, "HTTP/1.1 200 OK\r\n")
+		same := false
+		r.each(func(c *conn) { same = same || c.fd == number })
+		require.True(t, same, "the stranger has the number")
+
+		old.Close()
+		happens(held)
+		io.WriteString(witness, get("/")) // is news too, and comes behind those
+		in := bufio.NewReader(witness)
+		for range 2 {
+			_, _, err := readResponse(in)
+			require.NoError(t, err)
+		}
+		io.WriteString(stranger, get("/", closing))
+
+		if s = s.hear(stranger); !strings.Contains(s.got, "HTTP/1.1 200 OK\r\n") {
+			s.fail(t, len(s.got), "after %s of the number's earlier connection: want an answer (the connection ended: %v)", name, s.end)
+		}
+	}
+}
+
+// plugHoles takes all free descriptors below number, until the test ends.
+func plugHoles(t *testing.T, number int) {
+	for fd := 0; fd < number; {
+		var err error
+		fd, err = unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		require.NoError(t, err)
+		t.Cleanup(func() { unix.Close(fd) })
+	}
 }
 
 // The news that there is room may come while the writer that was refused has not
@@ -73,6 +126,33 @@ func TestRequestsThatWaitForRoomAreNotForgotten(t *testing.T) {
 	a := s.replies(t, gets(requests)...)
 	for i := range a {
 		require.Equal(t, "200 OK", a[i].status, "answer %d (conn.go, resume)", i+1)
+	}
+}
+
+// The line may be full when an upload gives its connection back: its answer is
+// finished, and has no room in what waits for the client. That must be noted like
+// any other fullness, or the connection is not looked at when there is room again.
+func TestRequestsBehindAnUploadAreNotForgotten(t *testing.T) {
+	for _, depth := range []int{1, 32} {
+		const requests, size = 400, 30_000 // more than fits into the kernel
+		r := start(t, func(s *server) { s.limits.pipeline, s.limits.headTime = depth, 2*short })
+		body := strings.Repeat("b", size)
+		c := dial(t, r.addr)
+		c.SetDeadline(time.Now().Add(limit))
+		go io.WriteString(c, strings.Repeat(post("/echo", body), requests-1)+post("/echo", body, closing)) // ends when all is taken
+		eventually(t, "the kernel takes no more answers", func() (blocked bool) {
+			r.each(func(c *conn) { blocked = c.blocked && c.line.length > 0 })
+			return blocked
+		})
+		begun := r.clock.now()
+		eventually(t, "more time has passed than a head may take", func() bool { return r.clock.now() > begun+int64(4*short) })
+
+		s := story{sent: "400 uploads", rule: "house rule: who waits for the server is not slow", look: "conn.go, hear and take"}.hear(c)
+
+		a := s.replies(t, strings.Split(strings.Repeat("POST ", requests-1)+"POST", " ")...)
+		for i := range a {
+			require.Equal(t, "200 OK", a[i].status, "answer %d with -pipeline %d (conn.go, hear and take)", i+1, depth)
+		}
 	}
 }
 

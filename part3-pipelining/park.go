@@ -19,13 +19,15 @@ type parked struct {
 	raw      syscall.RawConn // the poller, for calls that os.File does not have
 }
 
-// park hands fd over to the poller.
+// park hands fd over to the poller, which owns it from now on: with an error it
+// is closed.
 func park(fd int) (parked, error) {
 	if err := unix.SetNonblock(fd, true); err != nil { // os.NewFile looks at this, and only once
+		unix.Close(fd)
 		return parked{}, err
 	}
 	f := os.NewFile(uintptr(fd), "socket")
-	raw, err := f.SyscallConn()
+	raw, err := f.SyscallConn() // fails for no file that is open
 	return parked{f, fd, raw}, err
 }
 

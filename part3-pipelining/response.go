@@ -99,7 +99,8 @@ func (w *response) flush() error {
 	if !w.flushed {
 		w.flushed = true
 		w.chunked = !w.sized && x.req.minor == 1
-		x.last = x.last || !w.sized && x.req.minor == 0 // its end is the connection's: RFC 9112 §6.3
+		x.last = x.last || !w.sized && x.req.minor == 0        // its end is the connection's: RFC 9112 §6.3
+		x.last = x.last || x.req.body != nil && x.c.unasked(x) // RFC 9110 §10.1.1: the client is told that we close
 		if w.bodiless() {
 			return nil // finish renders the head
 		}

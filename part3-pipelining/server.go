@@ -20,9 +20,11 @@ type server struct {
 	limits   limits
 	log      *slog.Logger
 	clock    *clock
-	stopping atomic.Bool // drain.go
-	crowded  atomic.Bool // somebody had to wait for room, and the queue has not been empty since: idle connections had better go
-	hurried  time.Time   // when they were told so; serve's own
+	stopping atomic.Bool   // drain.go
+	told     chan struct{} // has a token when watch should hear of that
+	stopped  atomic.Int64  // the clock when it did: the last call begins
+	crowded  atomic.Bool   // somebody has to wait for room: idle connections had better go
+	hurried  time.Time     // when they were told so; serve's own
 
 	loops   []*loop
 	turn    int           // which of them gets the next connection
@@ -31,7 +33,8 @@ type server struct {
 	ended   chan struct{} // closed when serve is about to return
 }
 
-// newServer makes a server that listens on fd, which it owns from now on.
+// newServer makes a server that listens on fd, which it owns from now on. With an
+// error nothing is left open.
 func newServer(fd int, h handler, l limits, log *slog.Logger) (*server, error) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // accepted sockets inherit it: an answer does not wait for an ACK
 	listener, err := park(fd)
@@ -40,16 +43,25 @@ func newServer(fd int, h handler, l limits, log *slog.Logger) (*server, error) {
 	}
 	s := &server{
 		listener: listener, handler: h, limits: l, log: log, clock: newClock(),
-		removed: make(chan struct{}, 1), ended: make(chan struct{}),
+		told: make(chan struct{}, 1), removed: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	for range runtime.GOMAXPROCS(0) {
 		loop, err := newLoop(s)
 		if err != nil {
+			s.abandon()
 			return nil, err
 		}
 		s.loops = append(s.loops, loop)
 	}
 	return s, nil
+}
+
+// abandon closes a server that will never serve.
+func (s *server) abandon() {
+	for _, l := range s.loops {
+		l.poller.Close()
+	}
+	s.listener.Close()
 }
 
 // serve accepts connections until stop is called, and returns when all of them
@@ -62,14 +74,14 @@ func (s *server) serve() {
 	}
 	for !s.stopping.Load() {
 		if s.full() {
-			s.waitForRoom()
+			s.waitForRoom(queued(s.listener.fd) > 0)
 		} else if fd, err := s.accept(); err == nil {
 			s.add(fd)
-		} else if !timedOut(err) && err != unix.ECONNABORTED {
+		} else if !timedOut(err) {
 			if !s.crowded.Load() {
 				s.log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
 			}
-			s.waitForRoom()
+			s.waitForRoom(true)
 		}
 	}
 	s.drain()
@@ -127,12 +139,13 @@ func (s *server) full() bool { return s.count() >= s.limits.connections }
 func (s *server) count() int { return int(s.open.Load()) }
 
 // waitForRoom waits until a connection is closed. It tries again by itself too,
-// for somebody else may have had the descriptors. The idle ones are hurried once
-// a second and not for every newcomer: the walk over all of them would be dearer
-// than his request, and who becomes idle in a crowd knows (patience).
-func (s *server) waitForRoom() {
-	s.crowded.Store(true)
-	if now := time.Now(); now.Sub(s.hurried) >= crowded {
+// for another program may have had the descriptors, and a client may come into the
+// queue. crowd says that one waits there: then the idle connections are hurried,
+// once a second and not for every newcomer, for the walk over all of them would be
+// dearer than its request, and what becomes idle in a crowd knows (until).
+func (s *server) waitForRoom(crowd bool) {
+	s.crowded.Store(crowd)
+	if now := time.Now(); crowd && now.Sub(s.hurried) >= crowded {
 		s.hurried = now
 		s.each((*conn).check)
 	}
@@ -158,21 +171,22 @@ const (
 	waitBody
 )
 
-// patience is how long it may wait.
-func (s *server) patience(kind wait) time.Duration {
-	switch {
-	case kind == waitHead && s.stopping.Load():
-		return min(s.limits.headTime, lastBytes)
-	case kind == waitHead:
-		return s.limits.headTime
-	case kind == waitBody && s.stopping.Load():
-		return min(s.limits.bodyTime, lastBytes)
-	case kind == waitBody:
-		return s.limits.bodyTime
-	case s.stopping.Load():
-		return min(s.limits.idleTime, lastCall)
-	case s.crowded.Load():
-		return min(s.limits.idleTime, crowded)
+// until is the clock when a wait that began at since is over. A stop cuts every
+// wait short, but not before it has begun: whoever sends within the last call is
+// answered.
+func (s *server) until(kind wait, since int64) int64 {
+	most, rest := s.limits.idleTime, lastCall+2*stopTick // a clock that notes a wait is a tick late, and one that ends it may be early by another
+	switch kind {
+	case waitHead:
+		most, rest = s.limits.headTime, lastBytes
+	case waitBody:
+		most, rest = s.limits.bodyTime, lastBytes
 	}
-	return s.limits.idleTime
+	if stopped := s.stopped.Load(); stopped != 0 {
+		return min(since+int64(most), max(since, stopped)+int64(rest))
+	}
+	if kind == waitIdle && s.crowded.Load() {
+		most = min(most, crowded)
+	}
+	return since + int64(most)
 }

@@ -32,7 +32,9 @@ func accept(fd int) (int, unix.Sockaddr, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	fd, peer, err := unix.Accept(fd)
-	if err == nil {
+	if err == unix.ECONNABORTED {
+		err = unix.EINTR // the client is gone again: try the next one
+	} else if err == nil {
 		unix.CloseOnExec(fd)
 		unix.SetNonblock(fd, false) // inherited
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tickval)

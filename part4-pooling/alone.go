@@ -78,6 +78,14 @@ func (c *conn) stream(x *exchange, b []byte) error {
 	return c.dead
 }
 
+// unasked says whether x's client still waits to hear whether it should send the
+// body. If the answer begins now it will not be told, and may send it or not.
+func (c *conn) unasked(x *exchange) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return x.body.expected
+}
+
 // fill waits until more of a body has come, for as long as its client may take;
 // its handler's time stands still. Only now does a client that expects 100
 // Continue get it, and its time begins: a handler that does not read does not
@@ -91,7 +99,7 @@ func (c *conn) fill(b *body) *refusal {
 	}
 	x.due = noLimit
 	defer x.allot()
-	if b.expected && c.dead == nil {
+	if b.expected && !x.begun && c.dead == nil { // in the middle of an answer it would be a part of its body
 		b.expected, b.since = false, c.srv.clock.now()
 		c.append([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
 		c.flush()
@@ -107,7 +115,7 @@ func (c *conn) fill(b *body) *refusal {
 			return errBodyEnded
 		case c.enough: // passing.go
 			return errBodySlow
-		case c.srv.clock.now() >= b.since+int64(c.srv.patience(waitBody)):
+		case c.srv.clock.now() >= c.srv.until(waitBody, b.since):
 			return errBodySlow
 		}
 	}

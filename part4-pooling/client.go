@@ -68,7 +68,6 @@ func dialLink(ctx context.Context, addr string, timeout time.Duration) (*link, e
 func newLink(fd int, addr string) (*link, error) {
 	p, err := park(fd)
 	if err != nil {
-		unix.Close(fd)
 		return nil, fmt.Errorf("park the connection to %s: %w", addr, err)
 	}
 	l := &link{parked: p, addr: addr, in: make([]byte, linkBuffer)}
@@ -138,9 +137,7 @@ func (l *link) interrupt() { l.SetDeadline(longAgo) }
 // closes it. With an error he still has the link, which is good for nothing
 // but retry and release. until bounds it all; zero is for ever.
 func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.Time) (*answer, error) {
-	l.uses++
-	l.base, l.r, l.w = 0, 0, 0
-	l.sent, l.writeErr, l.upload = 0, nil, nil
+	l.begin()
 	l.wire = c.appendTo(l.wire[:0])
 	l.out = l.wire
 	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle, interim: c.interim}
@@ -160,6 +157,14 @@ func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.T
 		return nil, fmt.Errorf("%s %s: %w", c.method, l.addr, err)
 	}
 	return r, nil
+}
+
+// begin is the beginning of an exchange: nothing of those before is left.
+func (l *link) begin() {
+	l.uses++
+	l.base, l.r, l.w = 0, 0, 0
+	l.out, l.sent, l.heard, l.blocked = nil, 0, false, false
+	l.readErr, l.writeErr, l.upload = nil, nil, nil
 }
 
 // turn is called by the poller. First it sends the call and says that it wants

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"runtime"
 	"sync"
@@ -63,6 +64,8 @@ var (
 	errHeadEnded = &refusal{400, "the connection ended inside a request"}
 )
 
+var toHEAD = []byte("HEAD ")
+
 func newConn(l *loop, fd int) *conn {
 	c := &conn{loop: l, srv: l.srv, fd: fd, mu: &l.mu, since: l.srv.clock.now()}
 	c.changed.L = c.mu
@@ -70,22 +73,34 @@ func newConn(l *loop, fd int) *conn {
 }
 
 // hear is for news of the connection: something to read, room to write, or
-// that somebody asked for another look.
+// that somebody asked for another look. They may be those of an earlier owner of
+// the number, whose connection a child process has kept open: so they are hints,
+// and only what the kernel says of fd now is a fact.
 func (c *conn) hear(n news) {
 	c.blocked, c.ends = false, c.ends || n.ended
 	switch {
-	case n.broken && c.lingers == 0:
+	case n.broken && c.lingers == 0 && broken(c.fd):
 		c.kill(errReset)
 	case c.lingers > 0:
 		c.discard()
 	case c.away:
 		c.changed.Broadcast()
-	case !c.last && !c.full():
-		c.read()
+	case !c.last: // full or not: take notes that, and nobody else
+		if !c.srv.stopping.Load() || findHead(c.in.bytes(), 0) == 0 { // a stop ends behind the last request that has been read
+			c.read()
+		}
 		c.loop.cur = c
 		return
 	}
 	c.flush()
+}
+
+// broken asks the kernel whether fd has been reset. read(2) would say so too, but
+// only behind what has come before, and in may be full, or belong to alone.
+func broken(fd int) bool {
+	ask := []unix.PollFd{{Fd: int32(fd)}} // POLLERR and POLLHUP are always told: poll(2)
+	n, _ := unix.Poll(ask, 0)
+	return n > 0 && ask[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
 // read reads what has come. Only now is a buffer needed: who is idle has none.
@@ -107,7 +122,7 @@ func (c *conn) read() {
 	case len(room) == 0:
 		c.unread = true
 	case err == unix.EAGAIN:
-		c.unread = false
+		c.unread, c.ends = false, false
 	case err != nil:
 		c.kill(err)
 	default:
@@ -171,11 +186,22 @@ func (c *conn) receive(n int, refused *refusal) *exchange {
 		x.head = append(x.head[:0], c.in.bytes()[:n]...) // the next one is read over it
 		c.in.skip(n)
 		x.read()
+	} else if bytes.HasPrefix(c.in.bytes(), toHEAD) {
+		x.req.method = toHEAD[:4] // its answer has no body, however it would have gone on
 	}
-	x.last = x.last || x.refused != nil || c.srv.stopping.Load() && findHead(c.in.bytes(), 0) == 0
+	x.last = x.last || x.refused != nil || c.srv.stopping.Load() && c.lastRead(x)
 	x.alone = x.refused == nil && (x.barrier || x.req.minor == 0)
 	c.last = x.last
 	return x
+}
+
+// lastRead says whether x is the last request that its connection answers in a
+// server that stops: no other has been read behind it. Its own body may look as if
+// there was one, so a request with a body that begins after the last call is the
+// last, whatever is behind it.
+func (c *conn) lastRead(x *exchange) bool {
+	stopped := c.srv.stopped.Load()
+	return findHead(c.in.bytes(), 0) == 0 || x.req.length != 0 && stopped != 0 && c.since >= stopped+int64(lastCall)
 }
 
 // reserve gives x its slot, before its handler is started.

@@ -6,14 +6,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A server stops in this order: it takes in who is queued, for closing the
-// listener would reset them; it closes the listener; every connection answers
-// the requests that it has read and closes behind them, so that its answers
-// arrive. Whoever has just come gets a last call, for a request may be on its way.
+// A server stops in this order: it takes in all connections that are queued, for
+// closing the listener would reset them; it closes the listener; every connection
+// answers the requests that it has read, the last of them with Connection: close.
+// An idle connection gets a last call, for a request may be on its way.
 
 // stop makes serve drain and return. It can be called from anywhere, and twice.
 func (s *server) stop() {
-	s.stopping.Store(true)
+	if s.stopping.Swap(true) {
+		return
+	}
+	s.told <- struct{}{}
 	s.listener.kick()
 	select {
 	case s.removed <- struct{}{}: // serve may be waiting for room
@@ -24,22 +27,41 @@ func (s *server) stop() {
 // drain is the end of serve.
 func (s *server) drain() {
 	s.listener.calm()
-	unix.Listen(s.listener.fd, 0) // newcomers stay out
-	for !s.full() {
-		fd, _, err := accept(s.listener.fd)
-		if err != nil && err != unix.EINTR && err != unix.ECONNABORTED {
-			break
-		}
-		if err == nil {
-			s.add(fd)
-		}
-	}
+	s.takeIn()
 	s.listener.Close()
-	s.each((*conn).check) // whoever is idle goes
 	for s.count() > 0 {
 		select {
 		case <-s.removed:
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// takeIn accepts the connections that are queued. A backlog of 0 keeps newcomers
+// out, all but one at a time: if there is room it may come in too, but no stop
+// waits for room for those that were not queued when it began.
+func (s *server) takeIn() {
+	unix.Listen(s.listener.fd, 0)
+	for left := queued(s.listener.fd); ; {
+		fd, err := s.acceptNow()
+		switch {
+		case err == nil:
+			s.add(fd)
+			left--
+		case err == unix.EINTR:
+		case err == unix.EAGAIN || left <= 0:
+			return
+		default:
+			s.waitForRoom(true)
+		}
+	}
+}
+
+// acceptNow is accept without waiting, if another connection may be open.
+func (s *server) acceptNow() (fd int, err error) {
+	if s.full() {
+		return -1, unix.EMFILE // as when there are no descriptors left
+	}
+	fd, _, err = accept(s.listener.fd)
+	return fd, err
 }

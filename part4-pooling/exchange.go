@@ -46,20 +46,23 @@ func newExchange(c *conn) *exchange {
 	return x
 }
 
-// recycle is for an exchange that has left the line. With c.mu held.
+// recycle is for an exchange that has left the line. All that it keeps is memory:
+// whatever else was left in it would be in the life of another request, and perhaps
+// of another client. With c.mu held.
 func (x *exchange) recycle() {
 	if x.expired { // its handler is still at it
 		return
 	}
-	c := x.c
-	x.c, x.refused, x.gone, x.begun = nil, nil, nil, false
-	x.barrier, x.last, x.alone = false, false, false
-	fields, kept := x.res.fields[:0], x.res.body[:0]
-	x.res = response{} // as in request.parse
-	x.res.fields, x.res.body = fields, kept
-	if x.req.body != nil {
+	c, hadBody := x.c, x.req.body != nil
+	lines, fields, kept := x.req.fields[:0], x.res.fields[:0], x.res.body[:0]
+	x.req, x.res = request{}, response{} // as in request.parse
+	x.req.fields, x.res.fields, x.res.body = lines, fields, kept
+	if hadBody { // most have none
 		x.body = body{}
 	}
+	x.c, x.refused, x.gone, x.begun = nil, nil, nil, false
+	x.barrier, x.last, x.alone = false, false, false
+	x.number, x.due = 0, 0
 	if c.loop.spare == nil {
 		c.loop.spare = x
 	} else {

@@ -92,9 +92,10 @@ func (g *gateway) handOver(w *response, r *request) bool {
 	return false
 }
 
+// free forgets all of p but its memory.
 func (p *passage) free() {
-	p.job, p.g, p.w, p.a, p.lost = job{}, nil, nil, nil, nil
 	p.f.reset()
+	*p = passage{f: p.f}
 	passages.Put(p)
 }
 

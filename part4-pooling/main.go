@@ -180,6 +180,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	if o.admin != "" {
 		at, stop, err := g.startAdmin(o.admin, log)
 		if err != nil {
+			s.abandon()
 			return err
 		}
 		defer stop()

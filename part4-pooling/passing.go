@@ -22,7 +22,7 @@ func (f *forward) passInterim(h *heading) error {
 func (c *conn) interim(x *exchange, b []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.turn(x); err != nil {
+	if err := c.turn(x); err != nil || x.begun { // behind its beginning it would be a part of the answer
 		return err
 	}
 	c.append(b)

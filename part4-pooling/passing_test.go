@@ -162,6 +162,48 @@ func TestBodyThatTheBackendDoesNotWantIsNeverAskedFor(t *testing.T) {
 	assert.Zero(t, g.pool.stats().Permits, "nor can the backend know what comes next")
 }
 
+// The backend may allow the body and answer in one breath. Then the answer may be
+// on its way to the client before the body is read, and it is too late to ask for it.
+func TestNothingInterimComesInTheMiddleOfAnAnswer(t *testing.T) {
+	t.Parallel()
+	const rounds = 50
+	seen := make(chan bool, rounds)
+	backend := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		head(t, c)
+		io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+		<-seen
+		io.WriteString(c, "0\r\n\r\n")
+		io.Copy(io.Discard, c)
+	})
+	r, _ := fronted(t, backend.addr)
+	request := "PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n"
+	s := story{sent: request, rule: "MUST, RFC 9110 §15.2: an interim answer comes before the final one", look: "alone.go, fill"}
+	for range rounds {
+		c := converse(t, r.addr, request)
+		got := upTo(t, c, "first")
+		seen <- true
+
+		s := s.hear(c)
+		s.got = got + s.got
+		if at := strings.Index(s.got, "HTTP/1.1 200"); strings.Contains(s.got[at:], "HTTP/1.1 100") {
+			s.fail(t, at+strings.Index(s.got[at:], "HTTP/1.1 100"), "100 Continue comes in the middle of an answer")
+		}
+	}
+}
+
+func TestEarlyHintsThatComeTooLateAreNotPassedOn(t *testing.T) {
+	r := start(t, with(func(w *response, r *request) {
+		w.text("first, ")
+		w.flush()
+		w.x.c.interim(w.x, []byte("HTTP/1.1 103 Early Hints\r\n\r\n"))
+		w.text("last")
+	}))
+
+	s := tell(t, r.addr, "MUST, RFC 9110 §15.2: an interim answer comes before the final one", "passing.go, interim", get("/", closing))
+
+	assert.Equal(t, []string{"first, last"}, s.bodies(t, 1))
+}
+
 // Many servers have never heard of 100 Continue.
 func TestBodyGoesAlthoughNobodySaysContinue(t *testing.T) {
 	t.Parallel()

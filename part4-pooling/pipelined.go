@@ -43,8 +43,7 @@ func newPipe(ctx context.Context, l *link, t *timeouts, depth int) *pipe {
 	p := &pipe{l: l, t: t, ctx: ctx, depth: depth, proven: l.uses > 0}
 	p.more.L = &p.mu
 	p.a.l = l
-	p.l.uses++
-	p.l.base, p.l.out, p.l.writeErr, p.l.upload = 0, nil, nil, nil
+	l.begin()
 	return p
 }
 

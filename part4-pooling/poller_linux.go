@@ -23,7 +23,9 @@ type poller struct {
 }
 
 // News are what is new about a socket; that it can be read or written may
-// always be the case.
+// always be the case. epoll watches open files, not numbers: as long as a child
+// process has a file open, its news come under its old number, which may be that of
+// another socket by now. They are hints.
 type news struct {
 	fd     int
 	ended  bool // the other side will send no more: there is an end to be read

@@ -101,6 +101,16 @@ func TestStopAnswersWhoWaitsForABackend(t *testing.T) {
 	assert.NoError(t, ended(t, cmd), "exit status")
 }
 
+// Whether a request goes through the pool or through an engine.
+func TestSignalLosesNoRequestOfAGateway(t *testing.T) {
+	backend := start(t)
+	for _, how := range []string{"-backend", "-engine"} {
+		cmd, addr, _ := serving(t, how, "http://"+backend.addr)
+
+		stopLosesNothing(t, cmd, addr, get("/"), "Hello, World!\n")
+	}
+}
+
 func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
 	t.Parallel()
 	cmd, addr, logged := serving(t, "-grace", "1h")

@@ -210,6 +210,17 @@ func expect(t testing.TB, c io.Reader, s story, want string) {
 	s.begins(t, want)
 }
 
+// upTo reads from c until the text ends in end, and no byte further.
+func upTo(t testing.TB, c io.Reader, end string) string {
+	t.Helper()
+	var got []byte
+	for one := make([]byte, 1); !strings.HasSuffix(string(got), end); got = append(got, one...) {
+		_, err := io.ReadFull(c, one)
+		require.NoError(t, err, "want %q, got %q", end, got)
+	}
+	return string(got)
+}
+
 // never fails the test if what must not happen does, in the moment that it is
 // given to. It can miss a fault, but not invent one.
 func never[T any](t testing.TB, c <-chan T, what string) {

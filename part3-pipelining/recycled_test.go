@@ -1,0 +1,111 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// What the server keeps for the next request is memory, and no word of the last one.
+
+func TestRefusalIsNotShapedByAnEarlierRequest(t *testing.T) {
+	head := "HEAD / HTTP/1.1\r\nHost: x\r\n"
+	for name, c := range map[string]struct{ sent, status string }{
+		"not HTTP":     {"\x16\x03\x01", "400 Bad Request"},
+		"too slow":     {"GET / HT", "408 Request Timeout"},
+		"long target":  {"GET /" + strings.Repeat("x", defaults.head), "414 URI Too Long"},
+		"long head":    {"GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("x", defaults.head), "431 Request Header Fields Too Large"},
+		"a bare LF":    {"GET / HTTP/1.1\nHost: x\n\n", "400 Bad Request"},
+		"an end":       {"GET / HTTP/1.1\r\n", "400 Bad Request"},
+		"no such line": {"GET /\r\n\r\n", "400 Bad Request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, func(s *server) { s.limits.headTime = 4 * short })
+			story := story{rule: "MUST, RFC 9110 §6.4.1: only an answer to HEAD has no body", look: "exchange.go, recycle"}
+
+			story.sent = head + "\r\n" + c.sent
+			same := converse(t, r.addr, story.sent)
+			if name == "an end" {
+				same.CloseWrite()
+			}
+			s := story.hear(same)
+			a := s.replies(t, "HEAD", "GET")
+			assert.Equal(t, c.status, a[1].status)
+
+			for range 4 { // one of them has what the HEAD had, most likely
+				tell(t, r.addr, "", "", head+closing+"\r\n")
+				story.sent = c.sent
+				other := converse(t, r.addr, c.sent)
+				if name == "an end" {
+					other.CloseWrite()
+				}
+				s := story.hear(other)
+				s.begins(t, "HTTP/1.1 "+c.status+"\r\n")
+				assert.NotEmpty(t, s.framed(t).body)
+			}
+		})
+	}
+}
+
+// The answer to HEAD has no body, also when not all of the request has come.
+func TestRefusalOfAnUnfinishedHEADHasNoBody(t *testing.T) {
+	for sent, status := range map[string]string{
+		"HEAD / HTTP/1.1\r\nHo":                                                  "408 Request Timeout",
+		"HEAD /" + strings.Repeat("x", defaults.head):                            "414 URI Too Long",
+		"HEAD / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("x", defaults.head): "431 Request Header Fields Too Large",
+		"HEAD / HTTP/1.1\nHost: x\n\n":                                           "400 Bad Request",
+	} {
+		r := start(t, func(s *server) { s.limits.headTime = 4 * short })
+
+		s := tell(t, r.addr, "MUST, RFC 9110 §9.3.2: no content in an answer to HEAD", "conn.go, receive", sent)
+
+		s.begins(t, "HTTP/1.1 "+status+"\r\n")
+		s.replies(t, "HEAD")
+	}
+}
+
+// An answer that says nothing of what an earlier one has set.
+func TestAnswerHasNothingOfAnEarlierOne(t *testing.T) {
+	r := start(t, with(func(w *response, r *request) {
+		switch string(r.path) {
+		case "/all": // whatever a handler can leave behind
+			w.status = 404
+			w.set("X-Left", "behind")
+			w.size(4)
+			w.Write([]byte("left"))
+		case "/chunks":
+			w.text("left")
+			w.flush()
+			w.text("behind")
+		case "/panic":
+			w.set("X-Left", "behind")
+			w.text("left")
+			panic("left behind")
+		case "/none":
+			w.status = 204
+		default:
+			body, _ := r.body.all()
+			w.text("[" + string(body) + "]")
+		}
+	}))
+	plain := "HTTP/1.1 200 OK\r\n"
+	for _, before := range []string{
+		get("/all"), get("/chunks"), get("/panic"), get("/none"), "HEAD /all HTTP/1.1\r\nHost: x\r\n\r\n",
+		post("/", "a body"), chunkedPost("1\r\na\r\n0\r\nTrailing: yes\r\n\r\n"), get("/", "Expect: 100-continue\r\n", "Cookie: left\r\n"),
+	} {
+		c := converse(t, r.addr, before+get("/", closing))
+
+		s := story{sent: before + get("/", closing), rule: "house rule: nothing of one request is in the answer to another", look: "exchange.go, recycle"}.hear(c)
+
+		at := strings.LastIndex(s.got, plain)
+		if at < 0 {
+			s.fail(t, len(s.got), "no second answer")
+		}
+		s.got = s.got[at:]
+		last := s.framed(t)
+		assert.Equal(t, "[]", last.body)
+		assert.Empty(t, last.fields["x-left"])
+		assert.Empty(t, last.fields["transfer-encoding"])
+	}
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// Linux tells what became of a connection in the queue as an error of accept(2).
+// The listener is none the worse for it, and the next client is served at once.
+func TestConnectionThatFailedInTheQueueIsPassedOver(t *testing.T) {
+	ours(t)
+	fd, err := listen("127.0.0.1:0", 16)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	defer func() { accept4 = unix.Accept4 }()
+	failOnce := func(errno unix.Errno) {
+		accept4 = func(int, int) (int, unix.Sockaddr, error) { accept4 = unix.Accept4; return -1, nil, errno }
+	}
+	for _, errno := range []unix.Errno{
+		unix.ENETDOWN, unix.EPROTO, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET, unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH, unix.ECONNABORTED,
+	} {
+		dial(t, localAddr(fd).String())
+		failOnce(errno)
+
+		c, _, err := accept(fd)
+
+		require.NoError(t, err, "house rule: one connection's end is not another's wait (accept(2); socket_linux.go, accept)")
+		unix.Close(c)
+	}
+
+	for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EAGAIN} {
+		failOnce(errno)
+
+		_, _, err := accept(fd)
+
+		assert.Equal(t, errno, err, "what concerns us is told")
+	}
+}
