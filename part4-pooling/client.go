@@ -163,7 +163,7 @@ func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.T
 func (l *link) begin() {
 	l.uses++
 	l.base, l.r, l.w = 0, 0, 0
-	l.out, l.sent, l.heard, l.blocked = nil, 0, false, false
+	l.out, l.sent, l.blocked = nil, 0, false
 	l.readErr, l.writeErr, l.upload = nil, nil, nil
 }
 
