@@ -393,3 +393,19 @@ func TestStopDoesNotLingerForEach(t *testing.T) {
 		s.endsCleanly(t)
 	}
 }
+
+// A listener on [::] calls an IPv4 client ::ffff:127.0.0.1; the client does not.
+func TestIPv4ClientOfAnIPv6ListenerIsLoggedWithItsIPv4Address(t *testing.T) {
+	fd, err := newSocket(unix.AF_INET6)
+	if err == nil {
+		unix.Close(fd)
+	} else {
+		t.Skip("no IPv6 here: ", err)
+	}
+	r := startOn(t, "[::]:0")
+
+	tell(t, strings.Replace(r.addr, "[::]", "127.0.0.1", 1), "", "", get).begins(t, "HTTP/1.1 200 OK\r\n")
+
+	eventually(t, "the connection is logged", func() bool { return r.logs.count() == 1 })
+	assert.Contains(t, r.logs.lines[0], "peer=127.0.0.1:", "house rule: an address is written as its owner writes it (socket.go, addrPort)")
+}

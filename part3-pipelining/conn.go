@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net/netip"
 	"runtime"
 	"sync"
 
@@ -25,6 +26,7 @@ type conn struct {
 	srv  *server
 	fd   int         // the loop closes it, after close; who uses it has the lock, or writing
 	mu   *sync.Mutex // the loop's; it guards all of this
+	peer netip.Addr  // the client, as accept(2) told; never changed. Later fd may be somebody else's
 
 	in     input
 	looked int  // bytes of in that hold no whole head

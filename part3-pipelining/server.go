@@ -63,8 +63,8 @@ func (s *server) serve() {
 	for !s.stopping.Load() {
 		if s.full() {
 			s.waitForRoom()
-		} else if fd, err := s.accept(); err == nil {
-			s.add(fd)
+		} else if fd, peer, err := s.accept(); err == nil {
+			s.add(fd, peer)
 		} else if !timedOut(err) && err != unix.ECONNABORTED {
 			if !s.crowded.Load() {
 				s.log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
@@ -81,11 +81,11 @@ func (s *server) serve() {
 }
 
 // accept waits for a connection, parked.
-func (s *server) accept() (fd int, err error) {
+func (s *server) accept() (fd int, peer unix.Sockaddr, err error) {
 	parkErr := s.listener.raw.Read(func(listener uintptr) bool {
-		fd, _, err = accept(int(listener))
+		fd, peer, err = accept(int(listener))
 		for err == unix.EINTR {
-			fd, _, err = accept(int(listener))
+			fd, peer, err = accept(int(listener))
 		}
 		if err == unix.EAGAIN {
 			s.crowded.Store(false)
@@ -93,18 +93,18 @@ func (s *server) accept() (fd int, err error) {
 		return err != unix.EAGAIN
 	})
 	if parkErr != nil {
-		return -1, parkErr
+		return -1, nil, parkErr
 	}
-	return fd, err
+	return fd, peer, err
 }
 
-// add starts to serve fd.
-func (s *server) add(fd int) {
+// add starts to serve fd, the connection of a client at peer.
+func (s *server) add(fd int, peer unix.Sockaddr) {
 	s.open.Add(1)
 	s.turn++
 	err := unix.SetNonblock(fd, true)
 	if err == nil {
-		err = s.loops[s.turn%len(s.loops)].add(fd)
+		err = s.loops[s.turn%len(s.loops)].add(fd, addrPort(peer).Addr())
 	}
 	if err != nil {
 		s.log.Warn("accept", "error", err)

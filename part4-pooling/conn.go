@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net/netip"
 	"runtime"
 	"sync"
 
@@ -25,6 +26,7 @@ type conn struct {
 	srv  *server
 	fd   int         // the loop closes it, after close; who uses it has the lock, or writing
 	mu   *sync.Mutex // the loop's; it guards all of this
+	peer netip.Addr  // the client, as accept(2) told; never changed. Later fd may be somebody else's
 
 	in     input
 	looked int  // bytes of in that hold no whole head
@@ -50,7 +52,6 @@ type conn struct {
 	since      int64   // the clock when a wait began, for a head or for the end of lingering
 
 	lingers int64    // bytes that it may still discard; 0 before the end
-	peer    []byte   // the client's address as text; nil until somebody asks
 	engines registry // has a lock of its own, which is taken after the loop's
 	enough  bool     // nobody wants the rest of the body that is being read (passing.go)
 	dead    error    // nothing can be written any more, and why

@@ -26,12 +26,12 @@ func (s *server) drain() {
 	s.listener.calm()
 	unix.Listen(s.listener.fd, 0) // newcomers stay out
 	for !s.full() {
-		fd, _, err := accept(s.listener.fd)
+		fd, peer, err := accept(s.listener.fd)
 		if err != nil && err != unix.EINTR && err != unix.ECONNABORTED {
 			break
 		}
 		if err == nil {
-			s.add(fd)
+			s.add(fd, peer)
 		}
 	}
 	s.listener.Close()

@@ -489,3 +489,18 @@ func TestAdminTellsAndDrops(t *testing.T) {
 	assert.Contains(t, dropped.framed(t).body, s.addr+": 1 idle connections closed")
 	assert.Zero(t, g.pool.stats().Permits)
 }
+
+func TestBackendIsToldTheIPv4AddressOfAnIPv4Client(t *testing.T) {
+	t.Parallel()
+	var addr string
+	s, got := recording(t, saying("ok"))
+	_, g := fronted(t, s.addr)
+	start(t, onIPv6(t, &addr), with(g.handler(routes())))
+
+	tell(t, addr, "", "", get("/", closing))
+
+	passed := soon(t, got, "the request")
+	for _, want := range []string{"X-Forwarded-For: 127.0.0.1\r\n", "Forwarded: for=127.0.0.1;host"} {
+		assert.Contains(t, passed, "\r\n"+want, mappedRule)
+	}
+}

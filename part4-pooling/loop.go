@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"runtime"
 	"sync"
 
@@ -158,13 +159,14 @@ func (l *loop) closeBuried() {
 }
 
 // add takes fd in.
-func (l *loop) add(fd int) error {
+func (l *loop) add(fd int, peer netip.Addr) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for fd >= len(l.conns) {
 		l.conns = append(l.conns, nil)
 	}
 	l.conns[fd] = newConn(l, fd)
+	l.conns[fd].peer = peer
 	if err := l.poller.add(fd); err != nil {
 		l.conns[fd] = nil
 		return err
