@@ -41,6 +41,7 @@ type conn struct {
 	away    bool      // the loop has given the connection, and in with it, to alone
 	lost    bool      // who has it may never come back
 	last    bool      // nothing that comes is looked at any more
+	bare    bool      // an answer that ends with the connection has begun: until it is whole, a close is a reset (cut.go)
 
 	out        *buffer // answers in order; nil for none
 	sending    *buffer // of them, those that are being written; nil for none
@@ -323,8 +324,10 @@ func (c *conn) settle() {
 		c.close()
 	case !c.last || c.away && !c.lost || !c.written() || c.lingers > 0:
 	case c.eof:
+		c.bareEnds()
 		c.close()
 	default:
+		c.bareEnds()
 		const most = 64 << 20 // bytes
 		c.lingers, c.since = most, c.srv.clock.now()
 		unix.Shutdown(c.fd, unix.SHUT_WR)
