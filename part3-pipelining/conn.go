@@ -30,6 +30,7 @@ type conn struct {
 
 	in     input
 	looked int  // bytes of in that hold no whole head
+	empty  int  // empty lines that came ahead of the next request
 	unread bool // there may be more to read than was read
 	ends   bool // the client has closed its side: there is an end to be read
 	eof    bool // the client has closed its side, and all it sent is in in
@@ -61,6 +62,7 @@ var (
 	errReset     = errors.New("the client has reset the connection")
 	errBrokenOff = errors.New("a handler failed in the middle of its answer")
 	errHeadEnded = &refusal{400, "the connection ended inside a request"}
+	errEmpty     = &refusal{400, "empty lines came, and no request"}
 )
 
 func newConn(l *loop, fd int) *conn {
@@ -99,9 +101,6 @@ func (c *conn) read() {
 	}
 	switch {
 	case n > 0:
-		if c.in.empty() {
-			c.since = c.srv.clock.now() // of a head, perhaps: its first byte
-		}
 		c.in.w += n
 		c.unread = n == len(room) || c.ends // news are not told twice
 	case len(room) == 0:
@@ -143,10 +142,17 @@ func (c *conn) full() bool {
 }
 
 // head returns the length of the request head that in begins with, or 0 when
-// it is not there to its end.
+// it is not there to its end. Its time begins with its first byte. An empty line
+// is no part of a head: a client that sends only those stays idle, and the third
+// is refused.
 func (c *conn) head() (int, *refusal) {
-	c.in.skipEmptyLines()
+	if c.empty += c.in.skipEmptyLines(); c.empty > maxEmpty {
+		return 0, errEmpty
+	}
 	b, most := c.in.bytes(), c.srv.limits.head
+	if c.looked == 0 && len(b) > 0 {
+		c.since = c.srv.clock.now()
+	}
 	n := findHead(b, c.looked)
 	switch {
 	case n > most:
@@ -165,7 +171,7 @@ func (c *conn) head() (int, *refusal) {
 
 // receive makes an exchange of the first n bytes, or of why they are refused.
 func (c *conn) receive(n int, refused *refusal) *exchange {
-	c.since = c.srv.clock.now()
+	c.since, c.empty = c.srv.clock.now(), 0
 	x := newExchange(c)
 	if x.refused = refused; refused == nil {
 		x.head = append(x.head[:0], c.in.bytes()[:n]...) // the next one is read over it
