@@ -39,6 +39,7 @@ type conn struct {
 	running int       // handlers that have not returned
 	changed sync.Cond // something is not as before: alone.go waits for that
 	stalled bool      // there is no room in the line: nothing is taken off in
+	queued  bool      // it waits for a turn (loop.requeue), and is read then
 	away    bool      // the loop has given the connection, and in with it, to alone
 	lost    bool      // who has it may never come back
 	last    bool      // nothing that comes is looked at any more
@@ -82,6 +83,7 @@ func (c *conn) hear(n news) {
 		c.discard()
 	case c.away:
 		c.changed.Broadcast()
+	case c.queued:
 	case !c.last && !c.full():
 		c.read()
 		c.loop.cur = c
@@ -222,8 +224,21 @@ func (c *conn) again() {
 func (c *conn) resume() {
 	if !c.ended {
 		c.since = c.srv.clock.now() // nobody has looked until now
-		c.loop.resumed = append(c.loop.resumed, c)
-		c.loop.wake()
+		c.loop.requeue(c)
+	}
+}
+
+// takesMore says whether there is something to take, and room for it.
+func (c *conn) takesMore() bool {
+	return !c.in.empty() && !c.last && c.dead == nil && !c.full()
+}
+
+// yield ends a turn though there is more to take: the answers so far leave, and
+// other connections have their turns before the next.
+func (c *conn) yield() {
+	c.flush()
+	if !c.ended {
+		c.loop.requeue(c)
 	}
 }
 

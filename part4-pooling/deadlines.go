@@ -37,7 +37,7 @@ func (c *conn) check() {
 		}
 	case c.away:
 		c.changed.Broadcast() // it looks itself
-	case c.last || c.loop.cur == c:
+	case c.last || c.queued || c.loop.cur == c:
 	case c.stalled: // if all is answered, then by handlers that hang
 		c.last = c.written() && now >= c.answered+int64(c.srv.patience(waitIdle))
 	case !c.in.empty():
