@@ -40,7 +40,7 @@ func newServer(fd int, h handler, l limits, log *slog.Logger) (*server, error) {
 		return nil, fmt.Errorf("park the listening socket: %w", err)
 	}
 	s := &server{
-		listener: listener, handler: h, limits: l, log: log, clock: newClock(),
+		listener: listener, handler: h, limits: l, log: newQuiet(log), clock: newClock(),
 		removed: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	for range runtime.GOMAXPROCS(0) {
