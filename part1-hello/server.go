@@ -42,7 +42,7 @@ func newServer(fd int, log *slog.Logger) *server {
 	// With its first timer Go's runtime opens descriptors for its poller. If that
 	// were the stop's, and none were left, the whole process would die of it.
 	time.AfterFunc(0, func() {})
-	return &server{fd: fd, headTimeout: 5 * time.Second, lingerTimeout: time.Second, log: log}
+	return &server{fd: fd, headTimeout: 5 * time.Second, lingerTimeout: time.Second, log: newQuiet(log)}
 }
 
 // A conn is one accepted connection. answer owns its descriptor and closes it.

@@ -397,3 +397,40 @@ func TestStopDoesNotLingerForEach(t *testing.T) {
 		s.endsCleanly(t)
 	}
 }
+
+// A listener on [::] calls an IPv4 client ::ffff:127.0.0.1; the client does not.
+func TestIPv4ClientOfAnIPv6ListenerIsLoggedWithItsIPv4Address(t *testing.T) {
+	fd, err := newSocket(unix.AF_INET6)
+	if err == nil {
+		unix.Close(fd)
+	} else {
+		t.Skip("no IPv6 here: ", err)
+	}
+	r := startOn(t, "[::]:0")
+
+	tell(t, strings.Replace(r.addr, "[::]", "127.0.0.1", 1), "", "", get).begins(t, "HTTP/1.1 200 OK\r\n")
+
+	eventually(t, "the connection is logged", func() bool { return r.logs.count() == 1 })
+	assert.Contains(t, r.logs.lines[0], "peer=127.0.0.1:", "house rule: an address is written as its owner writes it (socket.go, addrPort)")
+}
+
+// accept(2) fails at every tick while no descriptor is left, here because the
+// socket does not listen.
+func TestAcceptThatKeepsFailingIsLoggedOnceASecond(t *testing.T) {
+	ours(t)
+	fd, err := newSocket(unix.AF_INET)
+	require.NoError(t, err)
+	logs := &logLines{}
+	s := newServer(fd, slog.New(slog.NewTextHandler(logs, nil)))
+	s.headTimeout = 10 * tick // a stop waits for a tenth of it
+	began, done := time.Now(), make(chan struct{})
+	go func() { s.serve(); close(done) }() // the test waits for it
+
+	eventually(t, "the failure is logged", func() bool { return logs.count() > 0 })
+	time.Sleep(15 * tick) // the failures go on; nothing waits for this
+	s.stop()
+	<-done
+
+	most := 2 + int(time.Since(began)/sayAgain) // and one for the stop
+	assert.LessOrEqual(t, logs.count(), most, "house rule: what fails again and again is logged once a second (quiet.go)")
+}

@@ -128,16 +128,16 @@ func finish(t testing.TB, group *sync.WaitGroup, what string) {
 // the limit.
 func eventually(t testing.TB, state string, reached func() bool) {
 	t.Helper()
-	if !assert.Eventually(quiet{}, reached, patience(), time.Millisecond) {
+	if !assert.Eventually(unheard{}, reached, patience(), time.Millisecond) {
 		inVain.Add(1)
 		t.Fatalf("waited in vain until %s", state)
 	}
 }
 
-// quiet is where an assertion says nothing.
-type quiet struct{}
+// unheard is where an assertion says nothing.
+type unheard struct{}
 
-func (quiet) Errorf(string, ...any) {}
+func (unheard) Errorf(string, ...any) {}
 
 // leash is called before cmd starts, and makes it and all that it starts end
 // when end is called, when the test ends, or when this process does, be it by

@@ -68,6 +68,9 @@ func (c *conn) stream(x *exchange, b []byte) error {
 	if err := c.turn(x); err != nil {
 		return err
 	}
+	if !x.begun && x.res.endsWithConnection() {
+		c.bareBegins()
+	}
 	x.begun, x.due = true, noLimit
 	c.append(b)
 	c.flush()

@@ -232,7 +232,7 @@ type body struct {
 	expected bool     // the client waits for 100 Continue
 	refused  *refusal // how the body failed; Read says it from then on
 	since    int64    // the clock when the time limit began to run
-	came     int      // bytes since then
+	came     int      // bytes of content since then
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -241,7 +241,7 @@ func (b *body) Read(p []byte) (int, error) {
 		piece, used, refused := b.take(in.bytes(), len(p))
 		n := copy(p, piece)
 		in.skip(used)
-		b.progress(used)
+		b.progress(n)
 		b.refused = refused
 		if n > 0 || len(p) == 0 {
 			return n, nil
@@ -256,8 +256,9 @@ func (b *body) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// progress renews the time limit for every pace bytes, not for every byte: one
-// byte a second is no body.
+// progress renews the time limit for every pace bytes of content, not for every
+// byte: one byte a second is no body. The lines between chunks are no content: a
+// body of one byte a chunk would be granted 20 times its time.
 func (b *body) progress(n int) {
 	const pace = 16 << 10
 	if b.came += n; b.came >= pace {

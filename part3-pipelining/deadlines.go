@@ -37,7 +37,7 @@ func (c *conn) check() {
 		}
 	case c.away:
 		c.changed.Broadcast() // it looks itself
-	case c.last || c.loop.cur == c:
+	case c.last || c.queued || c.loop.cur == c:
 	case c.stalled: // if all is answered, then by handlers that hang
 		c.last = c.written() && now >= c.srv.until(waitIdle, c.answered)
 	case !c.in.empty():
@@ -58,8 +58,7 @@ func (c *conn) endIdle() {
 		c.last = true
 		return
 	}
-	c.loop.resumed = append(c.loop.resumed, c)
-	c.loop.wake()
+	c.loop.requeue(c)
 }
 
 // late is a request whose handler did not answer in time.

@@ -43,10 +43,10 @@ func (s *server) drain() {
 func (s *server) takeIn() {
 	unix.Listen(s.listener.fd, 0)
 	for left := queued(s.listener.fd); ; {
-		fd, err := s.acceptNow()
+		fd, peer, err := s.acceptNow()
 		switch {
 		case err == nil:
-			s.add(fd)
+			s.add(fd, peer)
 			left--
 		case err == unix.EINTR:
 		case err == unix.EAGAIN || left <= 0:
@@ -58,10 +58,9 @@ func (s *server) takeIn() {
 }
 
 // acceptNow is accept without waiting, if another connection may be open.
-func (s *server) acceptNow() (fd int, err error) {
+func (s *server) acceptNow() (int, unix.Sockaddr, error) {
 	if s.full() {
-		return -1, unix.EMFILE // as when there are no descriptors left
+		return -1, nil, unix.EMFILE // as when there are no descriptors left
 	}
-	fd, _, err = accept(s.listener.fd)
-	return fd, err
+	return accept(s.listener.fd)
 }

@@ -113,7 +113,7 @@ func (x *exchange) call() (ok bool) {
 			x.c.exited(x)
 		}
 		if p != nil {
-			x.c.srv.log.Error("handler panicked", "request", string(x.req.target), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			x.c.srv.log.Error("handler panicked", "client", x.c.peer, "request", string(x.req.target), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			x.res.reset(500)
 			ok = false
 		}

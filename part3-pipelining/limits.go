@@ -46,6 +46,8 @@ const (
 	inSize    = 32 << 10               // bytes of a read buffer; an idle connection has none
 	outSize   = 64 << 10               // bytes of answers that wait for a write before slots are kept back
 	maxParked = 32 << 10               // bytes of an answer that wait behind others; a handler with more waits
+	maxTurn   = 64                     // requests that a loop takes from a connection before others have their turn
+	maxEmpty  = 2                      // empty lines before a request; RFC 9112 §2.2 asks for one at least
 	lastCall  = 100 * time.Millisecond // for the next request to come when the server stops
 	lastBytes = time.Second            // for what is missing of a request then
 	crowded   = time.Second            // for it, when no further connection can be accepted

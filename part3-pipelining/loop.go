@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"runtime"
 	"sync"
 
@@ -13,6 +14,10 @@ import (
 //	the leader  waits for news of any connection, and reads what has come
 //	            takes one request after the other from it, and calls the handler itself
 //	            writes all answers that are ready, in one go, and looks for the next news
+//
+// A connection's turn is maxTurn requests. What is left of a deep pipeline waits for
+// its next turn, in the next round: news first, then those that were queued before
+// them. So neighbours of a greedy client wait for a turn of its, not for all it sent.
 //
 // When a handler blocks, somebody else leads on from the very place where the
 // old leader is stuck (token.go).
@@ -32,7 +37,10 @@ type loop struct {
 	number    uint64    // of the last request
 	spare     *exchange // to be used next; nil for none
 	next, all int       // of the poller's news: those not looked at yet
-	resumed   []*conn   // to be looked at without news
+	left      int       // requests that cur may still have in this turn
+	round     []*conn   // that have their turns in this round; nil: had it
+	turns     int       // of round, so far
+	resumed   []*conn   // that wait for the next round
 	buried    []int     // descriptors to be closed when all news are looked at
 	waiting   bool      // the leader does, and has to be woken
 	cur       *conn     // whose requests are being taken; nil for none
@@ -86,47 +94,88 @@ func (l *loop) follow() {
 func (l *loop) receive() *exchange {
 	for {
 		if c := l.cur; c != nil {
+			if l.left == 0 && c.takesMore() {
+				if l.othersWait() {
+					l.cur = nil
+					c.yield()
+					continue
+				}
+				l.left = maxTurn
+			}
 			if x := c.take(); x != nil {
+				l.left--
 				return x
 			}
 			l.cur = nil
 			c.pause()
 		}
-		switch last := len(l.resumed) - 1; {
-		case last >= 0:
-			c := l.resumed[last]
-			l.resumed[last], l.resumed = nil, l.resumed[:last]
-			if !c.ended {
-				c.hear(news{})
-			}
+		l.left = maxTurn
+		switch {
 		case l.next < l.all:
 			n := l.poller.at(l.next)
 			l.next++
 			if c := l.conns[n.fd]; c != nil {
 				c.hear(n)
 			}
+		case l.turns < len(l.round):
+			l.resume()
 		case !l.wait():
 			return nil
 		}
 	}
 }
 
-// wait waits for news, or to be woken. With the lock held, but not while it
-// waits.
+// othersWait says whether another connection has news, or waits for its turn. If
+// none does, a turn may be longer: its answers leave in one write. With the lock
+// held, but not all the time.
+func (l *loop) othersWait() bool {
+	if l.next == l.all && l.turns == len(l.round) {
+		l.mu.Unlock()
+		runtime.Gosched()
+		n, _ := l.poller.wait(false) // an error comes again in wait
+		l.mu.Lock()
+		l.next, l.all = 0, n
+	}
+	return l.next < l.all || l.turns < len(l.round) || len(l.resumed) > 0
+}
+
+// requeue gives c a turn in the next round. With the lock held.
+func (l *loop) requeue(c *conn) {
+	if !c.queued {
+		c.queued = true
+		l.resumed = append(l.resumed, c)
+		l.wake()
+	}
+}
+
+// resume gives the next connection of the round its turn.
+func (l *loop) resume() {
+	c := l.round[l.turns]
+	l.round[l.turns] = nil
+	l.turns++
+	if c.queued = false; !c.ended {
+		c.hear(news{})
+	}
+}
+
+// wait begins a round: it waits for news, or to be woken, but not if a connection
+// waits for its turn. With the lock held, but not while it waits.
 func (l *loop) wait() bool {
 	l.closeBuried()
-	l.waiting = true
+	idle := len(l.resumed) == 0
+	l.waiting = idle
 	l.mu.Unlock()
 	if !l.poller.slept {
 		runtime.Gosched() // a loop that always finds news would keep others from running
 	}
-	n, err := l.poller.wait()
+	n, err := l.poller.wait(idle)
 	if timedOut(err) {
 		l.poller.calm()
 		n, err = 0, nil
 	}
 	l.mu.Lock()
 	l.waiting, l.next, l.all = false, 0, n
+	l.round, l.resumed, l.turns = l.resumed, l.round[:0], 0
 	return err == nil
 }
 
@@ -155,13 +204,14 @@ func (l *loop) closeBuried() {
 }
 
 // add takes fd in.
-func (l *loop) add(fd int) error {
+func (l *loop) add(fd int, peer netip.Addr) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for fd >= len(l.conns) {
 		l.conns = append(l.conns, nil)
 	}
 	l.conns[fd] = newConn(l, fd)
+	l.conns[fd].peer = peer
 	if err := l.poller.add(fd); err != nil {
 		l.conns[fd] = nil
 		return err

@@ -109,6 +109,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 		}
 		extra = append(extra, files)
 	}
+	o.limits.shareDescriptors(0, 0, log)
 	fd, err := listen(o.addr, backlog)
 	if err != nil {
 		return err

@@ -12,9 +12,10 @@ import (
 type poller struct {
 	parked
 	events [128]unix.Kevent_t
-	n      int  // events, after wait
-	slept  bool // wait had to wait
-	waitFn func(uintptr) bool
+	n      int                // events, after wait
+	slept  bool               // wait had to wait
+	waitFn func(uintptr) bool // made once: a method value is an allocation
+	peekFn func(uintptr) bool
 }
 
 // News are what is new about a socket; that it can be read or written may
@@ -33,6 +34,7 @@ func newPoller() (*poller, error) {
 	unix.CloseOnExec(fd)
 	p := &poller{}
 	p.waitFn = p.look
+	p.peekFn = func(fd uintptr) bool { p.look(fd); return true }
 	p.parked, err = park(fd)
 	return p, err
 }
@@ -48,9 +50,14 @@ func (p *poller) add(fd int) error {
 // again adds fd anew: kqueue then looks at it as if for the first time.
 func (p *poller) again(fd int) { p.add(fd) }
 
-func (p *poller) wait() (n int, err error) {
-	p.slept = false
-	err = p.raw.Read(p.waitFn)
+func (p *poller) wait(idle bool) (n int, err error) {
+	find := p.waitFn
+	if !idle {
+		find = p.peekFn
+	}
+	p.n, p.slept = 0, false
+	err = p.raw.Read(find)
+	p.slept = p.slept && idle
 	return p.n, err
 }
 

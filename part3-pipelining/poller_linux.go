@@ -17,9 +17,10 @@ import (
 type poller struct {
 	parked
 	events [128]unix.EpollEvent
-	n      int  // events, after wait
-	slept  bool // wait had to wait
-	waitFn func(uintptr) bool
+	n      int                // events, after wait
+	slept  bool               // wait had to wait
+	waitFn func(uintptr) bool // made once: a method value is an allocation
+	peekFn func(uintptr) bool
 }
 
 // News are what is new about a socket; that it can be read or written may
@@ -39,6 +40,7 @@ func newPoller() (*poller, error) {
 	}
 	p := &poller{}
 	p.waitFn = p.look
+	p.peekFn = func(fd uintptr) bool { p.look(fd); return true }
 	p.parked, err = park(fd)
 	return p, err
 }
@@ -56,11 +58,17 @@ func watch(fd int) *unix.EpollEvent {
 	return &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(fd)}
 }
 
-// wait waits until there are news, and says how many. It fails with a timeout
-// when somebody kicks the poller, and for ever when it is closed.
-func (p *poller) wait() (n int, err error) {
-	p.slept = false
-	err = p.raw.Read(p.waitFn)
+// wait returns how many news there are. If there are none it waits for some, if
+// idle says that the caller has nothing else to do. It fails with a timeout when
+// somebody kicks the poller, and for ever when it is closed; then there are none.
+func (p *poller) wait(idle bool) (n int, err error) {
+	find := p.waitFn
+	if !idle {
+		find = p.peekFn
+	}
+	p.n, p.slept = 0, false
+	err = p.raw.Read(find)
+	p.slept = p.slept && idle
 	return p.n, err
 }
 

@@ -197,10 +197,8 @@ func exitStatus(err error) int {
 // not accepted wait in the kernel's queue, and all are served in the end.
 func TestOutOfDescriptorsEverybodyIsServedInTheEnd(t *testing.T) {
 	const clients = 200
-	cmd := program(t)
-	cmd.Args = append([]string{"sh", "-c", `ulimit -n 64; exec "$0" serve -addr 127.0.0.1:0 -idle-time 300ms -linger-time 50ms`}, cmd.Path)
-	cmd.Path = "/bin/sh"
-	addr, _ := startProgram(t, cmd)
+	cmd, addr, _ := serving(t, "-idle-time", "300ms", "-linger-time", "50ms")
+	leaveDescriptors(t, cmd.Process.Pid, 64) // later than serve looks at them (descriptors.go)
 	var all sync.WaitGroup
 	for range clients {
 		c := converse(t, addr, get("/")) // and does not close

@@ -42,7 +42,7 @@ func newServer(fd int, h handler, l limits, log *slog.Logger) (*server, error) {
 		return nil, fmt.Errorf("park the listening socket: %w", err)
 	}
 	s := &server{
-		listener: listener, handler: h, limits: l, log: log, clock: newClock(),
+		listener: listener, handler: h, limits: l, log: newQuiet(log), clock: newClock(),
 		told: make(chan struct{}, 1), removed: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	for range runtime.GOMAXPROCS(0) {
@@ -75,8 +75,8 @@ func (s *server) serve() {
 	for !s.stopping.Load() {
 		if s.full() {
 			s.waitForRoom(queued(s.listener.fd) > 0)
-		} else if fd, err := s.accept(); err == nil {
-			s.add(fd)
+		} else if fd, peer, err := s.accept(); err == nil {
+			s.add(fd, peer)
 		} else if !timedOut(err) {
 			if !s.crowded.Load() {
 				s.log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
@@ -93,11 +93,11 @@ func (s *server) serve() {
 }
 
 // accept waits for a connection, parked.
-func (s *server) accept() (fd int, err error) {
+func (s *server) accept() (fd int, peer unix.Sockaddr, err error) {
 	parkErr := s.listener.raw.Read(func(listener uintptr) bool {
-		fd, _, err = accept(int(listener))
+		fd, peer, err = accept(int(listener))
 		for err == unix.EINTR {
-			fd, _, err = accept(int(listener))
+			fd, peer, err = accept(int(listener))
 		}
 		if err == unix.EAGAIN {
 			s.crowded.Store(false)
@@ -105,18 +105,18 @@ func (s *server) accept() (fd int, err error) {
 		return err != unix.EAGAIN
 	})
 	if parkErr != nil {
-		return -1, parkErr
+		return -1, nil, parkErr
 	}
-	return fd, err
+	return fd, peer, err
 }
 
-// add starts to serve fd.
-func (s *server) add(fd int) {
+// add starts to serve fd, the connection of a client at peer.
+func (s *server) add(fd int, peer unix.Sockaddr) {
 	s.open.Add(1)
 	s.turn++
 	err := unix.SetNonblock(fd, true)
 	if err == nil {
-		err = s.loops[s.turn%len(s.loops)].add(fd)
+		err = s.loops[s.turn%len(s.loops)].add(fd, addrPort(peer).Addr())
 	}
 	if err != nil {
 		s.log.Warn("accept", "error", err)

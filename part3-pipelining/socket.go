@@ -62,13 +62,15 @@ func sockaddr(addr string) (sa unix.Sockaddr, family int, err error) {
 	}
 }
 
-// addrPort is sockaddr backwards, for what accept(2) and getsockname(2) tell.
+// addrPort is sockaddr backwards, for what accept(2) and getsockname(2) tell. A
+// listener on [::] takes IPv4 clients too and calls them ::ffff:192.0.2.1 (RFC 4291
+// §2.5.5.2); addrPort writes the address that they know themselves by.
 func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
 	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
 	}
 	return netip.AddrPort{}
 }

@@ -21,6 +21,12 @@ func resident(t testing.TB, pid int) int {
 	return pages * os.Getpagesize()
 }
 
+// leaveDescriptors takes all but n away from pid.
+func leaveDescriptors(t testing.TB, pid int, n uint64) {
+	t.Helper()
+	require.NoError(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}, nil))
+}
+
 // needDescriptors skips the test if n cannot be open at once.
 func needDescriptors(t testing.TB, n uint64) {
 	t.Helper()

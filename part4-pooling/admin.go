@@ -145,6 +145,8 @@ func (g *gateway) drop(w *response, r *request, _ []byte) {
 	}
 }
 
+const adminConnections = 8 // at once: a scraper, and those who look why
+
 // startAdmin serves the admin address, and returns how to stop it.
 func (g *gateway) startAdmin(addr string, log *slog.Logger) (at string, stop func(), err error) {
 	fd, err := listen(addr, 16)
@@ -152,7 +154,9 @@ func (g *gateway) startAdmin(addr string, log *slog.Logger) (at string, stop fun
 		return "", nil, err
 	}
 	at = localAddr(fd).String()
-	s, err := newServer(fd, g.admin(), defaults, log)
+	limits := defaults
+	limits.connections = adminConnections
+	s, err := newServer(fd, g.admin(), limits, log)
 	if err != nil {
 		return "", nil, err
 	}

@@ -43,11 +43,14 @@ func (in *input) skip(n int) {
 	}
 }
 
-// skipEmptyLines skips what some clients send behind a body (RFC 9112 §2.2).
-func (in *input) skipEmptyLines() {
+// skipEmptyLines skips what some clients send behind a body (RFC 9112 §2.2), and
+// returns how many lines there were.
+func (in *input) skipEmptyLines() (n int) {
 	for in.w-in.r >= 2 && in.buf[in.r] == '\r' && in.buf[in.r+1] == '\n' {
 		in.skip(2)
+		n++
 	}
+	return n
 }
 
 // compact makes room behind what is left.

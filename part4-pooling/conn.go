@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"net/netip"
 	"runtime"
 	"sync"
 
@@ -26,9 +27,11 @@ type conn struct {
 	srv  *server
 	fd   int         // the loop closes it, after close; who uses it has the lock, or writing
 	mu   *sync.Mutex // the loop's; it guards all of this
+	peer netip.Addr  // the client, as accept(2) told; never changed. Later fd may be somebody else's
 
 	in     input
 	looked int  // bytes of in that hold no whole head
+	empty  int  // empty lines that came ahead of the next request
 	unread bool // there may be more to read than was read
 	ends   bool // the client has closed its side: there is an end to be read
 	eof    bool // the client has closed its side, and all it sent is in in
@@ -37,9 +40,11 @@ type conn struct {
 	running int       // handlers that have not returned
 	changed sync.Cond // something is not as before: alone.go waits for that
 	stalled bool      // there is no room in the line: nothing is taken off in
+	queued  bool      // it waits for a turn (loop.requeue), and is read then
 	away    bool      // the loop has given the connection, and in with it, to alone
 	lost    bool      // who has it may never come back
 	last    bool      // nothing that comes is looked at any more
+	bare    bool      // an answer that ends with the connection has begun: until it is whole, a close is a reset (cut.go)
 
 	out        *buffer // answers in order; nil for none
 	sending    *buffer // of them, those that are being written; nil for none
@@ -51,7 +56,6 @@ type conn struct {
 	since      int64   // the clock when a wait began, for a head or for the end of lingering
 
 	lingers int64    // bytes that it may still discard; 0 before the end
-	peer    []byte   // the client's address as text; nil until somebody asks
 	engines registry // has a lock of its own, which is taken after the loop's
 	enough  bool     // nobody wants the rest of the body that is being read (passing.go)
 	dead    error    // nothing can be written any more, and why
@@ -62,6 +66,7 @@ var (
 	errReset     = errors.New("the client has reset the connection")
 	errBrokenOff = errors.New("a handler failed in the middle of its answer")
 	errHeadEnded = &refusal{400, "the connection ended inside a request"}
+	errEmpty     = &refusal{400, "empty lines came, and no request"}
 )
 
 var toHEAD = []byte("HEAD ")
@@ -85,6 +90,7 @@ func (c *conn) hear(n news) {
 		c.discard()
 	case c.away:
 		c.changed.Broadcast()
+	case c.queued:
 	case !c.last: // full or not: take notes that, and nobody else
 		if !c.srv.stopping.Load() || findHead(c.in.bytes(), 0) == 0 { // a stop ends behind the last request that has been read
 			c.read()
@@ -114,9 +120,6 @@ func (c *conn) read() {
 	}
 	switch {
 	case n > 0:
-		if c.in.empty() {
-			c.since = c.srv.clock.now() // of a head, perhaps: its first byte
-		}
 		c.in.w += n
 		c.unread = n == len(room) || c.ends // news are not told twice
 	case len(room) == 0:
@@ -158,10 +161,17 @@ func (c *conn) full() bool {
 }
 
 // head returns the length of the request head that in begins with, or 0 when
-// it is not there to its end.
+// it is not there to its end. Its time begins with its first byte. An empty line
+// is no part of a head: a client that sends only those stays idle, and the third
+// is refused.
 func (c *conn) head() (int, *refusal) {
-	c.in.skipEmptyLines()
+	if c.empty += c.in.skipEmptyLines(); c.empty > maxEmpty {
+		return 0, errEmpty
+	}
 	b, most := c.in.bytes(), c.srv.limits.head
+	if c.looked == 0 && len(b) > 0 {
+		c.since = c.srv.clock.now()
+	}
 	n := findHead(b, c.looked)
 	switch {
 	case n > most:
@@ -180,7 +190,7 @@ func (c *conn) head() (int, *refusal) {
 
 // receive makes an exchange of the first n bytes, or of why they are refused.
 func (c *conn) receive(n int, refused *refusal) *exchange {
-	c.since = c.srv.clock.now()
+	c.since, c.empty = c.srv.clock.now(), 0
 	x := newExchange(c)
 	if x.refused = refused; refused == nil {
 		x.head = append(x.head[:0], c.in.bytes()[:n]...) // the next one is read over it
@@ -242,8 +252,21 @@ func (c *conn) again() {
 func (c *conn) resume() {
 	if !c.ended {
 		c.since = c.srv.clock.now() // nobody has looked until now
-		c.loop.resumed = append(c.loop.resumed, c)
-		c.loop.wake()
+		c.loop.requeue(c)
+	}
+}
+
+// takesMore says whether there is something to take, and room for it.
+func (c *conn) takesMore() bool {
+	return !c.in.empty() && !c.last && c.dead == nil && !c.full()
+}
+
+// yield ends a turn though there is more to take: the answers so far leave, and
+// other connections have their turns before the next.
+func (c *conn) yield() {
+	c.flush()
+	if !c.ended {
+		c.loop.requeue(c)
 	}
 }
 
@@ -348,8 +371,10 @@ func (c *conn) settle() {
 		c.close()
 	case !c.last || c.away && !c.lost || !c.written() || c.lingers > 0:
 	case c.eof:
+		c.bareEnds()
 		c.close()
 	default:
+		c.bareEnds()
 		const most = 64 << 20 // bytes
 		c.lingers, c.since = most, c.srv.clock.now()
 		unix.Shutdown(c.fd, unix.SHUT_WR)

@@ -2,11 +2,8 @@ package main
 
 import (
 	"bytes"
-	"net/netip"
 	"strconv"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // What a gateway does to the fields that pass through it (RFC 9110 §7.6). The
@@ -108,8 +105,9 @@ func (f *forward) reset() {
 	*f = forward{call: call{fields: f.fields[:0], body: f.body[:0]}, buf: f.buf[:0], tell: f.tell}
 }
 
-// take makes a call of r, which came from peer and is answered by w.
-func (f *forward) take(w *response, r *request, peer []byte, addr string) {
+// take makes a call of r, which is answered by w.
+func (f *forward) take(w *response, r *request, addr string) {
+	peer := f.client(w.x.c)
 	f.w, f.left, f.interim = w, noMaximum, f.tell
 	f.method, f.host, f.target = r.method, r.host, f.originForm(r)
 	if len(f.host) == 0 {
@@ -195,6 +193,13 @@ func (f *forward) originForm(r *request) []byte {
 	return f.buf[from:len(f.buf):len(f.buf)]
 }
 
+// client is the address at the other end of c, as text.
+func (f *forward) client(c *conn) []byte {
+	from := len(f.buf)
+	f.buf = c.peer.AppendTo(f.buf)
+	return f.buf[from:len(f.buf):len(f.buf)]
+}
+
 // text keeps s until free.
 func (f *forward) text(s string) []byte {
 	from := len(f.buf)
@@ -239,18 +244,4 @@ func appendPassed(b []byte, h *heading) []byte {
 		}
 	}
 	return appendFields(b, []field{{viaName, ourVia[h.minor]}})
-}
-
-// peerOf is the address at the other end of c, as text. The kernel is asked once.
-func peerOf(c *conn) []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.peer == nil {
-		peer := netip.IPv4Unspecified() // if it has reset the connection by now
-		if sa, err := unix.Getpeername(c.fd); err == nil {
-			peer = addrPort(sa).Addr()
-		}
-		c.peer = peer.AppendTo(nil)
-	}
-	return c.peer
 }

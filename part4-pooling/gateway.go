@@ -98,7 +98,7 @@ func (g *gateway) handler(others handler) handler {
 
 // forward asks the backend at addr and passes the answer on.
 func (g *gateway) forward(w *response, r *request, f *forward, addr string) error {
-	f.take(w, r, peerOf(w.x.c), addr)
+	f.take(w, r, addr)
 	switch {
 	case f.vias > maxVias:
 		return errCircle

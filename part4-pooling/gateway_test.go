@@ -489,3 +489,47 @@ func TestAdminTellsAndDrops(t *testing.T) {
 	assert.Contains(t, dropped.framed(t).body, s.addr+": 1 idle connections closed")
 	assert.Zero(t, g.pool.stats().Permits)
 }
+
+func TestBackendIsToldTheIPv4AddressOfAnIPv4Client(t *testing.T) {
+	t.Parallel()
+	var addr string
+	s, got := recording(t, saying("ok"))
+	_, g := fronted(t, s.addr)
+	start(t, onIPv6(t, &addr), with(g.handler(routes())))
+
+	tell(t, addr, "", "", get("/", closing))
+
+	passed := soon(t, got, "the request")
+	for _, want := range []string{"X-Forwarded-For: 127.0.0.1\r\n", "Forwarded: for=127.0.0.1;host"} {
+		assert.Contains(t, passed, "\r\n"+want, mappedRule)
+	}
+}
+
+func TestAnswerThatABackendBreaksOffEndsInAResetForHTTP10(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{
+		"chunked":              "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+		"ends with its socket": "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf",
+	} {
+		passed := make(chan bool)
+		s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+			c.Read(make([]byte, 1<<10))
+			io.WriteString(c, answer)
+			<-passed
+			c.SetLinger(0) // and closes: a reset
+		})
+		r, _ := fronted(t, s.addr)
+		c := converse(t, r.addr, old("/"))
+		in := bufio.NewReader(c)
+		for line := ""; line != "\r\n"; {
+			var err error
+			line, err = in.ReadString('\n')
+			require.NoError(t, err, name)
+		}
+		close(passed)
+
+		got, err := io.ReadAll(in)
+
+		story{sent: old("/"), got: string(got), end: err, rule: resetRule, look: "cut.go"}.isCut(t, "half")
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -141,6 +142,15 @@ func serveFlags(f *flag.FlagSet) *options {
 	return o
 }
 
+// backendConnections is how many the pool may have.
+func (o *options) backendConnections() int {
+	addrs := map[string]bool{}
+	for _, p := range o.backends {
+		addrs[p.addr] = true
+	}
+	return min(o.pool.total, max(1, len(addrs)*o.pool.perBackend))
+}
+
 // handler is what answers: files, backends, and the routes of part 3 for the rest.
 func (o *options) handler(g *gateway) (handler, error) {
 	var extra []route
@@ -157,6 +167,11 @@ func (o *options) handler(g *gateway) (handler, error) {
 // serve runs a server until SIGINT or SIGTERM and gives it grace to finish; a
 // second signal ends it at once.
 func serve(o *options, stdout io.Writer, log *slog.Logger) error {
+	apart := 0
+	if o.admin != "" {
+		apart = adminConnections + runtime.GOMAXPROCS(0) + 1
+	}
+	o.pool.total = o.limits.shareDescriptors(o.backendConnections(), apart, log)
 	p := newPool(o.pool)
 	defer p.close()
 	p.startEvictor(time.Second)

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A handler may still be at work when its client has reset the connection, and
+// the descriptor has gone to the next client. The log must not blame that one.
+func TestLogNamesTheClientThatAskedNotTheNextOneWithItsDescriptor(t *testing.T) {
+	t.Parallel()
+	began, release := make(chan bool), make(chan bool)
+	r := start(t, with(func(w *response, r *request) {
+		if string(r.path) == "/hold" {
+			began <- true
+			<-release
+			panic("held")
+		}
+		w.text("ok")
+	}))
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}, Timeout: limit}
+	c, err := from.Dial("tcp", r.addr)
+	if err != nil {
+		t.Skip("this system has only one loopback address: ", err)
+	}
+	fmt.Fprint(c, get("/hold"))
+	soon(t, began, "the handler begins")
+	c.(*net.TCPConn).SetLinger(0)
+	c.Close()
+	eventually(t, "the connection is closed", func() bool { return r.count() == 0 })
+	for range 4 { // one of them has the number
+		expect(t, converse(t, r.addr, get("/")), story{}, "HTTP/1.1 200 OK\r\n")
+	}
+
+	close(release)
+
+	eventually(t, "the panic is logged", func() bool { return strings.Contains(r.logs.String(), "handler panicked") })
+	assert.Contains(t, r.logs.String(), "client=127.0.0.9 ",
+		"house rule: an address is kept from accept(2); a descriptor may be another client's by now (server.go, add)")
+}
+
+// onIPv6 is for start: it listens on all addresses of both families.
+func onIPv6(t testing.TB, addr *string) func(*server) {
+	return func(s *server) {
+		fd, err := listen("[::]:0", backlog)
+		if err != nil {
+			t.Skip("no IPv6 here: ", err)
+		}
+		*addr = fmt.Sprintf("127.0.0.1:%d", localAddr(fd).Port())
+		s.listener.Close()
+		s.listener, err = park(fd)
+		require.NoError(t, err)
+	}
+}
+
+const mappedRule = "house rule: a listener on [::] calls 127.0.0.1 ::ffff:127.0.0.1, and no client of IPv4 does (socket.go, addrPort)"
+
+func TestIPv4ClientOfAnIPv6ListenerHasAnIPv4Address(t *testing.T) {
+	var addr string
+	r := start(t, onIPv6(t, &addr), with(func(*response, *request) { panic("any") }))
+
+	tell(t, addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 500 ")
+
+	assert.Contains(t, r.logs.String(), "client=127.0.0.1 ", mappedRule)
+}

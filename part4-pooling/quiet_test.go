@@ -1,0 +1,29 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// A client that has found out how to make a handler panic can do so ten thousand
+// times a second.
+func TestPanicOfEveryRequestIsLoggedOnceASecond(t *testing.T) {
+	t.Parallel()
+	r := start(t, with(func(*response, *request) { panic("always") }))
+	began := time.Now()
+
+	tell(t, r.addr, "", "", strings.Repeat(get("/"), 200)+get("/", closing)).begins(t, "HTTP/1.1 500 ")
+
+	most := 1 + int(time.Since(began)/sayAgain)
+	assert.LessOrEqual(t, strings.Count(r.logs.String(), "handler panicked"), most, "house rule: what repeats is logged once a second (quiet.go)")
+	c := converse(t, r.addr, "")
+	go io.Copy(io.Discard, c) // ends with the connection
+	eventually(t, "the next line says how many were left out", func() bool {
+		io.WriteString(c, get("/"))
+		return strings.Contains(r.logs.String(), " left_out=")
+	})
+}
