@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-grace DURATION] [-root DIR] [LIMITS]
+const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-grace DURATION] [-root DIR [-dotfiles]] [LIMITS]
        part4-pooling get [-n TIMES] [-body] URL...
        part4-pooling get -callers N [-one] [-for DURATION] URL
        part4-pooling keep [-addr ADDRESS] [-idle DURATION]
@@ -108,6 +108,7 @@ type options struct {
 	addr     string
 	grace    time.Duration
 	root     string
+	dotfiles bool // files whose names begin with a dot are served too
 	limits   limits
 	backends []prefix
 	admin    string
@@ -120,6 +121,7 @@ func serveFlags(f *flag.FlagSet) *options {
 	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
 	f.DurationVar(&o.grace, "grace", 5*time.Second, "time to answer who is in line after SIGINT or SIGTERM")
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
+	f.BoolVar(&o.dotfiles, "dotfiles", false, "serve files and directories whose names begin with a dot, too")
 	o.limits.flags(f)
 	f.Func("backend", "`[PATH=]URL` of a server of HTTP/1.1 that answers for all paths, or for those below PATH; can be repeated", func(s string) error {
 		p, err := parsePrefix(s)
@@ -142,7 +144,7 @@ func serveFlags(f *flag.FlagSet) *options {
 func (o *options) handler(g *gateway) (handler, error) {
 	var extra []route
 	if o.root != "" {
-		files, err := filesRoute(o.root)
+		files, err := filesRoute(o.root, o.dotfiles)
 		if err != nil {
 			return nil, err
 		}
