@@ -21,7 +21,7 @@ import (
 func fronted(t testing.TB, addr string, change ...func(*gateway)) (*running, *gateway) {
 	t.Helper()
 	p := small(t, 4)
-	g := newGateway(p, []prefix{{"/", addr}})
+	g := newGateway(p, []prefix{{path: "/", addr: addr}})
 	for _, f := range change {
 		f(g)
 	}
@@ -337,7 +337,7 @@ func TestSlowReadersOnEitherSideHoldTheOtherBack(t *testing.T) { // alone: it lo
 			sent.Add(int64(n))
 		}
 	})
-	g := newGateway(small(t, 4), []prefix{{"/", s.addr}})
+	g := newGateway(small(t, 4), []prefix{{path: "/", addr: s.addr}})
 	r := start(t, with(g.handler(routes())), func(s *server) { s.limits.body = much })
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -399,7 +399,7 @@ func TestPrefixesChooseTheBackend(t *testing.T) {
 		return answering(t, func(_ int, r *http.Request) string { return saying(name + r.URL.Path) }).addr
 	}
 	p := small(t, 4)
-	g := newGateway(p, []prefix{{"/api", named("api:")}, {"/api/v2/", named("v2:")}})
+	g := newGateway(p, []prefix{{path: "/api", addr: named("api:")}, {path: "/api/v2/", addr: named("v2:")}})
 	r := start(t, with(g.handler(routes())))
 	for path, want := range map[string]string{
 		"/api": "api:/api", "/api/x?y": "api:/api/x", "/api/v2/x": "v2:/api/v2/x", "/": "Hello, World!\n", "/apis": "404 Not Found: nothing is at /apis\n",
@@ -412,7 +412,7 @@ func TestGatewayThatIsItsOwnBackendSaysSo(t *testing.T) {
 	t.Parallel()
 	p := small(t, 64)
 	r := start(t, func(s *server) {
-		g := newGateway(p, []prefix{{"/", localAddr(s.listener.fd).String()}})
+		g := newGateway(p, []prefix{{path: "/", addr: localAddr(s.listener.fd).String()}})
 		s.handler = g.handler(routes())
 	})
 	defer p.close()

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -46,7 +47,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "serve":
 		o := serveFlags(flags)
 		check = func() error {
-			return errors.Join(noArguments(flags), o.limits.check(), o.pool.check(), o.engines.check())
+			return errors.Join(noArguments(flags), o.limits.check(), o.pool.check(), o.engines.check(), checkPrefixes(o.backends))
 		}
 		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "get":
@@ -55,7 +56,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		callers := flags.Int("callers", 0, "how many call the first URL at once, as often as they can")
 		one := flags.Bool("one", false, "let them share one connection, and not wait for each other's answers")
 		length := flags.Duration("for", time.Second, "how long they do so")
-		check = func() error { return someArguments(flags) }
+		check = func() error { return urlArguments(flags) }
 		action = func() error {
 			if *callers > 0 {
 				return press(stdout, flags.Arg(0), *callers, *length, *one)
@@ -96,9 +97,14 @@ func noArguments(flags *flag.FlagSet) error {
 	return nil
 }
 
-func someArguments(flags *flag.FlagSet) error {
+func urlArguments(flags *flag.FlagSet) error {
 	if flags.NArg() == 0 {
 		return errors.New("want a URL, such as http://127.0.0.1:8080/")
+	}
+	for _, u := range flags.Args() {
+		if _, err := parseURL(u); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -130,8 +136,8 @@ func serveFlags(f *flag.FlagSet) *options {
 	})
 	f.Func("engine", "`[PATH=]URL` of a backend that works on the requests of one connection side by side: like -backend, but each client's requests share a connection", func(s string) error {
 		p, err := parsePrefix(s)
+		p.engine = true
 		o.backends = append(o.backends, p)
-		o.engines.backends[p.addr] = true
 		return err
 	})
 	f.StringVar(&o.admin, "admin", "", "IP `address` and port for /-/stats, /-/metrics and /-/drop; none if empty")
@@ -173,7 +179,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if len(o.engines.backends) > 0 {
+	if slices.ContainsFunc(o.backends, func(p prefix) bool { return p.engine }) {
 		s.taker = g.handOver
 	}
 	if o.admin != "" {
