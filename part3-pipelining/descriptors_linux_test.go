@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -24,6 +25,7 @@ func atMost(t testing.TB, pid int, n uint64) {
 // that has a Content-Length.
 func (s story) on(t testing.TB, c net.Conn) story {
 	t.Helper()
+	c.SetDeadline(time.Now().Add(limit))
 	_, err := io.WriteString(c, s.sent)
 	require.NoError(t, err)
 	for b := make([]byte, 1); !strings.HasSuffix(s.got, "\r\n\r\n"); s.got += string(b) {

@@ -511,6 +511,7 @@ func TestEngineTellsWhatItKnows(t *testing.T) {
 	t.Parallel()
 	back, _, _ := parallel(t)
 	r, g := engined(t, back.addr)
+	g.adminNames = []string{"socket.up"}
 	admin := start(t, with(g.admin()))
 	text, _ := paths("/", 5)
 	tell(t, r.addr, "", "", text).bodies(t, 5)
@@ -539,8 +540,8 @@ func TestStopAnswersWhoWaitsForAnEngine(t *testing.T) {
 func TestBadEngineOptionsAreRefused(t *testing.T) {
 	t.Parallel()
 	for args, says := range map[string]string{
-		"-engine-depth 0":           "-engine-depth: want at least 1",
-		"-engine http://127.0.0.1/": "bad address",
+		"-engine-depth 0":             "-engine-depth: want at least 1",
+		"-engine http://127.0.0.1:0/": "bad address",
 	} {
 		var stdout, stderr bytes.Buffer
 

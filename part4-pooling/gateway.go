@@ -21,10 +21,14 @@ import (
 //	before a byte of the answer is out   what goes wrong is a 502, 503 or 504 that says what
 //	after that                           it is a cut: the client sees that it is not whole
 type gateway struct {
-	pool     *pool
-	prefixes []prefix // the longest first
-	t        timeouts
-	counts   gatewayCounts
+	pool       *pool
+	prefixes   []prefix // the longest first
+	t          timeouts
+	counts     gatewayCounts
+	failures   failureLog
+	shows      bool     // clients are told which backend failed (failures.go)
+	adminNames []string // by which it may be asked (admin.go)
+	trusts     bool     // clients are proxies: what they say of their clients is passed on (claims.go)
 
 	engines      engineOptions // handover.go
 	engineCounts engineCounts
@@ -110,6 +114,7 @@ func (g *gateway) handler(others handler) handler {
 
 // forward asks the backend at addr and passes the answer on.
 func (g *gateway) forward(w *response, r *request, f *forward, addr string) error {
+	f.trusts = g.trusts
 	f.take(w, r, peerOf(w.x.c), addr)
 	switch {
 	case f.vias > maxVias:
@@ -194,7 +199,7 @@ func passHead(w *response, a *answer) {
 	}
 }
 
-// refuse says which backend failed, and how.
+// refuse says how the backend failed, and in the log which.
 func (g *gateway) refuse(w *response, addr string, why error) {
 	if errors.Is(why, ErrUpload) && !w.x.begun {
 		w.status = 0 // the client's own doing: the server tells it
@@ -206,7 +211,7 @@ func (g *gateway) refuse(w *response, addr string, why error) {
 	switch {
 	case errors.Is(why, ErrConnectTimeout), errors.Is(why, ErrHeadTimeout), errors.Is(why, ErrBodyTimeout), errors.Is(why, ErrTotalTimeout):
 		status, count = 504, &g.counts.Timeout
-	case errors.Is(why, ErrWaitTimeout), errors.Is(why, ErrPoolClosed):
+	case errors.Is(why, ErrWaitTimeout), errors.Is(why, ErrPoolClosed), shortage(why):
 		status, count = 503, &g.counts.Unavailable
 	case errors.Is(why, errCircle):
 		status, count = 508, &g.counts.Refused
@@ -218,7 +223,16 @@ func (g *gateway) refuse(w *response, addr string, why error) {
 	if status == 503 {
 		w.set("Retry-After", "1")
 	}
-	w.fail(status, fmt.Sprintf("backend http://%s: %v", addr, why))
+	switch {
+	case count == &g.counts.Refused:
+		w.fail(status, why.Error())
+		return
+	case g.shows:
+		w.fail(status, fmt.Sprintf("backend http://%s: %v", addr, why))
+	default:
+		w.fail(status, "the backend: "+kindOf(why))
+	}
+	g.failures.note(w.x.c.srv.log, addr, status, why)
 }
 
 // A front is the client of a request, as a context: done when it has reset its

@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-grace DURATION] [-root DIR [-dotfiles]] [LIMITS]
+const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-behind-proxy] [-show-backends] [-grace DURATION] [-root DIR [-dotfiles]] [LIMITS]
        part4-pooling get [-n TIMES] [-body] URL...
        part4-pooling get -callers N [-one] [-for DURATION] URL
        part4-pooling keep [-addr ADDRESS] [-idle DURATION]
@@ -120,6 +120,9 @@ type options struct {
 	admin    string
 	pool     poolLimits
 	engines  engineOptions
+
+	trusts, shows bool     // as gateway has them
+	adminNames    []string // as gateway has them
 }
 
 func serveFlags(f *flag.FlagSet) *options {
@@ -140,7 +143,13 @@ func serveFlags(f *flag.FlagSet) *options {
 		o.backends = append(o.backends, p)
 		return err
 	})
+	f.BoolVar(&o.trusts, "behind-proxy", false, "all clients are proxies of our own: what they say in X-Forwarded-Host, X-Forwarded-Proto, X-Real-IP and the like is passed on")
+	f.BoolVar(&o.shows, "show-backends", false, "a 502, 503 or 504 names the backend and all that is known of the failure, for learners; the log always does")
 	f.StringVar(&o.admin, "admin", "", "IP `address` and port for /-/stats, /-/metrics and /-/drop; none if empty")
+	f.Func("admin-name", "`name` by which the admin address may be asked, besides localhost and IP addresses; can be repeated", func(s string) error {
+		o.adminNames = append(o.adminNames, s)
+		return nil
+	})
 	o.pool.flags(f)
 	o.engines.flags(f)
 	return o
@@ -166,7 +175,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	defer p.close()
 	p.startEvictor(time.Second)
 	g := newGateway(p, o.backends)
-	g.engines = o.engines
+	g.engines, g.trusts, g.shows, g.adminNames = o.engines, o.trusts, o.shows, o.adminNames
 	h, err := o.handler(g)
 	if err != nil {
 		return err
