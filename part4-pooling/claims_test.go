@@ -1,11 +1,13 @@
 package main
 
 import (
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 const claimRule = "house rule: what is said of a request's way is the gateway's word"
@@ -154,12 +156,12 @@ func TestAdminIsNotForPagesOfOtherSites(t *testing.T) {
 
 func TestAdminBeyondLoopbackIsWarnedOf(t *testing.T) {
 	t.Parallel()
-	const warning = "the admin address can be reached from other machines"
-	_, _, logged := serving(t, "-admin", "0.0.0.0:0")
-	logs(t, logged, warning)
+	for addr, warned := range map[string]bool{"0.0.0.0:0": true, "127.0.0.1:0": false} {
+		var logged logLines
+		_, stop, err := newGateway(small(t, 1), nil).startAdmin(addr, slog.New(slog.NewTextHandler(&logged, nil)))
+		require.NoError(t, err)
+		stop()
 
-	_, _, logged = serving(t, "-admin", "127.0.0.1:0")
-	line, err := logged.ReadString('\n')
-	assert.NoError(t, err)
-	assert.NotContains(t, line, warning)
+		assert.Equal(t, warned, strings.Contains(logged.String(), "can be reached from other machines"), "%s: %s", addr, logged.String())
+	}
 }
