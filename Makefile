@@ -34,7 +34,7 @@ part1 part2 part3: ## serve a part on http://127.0.0.1:8080
 part4: ## serve part 4 on http://127.0.0.1:8080, a gateway to a part 3
 	go build -o bin/ ./part3-pipelining ./part4-pooling
 	@coproc bin/part3-pipelining -addr 127.0.0.1:0; trap "kill $$COPROC_PID 2>/dev/null" EXIT; \
-		read -r _ _ back <&$${COPROC[0]} && bin/part4-pooling -backend "$$back" -admin 127.0.0.1:8081
+		read -r _ _ back <&$${COPROC[0]} && bin/part4-pooling -backend "$$back" -show-backends -admin 127.0.0.1:8081
 
 facts: ## what this kernel does with connections: predicted, measured
 	go run ./part2-backlog facts

@@ -14,7 +14,7 @@ import (
 type quiet struct {
 	slog.Handler
 	mu   sync.Mutex
-	said map[string]said // by message: there are as many as in the program
+	said map[string]said // by message; they are few, for none names a client
 }
 
 type said struct {

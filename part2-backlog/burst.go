@@ -51,26 +51,17 @@ func (c client) visit(ctx context.Context, begun func()) (v visit) {
 			v.Error = v.err.Error()
 		}
 	}()
-	c.say("connects", "")
-	fd, err := beginConnect(c.addr)
-	begun()
+	begun = sync.OnceFunc(begun)
+	defer begun() // if no SYN could be sent
+	fd, err := inTurn(ctx, dns, c.addr, c.connectTimeout, func(ctx context.Context, addr string, timeout time.Duration) (int, error) {
+		return c.connect(ctx, addr, timeout, begun, &v)
+	})
+	v.ConnectMS = milliseconds(time.Since(began))
 	if err != nil {
 		v.err = err
 		return v
 	}
 	defer unix.Close(fd)
-	stop := c.watch(fd)
-	v.err = endConnect(ctx, fd, c.connectTimeout)
-	stop()
-	v.ConnectMS = milliseconds(time.Since(began))
-	if h := handshakeOf(fd); h.known {
-		v.SYNs = 1 + h.again
-	}
-	if v.err != nil {
-		c.say("gives up: connect "+v.err.Error(), "")
-		v.err = fmt.Errorf("connect %s: %w", c.addr, v.err)
-		return v
-	}
 	if v.SYNs > 0 {
 		c.say("is connected after "+plural(v.SYNs, "SYN"), "")
 	} else {
@@ -78,6 +69,28 @@ func (c client) visit(ctx context.Context, begun func()) (v visit) {
 	}
 	v.Status, v.err = c.ask(ctx, fd)
 	return v
+}
+
+// connect opens a connection to addr, an IP address and a port, and counts SYNs.
+func (c client) connect(ctx context.Context, addr string, timeout time.Duration, begun func(), v *visit) (int, error) {
+	c.say("connects", "")
+	fd, err := beginConnect(addr)
+	if err != nil {
+		return -1, err
+	}
+	begun()
+	stop := c.watch(fd)
+	err = endConnect(ctx, fd, timeout)
+	stop()
+	if h := handshakeOf(fd); h.known {
+		v.SYNs += 1 + h.again
+	}
+	if err != nil {
+		unix.Close(fd)
+		c.say("gives up: connect "+err.Error(), "")
+		return -1, fmt.Errorf("connect %s: %w", addr, err)
+	}
+	return fd, nil
 }
 
 // ask sends the request and reads the answer. A few bytes always fit into the
@@ -190,14 +203,14 @@ func (v visit) String() string {
 }
 
 func burstVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
-	addr := flags.String("addr", "127.0.0.1:8080", "IP `address` and port of the server")
+	addr := flags.String("addr", "127.0.0.1:8080", "`address` or name, and port, of the server")
 	n := countFlag(flags, "n", 3, 1, 1000, "`number` of clients")
 	every := durationFlag(flags, "every", 500*time.Millisecond, 0, "`time` from one client to the next")
 	connectTimeout := durationFlag(flags, "connect-timeout", time.Second, 0, "`time` for the handshake; 0 leaves it to the kernel, two minutes")
 	timeout := durationFlag(flags, "timeout", 20*time.Second, time.Millisecond, "`time` for the answer")
 	asJSON := flags.Bool("json", false, "print a line of JSON for each client")
 	return func(ctx context.Context) error {
-		if _, _, err := sockaddr(*addr); err != nil {
+		if _, _, err := splitAddr(*addr); err != nil {
 			return fmt.Errorf("burst %w: %w", errUsage, err)
 		}
 		b := burst{client{addr: *addr, connectTimeout: *connectTimeout, timeout: *timeout}, *n, *every}

@@ -32,7 +32,11 @@ func TestFlagsThatMakeNoSenseAreRefusedInOneSentence(t *testing.T) {
 		"json of nothing":     {"serve -json", 2, "serve not understood: -json says how to show what -watch shows"},
 		"no clients":          {"burst -n 0", 2, `invalid value "0" for flag -n: want something from 1 to 1000`},
 		"negative patience":   {"burst -connect-timeout -1s", 2, `invalid value "-1s" for flag -connect-timeout`},
-		"burst to a name":     {"burst -addr localhost:80", 2, `burst not understood: bad address "localhost:80"`},
+		"burst without port":  {"burst -addr localhost", 2, `burst not understood: bad address "localhost": want a host and a port`},
+		"burst to port 0":     {"burst -addr localhost:0", 2, `burst not understood: bad address "localhost:0"`},
+		"burst to a user":     {"burst -addr me@localhost:80", 2, `burst not understood: bad address "me@localhost:80"`},
+		"burst to a number":   {"burst -addr 127.1:80", 2, `burst not understood: bad address "127.1:80"`},
+		"burst to a zone":     {"burst -addr [fe80::1%lo]:80", 2, `burst not understood: bad address "[fe80::1%lo]:80"`},
 		"no rate":             {"plan -rate 0", 2, `invalid value "0" for flag -rate: want something from 0.001 to 1e+06`},
 		"rate that is none":   {"plan -rate NaN", 2, `invalid value "NaN" for flag -rate`},
 		"endless rate":        {"plan -rate Inf", 2, `invalid value "Inf" for flag -rate`},
@@ -75,6 +79,22 @@ func TestBurstGivesEachClientItsLine(t *testing.T) {
 		assert.Equal(t, "200 OK", v.Status)
 	}
 	assert.Empty(t, stderr.String())
+}
+
+// What everybody types first. Which of the two addresses the server has is not
+// for the client to know.
+func TestBurstFindsLocalhostWhateverItsAddress(t *testing.T) {
+	t.Parallel()
+	for _, family := range loopbacks(t) {
+		ours(t)
+		addr := startOn(t, family).addr
+		var stdout, stderr bytes.Buffer
+
+		status := run([]string{"burst", "-addr", "localhost" + addr[strings.LastIndexByte(addr, ':'):], "-n", "2", "-every", "0s"}, &stdout, &stderr)
+
+		assert.Zero(t, status, "%s: %s%s", addr, &stdout, &stderr)
+		assert.Contains(t, stdout.String(), "2 of 2 answered\n")
+	}
 }
 
 func TestBurstAgainstNobodySaysWhatToDo(t *testing.T) {

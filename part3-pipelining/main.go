@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-const usage = `usage: part3-pipelining [serve] [-addr ADDRESS] [-grace DURATION] [-root DIR] [LIMITS]
+const usage = `usage: part3-pipelining [serve] [-addr ADDRESS] [-grace DURATION] [-root DIR [-dotfiles]] [LIMITS]
        part3-pipelining pipe ADDRESS PATH...
        part3-pipelining demo [-json]
 example: part3-pipelining pipe 127.0.0.1:8080 /sleep/300ms / /stream/3
@@ -83,10 +83,11 @@ func noArguments(flags *flag.FlagSet) error {
 
 // options of serve.
 type options struct {
-	addr   string
-	grace  time.Duration
-	root   string
-	limits limits
+	addr     string
+	grace    time.Duration
+	root     string
+	dotfiles bool // files whose names begin with a dot are served too
+	limits   limits
 }
 
 func serveFlags(f *flag.FlagSet) *options {
@@ -94,6 +95,7 @@ func serveFlags(f *flag.FlagSet) *options {
 	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
 	f.DurationVar(&o.grace, "grace", 5*time.Second, "time to answer who is in line after SIGINT or SIGTERM")
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
+	f.BoolVar(&o.dotfiles, "dotfiles", false, "serve files and directories whose names begin with a dot, too")
 	o.limits.flags(f)
 	return o
 }
@@ -103,7 +105,7 @@ func serveFlags(f *flag.FlagSet) *options {
 func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	var extra []route
 	if o.root != "" {
-		files, err := filesRoute(o.root)
+		files, err := filesRoute(o.root, o.dotfiles)
 		if err != nil {
 			return err
 		}

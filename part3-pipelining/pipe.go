@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -20,12 +19,13 @@ func pipeArguments(args []string) error {
 	if len(args) < 2 {
 		return errors.New("want an address and at least one path")
 	}
-	if _, err := netip.ParseAddrPort(args[0]); err != nil {
-		return fmt.Errorf("bad address %q: want an IP address and a port, such as 127.0.0.1:8080", args[0])
+	_, port, err := net.SplitHostPort(args[0])
+	if n, _ := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || !validHost([]byte(args[0])) {
+		return fmt.Errorf("bad address %q: want a host and a port, such as 127.0.0.1:8080 or localhost:8080", args[0])
 	}
 	for _, path := range args[1:] {
-		if path[:min(1, len(path))] != "/" || strings.ContainsAny(path, " \r\n") {
-			return fmt.Errorf("bad path %q: want a slash first and no spaces", path)
+		if path[:min(1, len(path))] != "/" || span([]byte(path), targetByte) != len(path) {
+			return fmt.Errorf("bad path %q: want a slash first, and no space and nothing else that a request line cannot carry", path)
 		}
 	}
 	return nil

@@ -216,6 +216,7 @@ var statusText = map[int]string{
 	301: "301 Moved Permanently",
 	304: "304 Not Modified",
 	400: "400 Bad Request",
+	403: "403 Forbidden",
 	404: "404 Not Found",
 	405: "405 Method Not Allowed",
 	408: "408 Request Timeout",

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
+	"slices"
+	"strings"
 )
 
 // The gateway's own address, for whoever looks after it:
@@ -19,7 +23,51 @@ func (g *gateway) admin() handler {
 		{"/-/metrics", read, g.metrics},
 		{"/-/drop", write, g.drop},
 	}
-	return func(w *response, r *request) { dispatch(w, r, all) }
+	return func(w *response, r *request) {
+		if status, why := g.foreign(r); status != 0 {
+			w.fail(status, why)
+			return
+		}
+		dispatch(w, r, all)
+	}
+}
+
+// foreign says why r is not answered: it could be a page of somebody else's that
+// makes the browser of somebody who may come here ask us. Such a page cannot read
+// the answer, but a drop needs none; and a name of its own that it lets point here
+// (DNS rebinding) would make it one of our pages.
+func (g *gateway) foreign(r *request) (status int, why string) {
+	origin, site := r.get("origin"), r.get("sec-fetch-site")
+	switch {
+	case !g.named(r.host):
+		return 421, "the admin address is asked by its IP address, as localhost, or by an -admin-name"
+	case origin != nil && string(origin) != "http://"+string(r.host):
+		return 403, "this is not for pages of another origin"
+	case site != nil && string(site) != "same-origin" && string(site) != "none":
+		return 403, "this is not for pages of another site"
+	case !r.safe() && formType(r.get("content-type")):
+		return 415, "this is not for forms: send no body and no Content-Type"
+	}
+	return 0, ""
+}
+
+// named says whether host, and perhaps a port, may be how the admin address is
+// called. A browser always says how.
+func (g *gateway) named(host []byte) bool {
+	name := strings.ToLower(string(host))
+	if colon := strings.LastIndexByte(name, ':'); colon > strings.LastIndexByte(name, ']') {
+		name = name[:colon]
+	}
+	_, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	ours := func(n string) bool { return strings.EqualFold(n, name) }
+	return err == nil || name == "" || name == "localhost" || slices.ContainsFunc(g.adminNames, ours)
+}
+
+// formType is for what a browser sends without asking us first (CORS, preflight).
+func formType(kind []byte) bool {
+	kind, _, _ = bytes.Cut(kind, []byte(";"))
+	kind = trim(kind)
+	return equalFold(kind, "application/x-www-form-urlencoded") || equalFold(kind, "multipart/form-data") || equalFold(kind, "text/plain")
 }
 
 // gatewayStats are the figures of gatewayCounts.
@@ -154,6 +202,9 @@ func (g *gateway) startAdmin(addr string, log *slog.Logger) (at string, stop fun
 		return "", nil, err
 	}
 	at = localAddr(fd).String()
+	if !localAddr(fd).Addr().Unmap().IsLoopback() {
+		log.Warn("the admin address can be reached from other machines, and asks nobody for a password", "addr", at)
+	}
 	limits := defaults
 	limits.connections = adminConnections
 	s, err := newServer(fd, g.admin(), limits, log)

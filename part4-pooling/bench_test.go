@@ -118,7 +118,7 @@ func BenchmarkGateway(b *testing.B) {
 	b.Run("gateway", func(b *testing.B) {
 		p := newPool(poolDefaults)
 		defer p.close()
-		g := newGateway(p, []prefix{{"/", canned(b)}})
+		g := newGateway(p, []prefix{{path: "/", addr: canned(b)}})
 		askInTurn(b, start(b, with(g.handler(routes()))).addr)
 	})
 	b.Run("nethttp", func(b *testing.B) {

@@ -113,15 +113,15 @@ func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptor
 		s := scriptedServer(t, func(c *net.TCPConn, _ int) { d.script(c, bufio.NewReader(c)) })
 		may[d.path] = d.may
 		if d.path == "/silent" {
-			impatient.prefixes = append(impatient.prefixes, prefix{d.path, s.addr})
+			impatient.prefixes = append(impatient.prefixes, prefix{path: d.path, addr: s.addr})
 		} else {
-			g.prefixes = append(g.prefixes, prefix{d.path, s.addr})
+			g.prefixes = append(g.prefixes, prefix{path: d.path, addr: s.addr})
 		}
 	}
 	paused, err := startPausable()
 	require.NoError(t, err)
 	defer paused.stop()
-	g.prefixes = append(g.prefixes, prefix{"/paused", paused.addr})
+	g.prefixes = append(g.prefixes, prefix{path: "/paused", addr: paused.addr})
 	r := start(t, with(impatient.handler(g.handler(routes()))))
 	paths := slices.Sorted(maps.Keys(may))
 	before := descriptors()

@@ -56,12 +56,10 @@ func engineChaos(t *testing.T, shared bool) {
 	t.Cleanup(p.close)
 	g := newGateway(p, nil)
 	g.engines.linger, g.engines.shared = time.Millisecond, shared
-	g.engines.backends = map[string]bool{}
 	var names []string
 	for path, script := range engineBackends {
 		s := scriptedServer(t, func(c *net.TCPConn, _ int) { script(c, bufio.NewReader(c)) })
-		g.prefixes = append(g.prefixes, prefix{path, s.addr})
-		g.engines.backends[s.addr] = true
+		g.prefixes = append(g.prefixes, prefix{path: path, addr: s.addr, engine: true})
 		names = append(names, path)
 	}
 	r := start(t, handing(g))

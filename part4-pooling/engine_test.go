@@ -25,8 +25,7 @@ import (
 func engined(t testing.TB, addr string, change ...func(*gateway)) (*running, *gateway) {
 	t.Helper()
 	p := small(t, 4)
-	g := newGateway(p, []prefix{{"/", addr}})
-	g.engines.backends = map[string]bool{addr: true}
+	g := newGateway(p, []prefix{{path: "/", addr: addr, engine: true}})
 	for _, f := range change {
 		f(g)
 	}
@@ -158,8 +157,7 @@ func TestAnswersKeepTheirOrderOnWhateverWayTheyCome(t *testing.T) {
 	back, _, _ := parallel(t)
 	other := answering(t, func(_ int, r *http.Request) string { return saying(r.URL.Path) })
 	p := small(t, 4)
-	g := newGateway(p, []prefix{{"/e", back.addr}, {"/p", other.addr}})
-	g.engines.backends = map[string]bool{back.addr: true}
+	g := newGateway(p, []prefix{{path: "/e", addr: back.addr, engine: true}, {path: "/p", addr: other.addr}})
 	r := start(t, handing(g))
 	random := rand.New(rand.NewPCG(1, 2))
 	var text strings.Builder
@@ -513,6 +511,7 @@ func TestEngineTellsWhatItKnows(t *testing.T) {
 	t.Parallel()
 	back, _, _ := parallel(t)
 	r, g := engined(t, back.addr)
+	g.adminNames = []string{"socket.up"}
 	admin := start(t, with(g.admin()))
 	text, _ := paths("/", 5)
 	tell(t, r.addr, "", "", text).bodies(t, 5)
@@ -541,8 +540,8 @@ func TestStopAnswersWhoWaitsForAnEngine(t *testing.T) {
 func TestBadEngineOptionsAreRefused(t *testing.T) {
 	t.Parallel()
 	for args, says := range map[string]string{
-		"-engine-depth 0":           "-engine-depth: want at least 1",
-		"-engine http://127.0.0.1/": "bad address",
+		"-engine-depth 0":             "-engine-depth: want at least 1",
+		"-engine http://127.0.0.1:0/": "bad address",
 	} {
 		var stdout, stderr bytes.Buffer
 

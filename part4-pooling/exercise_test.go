@@ -63,7 +63,7 @@ func TestExercise2AnotherBackendTakesOver(t *testing.T) {
 		first  string
 		answer string
 	}{{freeAddr(t), "200 OK"}, {closes.addr, "502 Bad Gateway"}} {
-		g := newGateway(small(t, 4), []prefix{{"/", c.first}, {"/", good.addr}})
+		g := newGateway(small(t, 4), []prefix{{path: "/", addr: c.first}, {path: "/", addr: good.addr}})
 		r := start(t, with(g.handler(routes())))
 
 		for _, request := range []string{get("/", closing), post("/", "10 euros", closing)} {

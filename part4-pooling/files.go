@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"io/fs"
 	"mime"
@@ -10,27 +12,35 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // filesRoute serves the files of dir. os.Root keeps "..", and links that lead
-// out of it, from being followed.
-func filesRoute(dir string) (route, error) {
+// out of it, from being followed. Unless dotted, no file is served whose path
+// has a segment that begins with a dot: .git, .env and .htpasswd lie in many a
+// directory, and are for no client.
+func filesRoute(dir string, dotted bool) (route, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return route{}, fmt.Errorf("-root: %w", err)
 	}
 	return route{"/files/", []string{"GET", "HEAD"}, func(w *response, r *request, rest []byte) {
 		name, err := url.PathUnescape(string(rest))
-		if err != nil || strings.ContainsRune(name, 0) {
+		switch {
+		case err != nil || strings.ContainsRune(name, 0):
 			w.fail(400, "the path is badly escaped")
-			return
+		case !dotted && strings.Contains("/"+name, "/."):
+			w.fail(404, noFile)
+		default:
+			serveFile(w, r, root, name)
 		}
-		serveFile(w, r, root, name)
 	}}, nil
 }
+
+const noFile = "there is no such file"
 
 func serveFile(w *response, r *request, root *os.Root, name string) {
 	if name == "" || strings.HasSuffix(name, "/") {
@@ -38,29 +48,59 @@ func serveFile(w *response, r *request, root *os.Root, name string) {
 	}
 	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		w.fail(404, "there is no such file")
+		failToOpen(w, err)
 		return
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	switch {
-	case err == nil && info.IsDir():
+	case err != nil:
+		failToOpen(w, err)
+	case info.IsDir():
 		w.status = 301
-		w.set("Location", string(r.path)+"/")
-	case err != nil || !info.Mode().IsRegular(): // reading a pipe could take for ever
-		w.fail(404, "there is no such file")
+		w.set("Location", withSlash(r))
+	case !info.Mode().IsRegular(): // reading a pipe could take for ever
+		w.fail(404, noFile)
 	default:
 		sendFile(w, r, f, info)
 	}
 }
 
+// failToOpen tells a file that does not exist from one that cannot be opened
+// now. A 404 for the latter would be remembered, by caches and by search engines.
+func failToOpen(w *response, err error) {
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	switch errno {
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM: // until some connection is closed
+		w.set("Retry-After", "1")
+		w.fail(503, "the server has too many files open")
+	case unix.EACCES, unix.EPERM:
+		w.fail(403, "the server may not read this file")
+	case 0, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.ENXIO: // 0: a path that leads out of the root; ENXIO: a socket
+		w.fail(404, noFile)
+	default:
+		w.x.c.srv.log.Error("open", "error", err)
+		w.fail(500, "the file cannot be read")
+	}
+}
+
+// withSlash is the target of r with a slash at the end of the path, in front of
+// the query: relative links in the page that is there depend on it.
+func withSlash(r *request) string {
+	if r.query == nil {
+		return string(r.path) + "/"
+	}
+	return string(r.path) + "/?" + string(r.query)
+}
+
 // sendFile sends a file, a part of it, or the news that it has not changed.
 func sendFile(w *response, r *request, f *os.File, info fs.FileInfo) {
-	tag := fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size())
+	tag, modified := entityTag(info, time.Now()), info.ModTime()
 	w.set("ETag", tag)
-	w.set("Last-Modified", info.ModTime().UTC().Format(dateFormat))
+	w.set("Last-Modified", notAfter(modified, *w.x.c.srv.clock.date.Load()).UTC().Format(dateFormat))
 	w.set("Accept-Ranges", "bytes")
-	if w.status = condition(r, tag, info.ModTime()); w.status != 0 {
+	if w.status = condition(r, tag, modified); w.status != 0 {
 		return
 	}
 	kind := mime.TypeByExtension(path.Ext(info.Name()))
@@ -89,6 +129,38 @@ func sendFile(w *response, r *request, f *os.File, info fs.FileInfo) {
 	io.Copy(struct{ io.Writer }{w}, io.NewSectionReader(f, first, length))
 }
 
+// entityTag is a strong tag: it changes with the bytes. Size and mtime do not
+// suffice, for touch(1), tar(1) and rsync(1) set the mtime back. Nobody can set
+// back the ctime, and a file or link that takes another's place brings another
+// inode. All are hashed, so that the tag tells a stranger nothing of the disk.
+//
+// The clock of a filesystem has ticks, though, of 4 ms or of a second: what is
+// written twice within one has the same ctime both times. So a file that has
+// just changed, and may change again without a trace, has a weak tag; then its
+// parts are not asked for (If-Range), because they might not fit together.
+func entityTag(info fs.FileInfo, now time.Time) string {
+	device, inode, changed := identity(info)
+	sum := fnv.New64a()
+	fmt.Fprint(sum, device, inode, changed.UnixNano())
+	tag := fmt.Sprintf(`"%x-%x"`, info.Size(), sum.Sum64())
+	if now.Sub(changed) < clockTick {
+		return "W/" + tag
+	}
+	return tag
+}
+
+const clockTick = time.Second // of the coarsest filesystem clock that has a ctime: NFS and ext3; ext4 and XFS have 1 to 10 ms
+
+// notAfter is t, or the time in a Date line when that is earlier: an answer must
+// not say that what it brings was modified after it was sent (RFC 9110 §8.8.2.1).
+func notAfter(t time.Time, line []byte) time.Time {
+	date, err := time.Parse("Date: "+dateFormat+"\r\n", string(line))
+	if err == nil && t.After(date) {
+		return date
+	}
+	return t
+}
+
 // condition is RFC 9110 §13.2.2: the status of an answer to a request whose
 // condition is not fulfilled, 0 when all are. A tag is asked before a date, which
 // only knows seconds.
@@ -107,9 +179,13 @@ func condition(r *request, tag string, modified time.Time) (status int) {
 	return 0
 }
 
-// namesTag returns whether a list of tags is there and has tag in it. A weak tag
-// is good enough to find out that nothing has changed (RFC 9110 §8.8.3.2).
+// namesTag returns whether a list of tags is there and has tag in it. Two tags of
+// which one is weak are never the same, unless all that is to be found out is that
+// nothing has changed: weak (RFC 9110 §8.8.3.2).
 func namesTag(r *request, list, tag string, weak bool) (named, asked bool) {
+	if weak {
+		tag = strings.TrimPrefix(tag, "W/")
+	}
 	for _, f := range r.fields {
 		if !equalFold(f.name, list) {
 			continue
@@ -119,7 +195,7 @@ func namesTag(r *request, list, tag string, weak bool) (named, asked bool) {
 			if t = trim(t); weak {
 				t = bytes.TrimPrefix(t, []byte("W/"))
 			}
-			named = named || string(t) == tag || string(t) == "*"
+			named = named || string(t) == tag && tag[0] == '"' || string(t) == "*"
 		}
 	}
 	return named, asked
@@ -130,9 +206,11 @@ func dateOf(r *request, name string) (time.Time, bool) {
 	return parseDate(string(r.get(name)), time.Now())
 }
 
+// ifRange says whether a part may be sent: without If-Range, or if it names tag,
+// and tag is strong (RFC 9110 §13.1.5).
 func ifRange(r *request, tag string) bool {
 	condition := r.get("if-range")
-	return condition == nil || string(condition) == tag
+	return condition == nil || string(condition) == tag && tag[0] == '"'
 }
 
 // parseRange understands one range, RFC 9110 §14.1.2. Not ok means: ignore it,

@@ -68,6 +68,10 @@ var ( // made once: a conversion is an allocation
 	ourVia        = [2][]byte{[]byte("1.0 socketup"), []byte("1.1 socketup")} // by the minor version of what came
 	forwardedName = []byte("Forwarded")
 	forName       = []byte("X-Forwarded-For")
+	hostName      = []byte("X-Forwarded-Host")
+	protoName     = []byte("X-Forwarded-Proto")
+	ipName        = []byte("X-Real-IP")
+	ourProto      = []byte("http")
 )
 
 // A forward is a request on its way through. Its memory is used again.
@@ -76,7 +80,10 @@ type forward struct {
 	w        *response
 	buf      []byte // what the call's own slices point into
 	upload   passingBody
-	seen     []byte   // X-Forwarded-For, of all lines
+	seen     []byte // X-Forwarded-For, of all lines
+	told     []byte // Forwarded, of all lines
+	trusts   bool   // the client is a proxy of our own; set before take
+	claimed  [allClaims]bool
 	vias     int      // programs that it came through
 	left     int64    // what Max-Forwards allows; noMaximum without
 	trailers bool     // the client wants them
@@ -116,7 +123,11 @@ func (f *forward) take(w *response, r *request, addr string) {
 	named := nominees(nil).nominate(r.fields)
 	f.upload.named = named
 	for _, one := range r.fields {
-		if f.passes(r, &one) && !named.has(one.name) {
+		switch {
+		case !f.passes(r, &one):
+		case named.has(one.name):
+			f.claimed[claimOf(one.name)] = false // it is not passed on, after all
+		default:
 			f.fields = append(f.fields, one)
 		}
 	}
@@ -125,19 +136,40 @@ func (f *forward) take(w *response, r *request, addr string) {
 	}
 	f.fields = append(f.fields,
 		field{forName, f.join(f.seen, peer)},
-		field{forwardedName, f.forwarded(peer, r.host)},
+		field{forwardedName, f.join(f.told, f.forwarded(peer, r.host))},
 		field{viaName, ourVia[r.minor]})
+	if len(r.host) > 0 {
+		f.say(claimsHost, hostName, r.host)
+	}
+	f.say(claimsProto, protoName, ourProto)
+	f.say(claimsIP, ipName, peer)
+}
+
+// say adds what the gateway knows, unless it has passed on what a proxy says.
+func (f *forward) say(c claim, name, value []byte) {
+	if !f.claimed[c] {
+		f.fields = append(f.fields, field{name, value})
+	}
 }
 
 // passes says whether a field goes on, and may change its value. What it must
 // remember of one that does not it keeps in f.
 func (f *forward) passes(r *request, one *field) bool {
 	switch name := one.name; {
+	case disguised(name):
+		return false
 	case equalFold(name, "te"):
 		f.trailers = f.trailers || r.minor == 1 && lists(one.value, "trailers")
 		return false
 	case equalFold(name, "x-forwarded-for"):
-		f.seen = f.join(f.seen, one.value)
+		if addresses(one.value) {
+			f.seen = f.join(f.seen, one.value)
+		}
+		return false
+	case equalFold(name, "forwarded"):
+		if validForwarded(one.value) {
+			f.told = f.join(f.told, one.value)
+		}
 		return false
 	case equalFold(name, "trailer"):
 		one.value = announced(one.value, f.upload.named)
@@ -149,7 +181,9 @@ func (f *forward) passes(r *request, one *field) bool {
 	case equalFold(name, "via"):
 		f.vias += 1 + bytes.Count(one.value, []byte(","))
 	}
-	return true
+	c := claimOf(one.name)
+	f.claimed[c] = f.trusts
+	return c == noClaim || f.trusts
 }
 
 // limitsHops says for which methods Max-Forwards means something: RFC 9110 §7.6.2.

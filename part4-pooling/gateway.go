@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,10 +21,13 @@ import (
 //	before a byte of the answer is out   what goes wrong is a 502, 503 or 504 that says what
 //	after that                           it is a cut: the client sees that it is not whole
 type gateway struct {
-	pool     *pool
-	prefixes []prefix // the longest first
-	t        timeouts
-	counts   gatewayCounts
+	pool       *pool
+	prefixes   []prefix // the longest first
+	t          timeouts
+	counts     gatewayCounts
+	shows      bool     // clients are told which backend failed (failures.go)
+	adminNames []string // by which it may be asked (admin.go)
+	trusts     bool     // clients are proxies: what they say of their clients is passed on (claims.go)
 
 	engines      engineOptions // handover.go
 	engineCounts engineCounts
@@ -33,7 +35,10 @@ type gateway struct {
 }
 
 // A prefix of paths, and the backend that answers for them.
-type prefix struct{ path, addr string }
+type prefix struct {
+	path, addr string
+	engine     bool // their requests are handed over (handover.go)
+}
 
 type gatewayCounts struct {
 	Requests, Refused, Gateway, Unavailable, Timeout, Cut atomic.Uint64
@@ -50,54 +55,65 @@ func newGateway(p *pool, prefixes []prefix) *gateway {
 	g := &gateway{pool: p, prefixes: slices.Clone(prefixes), t: usual, engines: engineDefaults}
 	g.common.shared = true
 	g.t.total = 0 // a download may take as long as it goes on: head and idle are limits enough
+	for i, p := range g.prefixes {
+		g.prefixes[i] = p.trimmed()
+	}
 	slices.SortStableFunc(g.prefixes, func(a, b prefix) int { return len(b.path) - len(a.path) })
 	return g
 }
 
-// parsePrefix reads [PATH=]http://ADDRESS.
-func parsePrefix(s string) (prefix, error) {
-	path, rest := "/", s
-	if strings.HasPrefix(s, "/") {
-		path, rest, _ = strings.Cut(s, "=")
+// trimmed is p without a slash at its path's end: the paths below /a/ are those
+// below /a.
+func (p prefix) trimmed() prefix {
+	if len(p.path) > 1 {
+		p.path = strings.TrimSuffix(p.path, "/")
 	}
-	u, err := url.Parse(rest)
-	if err != nil || u.Scheme != "http" || u.Path != "" && u.Path != "/" {
-		return prefix{}, fmt.Errorf("bad backend %q: want http://127.0.0.1:9000 or /path=http://127.0.0.1:9000", s)
-	}
-	_, _, err = sockaddr(u.Host)
-	return prefix{path, u.Host}, err
+	return p
 }
 
-// backendFor is the address that answers for path.
-func (g *gateway) backendFor(path []byte) (addr string, found bool) {
-	for _, p := range g.prefixes {
-		rest, ok := bytes.CutPrefix(path, []byte(strings.TrimSuffix(p.path, "/")))
-		if ok && (len(rest) == 0 || rest[0] == '/') {
-			return p.addr, true
+// backendFor finds the backend that answers for path as it is; nil for none.
+func (g *gateway) backendFor(path []byte) *prefix {
+	for i := range g.prefixes {
+		p := &g.prefixes[i]
+		if p.path == "/" || bytes.HasPrefix(path, []byte(p.path)) && (len(path) == len(p.path) || path[len(p.path)] == '/') {
+			return p
 		}
 	}
-	return "", false
+	return nil
+}
+
+// elsewhere says whether path, which belongs to p, can be read as one that does
+// not (paths.go).
+func (g *gateway) elsewhere(path []byte, p *prefix) bool {
+	return elsewhere(path, func(reading []byte) bool { return g.backendFor(reading) != p })
 }
 
 // handler answers what has a backend, and leaves the rest to others.
 func (g *gateway) handler(others handler) handler {
 	return func(w *response, r *request) {
-		addr, found := g.backendFor(r.path)
-		if !found {
+		p := g.backendFor(r.path)
+		switch {
+		case g.elsewhere(r.path, p):
+			g.counts.Requests.Add(1)
+			g.counts.Refused.Add(1)
+			w.fail(400, "the path can be read in two ways, and they belong to different backends")
+			return
+		case p == nil:
 			others(w, r)
 			return
 		}
 		g.counts.Requests.Add(1)
 		f := forwards.Get().(*forward)
 		defer f.free()
-		if err := g.forward(w, r, f, addr); err != nil {
-			g.refuse(w, addr, err)
+		if err := g.forward(w, r, f, p.addr); err != nil {
+			g.refuse(w, p.addr, err)
 		}
 	}
 }
 
 // forward asks the backend at addr and passes the answer on.
 func (g *gateway) forward(w *response, r *request, f *forward, addr string) error {
+	f.trusts = g.trusts
 	f.take(w, r, addr)
 	switch {
 	case f.vias > maxVias:
@@ -182,7 +198,7 @@ func passHead(w *response, a *answer) {
 	}
 }
 
-// refuse says which backend failed, and how.
+// refuse says how the backend failed, and in the log which.
 func (g *gateway) refuse(w *response, addr string, why error) {
 	if errors.Is(why, ErrUpload) && !w.x.begun {
 		w.status = 0 // the client's own doing: the server tells it
@@ -194,7 +210,7 @@ func (g *gateway) refuse(w *response, addr string, why error) {
 	switch {
 	case errors.Is(why, ErrConnectTimeout), errors.Is(why, ErrHeadTimeout), errors.Is(why, ErrBodyTimeout), errors.Is(why, ErrTotalTimeout):
 		status, count = 504, &g.counts.Timeout
-	case errors.Is(why, ErrWaitTimeout), errors.Is(why, ErrPoolClosed):
+	case errors.Is(why, ErrWaitTimeout), errors.Is(why, ErrPoolClosed), shortage(why):
 		status, count = 503, &g.counts.Unavailable
 	case errors.Is(why, errCircle):
 		status, count = 508, &g.counts.Refused
@@ -206,7 +222,16 @@ func (g *gateway) refuse(w *response, addr string, why error) {
 	if status == 503 {
 		w.set("Retry-After", "1")
 	}
-	w.fail(status, fmt.Sprintf("backend http://%s: %v", addr, why))
+	switch {
+	case count == &g.counts.Refused:
+		w.fail(status, why.Error())
+		return
+	case g.shows:
+		w.fail(status, fmt.Sprintf("backend http://%s: %v", addr, why))
+	default:
+		w.fail(status, "the backend: "+kindOf(why))
+	}
+	w.x.c.srv.log.Warn(fmt.Sprintf("backend %s: %d", addr, status), "error", why)
 }
 
 // A front is the client of a request, as a context: done when it has reset its

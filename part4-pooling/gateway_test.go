@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -15,13 +17,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // fronted is a gateway whose backend for all paths is at addr.
 func fronted(t testing.TB, addr string, change ...func(*gateway)) (*running, *gateway) {
 	t.Helper()
 	p := small(t, 4)
-	g := newGateway(p, []prefix{{"/", addr}})
+	g := newGateway(p, []prefix{{path: "/", addr: addr}})
 	for _, f := range change {
 		f(g)
 	}
@@ -63,6 +66,7 @@ func TestGatewayRewritesWhatIsForTheNextProgramOnly(t *testing.T) {
 	back := story{sent: front.sent, got: soon(t, got, "a request to the backend"), rule: forwardRule, look: "forward.go, take"}
 	back.begins(t, "POST /a?b=1 HTTP/1.1\r\nHost: example.org\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
 		"Connection: TE\r\nTE: trailers\r\nX-Forwarded-For: 192.0.2.1, "+host+"\r\nForwarded: for="+host+";host=\"example.org\";proto=http\r\nVia: 1.1 socketup\r\n"+
+		"X-Forwarded-Host: example.org\r\nX-Forwarded-Proto: http\r\nX-Real-IP: "+host+"\r\n"+
 		"Transfer-Encoding: chunked\r\n\r\n")
 	reply, answer := front.framed(t), front.got
 	assert.Equal(t, "ok", reply.body)
@@ -152,7 +156,7 @@ func TestFailuresOfABackendHaveAStatusAndAReason(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var change []func(*gateway)
+			change := []func(*gateway){func(g *gateway) { g.shows = true }}
 			if c.change != nil {
 				change = append(change, c.change)
 			}
@@ -337,7 +341,7 @@ func TestSlowReadersOnEitherSideHoldTheOtherBack(t *testing.T) { // alone: it lo
 			sent.Add(int64(n))
 		}
 	})
-	g := newGateway(small(t, 4), []prefix{{"/", s.addr}})
+	g := newGateway(small(t, 4), []prefix{{path: "/", addr: s.addr}})
 	r := start(t, with(g.handler(routes())), func(s *server) { s.limits.body = much })
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -399,7 +403,7 @@ func TestPrefixesChooseTheBackend(t *testing.T) {
 		return answering(t, func(_ int, r *http.Request) string { return saying(name + r.URL.Path) }).addr
 	}
 	p := small(t, 4)
-	g := newGateway(p, []prefix{{"/api", named("api:")}, {"/api/v2/", named("v2:")}})
+	g := newGateway(p, []prefix{{path: "/api", addr: named("api:")}, {path: "/api/v2/", addr: named("v2:")}})
 	r := start(t, with(g.handler(routes())))
 	for path, want := range map[string]string{
 		"/api": "api:/api", "/api/x?y": "api:/api/x", "/api/v2/x": "v2:/api/v2/x", "/": "Hello, World!\n", "/apis": "404 Not Found: nothing is at /apis\n",
@@ -412,7 +416,7 @@ func TestGatewayThatIsItsOwnBackendSaysSo(t *testing.T) {
 	t.Parallel()
 	p := small(t, 64)
 	r := start(t, func(s *server) {
-		g := newGateway(p, []prefix{{"/", localAddr(s.listener.fd).String()}})
+		g := newGateway(p, []prefix{{path: "/", addr: localAddr(s.listener.fd).String()}})
 		s.handler = g.handler(routes())
 	})
 	defer p.close()
@@ -463,10 +467,81 @@ func TestHeadAndOldClientsGetWhatTheyUnderstand(t *testing.T) {
 	assert.Equal(t, "hello", old.body)
 }
 
+// A client may be a stranger: it learns what kind of failure it was, and the log
+// learns whose.
+func TestStrangersAreNotToldWhichBackendFailed(t *testing.T) {
+	t.Parallel()
+	silent := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) }).addr
+	for says, c := range map[string]struct {
+		addr   string
+		status int
+	}{
+		"the backend: refused\n":                                        {freeAddr(t), 502},
+		"the backend: the connection ended before the answer\n":         {scriptedServer(t, func(*net.TCPConn, int) {}).addr, 502},
+		"the backend: bad answer\n":                                     {answering(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }).addr, 502},
+		"the backend: no answer in time\n":                              {silent, 504},
+		"the backend: no such host\n":                                   {"nobody.example:80", 502},
+		"the backend: the gateway cannot open another connection now\n": {"short.example:80", 503},
+	} {
+		for _, engine := range []bool{false, true} {
+			g := newGateway(small(t, 4), []prefix{{"/", c.addr, engine}})
+			g.t.head = 30 * time.Millisecond
+			g.pool.dial = func(ctx context.Context, addr string, timeout time.Duration) (*link, error) {
+				n := newNames(func(context.Context, string, string) ([]netip.Addr, error) {
+					if addr == "short.example:80" {
+						return nil, unix.EMFILE
+					}
+					return nil, &net.DNSError{Name: addr, IsNotFound: true}
+				})
+				return inTurn(ctx, n, addr, timeout, dialLink)
+			}
+			r := start(t, handing(g))
+
+			s := tell(t, r.addr, "house rule: the addresses behind a gateway are none of its clients' business", "gateway.go, refuse", get("/", closing))
+
+			s.begins(t, fmt.Sprintf("HTTP/1.1 %d ", c.status))
+			s.same(t, "the body", statusText[c.status]+": "+says, s.framed(t).body)
+			assert.Equal(t, c.status == 503, strings.Contains(s.got, "\r\nRetry-After: 1\r\n"))
+			eventually(t, "the log has the backend's address", func() bool {
+				return strings.Contains(r.logs.String(), fmt.Sprintf("msg=\"backend %s: %d\" error=", c.addr, c.status))
+			})
+		}
+	}
+}
+
+func TestShortagesOfOurOwnAreNotTheBackendsFault(t *testing.T) {
+	t.Parallel()
+	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.EADDRNOTAVAIL, unix.ENOBUFS} {
+		p := small(t, 1)
+		p.dial = func(context.Context, string, time.Duration) (*link, error) {
+			return nil, fmt.Errorf("socket: %w", errno)
+		}
+		r := start(t, with(newGateway(p, []prefix{{path: "/", addr: "127.0.0.1:1"}}).handler(routes())))
+
+		s := tell(t, r.addr, "RFC 9110 §15.6.3, §15.6.4: 502 is for the backend's failure, 503 for ours", "failures.go, shortage", get("/", closing))
+
+		s.begins(t, "HTTP/1.1 503 ")
+		assert.Contains(t, s.got, "\r\nRetry-After: 1\r\n", errno)
+	}
+}
+
+// One line a second is enough to know; the rest is counted.
+func TestFailuresThatRepeatDoNotFillTheLog(t *testing.T) {
+	t.Parallel()
+	r, _ := fronted(t, freeAddr(t))
+
+	tell(t, r.addr, "", "", strings.Repeat(get("/"), 200)+get("/", closing))
+
+	logged := strings.Count(r.logs.String(), "msg=\"backend ")
+	assert.NotZero(t, logged)
+	assert.Less(t, logged, 50, "house rule: lines that repeat are counted, not written. quiet.go") // 201 if each had one
+}
+
 func TestAdminTellsAndDrops(t *testing.T) {
 	t.Parallel()
 	s := polite(t)
 	r, g := fronted(t, s.addr)
+	g.adminNames = []string{"socket.up"}
 	admin := start(t, with(g.admin()))
 	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
 

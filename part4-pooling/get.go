@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,17 +33,13 @@ func fetch(stdout io.Writer, urls []string, times int, bodies bool) error {
 }
 
 func fetchOne(stdout io.Writer, p *pool, rawURL string, bodies bool) error {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Scheme != "http" || u.Host == "" {
-		return errors.New("want a URL such as http://127.0.0.1:8080/path")
-	}
-	addr := u.Host
-	if u.Port() == "" {
-		addr += ":80"
+	u, err := parseURL(rawURL)
+	if err != nil {
+		return err
 	}
 	began := time.Now()
-	c := &call{method: []byte("GET"), target: []byte(u.RequestURI()), host: []byte(u.Host)}
-	a, err := p.roundTrip(context.Background(), addr, c, &usual)
+	c := &call{method: []byte("GET"), target: []byte(u.target), host: []byte(u.host)}
+	a, err := p.roundTrip(context.Background(), u.addr, c, &usual)
 	if err != nil {
 		return err
 	}
@@ -61,19 +56,24 @@ func fetchOne(stdout io.Writer, p *pool, rawURL string, bodies bool) error {
 	return err
 }
 
+// dialHost connects to addr, whose host may be a name.
+func dialHost(ctx context.Context, addr string, timeout time.Duration) (*link, error) {
+	return inTurn(ctx, dns, addr, timeout, dialLink)
+}
+
 // press makes calls to one URL from callers at once for as long as length, and
 // prints how many there were in a second, and what one cost. The callers share
 // a pool, or one connection.
 func press(stdout io.Writer, rawURL string, callers int, length time.Duration, one bool) error {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Scheme != "http" || u.Port() == "" {
-		return errors.New("want a URL such as http://127.0.0.1:8080/path")
+	u, err := parseURL(rawURL)
+	if err != nil {
+		return err
 	}
 	p := newPool(poolDefaults)
 	defer p.close()
-	call := func(c *call) error { return pressOnce(p, u.Host, c) }
+	call := func(c *call) error { return pressOnce(p, u.addr, c) }
 	if one {
-		l, err := dialLink(context.Background(), u.Host, usual.connect)
+		l, err := dialHost(context.Background(), u.addr, usual.connect)
 		if err != nil {
 			return err
 		}
@@ -86,8 +86,8 @@ func press(stdout io.Writer, rawURL string, callers int, length time.Duration, o
 	began := time.Now()
 	for range callers {
 		group.Go(func() {
-			c := simple("GET", u.RequestURI())
-			c.host = []byte(u.Host)
+			c := simple("GET", u.target)
+			c.host = []byte(u.host)
 			for time.Since(began) < length {
 				if call(c) != nil {
 					failed.Add(1)

@@ -22,10 +22,9 @@ import (
 // whose slots have been answered without it. The one that clients share is there
 // once, with maxShared.
 type engineOptions struct {
-	backends map[string]bool // addresses that have engines
-	depth    int             // requests on a connection at once
-	linger   time.Duration   // that an engine stays when it has nothing to do
-	shared   bool            // clients share an engine for requests that are alone
+	depth  int           // requests on a connection at once
+	linger time.Duration // that an engine stays when it has nothing to do
+	shared bool          // clients share an engine for requests that are alone
 }
 
 var engineDefaults = engineOptions{
@@ -35,7 +34,6 @@ var engineDefaults = engineOptions{
 
 func (o *engineOptions) flags(f *flag.FlagSet) {
 	*o = engineDefaults
-	o.backends = map[string]bool{}
 	f.IntVar(&o.depth, "engine-depth", o.depth, "requests that an engine has on its connection at once")
 	f.DurationVar(&o.linger, "engine-linger", o.linger, "that an engine stays when it has nothing to do")
 	f.BoolVar(&o.shared, "engine-shared", false, "clients share a connection for requests with nothing before them: the answer that one does not take keeps others waiting")
@@ -76,12 +74,14 @@ var passages = sync.Pool{New: func() any {
 // has no engine, is not safe, or has a body. An engine may send a request twice,
 // and others wait behind it.
 func (g *gateway) handOver(w *response, r *request) bool {
-	addr, found := g.backendFor(r.path)
-	if !found || !g.engines.backends[addr] || string(r.method) == "TRACE" {
+	backend := g.backendFor(r.path)
+	if backend == nil || !backend.engine || string(r.method) == "TRACE" || g.elsewhere(r.path, backend) {
 		return false
 	}
+	addr := backend.addr
 	p := passages.Get().(*passage)
 	p.job, p.g, p.w, p.addr = job{call: &p.f.call, to: p}, g, w, addr
+	p.f.trusts = g.trusts
 	p.f.take(w, r, addr)
 	if p.f.vias <= maxVias && p.f.left != 0 && g.enginesOf(w.x).push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
 		g.counts.Requests.Add(1)

@@ -15,11 +15,12 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 )
 
-const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-grace DURATION] [-root DIR] [LIMITS]
+const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-behind-proxy] [-show-backends] [-grace DURATION] [-root DIR [-dotfiles]] [LIMITS]
        part4-pooling get [-n TIMES] [-body] URL...
        part4-pooling get -callers N [-one] [-for DURATION] URL
        part4-pooling keep [-addr ADDRESS] [-idle DURATION]
@@ -48,7 +49,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "serve":
 		o := serveFlags(flags)
 		check = func() error {
-			return errors.Join(noArguments(flags), o.limits.check(), o.pool.check(), o.engines.check())
+			return errors.Join(noArguments(flags), o.limits.check(), o.pool.check(), o.engines.check(), checkPrefixes(o.backends))
 		}
 		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "get":
@@ -57,7 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		callers := flags.Int("callers", 0, "how many call the first URL at once, as often as they can")
 		one := flags.Bool("one", false, "let them share one connection, and not wait for each other's answers")
 		length := flags.Duration("for", time.Second, "how long they do so")
-		check = func() error { return someArguments(flags) }
+		check = func() error { return urlArguments(flags) }
 		action = func() error {
 			if *callers > 0 {
 				return press(stdout, flags.Arg(0), *callers, *length, *one)
@@ -100,9 +101,14 @@ func noArguments(flags *flag.FlagSet) error {
 	return nil
 }
 
-func someArguments(flags *flag.FlagSet) error {
+func urlArguments(flags *flag.FlagSet) error {
 	if flags.NArg() == 0 {
 		return errors.New("want a URL, such as http://127.0.0.1:8080/")
+	}
+	for _, u := range flags.Args() {
+		if _, err := parseURL(u); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -112,11 +118,15 @@ type options struct {
 	addr     string
 	grace    time.Duration
 	root     string
+	dotfiles bool // files whose names begin with a dot are served too
 	limits   limits
 	backends []prefix
 	admin    string
 	pool     poolLimits
 	engines  engineOptions
+
+	trusts, shows bool     // as gateway has them
+	adminNames    []string // as gateway has them
 }
 
 func serveFlags(f *flag.FlagSet) *options {
@@ -124,6 +134,7 @@ func serveFlags(f *flag.FlagSet) *options {
 	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
 	f.DurationVar(&o.grace, "grace", 5*time.Second, "time to answer who is in line after SIGINT or SIGTERM")
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
+	f.BoolVar(&o.dotfiles, "dotfiles", false, "serve files and directories whose names begin with a dot, too")
 	o.limits.flags(f)
 	f.Func("backend", "`[PATH=]URL` of a server of HTTP/1.1 that answers for all paths, or for those below PATH; can be repeated", func(s string) error {
 		p, err := parsePrefix(s)
@@ -132,11 +143,17 @@ func serveFlags(f *flag.FlagSet) *options {
 	})
 	f.Func("engine", "`[PATH=]URL` of a backend that works on the requests of one connection side by side: like -backend, but each client's requests share a connection", func(s string) error {
 		p, err := parsePrefix(s)
+		p.engine = true
 		o.backends = append(o.backends, p)
-		o.engines.backends[p.addr] = true
 		return err
 	})
+	f.BoolVar(&o.trusts, "behind-proxy", false, "all clients are proxies of our own: what they say in X-Forwarded-Host, X-Forwarded-Proto, X-Real-IP and the like is passed on")
+	f.BoolVar(&o.shows, "show-backends", false, "a 502, 503 or 504 names the backend and all that is known of the failure, for learners; the log always does")
 	f.StringVar(&o.admin, "admin", "", "IP `address` and port for /-/stats, /-/metrics and /-/drop; none if empty")
+	f.Func("admin-name", "`name` by which the admin address may be asked, besides localhost and IP addresses; can be repeated", func(s string) error {
+		o.adminNames = append(o.adminNames, s)
+		return nil
+	})
 	o.pool.flags(f)
 	o.engines.flags(f)
 	return o
@@ -155,7 +172,7 @@ func (o *options) backendConnections() int {
 func (o *options) handler(g *gateway) (handler, error) {
 	var extra []route
 	if o.root != "" {
-		files, err := filesRoute(o.root)
+		files, err := filesRoute(o.root, o.dotfiles)
 		if err != nil {
 			return nil, err
 		}
@@ -176,7 +193,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	defer p.close()
 	p.startEvictor(time.Second)
 	g := newGateway(p, o.backends)
-	g.engines = o.engines
+	g.engines, g.trusts, g.shows, g.adminNames = o.engines, o.trusts, o.shows, o.adminNames
 	h, err := o.handler(g)
 	if err != nil {
 		return err
@@ -189,7 +206,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if len(o.engines.backends) > 0 {
+	if slices.ContainsFunc(o.backends, func(p prefix) bool { return p.engine }) {
 		s.taker = g.handOver
 	}
 	if o.admin != "" {

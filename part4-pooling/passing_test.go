@@ -226,7 +226,7 @@ func TestEarlyAnswerReachesTheClientThatStillSends(t *testing.T) {
 			io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno\n")
 			<-t.Context().Done() // and it reads no more
 		})
-		g := newGateway(small(t, 4), []prefix{{"/", s.addr}})
+		g := newGateway(small(t, 4), []prefix{{path: "/", addr: s.addr}})
 		r := start(t, with(g.handler(routes())), func(s *server) { s.limits.bodyTime, s.limits.body = time.Hour, much })
 
 		got := tell(t, r.addr, "RFC 9112 §9.5: a client that sends a body watches for an answer meanwhile, and so a gateway passes it on", "upload.go, end; passing.go, stop",

@@ -128,7 +128,7 @@ var (
 )
 
 func newPool(limits poolLimits) *pool {
-	return &pool{limits: limits, dial: dialLink, now: wallClock, backends: map[string]*backend{}}
+	return &pool{limits: limits, dial: dialHost, now: wallClock, backends: map[string]*backend{}}
 }
 
 // wallClock has no monotonic part: that one stands still while a machine

@@ -7,10 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -147,20 +150,38 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		"extra argument":    {"serve now", 2, `unexpected argument "now"`},
 		"bad limit":         {"-head 10", 2, "-head 10: want 256 to 32768"},
 		"no connections":    {"-backend-connections 0", 2, "want at least 1"},
-		"a backend by name": {"-backend http://example.org:80", 2, `bad address "example.org:80"`},
-		"a backend path":    {"-backend http://127.0.0.1:80/x", 2, `bad backend "http://127.0.0.1:80/x": want http://127.0.0.1:9000 or`},
-		"an https backend":  {"-backend https://127.0.0.1:443", 2, "bad backend"},
+		"a backend path":    {"-backend http://127.0.0.1:80/x", 2, `bad backend "http://127.0.0.1:80/x": paths and queries pass as they are: the backend's URL has none; want http://localhost:9000 or`},
+		"a backend query":   {"-backend http://localhost?", 2, "the backend's URL has none"},
+		"an https backend":  {"-backend https://127.0.0.1:443", 2, `bad URL "https://127.0.0.1:443": want http:// first`},
+		"a backend's user":  {"-backend http://me:secret@127.0.0.1:80", 2, "a user or a password is not sent"},
+		"a fragment":        {"-engine http://127.0.0.1:80/#top", 2, "a fragment (#…) is not sent"},
+		"port 0":            {"-engine http://localhost:0", 2, `bad address "localhost:0"`},
+		"no host":           {"-backend http://", 2, `bad address ":80"`},
+		"a bad name":        {"-backend http://a_b..c/", 2, `bad address "a_b..c:80"`},
+		"a prefix's query":  {"-backend /a?b=http://localhost", 2, `no request has the path "/a?b"`},
+		"a prefix's dots":   {"-backend /a/../b=http://localhost", 2, `no request has the path "/a/../b"`},
+		"a prefix escaped":  {"-engine /%61=http://localhost", 2, `no request has the path "/%61"`},
+		"a prefix, é":       {"-backend /é=http://localhost", 2, `no request has the path "/é"`},
+		"a prefix of //":    {"-backend //=http://localhost", 2, `no request has the path`},
+		"two for all paths": {"-backend http://localhost -backend http://localhost:81", 2, "the path / has two backends, -backend /=http://localhost:80 and -backend /=http://localhost:81: want one"},
+		"two for a path":    {"-backend /a=http://localhost -engine /a/=http://localhost", 2, "the path /a has two backends, -backend /a=http://localhost:80 and -engine /a=http://localhost:80: want one"},
 		"no URL":            {"get", 2, "want a URL"},
-		"get of a name":     {"get http://example.org/", 1, "not every URL could be fetched"},
+		"get a user":        {"get http://me@127.0.0.1/", 2, "a user or a password is not sent"},
+		"get a fragment":    {"get http://127.0.0.1/a#b", 2, "a fragment (#…) is not sent"},
+		"get port 0":        {"get http://127.0.0.1:0/", 2, `bad address "127.0.0.1:0"`},
+		"get a number":      {"get http://127.1/", 2, `bad address "127.1:80"`},
+		"get nobody":        {"get http://" + freeAddr(t) + "/", 1, "not every URL could be fetched"},
+		"press a user":      {"get -callers 1 http://me@127.0.0.1/", 2, "a user or a password is not sent"},
 		"taken port":        {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
 		"taken admin port":  {"-addr 127.0.0.1:0 -admin " + taken.addr, 1, "cannot listen on " + taken.addr},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
+			ended := make(chan int, 1)
 
-			status := run(strings.Fields(c.args), &stdout, &stderr)
+			go func() { ended <- run(strings.Fields(c.args), &stdout, &stderr) }()
 
-			assert.Equal(t, c.status, status)
+			assert.Equal(t, c.status, soon(t, ended, "the program refuses its command line"))
 			assert.Contains(t, stderr.String(), c.says)
 			assert.NotContains(t, stdout.String(), "listening on")
 		})
@@ -193,6 +214,56 @@ func TestGetShowsReuse(t *testing.T) {
 	require.NoError(t, err)
 	inOrder(t, stdout.String(), "Hello, World!\n", "200 OK, 14 bytes", "on a new connection", "line 2", "the connection's call 2", "the connection's call 4",
 		"1 connections made, 3 calls on one that was there")
+}
+
+// localhost is what everybody types first. Which of the two addresses the server
+// has is not for the client to know, nor for the gateway.
+func TestNamesResolveInGetAndInTheGateway(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"127.0.0.1", "[::1]"} {
+		l, err := net.Listen("tcp", host+":0")
+		if err != nil {
+			t.Log("this machine has no IPv6 loopback: ", err)
+			continue
+		}
+		back := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "for "+r.Host) })}
+		go back.Serve(l) // until Close
+		t.Cleanup(func() { back.Close() })
+		name := "localhost:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+		for _, flag := range []string{"-backend", "-engine"} {
+			_, addr, _ := serving(t, flag, "http://"+name)
+
+			s := tell(t, addr, "house rule: all addresses of a name are tried", "resolve.go, inTurn", get("/", closing))
+
+			s.begins(t, "HTTP/1.1 200 ")
+			assert.Equal(t, "for socket.up", s.framed(t).body)
+		}
+		var stdout, stderr bytes.Buffer
+		assert.Zero(t, run([]string{"get", "-body", "-n", "2", "http://" + name}, &stdout, &stderr), "%s%s", &stdout, &stderr)
+		inOrder(t, stdout.String(), "for "+name, "200 OK", name+": 1 connections made, 1 calls on one that was there")
+	}
+}
+
+// What a request line cannot carry is escaped: a space would end the target.
+func TestGetEscapesWhatARequestLineCannotCarry(t *testing.T) {
+	t.Parallel()
+	for rest, want := range map[string]string{
+		"":                  "/",
+		"?q=a b":            "/?q=a%20b",
+		"/a b?q=é":          "/a%20b?q=%C3%A9",
+		"/a%2Fb%zz%4":       "/a%2Fb%25zz%254",
+		"/a%2fb\"<>|^`{}[]": "/a%2fb%22%3C%3E%7C%5E%60%7B%7D%5B%5D",
+		"/a?b/c?d=1&e=+":    "/a?b/c?d=1&e=+",
+		"/../a":             "/../a",
+	} {
+		s, got := recording(t, saying("ok"))
+		var stdout bytes.Buffer
+
+		require.NoError(t, fetch(&stdout, []string{"http://" + s.addr + rest}, 1, false))
+
+		back := story{sent: rest, got: soon(t, got, "the request"), rule: "RFC 9112 §3.2: no space in a target", look: "url.go, escape"}
+		back.begins(t, "GET "+want+" HTTP/1.1\r\nHost: "+s.addr+"\r\n")
+	}
 }
 
 // demo is run as the reader runs it: what it claims must be so on this machine.

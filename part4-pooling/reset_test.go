@@ -107,7 +107,7 @@ func TestFileThatShrinksWhileItIsSentIsSeenToBeCut(t *testing.T) {
 	name := filepath.Join(dir, "large")
 	require.NoError(t, os.WriteFile(name, nil, 0o600))
 	require.NoError(t, os.Truncate(name, 64<<20)) // more than the kernel takes in for a client that does not read
-	files, err := filesRoute(dir)
+	files, err := filesRoute(dir, false)
 	require.NoError(t, err)
 	r := start(t, with(routes(files)))
 	c := converse(t, r.addr, old("/files/large"))

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// filed is a server of a directory with the files, whose names may have slashes.
+func filed(t testing.TB, dotted bool, files map[string]string) (addr, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for name, text := range files {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	public, err := filesRoute(dir, dotted)
+	require.NoError(t, err)
+	return start(t, with(routes(public))).addr, dir
+}
+
+// strongTag waits until the tag of the file at path is strong, and returns it.
+func strongTag(t testing.TB, addr, path string) (tag string) {
+	t.Helper()
+	eventually(t, "the file has not changed for so long that its tag is strong", func() bool {
+		tag = tell(t, addr, "", "", get(path, closing)).framed(t).fields["etag"]
+		return strings.HasPrefix(tag, `"`)
+	})
+	return tag
+}
+
+const tagRule = "MUST, RFC 9110 §8.8.1: a strong tag changes whenever the bytes do"
+
+func TestStrongTagChangesWithTheBytesAlthoughSizeAndDateDoNot(t *testing.T) {
+	t.Parallel()
+	addr, dir := filed(t, false, map[string]string{"a.txt": "0123456789"})
+	file := filepath.Join(dir, "a.txt")
+	before := strongTag(t, addr, "/files/a.txt")
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+
+	require.NoError(t, os.WriteFile(file, []byte("abcdefghij"), 0o600))
+	require.NoError(t, os.Chtimes(file, info.ModTime(), info.ModTime()))
+
+	s := tell(t, addr, tagRule, "files.go, entityTag", get("/files/a.txt", closing, "Range: bytes=2-4\r\nIf-Range: "+before+"\r\n"))
+	s.begins(t, "HTTP/1.1 200 ")
+	assert.Equal(t, "abcdefghij", s.framed(t).body, "two parts of two versions would be put together")
+	tell(t, addr, tagRule, "files.go, entityTag", get("/files/a.txt", closing, "If-None-Match: "+before+"\r\n")).begins(t, "HTTP/1.1 200 ")
+}
+
+// A file that takes another's place, with the same size and date: mv, ln -sfn.
+func TestStrongTagChangesWhenAnotherFileTakesItsPlace(t *testing.T) {
+	t.Parallel()
+	addr, dir := filed(t, false, map[string]string{"one": "0123456789", "two": "abcdefghij"})
+	link := filepath.Join(dir, "now")
+	require.NoError(t, os.Symlink("one", link))
+	before := strongTag(t, addr, "/files/now")
+	strongTag(t, addr, "/files/two")
+
+	require.NoError(t, os.Remove(link))
+	require.NoError(t, os.Symlink("two", link))
+
+	tell(t, addr, tagRule, "files.go, entityTag", get("/files/now", closing, "If-None-Match: "+before+"\r\n")).begins(t, "HTTP/1.1 200 ")
+}
+
+// What has just been written may be written again within the same tick of the
+// filesystem's clock: its tag is weak, good for If-None-Match and nothing else.
+func TestTagOfAFileThatHasJustChangedIsWeak(t *testing.T) {
+	t.Parallel()
+	addr, dir := filed(t, false, map[string]string{"a.txt": "0123456789"})
+	var tag string
+	eventually(t, "the tag of a file that was written a moment ago is weak", func() bool { // in one try, if the machine does not stand still for a second
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "a.txt"), []byte("0123456789"), 0o600))
+		tag = tell(t, addr, tagRule, "files.go, entityTag", get("/files/a.txt", closing)).framed(t).fields["etag"]
+		return strings.HasPrefix(tag, `W/"`)
+	})
+
+	whole := tell(t, addr, "MUST NOT, RFC 9110 §13.1.5: no part for a weak tag", "files.go, ifRange", get("/files/a.txt", closing, "Range: bytes=2-4\r\nIf-Range: "+tag+"\r\n"))
+	whole.begins(t, "HTTP/1.1 200 ")
+	tell(t, addr, "MUST, RFC 9110 §13.1.1: If-Match is strong", "files.go, namesTag", get("/files/a.txt", closing, "If-Match: "+tag+"\r\n")).begins(t, "HTTP/1.1 412 ")
+	unchanged := get("/files/a.txt", closing, "If-None-Match: "+strings.TrimPrefix(tag, "W/")+"\r\n")
+	tell(t, addr, "MUST, RFC 9110 §13.1.2: If-None-Match is weak", "files.go, namesTag", unchanged).begins(t, "HTTP/1.1 304 ")
+}
+
+func TestLastModifiedIsNeverLaterThanDate(t *testing.T) {
+	t.Parallel()
+	addr, dir := filed(t, false, map[string]string{"a.txt": "0123456789"})
+	for _, ahead := range []time.Duration{time.Hour, 0} { // 0: the clock's Date may be a moment old
+		changed := time.Now().Add(ahead)
+		require.NoError(t, os.Chtimes(filepath.Join(dir, "a.txt"), changed, changed))
+
+		s := tell(t, addr, "MUST NOT, RFC 9110 §8.8.2.1: Last-Modified is never later than Date", "files.go, notAfter", get("/files/a.txt", closing))
+
+		fields := s.framed(t).fields
+		modified, err := time.Parse(dateFormat, fields["last-modified"])
+		require.NoError(t, err)
+		date, err := time.Parse(dateFormat, fields["date"])
+		require.NoError(t, err)
+		if modified.After(date) {
+			s.fail(t, strings.Index(s.got, "Last-Modified"), "Last-Modified is %s, and Date %s", fields["last-modified"], fields["date"])
+		}
+	}
+}
+
+func TestRedirectOfADirectoryKeepsTheQuery(t *testing.T) {
+	t.Parallel()
+	addr, _ := filed(t, false, map[string]string{"sub/index.html": "<p>"})
+	for target, want := range map[string]string{
+		"/files/sub":           "/files/sub/",
+		"/files/sub?a=b&c=%20": "/files/sub/?a=b&c=%20",
+		"/files/sub?":          "/files/sub/?",
+	} {
+		s := tell(t, addr, "house rule: who is sent elsewhere asks the same there", "files.go, withSlash", get(target, closing))
+
+		s.begins(t, "HTTP/1.1 301 ")
+		s.same(t, "Location", want, s.reply(t).fields["location"])
+	}
+}
+
+func TestFilesWithADotInFrontAreNotServedUnlessAsked(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{".env": "SECRET=1", ".git/config": "[core]", "sub/.htpasswd": "me:x", "a.b/c..d": "fine"}
+	hidden := []string{"/files/.env", "/files/%2eenv", "/files/.git", "/files/.git/config", "/files/sub/.htpasswd", "/files/sub%2F.htpasswd"}
+	const rule, look = "house rule: what begins with a dot is not for clients", "files.go, filesRoute"
+
+	addr, _ := filed(t, false, files)
+	for _, path := range hidden {
+		s := tell(t, addr, rule, look, get(path, closing))
+		s.begins(t, "HTTP/1.1 404 ")
+		assert.NotContains(t, s.got, "Location", "%s: a redirect says that it exists", path)
+	}
+	tell(t, addr, rule, look, get("/files/a.b/c..d", closing)).begins(t, "HTTP/1.1 200 ")
+
+	addr, _ = filed(t, true, files)
+	for _, path := range hidden {
+		if s := tell(t, addr, rule, look, get(path, closing)); !strings.HasPrefix(s.got, "HTTP/1.1 301 ") { // .git is a directory
+			s.begins(t, "HTTP/1.1 200 ")
+		}
+	}
+	for _, path := range []string{"/files/../files_test.go", "/files/" + url.PathEscape("../") + "x"} {
+		tell(t, addr, "house rule: nothing outside the root", look, get(path, closing)).begins(t, "HTTP/1.1 404 ")
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import "bytes"
+
+// A path decides who answers, so the gateway and the backend must read it alike.
+// They need not: to us /public/..;/admin is a path below /public, and a backend
+// that takes it for /admin answers what another backend, or nobody, should have.
+// Which of the readings is right cannot be told from here. So a path passes only
+// if it belongs to the same backend however it is read; paths themselves are never
+// rewritten.
+
+// ambiguous says whether path has another reading than the one as it is. Most have
+// none, and cost no more than this look.
+func ambiguous(path []byte) bool {
+	slash := false
+	for _, c := range path {
+		switch {
+		case c == '%', c == ';', c == '\\', slash && (c == '.' || c == '/'):
+			return true
+		}
+		slash = c == '/'
+	}
+	return false
+}
+
+// elsewhere says whether one of path's readings is for somebody else.
+func elsewhere(path []byte, other func(reading []byte) bool) bool {
+	return ambiguous(path) && (other(read(path, false)) || other(read(path, true)))
+}
+
+// read is path as RFC 3986 §6.2.2 normalises it: unreserved characters are not
+// escaped, and dot segments removed. Loosely, it is what careless programs make of
+// it: all escapes are decoded before the path is split, \ is /, what follows a ; is
+// no part of a segment, and // is one slash.
+func read(path []byte, loosely bool) []byte {
+	path = unescape(path, loosely)
+	var segments [][]byte
+	for segment := range bytes.SplitSeq(path[1:], []byte("/")) {
+		if loosely {
+			segment, _, _ = bytes.Cut(segment, []byte(";"))
+		}
+		switch {
+		case string(segment) == "..":
+			segments = segments[:max(0, len(segments)-1)]
+		case string(segment) != "." && !(loosely && len(segment) == 0):
+			segments = append(segments, segment)
+		}
+	}
+	return append([]byte("/"), bytes.Join(segments, []byte("/"))...)
+}
+
+// unescape decodes unreserved characters (RFC 3986 §2.3), or all.
+func unescape(path []byte, all bool) []byte {
+	b := make([]byte, 0, len(path))
+	for i := 0; i < len(path); i++ {
+		c := path[i]
+		if c == '%' && i+2 < len(path) && hexDigit(path[i+1]) >= 0 && hexDigit(path[i+2]) >= 0 {
+			if d := byte(hexDigit(path[i+1])<<4 | hexDigit(path[i+2])); all || unreservedByte[d] {
+				c = d
+				i += 2
+			}
+		}
+		if all && c == '\\' {
+			c = '/'
+		}
+		b = append(b, c)
+	}
+	return b
+}
+
+var unreservedByte = setOf("-._~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+const pathRule = "house rule: a path that can be read in two ways passes only if both belong to one backend"
+
+// The backends' own readings differ: each of these paths is /admin/x, or /public/x,
+// to some server or other.
+func TestPathThatBelongsToAnotherBackendWhenItIsReadOtherwiseIsRefused(t *testing.T) {
+	t.Parallel()
+	named := func(name string) string {
+		return answering(t, func(_ int, r *http.Request) string { return saying(name + " " + r.RequestURI) }).addr
+	}
+	for _, engine := range []bool{false, true} {
+		g := newGateway(small(t, 4), []prefix{{"/public", named("public"), engine}, {"/admin", named("admin"), engine}, {"/a.b", named("dotted"), engine}})
+		r := start(t, handing(g))
+
+		for _, path := range []string{
+			"/public/../admin/x", "/public/%2e%2e/admin/x", "/public/.%2E/admin", "/%61dmin/x", "/%70ublic/x", "/x/../public", "/./admin", "/public/..",
+			"/public/..%2fadmin/x", "/public%2f../admin/x", "/public/..;/admin/x", "/public/..;a=b/admin", "/public/%2e%2e%3b/admin/x", "/public/..\\admin", "/public/%5c..%5c../admin/x",
+			"//admin/x", "/public//../admin/x", "/x//../admin", "/admin;a=b/x", "/a%2eb/x", "http://socket.up/public/../admin/x", "http://socket.up/%61dmin?x",
+		} {
+			s := tell(t, r.addr, pathRule, "paths.go, read", get(path, closing))
+			s.begins(t, "HTTP/1.1 400 ")
+			s.framed(t)
+		}
+		for path, want := range map[string]string{
+			"/public/x/../y": "public /public/x/../y", "/public/a%2Fb": "public /public/a%2Fb", "/public/%7Eme": "public /public/%7Eme", "/public//x": "public /public//x",
+			"/public/a;b=c?d=/../admin": "public /public/a;b=c?d=/../admin", "/a.b/x": "dotted /a.b/x", "/admin/": "admin /admin/", "/administrator/..": "404 Not Found: nothing is at /administrator/..\n",
+		} {
+			assert.Equal(t, want, tell(t, r.addr, pathRule, "paths.go, read", get(path, closing)).framed(t).body, "%s passes as it came", path)
+		}
+	}
+}
+
+// -engine /e=X is for /e, and not for another path that X answers for.
+func TestEngineIsForItsPathOnly(t *testing.T) {
+	t.Parallel()
+	back, _, _ := parallel(t)
+	g := newGateway(small(t, 4), []prefix{{path: "/p", addr: back.addr}, {path: "/e", addr: back.addr, engine: true}})
+	r := start(t, handing(g))
+
+	tell(t, r.addr, "", "", get("/p/1")+get("/p/2", closing)).begins(t, "HTTP/1.1 200 ")
+	assert.Zero(t, g.engineCounts.Pushed.Load(), "an engine has been asked for a path that has none. handover.go, handOver")
+	tell(t, r.addr, "", "", get("/e/1")+get("/e/2", closing)).begins(t, "HTTP/1.1 200 ")
+
+	assert.EqualValues(t, 2, g.engineCounts.Pushed.Load())
+	settled(t, g)
+}
