@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,7 +49,8 @@ type link struct {
 	blocked  bool    // the kernel takes no more of out now
 	upload   *upload // nil when the body went with the head
 	turnFn   func(uintptr) bool
-	armed    time.Time // the deadline that the poller has
+	armed    time.Time   // the read deadline that the poller has
+	halted   atomic.Bool // writing: nothing more is sent, see halt
 
 	leased // the pool's
 }
@@ -185,10 +187,35 @@ func (l *link) send(fd uintptr) {
 
 // sendRest waits until the kernel has taken all of out.
 func (l *link) sendRest(until time.Time) {
-	l.SetWriteDeadline(until)
-	n, err := l.File.Write(l.out)
+	n, err := l.write(l.out, until)
 	l.out, l.sent, l.writeErr, l.blocked = l.out[n:], l.sent+n, err, false
 }
+
+// write waits until the kernel has taken all of b, or until. It owns the link's
+// write deadline, which is set for one write and lifted after it: one that
+// outlives its write fails a later one, and that is another request's.
+func (l *link) write(b []byte, until time.Time) (n int, err error) {
+	l.SetWriteDeadline(until)
+	if err = errHalted; !l.halted.Load() { // halt looks in the other order
+		n, err = l.File.Write(b)
+	}
+	l.SetWriteDeadline(time.Time{})
+	return n, err
+}
+
+// halt ends the write in progress, and lets no other begin until goOn.
+func (l *link) halt() {
+	l.halted.Store(true)
+	l.SetWriteDeadline(longAgo)
+}
+
+// goOn undoes halt when the writer has returned.
+func (l *link) goOn() {
+	l.halted.Store(false)
+	l.SetWriteDeadline(time.Time{})
+}
+
+var errHalted = errors.New("the rest is not sent any more")
 
 // arm makes the poller wake us at until, or earlier: then we look at the clock
 // and wait again. So a deadline is set once in a while and not for every call.

@@ -5,7 +5,6 @@ import (
 	"io"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -16,12 +15,11 @@ import (
 //
 // A nil upload is a body that went with its head: complete.
 type upload struct {
-	l       *link
-	c       *call
-	stopped atomic.Bool
-	done    chan struct{} // closed when it has ended; then the others can be read
-	sent    bool          // all of it
-	err     error         // the body failed, not the link
+	l    *link
+	c    *call
+	done chan struct{} // closed when it has ended; then the others can be read
+	sent bool          // all of it
+	err  error         // the body failed, not the link
 }
 
 const (
@@ -63,8 +61,10 @@ func (u *upload) run(idle time.Duration) {
 				piece = u.appendTrailers(piece)
 			}
 		}
-		if len(piece) > 0 && !u.write(piece, idle) {
-			return // the reader will find out, and perhaps an answer before
+		if len(piece) > 0 {
+			if _, err := u.l.write(piece, deadline(idle)); err != nil {
+				return // the reader will find out, and perhaps an answer before
+			}
 		}
 		switch {
 		case err == io.EOF:
@@ -75,15 +75,6 @@ func (u *upload) run(idle time.Duration) {
 			return
 		}
 	}
-}
-
-func (u *upload) write(piece []byte, idle time.Duration) bool {
-	u.l.SetWriteDeadline(deadline(idle))
-	if u.stopped.Load() {
-		return false
-	}
-	_, err := u.l.File.Write(piece)
-	return err == nil
 }
 
 // chunk frames the n bytes of buf behind its front in place, and if last begins
@@ -144,12 +135,12 @@ func (u *upload) end() (complete bool) {
 		return true
 	}
 	if u.underWay() {
-		u.stopped.Store(true) // before the deadline: write looks in the other order
-		u.l.SetWriteDeadline(longAgo)
+		u.l.halt()
 		if s, ok := u.c.stream.(stopper); ok {
 			s.stop()
 		}
 		<-u.done
+		u.l.goOn() // it may have sent all of it all the same
 	}
 	return u.sent
 }
