@@ -112,31 +112,34 @@ func unasked(b []byte) error {
 	return ErrUnsolicited
 }
 
+// errNotBegun is for a caller who had no use for the link any more.
+var errNotBegun = errors.New("nothing was sent")
+
 // interrupt wakes whoever waits for the link.
 func (l *link) interrupt() { l.SetDeadline(longAgo) }
 
 // roundTrip sends c and returns the answer when its head is there; the caller
 // closes it. With an error he still has the link, which is good for nothing
-// but retry and release. until bounds it all; zero is for ever.
+// but retry and release; unless it is errNotBegun: then the link is as it was.
+// until bounds it all; zero is for ever.
 func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.Time) (*answer, error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s %s: %w: %w", c.method, l.addr, errNotBegun, context.Cause(ctx))
+	}
 	l.uses++
 	l.base, l.r, l.w = 0, 0, 0
 	l.sent, l.heard, l.writeErr, l.upload = 0, false, nil, nil
 	l.wire = c.appendTo(l.wire[:0])
 	l.out = l.wire
 	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle, interim: c.interim}
-	err := ctx.Err()
 	switch {
-	case err != nil || c.stream == nil:
+	case c.stream == nil:
 	case c.expects:
 		r.held = c
 	default:
 		r.beginUpload(c)
 	}
-	if err == nil {
-		err = r.readHead(c.method, t.head)
-	}
-	if err != nil {
+	if err := r.readHead(c.method, t.head); err != nil {
 		r.detach()
 		return nil, fmt.Errorf("%s %s: %w", c.method, l.addr, err)
 	}

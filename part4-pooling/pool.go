@@ -206,8 +206,16 @@ func (p *pool) use(ctx context.Context, b *backend, g grant, t *timeouts) (*link
 	return p.fresh(ctx, b, g, t)
 }
 
-// fresh dials with a permit, and gives it back if that fails.
+// fresh dials with a permit, and gives it back if that fails, or if the caller
+// has left.
 func (p *pool) fresh(ctx context.Context, b *backend, g grant, t *timeouts) (*link, error) {
+	if ctx.Err() != nil {
+		now := p.now()
+		p.mu.Lock()
+		defer p.unlock()
+		p.permitBack(b, now)
+		return nil, fmt.Errorf("connection to %s: %w", b.addr, context.Cause(ctx))
+	}
 	l, err := p.dial(ctx, b.addr, t.connect)
 	now := p.now()
 	p.mu.Lock()

@@ -32,7 +32,7 @@ func (p *pool) roundTrip(ctx context.Context, addr string, c *call, t *timeouts)
 		r, err = l.roundTrip(ctx, c, t, until)
 	}
 	if err != nil {
-		l.release(false)
+		l.release(errors.Is(err, errNotBegun)) // what was delivered to who had just left is for the next
 		return nil, err
 	}
 	l.keep = r.keep
