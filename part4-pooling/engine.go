@@ -59,7 +59,7 @@ type engine struct {
 }
 
 // An opener opens a lane. If one was lost, it takes its place in the pool, and
-// is a fresh connection.
+// is a fresh connection. When ctx is done it opens none and says so.
 type opener func(ctx context.Context, lost lane) (lane, error)
 
 var (
@@ -89,15 +89,15 @@ func (e *engine) run() {
 	e.counts.Retired.Add(1)
 }
 
-// connect opens a lane, unless the client has gone.
+// connect opens a lane. When the client has gone none is needed instead of one
+// that was lost; but a first one is asked for even then, for what has been kept
+// for it must be given back.
 func (e *engine) connect(lost lane) (lane, error) {
-	if e.ctx.Err() == nil {
-		return e.open(e.ctx, lost)
-	}
-	if lost != nil {
+	if lost != nil && e.ctx.Err() != nil {
 		lost.close()
+		return nil, context.Cause(e.ctx)
 	}
-	return nil, context.Cause(e.ctx)
+	return e.open(e.ctx, lost)
 }
 
 // drive uses l as long as it is of use. It returns it when jobs are left that

@@ -26,6 +26,7 @@ type exchange struct {
 	barrier bool     // an unsafe method, or a body: RFC 9112 §9.3.2
 	last    bool     // the connection ends behind it: nothing there is looked at
 	alone   bool     // it has the connection for itself: alone.go
+	forward *forward // what the taker has prepared for the handler; nil for nothing
 
 	due     int64         // the clock when its handler must have answered, or noLimit while it waits for others; guarded by c.mu
 	begun   bool          // a part of the answer is out; guarded by c.mu

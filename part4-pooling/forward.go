@@ -84,6 +84,9 @@ type forward struct {
 	left     int64  // what Max-Forwards allows; noMaximum without
 	trailers bool   // the client wants them
 	tell     func(*heading) error
+
+	queues bool  // it has a place
+	place  place // in the queue of the pool (lineup.go)
 }
 
 const noMaximum = -1

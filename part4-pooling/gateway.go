@@ -88,7 +88,7 @@ func (g *gateway) handler(others handler) handler {
 			return
 		}
 		g.counts.Requests.Add(1)
-		f := forwards.Get().(*forward)
+		f := g.linedUp(w, r, addr)
 		defer f.free()
 		if err := g.forward(w, r, f, addr); err != nil {
 			g.refuse(w, addr, err)
@@ -98,7 +98,6 @@ func (g *gateway) handler(others handler) handler {
 
 // forward asks the backend at addr and passes the answer on.
 func (g *gateway) forward(w *response, r *request, f *forward, addr string) error {
-	f.take(w, r, peerOf(w.x.c), addr)
 	switch {
 	case f.vias > maxVias:
 		return errCircle
@@ -112,7 +111,10 @@ func (g *gateway) forward(w *response, r *request, f *forward, addr string) erro
 			return err
 		}
 	}
-	a, err := g.pool.roundTrip(&front{w: w, c: w.x.c}, addr, &f.call, &g.t)
+	if !f.queues { // it is alone in its line
+		f.place = g.pool.ask(addr)
+	}
+	a, err := g.pool.roundTripAt(&front{w: w, c: w.x.c}, f.place, &f.call, &g.t)
 	if err != nil {
 		return err
 	}

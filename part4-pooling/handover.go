@@ -111,20 +111,31 @@ func (g *gateway) enginesOf(x *exchange) *registry {
 // newEngine makes an engine for addr.
 func (g *gateway) newEngine(addr string) *engine {
 	g.engineCounts.Engines.Add(1)
+	first, place := true, g.pool.ask(addr) // now, in the order of the requests: lineup.go
 	return &engine{
-		open:   func(ctx context.Context, lost lane) (lane, error) { return g.openPipe(ctx, addr, lost) },
+		open: func(ctx context.Context, lost lane) (lane, error) {
+			if !first && lost == nil {
+				place = g.pool.ask(addr)
+			}
+			first = false
+			return g.openPipe(ctx, place, lost)
+		},
 		linger: g.engines.linger, counts: &g.engineCounts, wake: make(chan struct{}, 1),
 	}
 }
 
 // openPipe gets a connection from the pool: a fresh one instead of one that was lost.
-func (g *gateway) openPipe(ctx context.Context, addr string, lost lane) (lane, error) {
+func (g *gateway) openPipe(ctx context.Context, at place, lost lane) (lane, error) {
 	var l *link
 	var err error
 	if lost != nil {
 		l, err = g.pool.renew(ctx, lost.(*pipe).l, &g.t)
 	} else {
-		l, err = g.pool.get(ctx, addr, &g.t)
+		l, err = g.pool.claim(ctx, at, &g.t)
+	}
+	if err == nil && ctx.Err() != nil { // all jobs are withdrawn, and nothing was sent
+		l.release(true)
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		return nil, err

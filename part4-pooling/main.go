@@ -171,8 +171,8 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if len(o.engines.backends) > 0 {
-		s.taker = g.handOver
+	if len(o.backends) > 0 {
+		s.taker = g.lineUp
 	}
 	if o.admin != "" {
 		at, stop, err := g.startAdmin(o.admin, log)

@@ -93,12 +93,12 @@ func (m *model) step() {
 
 // ask is a caller who wants a link.
 func (m *model) ask(addr string) {
-	b, g, w := m.p.ask(addr)
-	m.note("%s is asked for: link %v, must wait %v", addr, g.link != nil, w != nil)
-	if w != nil {
-		m.waiters = append(m.waiters, w)
+	at := m.p.ask(addr)
+	m.note("%s is asked for: link %v, must wait %v", addr, at.g.link != nil, at.w != nil)
+	if at.w != nil {
+		m.waiters = append(m.waiters, at.w)
 	} else {
-		m.granted(b, g)
+		m.granted(at.b, at.g)
 	}
 }
 
