@@ -57,24 +57,19 @@ type link struct {
 
 // dialLink connects to addr.
 func dialLink(ctx context.Context, addr string, timeout time.Duration) (*link, error) {
-	fd, err := connect(ctx, addr, timeout)
+	p, err := connect(ctx, addr, timeout)
 	if err != nil {
 		return nil, err
 	}
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // a call does not wait for an ACK
-	return newLink(fd, addr)
+	unix.SetsockoptInt(p.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // a call does not wait for an ACK
+	return newLink(p, addr), nil
 }
 
 // newLink makes a link of a connected socket, which it owns from now on.
-func newLink(fd int, addr string) (*link, error) {
-	p, err := park(fd)
-	if err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("park the connection to %s: %w", addr, err)
-	}
+func newLink(p parked, addr string) *link {
 	l := &link{parked: p, addr: addr, in: make([]byte, linkBuffer)}
 	l.turnFn = l.turn // once: a method value is an allocation
-	return l, nil
+	return l
 }
 
 // check looks whether an idle link is still good, and does not wait: half a

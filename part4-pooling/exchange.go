@@ -32,6 +32,7 @@ type exchange struct {
 	begun   bool          // a part of the answer is out; guarded by c.mu
 	expired bool          // answered by somebody else, and left to its handler; guarded by c.mu
 	gone    chan struct{} // closed when no answer is wanted any more; made when asked for; guarded by c.mu
+	wake    func()        // called then, with c.mu held; nil: nobody wants to know; guarded by c.mu
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -53,7 +54,7 @@ func (x *exchange) recycle() {
 		return
 	}
 	c := x.c
-	x.c, x.refused, x.gone, x.begun = nil, nil, nil, false
+	x.c, x.refused, x.gone, x.wake, x.begun = nil, nil, nil, nil, false
 	x.barrier, x.last, x.alone = false, false, false
 	fields, kept := x.res.fields[:0], x.res.body[:0]
 	x.res = response{} // as in request.parse
@@ -143,12 +144,14 @@ func (x *exchange) plain(why *refusal, last bool) []byte {
 func (x *exchange) cancel() {
 	if x.gone == nil {
 		x.gone = make(chan struct{})
-		close(x.gone)
-		return
 	}
 	select {
 	case <-x.gone:
 	default:
 		close(x.gone)
+	}
+	if x.wake != nil {
+		x.wake()
+		x.wake = nil
 	}
 }

@@ -249,6 +249,26 @@ func (f *front) left() bool {
 	}
 }
 
+// AfterFunc is what context.AfterFunc calls. Without it each wait for a backend
+// that is worth a watch would cost a goroutine. It is called once.
+func (f *front) AfterFunc(wake func()) (stop func() bool) {
+	x := f.w.x
+	x.c.mu.Lock()
+	defer x.c.mu.Unlock()
+	if x.c.dead != nil || x.expired {
+		go wake() // ends at once
+		return func() bool { return false }
+	}
+	x.wake = wake
+	return func() bool {
+		x.c.mu.Lock()
+		defer x.c.mu.Unlock()
+		waits := x.wake != nil
+		x.wake = nil
+		return waits
+	}
+}
+
 func (f *front) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (f *front) Value(any) any               { return nil }
 

@@ -54,8 +54,9 @@ func (m *model) dial(_ context.Context, addr string, _ time.Duration) (*link, er
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(m.t, err)
 	unix.CloseOnExec(pair[1])
-	l, err := newLink(pair[0], addr)
+	end, err := park(pair[0])
 	require.NoError(m.t, err)
+	l := newLink(end, addr)
 	m.links, m.peers[l] = append(m.links, l), pair[1]
 	return l, nil
 }
