@@ -16,7 +16,6 @@ const (
 	maxAnswerHead = 16 << 10               // bytes of an answer's head
 	linkBuffer    = maxAnswerHead + 16<<10 // bytes: the head, which stays while its body passes behind it
 	maxInterim    = 16                     // answers such as 103 Early Hints before the one that counts
-	continueWait  = time.Second            // for 100 Continue; many servers do not know it, so then we send (RFC 9110 §10.1.1)
 )
 
 // A link is one connection to a server, seen from the client. One caller at a
@@ -130,7 +129,7 @@ func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.T
 	switch {
 	case c.stream == nil:
 	case c.expects:
-		r.held = c
+		r.held, r.hold = c, t.cont
 	default:
 		r.beginUpload(c)
 	}
@@ -244,10 +243,12 @@ type answer struct {
 	ctx     context.Context
 	unwatch func() bool // nil while ctx is not watched
 	until   time.Time
+	since   time.Time // when the wait for the head began; what comes of it does not renew it
 	idle    time.Duration
 	interim func(*heading) error // as in call
-	held    *call                // its body waits for 100 Continue
-	piece   []byte               // what Read has not copied yet
+	held    *call                // its body waits for 100 Continue, for as long as hold
+	hold    time.Duration
+	piece   []byte // what Read has not copied yet
 }
 
 // readHead waits for the answer's head.
@@ -289,12 +290,13 @@ func (r *answer) awaitHead(patience time.Duration) error {
 	if r.held == nil {
 		return r.fill(patience, ErrHeadTimeout)
 	}
-	wait := continueWait
+	wait := r.hold
 	if patience > 0 {
 		wait = min(wait, patience)
 	}
 	err := r.fill(wait, ErrHeadTimeout)
 	if err == ErrHeadTimeout {
+		r.since = time.Time{} // the server could not know that it was waited for
 		r.beginUpload(r.held)
 		return nil
 	}
@@ -308,7 +310,10 @@ func (r *answer) between() error {
 	case r.status == 100 && r.held != nil:
 		r.beginUpload(r.held)
 	case r.interim != nil:
-		return r.interim(&r.heading)
+		began := time.Now()
+		err := r.interim(&r.heading) // it may wait for others, which is not the server's fault
+		r.since = r.since.Add(time.Since(began))
+		return err
 	}
 	return nil
 }
@@ -395,7 +400,14 @@ func (r *answer) Read(p []byte) (n int, err error) {
 // A context is watched only when the wait is worth it: for most it is not.
 func (r *answer) fill(patience time.Duration, late error) error {
 	l, began := r.l, time.Now()
-	until, late := r.limit(began, patience, late)
+	from := began
+	if late == ErrHeadTimeout {
+		if r.since.IsZero() {
+			r.since = began
+		}
+		from = r.since
+	}
+	until, late := r.limit(from, patience, late)
 	l.room()
 	for now := began; ; now = time.Now() {
 		wake := until
@@ -421,10 +433,15 @@ func (r *answer) fill(patience time.Duration, late error) error {
 		case r.unwatch == nil && time.Since(began) >= tick:
 			r.unwatch = context.AfterFunc(r.ctx, l.interrupt)
 		case until.IsZero() || time.Now().Before(until): // an earlier deadline, of another call
-		case late == ErrTotalTimeout || !r.l.upload.underWay():
+		case late == ErrTotalTimeout:
 			return late
-		default: // the server may be waiting for the rest of the call
-			until, late = r.limit(time.Now(), patience, late)
+		default: // the server may be waiting for the rest of the call, or have got it just now
+			r.since = l.upload.lastAtWork()
+			again, why := r.limit(r.since, patience, late)
+			if !time.Now().Before(again) {
+				return late
+			}
+			until, late = again, why
 		}
 	}
 }

@@ -30,6 +30,7 @@ type exchange struct {
 
 	due     int64         // the clock when its handler must have answered, or noLimit while it waits for others; guarded by c.mu
 	begun   bool          // a part of the answer is out; guarded by c.mu
+	untimed bool          // its handler waits only for what has limits of its own; guarded by c.mu
 	expired bool          // answered by somebody else, and left to its handler; guarded by c.mu
 	gone    chan struct{} // closed when no answer is wanted any more; made when asked for; guarded by c.mu
 	wake    func()        // called then, with c.mu held; nil: nobody wants to know; guarded by c.mu
@@ -54,8 +55,9 @@ func (x *exchange) recycle() {
 		return
 	}
 	c := x.c
-	x.c, x.refused, x.gone, x.wake, x.begun = nil, nil, nil, nil, false
+	x.c, x.refused, x.gone, x.begun = nil, nil, nil, false
 	x.barrier, x.last, x.alone = false, false, false
+	x.wake, x.untimed = nil, false
 	fields, kept := x.res.fields[:0], x.res.body[:0]
 	x.res = response{} // as in request.parse
 	x.res.fields, x.res.body = fields, kept

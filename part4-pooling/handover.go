@@ -82,6 +82,7 @@ func (g *gateway) handOver(w *response, r *request) bool {
 	}
 	p := passages.Get().(*passage)
 	p.job, p.g, p.w, p.addr = job{call: &p.f.call, to: p}, g, w, addr
+	w.x.untime()
 	p.f.take(w, r, peerOf(w.x.c), addr)
 	if p.f.vias <= maxVias && p.f.left != 0 && g.enginesOf(w.x).push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
 		g.counts.Requests.Add(1)

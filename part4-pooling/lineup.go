@@ -45,6 +45,7 @@ func (g *gateway) linedUp(w *response, r *request, addr string) *forward {
 
 func (g *gateway) newForward(w *response, r *request, addr string) *forward {
 	f := forwards.Get().(*forward)
+	w.x.untime() // 504 is more than that a handler was late
 	f.take(w, r, peerOf(w.x.c), addr)
 	return f
 }

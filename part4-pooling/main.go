@@ -46,7 +46,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "serve":
 		o := serveFlags(flags)
 		check = func() error {
-			return errors.Join(noArguments(flags), o.limits.check(), o.pool.check(), o.engines.check())
+			return errors.Join(noArguments(flags), o.limits.check(), o.times.check(), o.pool.check(), o.engines.check())
 		}
 		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "get":
@@ -111,6 +111,7 @@ type options struct {
 	limits   limits
 	backends []prefix
 	admin    string
+	times    timeouts
 	pool     poolLimits
 	engines  engineOptions
 }
@@ -133,6 +134,7 @@ func serveFlags(f *flag.FlagSet) *options {
 		return err
 	})
 	f.StringVar(&o.admin, "admin", "", "IP `address` and port for /-/stats, /-/metrics and /-/drop; none if empty")
+	o.times.flags(f)
 	o.pool.flags(f)
 	o.engines.flags(f)
 	return o
@@ -158,7 +160,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	defer p.close()
 	p.startEvictor(time.Second)
 	g := newGateway(p, o.backends)
-	g.engines = o.engines
+	g.t, g.engines = o.times, o.engines
 	h, err := o.handler(g)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ type upload struct {
 	l    *link
 	c    *call
 	done chan struct{} // closed when it has ended; then the others can be read
+	at   time.Time     // when that was
 	sent bool          // all of it
 	err  error         // the body failed, not the link
 }
@@ -45,6 +46,7 @@ func (r *answer) beginUpload(c *call) {
 
 func (u *upload) run(idle time.Duration) {
 	defer func() {
+		u.at = time.Now()
 		close(u.done)
 		if u.err != nil {
 			u.l.interrupt()
@@ -118,6 +120,17 @@ func (u *upload) underWay() bool {
 	default:
 		return true
 	}
+}
+
+// lastAtWork is now, or when it ended; zero if there is none.
+func (u *upload) lastAtWork() (at time.Time) {
+	switch {
+	case u == nil:
+		return at
+	case u.underWay():
+		return time.Now()
+	}
+	return u.at
 }
 
 // failed is why the body could not be read to its end, if that is known by now.
