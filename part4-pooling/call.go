@@ -18,6 +18,7 @@ type call struct {
 	stream               io.Reader // instead of body, when that is long: read only once, by one other goroutine
 	length               int64     // of stream: a number, or chunked
 	expects              bool      // stream waits until the server wants it: Expect: 100-continue
+	bound                bool      // it authenticates its connection (bound.go)
 
 	interim func(*heading) error // is told of answers before the one that counts; nil: they are passed over
 }

@@ -125,7 +125,7 @@ func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.T
 	l.sent, l.heard, l.writeErr, l.upload = 0, false, nil, nil
 	l.wire = c.appendTo(l.wire[:0])
 	l.out = l.wire
-	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle, interim: c.interim}
+	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle, interim: c.interim, used: c.bound}
 	switch {
 	case c.stream == nil:
 	case c.expects:
@@ -249,6 +249,7 @@ type answer struct {
 	held    *call                // its body waits for 100 Continue, for as long as hold
 	hold    time.Duration
 	piece   []byte // what Read has not copied yet
+	used    bool   // the call has bound the link (bound.go): it is of no use for others
 }
 
 // readHead waits for the answer's head.
@@ -490,7 +491,7 @@ func (r *answer) close() {
 		return
 	}
 	clean := r.detach()
-	good := clean && l.writeErr == nil && r.stays() && r.drained()
+	good := clean && l.writeErr == nil && !r.used && r.stays() && r.drained()
 	r.l, l.fields = nil, r.fields
 	l.release(good)
 }

@@ -74,7 +74,7 @@ func newConn(l *loop, fd int) *conn {
 func (c *conn) hear(n news) {
 	c.blocked, c.ends = false, c.ends || n.ended
 	switch {
-	case n.broken && c.lingers == 0:
+	case (n.broken || c.ends && c.srv.aborts) && c.lingers == 0:
 		c.kill(errReset)
 	case c.lingers > 0:
 		c.discard()

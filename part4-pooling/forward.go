@@ -146,6 +146,8 @@ func (f *forward) passes(r *request, one *field) bool {
 		return r.length == chunked // then what it announces will come
 	case hop(name), equalFold(name, "host"), equalFold(name, "expect"):
 		return false
+	case equalFold(name, "authorization"):
+		f.bound = f.bound || binds(one.value)
 	case equalFold(name, "max-forwards") && limitsHops(r.method):
 		one.value = f.oneHopLess(one.value)
 	case equalFold(name, "via"):

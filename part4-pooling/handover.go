@@ -73,8 +73,8 @@ var passages = sync.Pool{New: func() any {
 
 // handOver is the gateway's taker: it gives a request to the engine of its
 // backend, which is made if need be. What it does not take gets a handler: what
-// has no engine, is not safe, or has a body. An engine may send a request twice,
-// and others wait behind it.
+// has no engine, is not safe, or has a body, for an engine may send a request
+// twice, and others wait behind it; and what binds its connection (bound.go).
 func (g *gateway) handOver(w *response, r *request) bool {
 	addr, found := g.backendFor(r.path)
 	if !found || !g.engines.backends[addr] || string(r.method) == "TRACE" {
@@ -84,7 +84,7 @@ func (g *gateway) handOver(w *response, r *request) bool {
 	p.job, p.g, p.w, p.addr = job{call: &p.f.call, to: p}, g, w, addr
 	w.x.untime()
 	p.f.take(w, r, peerOf(w.x.c), addr)
-	if p.f.vias <= maxVias && p.f.left != 0 && g.enginesOf(w.x).push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
+	if p.f.vias <= maxVias && p.f.left != 0 && !p.f.bound && g.enginesOf(w.x).push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
 		g.counts.Requests.Add(1)
 		return true
 	}

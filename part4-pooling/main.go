@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-grace DURATION] [-root DIR] [LIMITS]
+const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-grace DURATION] [-root DIR] [-abort-on-close] [LIMITS]
        part4-pooling get [-n TIMES] [-body] URL...
        part4-pooling get -callers N [-one] [-for DURATION] URL
        part4-pooling keep [-addr ADDRESS] [-idle DURATION]
@@ -111,6 +111,7 @@ type options struct {
 	limits   limits
 	backends []prefix
 	admin    string
+	aborts   bool
 	times    timeouts
 	pool     poolLimits
 	engines  engineOptions
@@ -134,6 +135,7 @@ func serveFlags(f *flag.FlagSet) *options {
 		return err
 	})
 	f.StringVar(&o.admin, "admin", "", "IP `address` and port for /-/stats, /-/metrics and /-/drop; none if empty")
+	f.BoolVar(&o.aborts, "abort-on-close", false, "abort the requests of a client that closes before its answer, and let others have their backend connections; a client that only closes its sending side, as HTTP allows, gets no answer then")
 	o.times.flags(f)
 	o.pool.flags(f)
 	o.engines.flags(f)
@@ -173,6 +175,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	s.aborts = o.aborts
 	if len(o.backends) > 0 {
 		s.taker = g.lineUp
 	}

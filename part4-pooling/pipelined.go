@@ -220,6 +220,8 @@ func (p *pipe) answered() laneEvent {
 	p.jobs = append(p.jobs[:0], p.jobs[1:]...)
 	p.proven = true
 	switch {
+	case p.a.bound:
+		p.ended = errBound
 	case !p.a.stays():
 		p.ended = ErrLastAnswer
 	case !clean:
