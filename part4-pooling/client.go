@@ -313,7 +313,9 @@ func (r *answer) between() error {
 	case r.interim != nil:
 		began := time.Now()
 		err := r.interim(&r.heading) // it may wait for others, which is not the server's fault
-		r.since = r.since.Add(time.Since(began))
+		if !r.since.IsZero() {
+			r.since = r.since.Add(time.Since(began))
+		}
 		return err
 	}
 	return nil

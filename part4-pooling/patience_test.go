@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 const patienceRule = "house rule: the head of a response has one deadline, however its bytes come. client.go, fill"
@@ -85,6 +86,38 @@ func answeringInTwo(t testing.TB, pause time.Duration) *scripted {
 			io.WriteString(c, "second")
 		}
 	})
+}
+
+// What comes before the wait for a head has begun must not start its clock: an
+// interim response may have come together with the response before it.
+func TestHintsThatComeEarlyDoNotShortenTheDeadline(t *testing.T) {
+	t.Parallel()
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		in := bufio.NewReader(c)
+		http.ReadRequest(in)
+		io.WriteString(c, saying("warm"))
+		http.ReadRequest(in)
+		http.ReadRequest(in)
+		io.WriteString(c, saying("one")+"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
+		time.Sleep(2 * tick) // the rest takes its time
+		io.WriteString(c, saying("two"))
+		c.Read(make([]byte, 1))
+	})
+	_, addr, _ := serving(t, "-engine", "http://"+s.addr)
+	c := converse(t, addr, get("/"))
+	story := story{sent: "GET / three times", rule: patienceRule, look: "client.go, between"}
+	in := bufio.NewReader(c)
+	a, err := http.ReadResponse(in, nil)
+	require.NoError(t, err)
+	io.Copy(io.Discard, a.Body)
+	io.WriteString(c, get("/one")+get("/two", closing))
+
+	rest, err := io.ReadAll(in)
+
+	story.got, story.end = string(rest), err
+	require.Contains(t, story.got, "103 Early Hints")
+	story.got = strings.Replace(story.got, story.got[strings.Index(story.got, "HTTP/1.1 103"):strings.LastIndex(story.got, "HTTP/1.1 ")], "", 1)
+	assert.Equal(t, []string{"one", "two"}, story.bodies(t, 2))
 }
 
 // Every wait for a backend is a flag, for what is right for pages is wrong for
