@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -119,10 +120,16 @@ func (e *engine) drive(l lane) (lost lane) {
 func (e *engine) write(l lane) {
 	idle := time.NewTimer(e.linger)
 	defer idle.Stop()
+	most := math.MaxInt // jobs
 	for used, recalled := false, false; ; {
 		e.counts.Turns.Add(1)
-		recalled = recalled || used && l.recalled() // a turn with a connection is a batch, at least
-		batch, busy := e.take(l, recalled)
+		if !recalled && used && l.recalled() { // a turn with a connection is a batch, at least
+			recalled, most = true, e.queued() // these came before who waits, who may have to wait for them
+		}
+		batch, busy := e.take(l, most)
+		if recalled {
+			most -= len(batch)
+		}
 		switch {
 		case e.ctx.Err() != nil || !busy && recalled:
 			e.putBack(batch)
@@ -150,13 +157,20 @@ func (e *engine) write(l lane) {
 	}
 }
 
-// take moves what l has room for out of the queue, and says whether there is
-// anything to do.
-func (e *engine) take(l lane, recalled bool) (batch []*job, busy bool) {
+func (e *engine) queued() int {
 	e.home.mu.Lock()
 	defer e.home.mu.Unlock()
-	busy = e.onLane > 0 || len(e.queue) > 0 && !recalled
-	if n := min(l.room(), len(e.queue)); n > 0 && !recalled {
+	return len(e.queue)
+}
+
+// take moves what l has room for out of the queue, most jobs of it, and says
+// whether there is anything to do.
+func (e *engine) take(l lane, most int) (batch []*job, busy bool) {
+	e.home.mu.Lock()
+	defer e.home.mu.Unlock()
+	n := min(len(e.queue), most)
+	busy = e.onLane > 0 || n > 0
+	if n = min(n, l.room()); n > 0 {
 		batch = append(e.batch[:0], e.queue[:n]...)
 		e.batch = batch
 		e.queue = slices.Delete(e.queue, 0, n)

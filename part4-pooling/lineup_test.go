@@ -123,6 +123,30 @@ func TestEngineIsNotOvertakenByARequestBehindIt(t *testing.T) {
 	}
 }
 
+// What an engine has in its queue goes before who waits for its connection: it
+// came before it, and may be what the answer to it waits for.
+func TestEngineThatIsRecalledTakesWhatItHasAlong(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	s := answering(t, func(_ int, r *http.Request) string {
+		if r.URL.Path == "/first" {
+			<-release
+		}
+		return saying(long)
+	})
+	r, g := engined(t, s.addr, func(g *gateway) { g.pool.limits.perBackend, g.pool.limits.wait = 1, time.Second })
+	sent := get("/first") + get("/second") + get("/third", "Authorization: Negotiate x\r\n", closing) // which no engine takes
+	c := converse(t, r.addr, sent)
+	eventually(t, "the third waits for a connection", func() bool { return g.pool.stats().of(s.addr).Waiting == 1 })
+
+	close(release)
+
+	all := story{sent: sent, rule: lineUpRule, look: "engine.go, write"}.hear(c)
+	for _, one := range all.replies(t, gets(3)...) {
+		all.same(t, "the status of an answer", "200 OK", one.status)
+	}
+}
+
 // A queue models clients that pipeline: a request is claimed when its place
 // brings something, and gives its link back when all before it in its line are
 // answered, as if no answer fitted into a slot.
