@@ -121,10 +121,10 @@ func (e *engine) write(l lane) {
 	idle := time.NewTimer(e.linger)
 	defer idle.Stop()
 	most := math.MaxInt // jobs
-	for used, recalled := false, false; ; {
+	for recalled := false; ; {
 		e.counts.Turns.Add(1)
-		if !recalled && used && l.recalled() { // a turn with a connection is a batch, at least
-			recalled, most = true, e.queued() // these came before who waits, who may have to wait for them
+		if !recalled && l.recalled() {
+			recalled, most = true, e.queued() // these came before who waits, and its answer may have to wait for theirs
 		}
 		batch, busy := e.take(l, most)
 		if recalled {
@@ -138,7 +138,6 @@ func (e *engine) write(l lane) {
 			if !e.bring(l, batch) {
 				return
 			}
-			used = true
 			continue
 		case !busy:
 			idle.Reset(e.linger)
