@@ -128,19 +128,19 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		status int
 		says   string
 	}{
-		"unknown flag":       {"-bogus", 2, "flag provided but not defined: -bogus"},
-		"unknown verb":       {"dance", 2, `unknown verb "dance"`},
-		"extra argument":     {"serve now", 2, `unexpected argument "now"`},
-		"bad limit":          {"-head 10", 2, "-head 10: want 256 to 32768"},
-		"no connections":     {"-backend-connections 0", 2, "want at least 1"},
-		"no time for a head": {"-backend-head-time 0s", 2, "-backend-head-time, -backend-body-time and -backend-continue-time: want more than 0"},
-		"a backend by name":  {"-backend http://example.org:80", 2, `bad address "example.org:80"`},
-		"a backend path":     {"-backend http://127.0.0.1:80/x", 2, `bad backend "http://127.0.0.1:80/x": want http://127.0.0.1:9000 or`},
-		"an https backend":   {"-backend https://127.0.0.1:443", 2, "bad backend"},
-		"no URL":             {"get", 2, "want a URL"},
-		"get of a name":      {"get http://example.org/", 1, "not every URL could be fetched"},
-		"taken port":         {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
-		"taken admin port":   {"-addr 127.0.0.1:0 -admin " + taken.addr, 1, "cannot listen on " + taken.addr},
+		"unknown flag":      {"-bogus", 2, "flag provided but not defined: -bogus"},
+		"unknown verb":      {"dance", 2, `unknown verb "dance"`},
+		"extra argument":    {"serve now", 2, `unexpected argument "now"`},
+		"bad limit":         {"-head 10", 2, "-head 10: want 256 to 32768"},
+		"no connections":    {"-backend-connections 0", 2, "want at least 1"},
+		"no head time":      {"-backend-head-time 0s", 2, "-backend-head-time, -backend-body-time and -backend-continue-time: want more than 0"},
+		"a backend by name": {"-backend http://example.org:80", 2, `bad address "example.org:80"`},
+		"a backend path":    {"-backend http://127.0.0.1:80/x", 2, `bad backend "http://127.0.0.1:80/x": want http://127.0.0.1:9000 or`},
+		"an https backend":  {"-backend https://127.0.0.1:443", 2, "bad backend"},
+		"no URL":            {"get", 2, "want a URL"},
+		"get of a name":     {"get http://example.org/", 1, "not every URL could be fetched"},
+		"taken port":        {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
+		"taken admin port":  {"-addr 127.0.0.1:0 -admin " + taken.addr, 1, "cannot listen on " + taken.addr},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
