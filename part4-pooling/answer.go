@@ -24,6 +24,7 @@ type heading struct {
 
 	lengths, codings int  // how often these fields came
 	close, keepAlive bool // Connection: close, keep-alive
+	bound            bool // the connection is a user's (bound.go)
 }
 
 const untilClose = -2 // as a length: the body ends with the connection
@@ -97,6 +98,10 @@ func (h *heading) note(f *field) error {
 			}
 			h.says = n
 		}
+	case len("www-authenticate"):
+		h.bound = h.bound || equalFold(f.name, "www-authenticate") && binds(f.value)
+	case len("proxy-authenticate"):
+		h.bound = h.bound || equalFold(f.name, "proxy-authenticate") && binds(f.value)
 	case len("transfer-encoding"):
 		if equalFold(f.name, "transfer-encoding") {
 			if h.codings++; h.codings > 1 || !equalFold(f.value, "chunked") {
@@ -139,7 +144,7 @@ func (h *heading) frame(method []byte) error {
 
 // stays says whether the connection can be used again (RFC 9112 §9.3).
 func (h *heading) stays() bool {
-	return !h.close && (h.minor == 1 || h.keepAlive) && h.length != untilClose
+	return !h.close && !h.bound && (h.minor == 1 || h.keepAlive) && h.length != untilClose
 }
 
 // keepAliveTimeout reads timeout=5 out of "timeout=5, max=100". The field was

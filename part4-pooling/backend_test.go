@@ -121,7 +121,7 @@ func posting(target, body string) *call {
 	return c
 }
 
-var quick = timeouts{connect: limit, head: limit, idle: limit, total: limit}
+var quick = timeouts{connect: limit, head: limit, idle: limit, cont: time.Second, total: limit}
 
 // linked connects a link to addr; it is closed when the test ends.
 func linked(t testing.TB, addr string) *link {

@@ -119,7 +119,7 @@ func BenchmarkGateway(b *testing.B) {
 		p := newPool(poolDefaults)
 		defer p.close()
 		g := newGateway(p, []prefix{{path: "/", addr: canned(b)}})
-		askInTurn(b, start(b, with(g.handler(routes()))).addr)
+		askInTurn(b, start(b, handing(g)).addr)
 	})
 	b.Run("nethttp", func(b *testing.B) {
 		g := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: canned(b)})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"io"
 	"strconv"
 	"time"
@@ -17,6 +18,7 @@ type call struct {
 	stream               io.Reader // instead of body, when that is long: read only once, by one other goroutine
 	length               int64     // of stream: a number, or chunked
 	expects              bool      // stream waits until the server wants it: Expect: 100-continue
+	bound                bool      // it authenticates its connection (bound.go)
 
 	interim func(*heading) error // is told of answers before the one that counts; nil: they are passed over
 }
@@ -32,8 +34,9 @@ type (
 // timeouts are all that a server can make its client wait for. 0 is for ever.
 type timeouts struct {
 	connect time.Duration // for the handshake
-	head    time.Duration // from the request to the end of the answer's head
+	head    time.Duration // from the request, or the end of its body, to the end of the answer's head: what comes of it does not renew it
 	idle    time.Duration // between two pieces of a body, on the way there or back
+	cont    time.Duration // for 100 Continue, before the body is sent all the same
 	total   time.Duration // for everything, waiting for a connection and a second try included
 }
 
@@ -41,7 +44,27 @@ var usual = timeouts{
 	connect: 3 * time.Second,  // two lost SYNs: sent again after 1 s and 2 s (part 2)
 	head:    30 * time.Second, // of work; a paused server is not to be told from a slow one
 	idle:    10 * time.Second, // a peer that does not send a byte for that long is not slow, it is gone
+	cont:    time.Second,      // many servers do not know it (RFC 9110 §10.1.1)
 	total:   60 * time.Second, // what the next client in front of us is likely to wait
+}
+
+// flags are the waits that a gateway makes for a backend. A total is not among
+// them: a download may take as long as it goes on.
+func (t *timeouts) flags(f *flag.FlagSet) {
+	*t = usual
+	t.total = 0
+	f.DurationVar(&t.connect, "backend-connect-time", t.connect, "for a connection to a backend to be made; then 504")
+	f.DurationVar(&t.head, "backend-head-time", t.head, "for the whole head of a backend's response, from the end of the request; then 504. Long polls need longer")
+	f.DurationVar(&t.idle, "backend-body-time", t.idle, "between two pieces of a body, to a backend or from it; then the response is cut. Quiet event streams need longer")
+	f.DurationVar(&t.cont, "backend-continue-time", t.cont, "for a backend to say 100 Continue; then the body is sent all the same")
+}
+
+// check says what no gateway can work with.
+func (t *timeouts) check() error {
+	if min(t.connect, t.head, t.idle, t.cont) <= 0 {
+		return errors.New("-backend-connect-time, -backend-head-time, -backend-body-time and -backend-continue-time: want more than 0")
+	}
+	return nil
 }
 
 // What an exchange ends in when it does not end well; errors.Is finds them.

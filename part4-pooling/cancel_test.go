@@ -146,7 +146,18 @@ var moments = []moment{
 			return l, err
 		}
 		return soon(t, m.begin(getting("/good")), "its end")
-	}, false},
+	}, true},
+	{"as a connection is delivered", func(t *testing.T, m *impatient) error {
+		l, err := m.p.get(t.Context(), m.addr, &quick)
+		require.NoError(t, err)
+		failed := m.begin(getting("/good"))
+		eventually(t, "it waits", func() bool { return m.p.stats().of(m.addr).Waiting == 1 })
+		m.p.mu.Lock() // so that the caller finds out when it has been delivered to
+		m.cancel()
+		m.p.deliver(m.p.backend(m.addr).queue.first, grant{link: l})
+		m.p.mu.Unlock()
+		return soon(t, failed, "its end")
+	}, true},
 	{"before the head", duringRequest(func() *call { return getting("/silent") }), false},
 	{"inside the head", duringRequest(func() *call { return getting("/half-head") }), false},
 	{"between an interim answer and the answer", func(t *testing.T, m *impatient) error {

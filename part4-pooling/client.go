@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,30 +50,27 @@ type link struct {
 	blocked  bool    // the kernel takes no more of out now
 	upload   *upload // nil when the body went with the head
 	turnFn   func(uintptr) bool
-	armed    time.Time // the deadline that the poller has
+	armed    time.Time   // the read deadline that the poller has
+	halted   atomic.Bool // writing: nothing more is sent, see halt
 
 	leased // the pool's
 }
 
 // dialLink connects to addr.
 func dialLink(ctx context.Context, addr string, timeout time.Duration) (*link, error) {
-	fd, err := connect(ctx, addr, timeout)
+	p, err := connect(ctx, addr, timeout)
 	if err != nil {
 		return nil, err
 	}
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // a call does not wait for an ACK
-	return newLink(fd, addr)
+	unix.SetsockoptInt(p.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // a call does not wait for an ACK
+	return newLink(p, addr), nil
 }
 
 // newLink makes a link of a connected socket, which it owns from now on.
-func newLink(fd int, addr string) (*link, error) {
-	p, err := park(fd)
-	if err != nil {
-		return nil, fmt.Errorf("park the connection to %s: %w", addr, err)
-	}
+func newLink(p parked, addr string) *link {
 	l := &link{parked: p, addr: addr, in: make([]byte, linkBuffer)}
 	l.turnFn = l.turn // once: a method value is an allocation
-	return l, nil
+	return l
 }
 
 // check looks whether an idle link is still good, and does not wait: half a
@@ -130,29 +128,32 @@ func unasked(b []byte) error {
 	return ErrUnsolicited
 }
 
+// errNotBegun is for a caller who had no use for the link any more.
+var errNotBegun = errors.New("nothing was sent")
+
 // interrupt wakes whoever waits for the link.
 func (l *link) interrupt() { l.SetDeadline(longAgo) }
 
 // roundTrip sends c and returns the answer when its head is there; the caller
 // closes it. With an error he still has the link, which is good for nothing
-// but retry and release. until bounds it all; zero is for ever.
+// but retry and release; unless it is errNotBegun: then the link is as it was.
+// until bounds it all; zero is for ever.
 func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.Time) (*answer, error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s %s: %w: %w", c.method, l.addr, errNotBegun, context.Cause(ctx))
+	}
 	l.begin()
 	l.wire = c.appendTo(l.wire[:0])
 	l.out = l.wire
-	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle, interim: c.interim}
-	err := ctx.Err()
+	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle, interim: c.interim, used: c.bound}
 	switch {
-	case err != nil || c.stream == nil:
+	case c.stream == nil:
 	case c.expects:
-		r.held = c
+		r.held, r.hold = c, t.cont
 	default:
 		r.beginUpload(c)
 	}
-	if err == nil {
-		err = r.readHead(c.method, t.head)
-	}
-	if err != nil {
+	if err := r.readHead(c.method, t.head); err != nil {
 		r.detach()
 		return nil, fmt.Errorf("%s %s: %w", c.method, l.addr, err)
 	}
@@ -210,10 +211,35 @@ func (l *link) send(fd uintptr) {
 
 // sendRest waits until the kernel has taken all of out.
 func (l *link) sendRest(until time.Time) {
-	l.SetWriteDeadline(until)
-	n, err := l.File.Write(l.out)
+	n, err := l.write(l.out, until)
 	l.out, l.sent, l.writeErr, l.blocked = l.out[n:], l.sent+n, err, false
 }
+
+// write waits until the kernel has taken all of b, or until. It owns the link's
+// write deadline, which is set for one write and lifted after it: one that
+// outlives its write fails a later one, and that is another request's.
+func (l *link) write(b []byte, until time.Time) (n int, err error) {
+	l.SetWriteDeadline(until)
+	if err = errHalted; !l.halted.Load() { // halt looks in the other order
+		n, err = l.File.Write(b)
+	}
+	l.SetWriteDeadline(time.Time{})
+	return n, err
+}
+
+// halt ends the write in progress, and lets no other begin until goOn.
+func (l *link) halt() {
+	l.halted.Store(true)
+	l.SetWriteDeadline(longAgo)
+}
+
+// goOn undoes halt when the writer has returned.
+func (l *link) goOn() {
+	l.halted.Store(false)
+	l.SetWriteDeadline(time.Time{})
+}
+
+var errHalted = errors.New("the rest is not sent any more")
 
 // arm makes the poller wake us at until, or earlier: then we look at the clock
 // and wait again. So a deadline is set once in a while and not for every call.
@@ -244,10 +270,13 @@ type answer struct {
 	ctx     context.Context
 	unwatch func() bool // nil while ctx is not watched
 	until   time.Time
+	since   time.Time // when the wait for the head began; what comes of it does not renew it
 	idle    time.Duration
 	interim func(*heading) error // as in call
-	held    *call                // its body waits for 100 Continue
-	piece   []byte               // what Read has not copied yet
+	held    *call                // its body waits for 100 Continue, for as long as hold
+	hold    time.Duration
+	piece   []byte // what Read has not copied yet
+	used    bool   // the call has bound the link (bound.go): it is of no use for others
 }
 
 // readHead waits for the answer's head.
@@ -292,12 +321,13 @@ func (r *answer) awaitHead(patience time.Duration) error {
 	if r.held == nil {
 		return r.fill(patience, ErrHeadTimeout)
 	}
-	wait := continueWait
+	wait := r.hold
 	if patience > 0 {
 		wait = min(wait, patience)
 	}
 	err := r.fill(wait, ErrHeadTimeout)
 	if err == ErrHeadTimeout {
+		r.since = time.Time{} // the server could not know that it was waited for
 		r.beginUpload(r.held)
 		return nil
 	}
@@ -311,7 +341,12 @@ func (r *answer) between() error {
 	case r.status == 100 && r.held != nil:
 		r.beginUpload(r.held)
 	case r.interim != nil:
-		return r.interim(&r.heading)
+		began := time.Now()
+		err := r.interim(&r.heading) // it may wait for others, which is not the server's fault
+		if !r.since.IsZero() {
+			r.since = r.since.Add(time.Since(began))
+		}
+		return err
 	}
 	return nil
 }
@@ -398,7 +433,14 @@ func (r *answer) Read(p []byte) (n int, err error) {
 // A context is watched only when the wait is worth it: for most it is not.
 func (r *answer) fill(patience time.Duration, late error) error {
 	l, began := r.l, time.Now()
-	until, late := r.limit(began, patience, late)
+	from := began
+	if late == ErrHeadTimeout {
+		if r.since.IsZero() {
+			r.since = began
+		}
+		from = r.since
+	}
+	until, late := r.limit(from, patience, late)
 	l.room()
 	for now := began; ; now = time.Now() {
 		wake := until
@@ -424,10 +466,15 @@ func (r *answer) fill(patience time.Duration, late error) error {
 		case r.unwatch == nil && time.Since(began) >= tick:
 			r.unwatch = context.AfterFunc(r.ctx, l.interrupt)
 		case until.IsZero() || time.Now().Before(until): // an earlier deadline, of another call
-		case late == ErrTotalTimeout || !r.l.upload.underWay():
+		case late == ErrTotalTimeout:
 			return late
-		default: // the server may be waiting for the rest of the call
-			until, late = r.limit(time.Now(), patience, late)
+		default: // the server may be waiting for the rest of the call, or have got it just now
+			r.since = l.upload.lastAtWork()
+			again, why := r.limit(r.since, patience, late)
+			if !time.Now().Before(again) {
+				return late
+			}
+			until, late = again, why
 		}
 	}
 }
@@ -476,7 +523,7 @@ func (r *answer) close() {
 		return
 	}
 	clean := r.detach()
-	good := clean && l.writeErr == nil && r.stays() && r.drained()
+	good := clean && l.writeErr == nil && !r.used && r.stays() && r.drained()
 	r.l, l.fields = nil, r.fields
 	l.release(good)
 }

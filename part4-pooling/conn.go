@@ -84,7 +84,7 @@ func newConn(l *loop, fd int) *conn {
 func (c *conn) hear(n news) {
 	c.blocked, c.ends = false, c.ends || n.ended
 	switch {
-	case n.broken && c.lingers == 0 && broken(c.fd):
+	case c.lingers == 0 && (n.broken && is(c.fd, 0) || c.ends && c.srv.aborts && is(c.fd, pollEnded)):
 		c.kill(errReset)
 	case c.lingers > 0:
 		c.discard()
@@ -101,12 +101,13 @@ func (c *conn) hear(n news) {
 	c.flush()
 }
 
-// broken asks the kernel whether fd has been reset. read(2) would say so too, but
-// only behind what has come before, and in may be full, or belong to alone.
-func broken(fd int) bool {
-	ask := []unix.PollFd{{Fd: int32(fd)}} // POLLERR and POLLHUP are always told: poll(2)
+// is asks the kernel whether fd has been reset, or is in the states that events
+// name. read(2) would say so too, but only behind what has come before, and in may
+// be full, or belong to alone.
+func is(fd int, events int16) bool {
+	ask := []unix.PollFd{{Fd: int32(fd), Events: events}} // POLLERR and POLLHUP are always told: poll(2)
 	n, _ := unix.Poll(ask, 0)
-	return n > 0 && ask[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+	return n > 0 && ask[0].Revents&(events|unix.POLLERR|unix.POLLHUP) != 0
 }
 
 // read reads what has come. Only now is a buffer needed: who is idle has none.

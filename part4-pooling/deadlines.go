@@ -19,7 +19,20 @@ var (
 const noLimit = math.MaxInt64 // as the clock when something has to end
 
 // allot gives x's handler its time, from now on.
-func (x *exchange) allot() { x.due = x.c.srv.clock.now() + int64(x.c.srv.limits.handlerTime) }
+func (x *exchange) allot() {
+	if x.due = noLimit; !x.untimed {
+		x.due = x.c.srv.clock.now() + int64(x.c.srv.limits.handlerTime)
+	}
+}
+
+// untime is for a handler all of whose waits have limits of their own, with
+// answers that say which: handlerTime would only say that something took long.
+func (x *exchange) untime() {
+	x.c.mu.Lock()
+	defer x.c.mu.Unlock()
+	x.untimed = true
+	x.allot()
+}
 
 // check looks whether somebody's time is up. The server's clock calls it.
 func (c *conn) check() {

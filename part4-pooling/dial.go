@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,18 +19,23 @@ var (
 
 // connect opens a TCP connection to addr, an IP address and a port, and waits
 // for the handshake as long as timeout and ctx allow; a timeout of 0 leaves it
-// to the kernel, which goes on for two minutes. The descriptor is non-blocking
-// and belongs to the caller. With an error there is none. connect(2), poll(2).
-func connect(ctx context.Context, addr string, timeout time.Duration) (int, error) {
+// to the kernel, which goes on for two minutes. The socket belongs to the
+// caller. With an error there is none. connect(2).
+func connect(ctx context.Context, addr string, timeout time.Duration) (parked, error) {
 	fd, err := beginConnect(addr)
 	if err != nil {
-		return -1, err
+		return parked{}, err
 	}
-	if err := endConnect(ctx, fd, timeout); err != nil {
-		unix.Close(fd) // and never try again on it: Linux would say ECONNABORTED
-		return -1, fmt.Errorf("connect %s: %w", addr, err)
+	p, err := park(fd)
+	if err != nil {
+		unix.Close(fd)
+		return parked{}, fmt.Errorf("park the connection to %s: %w", addr, err)
 	}
-	return fd, nil
+	if err := endConnect(ctx, p, timeout); err != nil {
+		p.Close() // and never try again on it: Linux would say ECONNABORTED
+		return parked{}, fmt.Errorf("connect %s: %w", addr, err)
+	}
+	return p, nil
 }
 
 // beginConnect sends the SYN and does not wait for what comes back. Whoever
@@ -55,26 +59,48 @@ func beginConnect(addr string) (int, error) {
 	return fd, nil
 }
 
-// endConnect waits until the handshake that began on fd is over. A socket that
-// becomes writable is connected or has failed: only SO_ERROR tells which.
-func endConnect(ctx context.Context, fd int, timeout time.Duration) error {
-	var until time.Time
-	if timeout > 0 {
-		until = time.Now().Add(timeout)
+// endConnect waits until the handshake that began on p is over. It waits in
+// Go's poller, as for all that is parked: part 2 waits in poll(2), which holds a
+// thread for each dial, and a pool with a backend that does not answer has
+// hundreds of them under way. It looks at ctx at every tick.
+func endConnect(ctx context.Context, p parked, timeout time.Duration) error {
+	until := deadline(timeout)
+	defer p.SetWriteDeadline(time.Time{})
+	for {
+		wake := time.Now().Add(tick)
+		if !until.IsZero() && until.Before(wake) {
+			wake = until
+		}
+		p.SetWriteDeadline(wake)
+		var err error
+		waitErr := p.raw.Write(func(uintptr) bool { err = handshake(p.fd); return err != unix.ENOTCONN })
+		switch {
+		case waitErr == nil && err == nil:
+			return notToItself(p.fd)
+		case waitErr == nil:
+			return reason(err)
+		case !timedOut(waitErr):
+			return waitErr
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !until.IsZero() && !time.Now().Before(until):
+			return fmt.Errorf("%w after %v", ErrConnectTimeout, timeout)
+		}
 	}
-	err := ready(ctx, fd, unix.POLLOUT, until)
-	if err == os.ErrDeadlineExceeded {
-		return fmt.Errorf("%w after %v", ErrConnectTimeout, timeout)
-	} else if err != nil {
-		return err
+}
+
+// handshake is how it went: nil, ENOTCONN while it is under way, or why it
+// failed. Writable is a socket in both of the cases in which it is over; only
+// SO_ERROR tells which, and clears it.
+func handshake(fd int) error {
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && errno != 0 {
+		err = unix.Errno(errno)
 	}
-	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) // reads it and clears it
-	if err != nil {
-		return err
-	} else if errno != 0 {
-		return reason(unix.Errno(errno))
+	if err == nil {
+		_, err = unix.Getpeername(fd)
 	}
-	return notToItself(fd)
+	return err
 }
 
 // notToItself refuses a connection whose two ends are the same. When nobody
@@ -100,33 +126,4 @@ func reason(errno error) error {
 		return fmt.Errorf("%w: %w", ErrUnreachable, errno)
 	}
 	return errno
-}
-
-// poll is poll(2). Tests put signals in its way.
-var poll = unix.Poll
-
-// ready waits until fd can be read (POLLIN) or written (POLLOUT), or has
-// failed, which the next call on it will tell. It returns os.ErrDeadlineExceeded
-// at the time until, unless that is zero, and the cause when ctx is done; it
-// looks at ctx at every tick. A signal cuts poll short with EINTR: the time that
-// is left is then computed anew, or signals that keep coming would keep us here.
-func ready(ctx context.Context, fd int, events int16, until time.Time) error {
-	for {
-		wait := tick
-		if !until.IsZero() {
-			wait = max(0, min(wait, time.Until(until)))
-		}
-		inMilliseconds := int((wait + time.Millisecond - 1) / time.Millisecond) // rounded up: never a busy loop
-		n, err := poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, inMilliseconds)
-		switch {
-		case n > 0:
-			return nil
-		case err != nil && err != unix.EINTR:
-			return fmt.Errorf("poll: %w", err)
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case !until.IsZero() && !time.Now().Before(until):
-			return os.ErrDeadlineExceeded
-		}
-	}
 }

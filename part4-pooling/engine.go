@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -59,7 +60,7 @@ type engine struct {
 }
 
 // An opener opens a lane. If one was lost, it takes its place in the pool, and
-// is a fresh connection.
+// is a fresh connection. When ctx is done it opens none and says so.
 type opener func(ctx context.Context, lost lane) (lane, error)
 
 var (
@@ -89,15 +90,15 @@ func (e *engine) run() {
 	e.counts.Retired.Add(1)
 }
 
-// connect opens a lane, unless the client has gone.
+// connect opens a lane. When the client has gone none is needed instead of one
+// that was lost; but a first one is asked for even then, for what has been kept
+// for it must be given back.
 func (e *engine) connect(lost lane) (lane, error) {
-	if e.ctx.Err() == nil {
-		return e.open(e.ctx, lost)
-	}
-	if lost != nil {
+	if lost != nil && e.ctx.Err() != nil {
 		lost.close()
+		return nil, context.Cause(e.ctx)
 	}
-	return nil, context.Cause(e.ctx)
+	return e.open(e.ctx, lost)
 }
 
 // drive uses l as long as it is of use. It returns it when jobs are left that
@@ -119,10 +120,16 @@ func (e *engine) drive(l lane) (lost lane) {
 func (e *engine) write(l lane) {
 	idle := time.NewTimer(e.linger)
 	defer idle.Stop()
-	for used, recalled := false, false; ; {
+	most := math.MaxInt // jobs
+	for recalled := false; ; {
 		e.counts.Turns.Add(1)
-		recalled = recalled || used && l.recalled() // a turn with a connection is a batch, at least
-		batch, busy := e.take(l, recalled)
+		if !recalled && l.recalled() {
+			recalled, most = true, e.queued() // these came before who waits, and its answer may have to wait for theirs
+		}
+		batch, busy := e.take(l, most)
+		if recalled {
+			most -= len(batch)
+		}
 		switch {
 		case e.ctx.Err() != nil || !busy && recalled:
 			e.putBack(batch)
@@ -131,7 +138,6 @@ func (e *engine) write(l lane) {
 			if !e.bring(l, batch) {
 				return
 			}
-			used = true
 			continue
 		case !busy:
 			idle.Reset(e.linger)
@@ -150,13 +156,20 @@ func (e *engine) write(l lane) {
 	}
 }
 
-// take moves what l has room for out of the queue, and says whether there is
-// anything to do.
-func (e *engine) take(l lane, recalled bool) (batch []*job, busy bool) {
+func (e *engine) queued() int {
 	e.home.mu.Lock()
 	defer e.home.mu.Unlock()
-	busy = e.onLane > 0 || len(e.queue) > 0 && !recalled
-	if n := min(l.room(), len(e.queue)); n > 0 && !recalled {
+	return len(e.queue)
+}
+
+// take moves what l has room for out of the queue, most jobs of it, and says
+// whether there is anything to do.
+func (e *engine) take(l lane, most int) (batch []*job, busy bool) {
+	e.home.mu.Lock()
+	defer e.home.mu.Unlock()
+	n := min(len(e.queue), most)
+	busy = e.onLane > 0 || n > 0
+	if n = min(n, l.room()); n > 0 {
 		batch = append(e.batch[:0], e.queue[:n]...)
 		e.batch = batch
 		e.queue = slices.Delete(e.queue, 0, n)

@@ -36,7 +36,7 @@ func engined(t testing.TB, addr string, change ...func(*gateway)) (*running, *ga
 
 // handing is for start: a gateway that hands over.
 func handing(g *gateway) func(*server) {
-	return func(s *server) { s.handler, s.taker = g.handler(routes()), g.handOver }
+	return func(s *server) { s.handler, s.taker = g.handler(routes()), g.lineUp }
 }
 
 // settled waits until all engines have retired, and looks whether the books are right.

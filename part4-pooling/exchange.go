@@ -26,11 +26,14 @@ type exchange struct {
 	barrier bool     // an unsafe method, or a body: RFC 9112 §9.3.2
 	last    bool     // the connection ends behind it: nothing there is looked at
 	alone   bool     // it has the connection for itself: alone.go
+	forward *forward // what the taker has prepared for the handler; nil for nothing
 
 	due     int64         // the clock when its handler must have answered, or noLimit while it waits for others; guarded by c.mu
 	begun   bool          // a part of the answer is out; guarded by c.mu
+	untimed bool          // its handler waits only for what has limits of its own; guarded by c.mu
 	expired bool          // answered by somebody else, and left to its handler; guarded by c.mu
 	gone    chan struct{} // closed when no answer is wanted any more; made when asked for; guarded by c.mu
+	wake    func()        // called then, with c.mu held; nil: nobody wants to know; guarded by c.mu
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -63,6 +66,7 @@ func (x *exchange) recycle() {
 	x.c, x.refused, x.gone, x.begun = nil, nil, nil, false
 	x.barrier, x.last, x.alone = false, false, false
 	x.number, x.due = 0, 0
+	x.wake, x.untimed = nil, false
 	if c.loop.spare == nil {
 		c.loop.spare = x
 	} else {
@@ -145,12 +149,14 @@ func (x *exchange) plain(why *refusal, last bool) []byte {
 func (x *exchange) cancel() {
 	if x.gone == nil {
 		x.gone = make(chan struct{})
-		close(x.gone)
-		return
 	}
 	select {
 	case <-x.gone:
 	default:
 		close(x.gone)
+	}
+	if x.wake != nil {
+		x.wake()
+		x.wake = nil
 	}
 }

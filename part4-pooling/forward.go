@@ -89,6 +89,9 @@ type forward struct {
 	trailers bool     // the client wants them
 	behind   nominees // of the answer's Connection: not among its trailers either
 	tell     func(*heading) error
+
+	queues bool  // it has a place
+	place  place // in the queue of the pool (lineup.go)
 }
 
 const noMaximum = -1
@@ -176,6 +179,8 @@ func (f *forward) passes(r *request, one *field) bool {
 		return r.length == chunked && len(one.value) > 0 // then what it announces will come
 	case hop(name), equalFold(name, "host"), equalFold(name, "expect"):
 		return false
+	case equalFold(name, "authorization"):
+		f.bound = f.bound || binds(one.value)
 	case equalFold(name, "max-forwards") && limitsHops(r.method):
 		one.value = f.oneHopLess(one.value)
 	case equalFold(name, "via"):

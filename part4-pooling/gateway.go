@@ -103,7 +103,7 @@ func (g *gateway) handler(others handler) handler {
 			return
 		}
 		g.counts.Requests.Add(1)
-		f := forwards.Get().(*forward)
+		f := g.linedUp(w, r, p.addr)
 		defer f.free()
 		if err := g.forward(w, r, f, p.addr); err != nil {
 			g.refuse(w, p.addr, err)
@@ -113,8 +113,6 @@ func (g *gateway) handler(others handler) handler {
 
 // forward asks the backend at addr and passes the answer on.
 func (g *gateway) forward(w *response, r *request, f *forward, addr string) error {
-	f.trusts = g.trusts
-	f.take(w, r, addr)
 	switch {
 	case f.vias > maxVias:
 		return errCircle
@@ -128,7 +126,10 @@ func (g *gateway) forward(w *response, r *request, f *forward, addr string) erro
 			return err
 		}
 	}
-	a, err := g.pool.roundTrip(&front{w: w, c: w.x.c}, addr, &f.call, &g.t)
+	if !f.queues { // it is alone in its line
+		f.place = g.pool.ask(addr)
+	}
+	a, err := g.pool.roundTripAt(&front{w: w, c: w.x.c}, f.place, &f.call, &g.t)
 	if err != nil {
 		return err
 	}
@@ -269,6 +270,26 @@ func (f *front) left() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// AfterFunc is what context.AfterFunc calls. Without it each wait for a backend
+// that is worth a watch would cost a goroutine. It is called once.
+func (f *front) AfterFunc(wake func()) (stop func() bool) {
+	x := f.w.x
+	x.c.mu.Lock()
+	defer x.c.mu.Unlock()
+	if x.c.dead != nil || x.expired {
+		go wake() // ends at once
+		return func() bool { return false }
+	}
+	x.wake = wake
+	return func() bool {
+		x.c.mu.Lock()
+		defer x.c.mu.Unlock()
+		waits := x.wake != nil
+		x.wake = nil
+		return waits
 	}
 }
 

@@ -28,7 +28,7 @@ func fronted(t testing.TB, addr string, change ...func(*gateway)) (*running, *ga
 	for _, f := range change {
 		f(g)
 	}
-	return start(t, with(g.handler(routes()))), g
+	return start(t, handing(g)), g
 }
 
 // recording is a backend that keeps the heads of the requests it got, byte by

@@ -71,8 +71,8 @@ var passages = sync.Pool{New: func() any {
 
 // handOver is the gateway's taker: it gives a request to the engine of its
 // backend, which is made if need be. What it does not take gets a handler: what
-// has no engine, is not safe, or has a body. An engine may send a request twice,
-// and others wait behind it.
+// has no engine, is not safe, or has a body, for an engine may send a request
+// twice, and others wait behind it; and what binds its connection (bound.go).
 func (g *gateway) handOver(w *response, r *request) bool {
 	backend := g.backendFor(r.path)
 	if backend == nil || !backend.engine || string(r.method) == "TRACE" || g.elsewhere(r.path, backend) {
@@ -81,9 +81,10 @@ func (g *gateway) handOver(w *response, r *request) bool {
 	addr := backend.addr
 	p := passages.Get().(*passage)
 	p.job, p.g, p.w, p.addr = job{call: &p.f.call, to: p}, g, w, addr
+	w.x.untime()
 	p.f.trusts = g.trusts
 	p.f.take(w, r, addr)
-	if p.f.vias <= maxVias && p.f.left != 0 && g.enginesOf(w.x).push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
+	if p.f.vias <= maxVias && p.f.left != 0 && !p.f.bound && g.enginesOf(w.x).push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
 		g.counts.Requests.Add(1)
 		return true
 	}
@@ -112,20 +113,31 @@ func (g *gateway) enginesOf(x *exchange) *registry {
 // newEngine makes an engine for addr.
 func (g *gateway) newEngine(addr string) *engine {
 	g.engineCounts.Engines.Add(1)
+	first, place := true, g.pool.ask(addr) // now, in the order of the requests: lineup.go
 	return &engine{
-		open:   func(ctx context.Context, lost lane) (lane, error) { return g.openPipe(ctx, addr, lost) },
+		open: func(ctx context.Context, lost lane) (lane, error) {
+			if !first && lost == nil {
+				place = g.pool.ask(addr)
+			}
+			first = false
+			return g.openPipe(ctx, place, lost)
+		},
 		linger: g.engines.linger, counts: &g.engineCounts, wake: make(chan struct{}, 1),
 	}
 }
 
 // openPipe gets a connection from the pool: a fresh one instead of one that was lost.
-func (g *gateway) openPipe(ctx context.Context, addr string, lost lane) (lane, error) {
+func (g *gateway) openPipe(ctx context.Context, at place, lost lane) (lane, error) {
 	var l *link
 	var err error
 	if lost != nil {
 		l, err = g.pool.renew(ctx, lost.(*pipe).l, &g.t)
 	} else {
-		l, err = g.pool.get(ctx, addr, &g.t)
+		l, err = g.pool.claim(ctx, at, &g.t)
+	}
+	if err == nil && ctx.Err() != nil { // all jobs are withdrawn, and nothing was sent
+		l.release(true)
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		return nil, err

@@ -107,9 +107,12 @@ func (m *engineModel) push() string {
 
 // opener opens lanes for one engine, and shows the last.
 func (m *engineModel) opener(last *atomic.Pointer[fakeLane], random *rand.Rand) opener {
-	return func(_ context.Context, lost lane) (lane, error) {
+	return func(ctx context.Context, lost lane) (lane, error) {
 		if lost != nil {
 			m.lanes.Add(-1)
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
 		if random.IntN(100) < m.bad/4 {
 			return nil, ErrRefused

@@ -190,7 +190,12 @@ type yard struct {
 func (y *yard) engine() *engine {
 	y.counts.Engines.Add(1)
 	return &engine{
-		open:   func(_ context.Context, lost lane) (lane, error) { return y.open(lost) },
+		open: func(ctx context.Context, lost lane) (lane, error) {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			return y.open(lost)
+		},
 		linger: y.linger, counts: &y.counts, wake: make(chan struct{}, 1),
 	}
 }

@@ -23,9 +23,9 @@ func BenchmarkLook(b *testing.B) {
 	})
 	b.Run("connect-and-close", func(b *testing.B) {
 		for b.Loop() {
-			fd, err := connect(b.Context(), s.addr, limit)
+			c, err := connect(b.Context(), s.addr, limit)
 			require.NoError(b, err)
-			unix.Close(fd)
+			c.Close()
 		}
 	})
 	b.Run("poll-1ms", func(b *testing.B) {
@@ -36,9 +36,10 @@ func BenchmarkLook(b *testing.B) {
 		}
 	})
 	b.Run("read-SO_RCVTIMEO-1ms", func(b *testing.B) {
-		fd, err := connect(b.Context(), s.addr, limit)
+		c, err := connect(b.Context(), s.addr, limit)
 		require.NoError(b, err)
-		defer unix.Close(fd)
+		defer c.Close()
+		fd := c.fd
 		patience := unix.NsecToTimeval(int64(time.Millisecond))
 		unix.SetNonblock(fd, false)
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience)

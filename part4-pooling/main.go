@@ -15,12 +15,11 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"slices"
 	"syscall"
 	"time"
 )
 
-const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-behind-proxy] [-show-backends] [-grace DURATION] [-root DIR [-dotfiles]] [LIMITS]
+const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-behind-proxy] [-show-backends] [-abort-on-close] [-grace DURATION] [-root DIR [-dotfiles]] [LIMITS]
        part4-pooling get [-n TIMES] [-body] URL...
        part4-pooling get -callers N [-one] [-for DURATION] URL
        part4-pooling keep [-addr ADDRESS] [-idle DURATION]
@@ -49,7 +48,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "serve":
 		o := serveFlags(flags)
 		check = func() error {
-			return errors.Join(noArguments(flags), o.limits.check(), o.pool.check(), o.engines.check(), checkPrefixes(o.backends))
+			return errors.Join(noArguments(flags), o.limits.check(), o.times.check(), o.pool.check(), o.engines.check(), checkPrefixes(o.backends))
 		}
 		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "get":
@@ -122,6 +121,8 @@ type options struct {
 	limits   limits
 	backends []prefix
 	admin    string
+	aborts   bool
+	times    timeouts
 	pool     poolLimits
 	engines  engineOptions
 
@@ -154,6 +155,8 @@ func serveFlags(f *flag.FlagSet) *options {
 		o.adminNames = append(o.adminNames, s)
 		return nil
 	})
+	f.BoolVar(&o.aborts, "abort-on-close", false, "abort the requests of a client that closes before its answer, and let others have their backend connections; a client that only closes its sending side, as HTTP allows, gets no answer then")
+	o.times.flags(f)
 	o.pool.flags(f)
 	o.engines.flags(f)
 	return o
@@ -193,7 +196,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	defer p.close()
 	p.startEvictor(time.Second)
 	g := newGateway(p, o.backends)
-	g.engines, g.trusts, g.shows, g.adminNames = o.engines, o.trusts, o.shows, o.adminNames
+	g.t, g.engines, g.trusts, g.shows, g.adminNames = o.times, o.engines, o.trusts, o.shows, o.adminNames
 	h, err := o.handler(g)
 	if err != nil {
 		return err
@@ -206,8 +209,9 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(o.backends, func(p prefix) bool { return p.engine }) {
-		s.taker = g.handOver
+	s.aborts = o.aborts
+	if len(o.backends) > 0 {
+		s.taker = g.lineUp
 	}
 	if o.admin != "" {
 		at, stop, err := g.startAdmin(o.admin, log)

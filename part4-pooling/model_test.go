@@ -54,8 +54,9 @@ func (m *model) dial(_ context.Context, addr string, _ time.Duration) (*link, er
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(m.t, err)
 	unix.CloseOnExec(pair[1])
-	l, err := newLink(pair[0], addr)
+	end, err := park(pair[0])
 	require.NoError(m.t, err)
+	l := newLink(end, addr)
 	m.links, m.peers[l] = append(m.links, l), pair[1]
 	return l, nil
 }
@@ -93,12 +94,12 @@ func (m *model) step() {
 
 // ask is a caller who wants a link.
 func (m *model) ask(addr string) {
-	b, g, w := m.p.ask(addr)
-	m.note("%s is asked for: link %v, must wait %v", addr, g.link != nil, w != nil)
-	if w != nil {
-		m.waiters = append(m.waiters, w)
+	at := m.p.ask(addr)
+	m.note("%s is asked for: link %v, must wait %v", addr, at.g.link != nil, at.w != nil)
+	if at.w != nil {
+		m.waiters = append(m.waiters, at.w)
 	} else {
-		m.granted(b, g)
+		m.granted(at.b, at.g)
 	}
 }
 

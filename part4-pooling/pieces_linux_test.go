@@ -24,8 +24,9 @@ func inPieces(t *testing.T, pieces ...string) string {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)
-	l, err := newLink(pair[0], "pieces")
+	p, err := park(pair[0])
 	require.NoError(t, err)
+	l := newLink(p, "pieces")
 	verdict := make(chan string, 1)
 	go func() { // ends with the connection, at the latest
 		defer l.Close() // so that the other end is not stuck in a write

@@ -124,8 +124,7 @@ func (p *pipe) send(b []byte) (int, error) {
 	if n = max(n, 0); err != nil || n == len(b) {
 		return n, err
 	}
-	p.l.SetWriteDeadline(deadline(p.t.idle))
-	more, err := p.l.File.Write(b[n:])
+	more, err := p.l.write(b[n:], deadline(p.t.idle))
 	return n + more, err
 }
 
@@ -228,6 +227,8 @@ func (p *pipe) answered() laneEvent {
 	p.jobs = append(p.jobs[:0], p.jobs[1:]...)
 	p.proven = true
 	switch {
+	case p.a.bound:
+		p.ended = errBound
 	case !p.a.stays():
 		p.ended = ErrLastAnswer
 	case !clean:

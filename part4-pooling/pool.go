@@ -139,31 +139,47 @@ func wallClock() time.Time { return time.Now().Round(0) }
 // last, or a new one. While there are as many as there may be, it waits. The
 // caller gives it back with put.
 func (p *pool) get(ctx context.Context, addr string, t *timeouts) (*link, error) {
-	b, g, w := p.ask(addr)
-	if w != nil {
-		g = p.await(ctx, w)
-	}
-	if g.err != nil {
-		return nil, fmt.Errorf("connection to %s: %w", addr, g.err)
-	}
-	return p.use(ctx, b, g, t)
+	return p.claim(ctx, p.ask(addr), t)
 }
 
-// ask returns a grant, or a place in the queue.
-func (p *pool) ask(addr string) (b *backend, g grant, w *waiter) {
+// A place is what a caller has who has asked for a link and not waited yet: a
+// grant, or a place in the queue. It must be claimed, once. What asks in the
+// right order and waits later cannot be overtaken by what asked after it
+// (lineup.go).
+type place struct {
+	b *backend
+	g grant
+	w *waiter // nil with a grant
+}
+
+// ask takes a place, and never waits.
+func (p *pool) ask(addr string) (at place) {
 	now := p.now()
 	p.mu.Lock()
 	defer p.unlock()
+	at.b = p.backend(addr)
 	if p.closed {
-		return nil, grant{err: ErrPoolClosed}, nil
+		at.g.err = ErrPoolClosed
+		return at
 	}
-	b = p.backend(addr)
-	g, ok := p.take(b, now)
-	if !ok {
-		w = p.enqueue(b)
+	var ok bool
+	if at.g, ok = p.take(at.b, now); !ok {
+		at.w = p.enqueue(at.b)
 	}
 	p.settle(now) // take may have closed more than it took
-	return b, g, w
+	return at
+}
+
+// claim waits until a place has become a link.
+func (p *pool) claim(ctx context.Context, at place, t *timeouts) (*link, error) {
+	g := at.g
+	if at.w != nil {
+		g = p.await(ctx, at.w)
+	}
+	if g.err != nil {
+		return nil, fmt.Errorf("connection to %s: %w", at.b.addr, g.err)
+	}
+	return p.use(ctx, at.b, g, t)
 }
 
 // A grant is what a caller gets: a link, or a permit to dial one.
@@ -206,8 +222,16 @@ func (p *pool) use(ctx context.Context, b *backend, g grant, t *timeouts) (*link
 	return p.fresh(ctx, b, g, t)
 }
 
-// fresh dials with a permit, and gives it back if that fails.
+// fresh dials with a permit, and gives it back if that fails, or if the caller
+// has left.
 func (p *pool) fresh(ctx context.Context, b *backend, g grant, t *timeouts) (*link, error) {
+	if ctx.Err() != nil {
+		now := p.now()
+		p.mu.Lock()
+		defer p.unlock()
+		p.permitBack(b, now)
+		return nil, fmt.Errorf("connection to %s: %w", b.addr, context.Cause(ctx))
+	}
 	l, err := p.dial(ctx, b.addr, t.connect)
 	now := p.now()
 	p.mu.Lock()

@@ -150,6 +150,7 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		"extra argument":    {"serve now", 2, `unexpected argument "now"`},
 		"bad limit":         {"-head 10", 2, "-head 10: want 256 to 32768"},
 		"no connections":    {"-backend-connections 0", 2, "want at least 1"},
+		"no head time":      {"-backend-head-time 0s", 2, "-backend-head-time, -backend-body-time and -backend-continue-time: want more than 0"},
 		"a backend path":    {"-backend http://127.0.0.1:80/x", 2, `bad backend "http://127.0.0.1:80/x": paths and queries pass as they are: the backend's URL has none; want http://localhost:9000 or`},
 		"a backend query":   {"-backend http://localhost?", 2, "the backend's URL has none"},
 		"an https backend":  {"-backend https://127.0.0.1:443", 2, `bad URL "https://127.0.0.1:443": want http:// first`},

@@ -18,6 +18,7 @@ type server struct {
 	listener parked
 	handler  handler
 	taker    taker // is asked first (taker.go); nil for none
+	aborts   bool  // a client that closes its side does not want its answers any more
 	limits   limits
 	log      *slog.Logger
 	clock    *clock

@@ -252,11 +252,7 @@ type talk struct {
 }
 
 func dialLocal(addr string) (*talk, error) {
-	fd, err := connect(context.Background(), addr, usual.connect)
-	if err != nil {
-		return nil, err
-	}
-	p, err := park(fd)
+	p, err := connect(context.Background(), addr, usual.connect)
 	return &talk{parked: p}, err
 }
 

@@ -15,7 +15,8 @@ package main
 // beside others, and may pass on its request behind the next one's. That is how
 // the answers of 2015 got out of order (slot.go), and here it would be worse:
 // the next answer would wait for its turn, and the one whose turn it is for a
-// connection that the next one blocks.
+// connection that the next one blocks. For the same reason a taker that takes
+// nothing may prepare something for the handler (lineup.go).
 type taker func(w *response, r *request) bool
 
 // give offers x to the taker. With the lock held, but not while it asks.

@@ -5,7 +5,6 @@ import (
 	"io"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -16,12 +15,12 @@ import (
 //
 // A nil upload is a body that went with its head: complete.
 type upload struct {
-	l       *link
-	c       *call
-	stopped atomic.Bool
-	done    chan struct{} // closed when it has ended; then the others can be read
-	sent    bool          // all of it
-	err     error         // the body failed, not the link
+	l    *link
+	c    *call
+	done chan struct{} // closed when it has ended; then the others can be read
+	at   time.Time     // when that was
+	sent bool          // all of it
+	err  error         // the body failed, not the link
 }
 
 const (
@@ -47,6 +46,7 @@ func (r *answer) beginUpload(c *call) {
 
 func (u *upload) run(idle time.Duration) {
 	defer func() {
+		u.at = time.Now()
 		close(u.done)
 		if u.err != nil {
 			u.l.interrupt()
@@ -63,8 +63,10 @@ func (u *upload) run(idle time.Duration) {
 				piece = u.appendTrailers(piece)
 			}
 		}
-		if len(piece) > 0 && !u.write(piece, idle) {
-			return // the reader will find out, and perhaps an answer before
+		if len(piece) > 0 {
+			if _, err := u.l.write(piece, deadline(idle)); err != nil {
+				return // the reader will find out, and perhaps an answer before
+			}
 		}
 		switch {
 		case err == io.EOF:
@@ -75,15 +77,6 @@ func (u *upload) run(idle time.Duration) {
 			return
 		}
 	}
-}
-
-func (u *upload) write(piece []byte, idle time.Duration) bool {
-	u.l.SetWriteDeadline(deadline(idle))
-	if u.stopped.Load() {
-		return false
-	}
-	_, err := u.l.File.Write(piece)
-	return err == nil
 }
 
 // chunk frames the n bytes of buf behind its front in place, and if last begins
@@ -129,6 +122,17 @@ func (u *upload) underWay() bool {
 	}
 }
 
+// lastAtWork is now, or when it ended; zero if there is none.
+func (u *upload) lastAtWork() (at time.Time) {
+	switch {
+	case u == nil:
+		return at
+	case u.underWay():
+		return time.Now()
+	}
+	return u.at
+}
+
 // failed is why the body could not be read to its end, if that is known by now.
 func (u *upload) failed() error {
 	if u == nil || u.underWay() {
@@ -144,12 +148,12 @@ func (u *upload) end() (complete bool) {
 		return true
 	}
 	if u.underWay() {
-		u.stopped.Store(true) // before the deadline: write looks in the other order
-		u.l.SetWriteDeadline(longAgo)
+		u.l.halt()
 		if s, ok := u.c.stream.(stopper); ok {
 			s.stop()
 		}
 		<-u.done
+		u.l.goOn() // it may have sent all of it all the same
 	}
 	return u.sent
 }

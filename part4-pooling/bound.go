@@ -1,0 +1,29 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+)
+
+// NTLM and Negotiate break a rule of HTTP: they authenticate a connection, and
+// not each request on it (RFC 4559 §6). What is sent on such a connection later
+// is done in the name of its user, be it another client's request. So a
+// connection on which one of the two is spoken is bound to the exchange: it
+// carries no other request, beside it or after it.
+//
+// Negotiate with a Kerberos ticket needs one request, and works. NTLM needs three
+// on one connection, and cannot succeed through this gateway.
+
+var errBound = errors.New("the backend authenticates connections: this one is not shared")
+
+// binds says whether a list of challenges or credentials names such a scheme. A
+// parameter that looks like one costs a connection, no more.
+func binds(list []byte) bool {
+	for member := range bytes.SplitSeq(list, []byte(",")) {
+		scheme, _, _ := bytes.Cut(trim(member), []byte(" "))
+		if equalFold(scheme, "ntlm") || equalFold(scheme, "negotiate") {
+			return true
+		}
+	}
+	return false
+}

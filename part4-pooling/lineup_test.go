@@ -1,0 +1,273 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const lineUpRule = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. lineup.go"
+
+// long is more than a slot keeps: an answer that waits for its turn with it
+// keeps its backend's connection.
+var long = strings.Repeat("b", 200<<10)
+
+// holdUp lets p's clock hold up the first who asks for a connection from inside
+// a function, so that others can overtake it if they are not kept from it.
+func holdUp(p *pool, function string) {
+	var begun atomic.Bool
+	p.now = func() time.Time {
+		if strings.Contains(string(debug.Stack()), function) && !begun.Swap(true) {
+			for until := time.Now().Add(100 * time.Millisecond); time.Now().Before(until) && p.stats().Permits == 0; {
+				time.Sleep(time.Millisecond) // a chance for the others; in vain, if all is well
+			}
+		}
+		return wallClock()
+	}
+}
+
+func TestRequestIsNotOvertakenByTheOneBehindIt(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(int, *http.Request) string { return saying(long) })
+	r, _ := fronted(t, s.addr, func(g *gateway) {
+		g.pool.limits.perBackend, g.pool.limits.wait = 1, time.Second
+		holdUp(g.pool, "(*pool).ask")
+	})
+
+	all := tell(t, r.addr, lineUpRule, "lineup.go, lineUp", get("/1")+get("/2", closing))
+
+	for _, one := range all.replies(t, "GET", "GET") {
+		all.same(t, "the status of an answer", "200 OK", one.status)
+	}
+}
+
+// Without any help: several clients with as many connections, and answers of
+// which none fits into a slot.
+func TestClientsThatPipelineDoNotWaitInACircle(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(int, *http.Request) string { return saying(long) })
+	r, g := fronted(t, s.addr, func(g *gateway) { g.pool.limits.wait = 2 * time.Second })
+	const rounds, depth = 12, 8
+	var group sync.WaitGroup
+	var bad atomic.Int64
+	for range 4 {
+		group.Go(func() {
+			for range rounds {
+				if err := pipelines(r.addr, depth); err != nil {
+					bad.Add(1)
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+
+	assert.Zero(t, bad.Load(), lineUpRule)
+	assert.Zero(t, g.pool.stats().of(s.addr).GaveUp, lineUpRule)
+}
+
+// pipelines asks for depth answers at once, and wants all of them whole.
+func pipelines(addr string, depth int) error {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(limit))
+	io.WriteString(c, strings.Repeat(get("/"), depth-1)+get("/", closing))
+	in := bufio.NewReader(c)
+	for i := range depth {
+		a, err := http.ReadResponse(in, nil)
+		if err != nil {
+			return fmt.Errorf("answer %d of %d: %w", i+1, depth, err)
+		}
+		n, err := io.Copy(io.Discard, a.Body)
+		if err != nil || a.StatusCode != 200 || n != int64(len(long)) {
+			return fmt.Errorf("answer %d of %d: status %d, %d bytes, %v", i+1, depth, a.StatusCode, n, err)
+		}
+	}
+	return nil
+}
+
+// An engine takes its place too: behind it in line may be requests for other
+// backends, and the pool has a total.
+func TestEngineIsNotOvertakenByARequestBehindIt(t *testing.T) {
+	t.Parallel()
+	backend := answering(t, func(int, *http.Request) string { return saying(long) })
+	other := answering(t, func(int, *http.Request) string { return saying(long) })
+	r, _ := engined(t, backend.addr, func(g *gateway) {
+		g.prefixes = []prefix{{path: "/other", addr: other.addr}, {path: "/", addr: backend.addr, engine: true}}
+		g.pool.limits.total, g.pool.limits.wait = 1, time.Second
+		holdUp(g.pool, "(*engine).run")
+	})
+
+	all := tell(t, r.addr, lineUpRule, "handover.go, newEngine", get("/")+get("/other", closing))
+
+	for _, one := range all.replies(t, "GET", "GET") {
+		all.same(t, "the status of an answer", "200 OK", one.status)
+	}
+}
+
+// What an engine has in its queue goes before who waits for its connection: it
+// came before it, and may be what the answer to it waits for.
+func TestEngineThatIsRecalledTakesWhatItHasAlong(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	s := answering(t, func(_ int, r *http.Request) string {
+		if r.URL.Path == "/first" {
+			<-release
+		}
+		return saying(long)
+	})
+	r, g := engined(t, s.addr, func(g *gateway) { g.pool.limits.perBackend, g.pool.limits.wait = 1, time.Second })
+	sent := get("/first") + get("/second") + get("/third", "Authorization: Negotiate x\r\n", closing) // which no engine takes
+	c := converse(t, r.addr, sent)
+	eventually(t, "the third waits for a connection", func() bool { return g.pool.stats().of(s.addr).Waiting == 1 })
+
+	close(release)
+
+	all := story{sent: sent, rule: lineUpRule, look: "engine.go, write"}.hear(c)
+	for _, one := range all.replies(t, gets(3)...) {
+		all.same(t, "the status of an answer", "200 OK", one.status)
+	}
+}
+
+// A queue models clients that pipeline: a request is claimed when its place
+// brings something, and gives its link back when all before it in its line are
+// answered, as if no answer fitted into a slot.
+type queue struct {
+	p     *pool
+	lines [3][]*asking
+}
+
+type asking struct {
+	addr  string
+	asked bool
+	at    place
+	l     *link
+}
+
+func (a *asking) ready() bool {
+	return a.asked && a.l == nil && (a.at.w == nil || len(a.at.w.ready) > 0)
+}
+
+func (q *queue) claim(t *testing.T, a *asking) {
+	l, err := q.p.claim(t.Context(), a.at, &quick)
+	require.NoError(t, err)
+	a.l = l
+}
+
+// answer takes the head off a line, if it has a link.
+func (q *queue) answer(i int, good bool) bool {
+	line := q.lines[i]
+	if len(line) == 0 || line[0].l == nil {
+		return false
+	}
+	q.p.put(line[0].l, good)
+	q.lines[i] = line[1:]
+	return true
+}
+
+// drain lets all go on that can, the last ones first, and says whether all of
+// them were answered.
+func (q *queue) drain(t *testing.T) bool {
+	for moved := true; moved; {
+		moved = false
+		for i := range q.lines {
+			for _, a := range slices.Backward(q.lines[i]) {
+				if !a.asked {
+					a.at, a.asked, moved = q.p.ask(a.addr), true, true
+				}
+				if a.ready() {
+					q.claim(t, a)
+					moved = true
+				}
+			}
+		}
+		for i := range q.lines {
+			moved = q.answer(i, true) || moved
+		}
+	}
+	return len(q.lines[0])+len(q.lines[1])+len(q.lines[2]) == 0
+}
+
+// tidy gives everything back, in any order.
+func (q *queue) tidy(t *testing.T) {
+	all := slices.Concat(q.lines[:]...)
+	for len(all) > 0 {
+		a := all[0]
+		if all = all[1:]; a.ready() {
+			q.claim(t, a)
+		}
+		if a.l != nil {
+			q.p.put(a.l, true)
+		} else if a.asked {
+			all = append(all, a) // others come first
+		}
+	}
+}
+
+// circles plays many histories, and counts those in which requests wait for each
+// other in the end.
+func circles(t *testing.T, inOrder bool) (found int) {
+	for seed := range uint64(200) {
+		random := rand.New(rand.NewPCG(seed, 17))
+		m := newModel(t, random.IntN)
+		m.p.dial = func(ctx context.Context, addr string, d time.Duration) (l *link, err error) {
+			for l, err = m.dial(ctx, addr, d); err != nil; {
+				l, err = m.dial(ctx, addr, d)
+			}
+			return l, err
+		}
+		m.p.limits.perBackend = 1 + random.IntN(2)
+		q := &queue{p: m.p}
+		for range 60 {
+			i := random.IntN(len(q.lines))
+			line := q.lines[i]
+			switch random.IntN(3) {
+			case 0:
+				if len(line) < 6 {
+					q.lines[i] = append(line, &asking{addr: places[random.IntN(len(places))]})
+				}
+			case 1:
+				q.answer(i, random.IntN(4) > 0)
+			}
+			for _, a := range q.lines[i] {
+				switch {
+				case a.ready() && random.IntN(2) == 0:
+					q.claim(t, a)
+				case !a.asked && (inOrder || random.IntN(3) == 0):
+					a.at, a.asked = q.p.ask(a.addr), true
+				}
+			}
+		}
+		if !q.drain(t) {
+			found++
+		}
+		q.tidy(t)
+		m.end()
+	}
+	return found
+}
+
+func TestRequestsThatAskInOrderNeverWaitInACircle(t *testing.T) {
+	t.Parallel()
+
+	assert.Zero(t, circles(t, true), lineUpRule)
+	assert.NotZero(t, circles(t, false), "this test would not find a circle if there was one")
+}

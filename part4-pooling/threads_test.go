@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// threads is how many threads the process has. Linux: /proc/PID/task.
+func threads(t *testing.T, pid int) int {
+	t.Helper()
+	all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	require.NoError(t, err)
+	return len(all)
+}
+
+// A backend whose queue is full lets a gateway dial for as long as it likes.
+func TestDialsUnderWayHoldNoThreads(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("/proc tells how many threads a process has")
+	}
+	const dials = 200
+	cmd, addr, _ := serving(t, "-backend", "http://"+silentQueue(t), "-backend-connections", fmt.Sprint(dials))
+	before := threads(t, cmd.Process.Pid)
+	for range dials {
+		converse(t, addr, get("/"))
+	}
+
+	most := before
+	for began := time.Now(); time.Since(began) < usual.connect/6; time.Sleep(10 * time.Millisecond) { // while all are under way
+		most = max(most, threads(t, cmd.Process.Pid))
+	}
+
+	assert.Less(t, most, before+dials/4, "house rule: %d dials under way wait in the poller, and not each in a thread; before them there were %d. dial.go, endConnect", dials, before)
+}
+
+func TestRequestsThatWaitForABackendCostNoGoroutineMore(t *testing.T) { // alone: it counts goroutines
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	const waiting = 30
+	r, g := fronted(t, s.addr, func(g *gateway) { g.pool.limits.perBackend, g.pool.limits.total = waiting, waiting })
+	var clients []*net.TCPConn
+	for range waiting {
+		clients = append(clients, converse(t, r.addr, get("/")))
+	}
+	eventually(t, "all wait", func() bool { return g.pool.stats().of(s.addr).Leased == waiting })
+
+	watchers := 0
+	for began := time.Now(); time.Since(began) < 10*tick; time.Sleep(tick) { // they watch their client after one
+		watchers = max(watchers, goroutinesIn("context.(*cancelCtx).propagateCancel"))
+	}
+
+	assert.Zero(t, watchers, "house rule: a wait costs no goroutine beside the one that waits. gateway.go, front.AfterFunc")
+	for _, c := range clients {
+		c.SetLinger(0) // a reset: the client has gone, and does not want the answer
+		c.Close()
+	}
+	eventually(t, "all have left", func() bool { return g.pool.stats().Permits == 0 })
+}
