@@ -10,13 +10,11 @@ import (
 
 const (
 	maxQueue    = 64       // jobs that wait for an engine; past that a request goes its own way
-	maxShared   = 1024     // the same, for an engine that clients share
 	maxUnwanted = 64 << 10 // bytes of an answer that are read for nobody, for those behind it
 )
 
-// An engine sends the jobs of one client, or of all, to one backend over one
-// connection.
-// Its script:
+// An engine sends the jobs of one client to one backend over one connection. Its
+// script:
 //
 //	the taker   pushes jobs, in the order of the requests (registry.go)
 //	the writer  takes what is in the queue, and writes it in one go
@@ -27,25 +25,23 @@ const (
 // connection and go on with another. Three can be gone, and it means three things:
 //
 //	nobody wants an answer   the job is withdrawn, or its answer read and forgotten
-//	the client has gone      all jobs are withdrawn, and the engine retires, unless it is shared
+//	the client has gone      all jobs are withdrawn, and the engine retires
 //	the backend has gone     see settle; the engine goes on
 //
 // No two engines wait for each other's answers: the queue is in the order of the
 // client's line of slots, so the job at the head of the line is the oldest of its
-// engine, and nothing is in its way. The engine that clients share has only what
-// is at the head of a line. What they may wait for is a connection, and that has
-// its limit (-backend-wait).
+// engine, and nothing is in its way. What they may wait for is a connection, and
+// that has its limit (-backend-wait).
 type engine struct {
 	home   *registry
 	addr   string
-	ctx    context.Context // done when the client has gone; never if it is shared
+	ctx    context.Context // done when the client has gone
 	open   opener
 	linger time.Duration
 	counts *engineCounts
-	batch  []*job      // the writer's
-	owed   *conn       // the reader's: the client has answers that are not written yet
-	ended  int         // the reader's: jobs that the lane does not have any more, and onLane still counts
-	midway atomic.Bool // the rest of an answer has not come, or is not taken: it may take as long as it likes
+	batch  []*job // the writer's
+	owed   *conn  // the reader's: the client has answers that are not written yet
+	ended  int    // the reader's: jobs that the lane does not have any more, and onLane still counts
 
 	wake   chan struct{} // has a token when the writer should look again
 	queue  []*job        // guarded by home.mu
@@ -201,7 +197,6 @@ func (e *engine) read(l lane) {
 		case laneAnswer:
 			e.answered = true
 			e.end(v.job, jobDone, nil)
-			e.midway.Store(false)
 			e.ended++
 		case lanePause:
 			e.pause(v.job)
@@ -209,7 +204,6 @@ func (e *engine) read(l lane) {
 			e.why = v.err
 		}
 	}
-	e.midway.Store(false)
 	e.off(e.ended)
 	e.ended = 0
 }
@@ -217,9 +211,6 @@ func (e *engine) read(l lane) {
 // pass gives a piece to its job. What nobody takes is passed over, but not for
 // long: a new connection costs less.
 func (e *engine) pass(j *job, piece []byte) {
-	if len(piece) > 4<<10 { // who does not take it lets us wait
-		e.midway.Store(true)
-	}
 	if j.to.data(piece) == nil {
 		return
 	}
@@ -240,7 +231,6 @@ func (e *engine) pause(j *job) {
 		e.wakeUp()
 	}
 	if e.flush(); j != nil {
-		e.midway.Store(true)
 		j.to.pause()
 	}
 }
@@ -272,14 +262,13 @@ func (e *engine) putBack(jobs []*job) {
 //
 // So that a backend which closes at once is not asked for ever, the oldest has
 // been tried when its lane has answered nothing at all. That we ended the lane,
-// because nobody wants an answer, is not a try. Nor is it one for those behind the
-// oldest if clients share the engine: what became of one is not another's fault.
+// because nobody wants an answer, is not a try.
 func (e *engine) settle(l lane) (again bool) {
 	written := l.unanswered()
 	left := slices.Concat(written, e.unsent)
 	var jobs []*job
 	for i, j := range left {
-		touched := i < len(written) && !l.untouched(j) && (i == 0 || !e.home.shared)
+		touched := i < len(written) && !l.untouched(j)
 		if touched && e.why != errUnwanted || i == 0 && !e.answered {
 			j.attempts++
 		}
@@ -324,11 +313,7 @@ func (e *engine) giveUp(why error) {
 func (e *engine) end(j *job, how jobState, why error) {
 	e.counts.ends[how].Add(1)
 	j.move(how)
-	switch c := j.to.end(why); {
-	case c == nil: // always so if the writer ends what nobody wants
-	case e.home.shared: // the next answer is another's, who may let us wait
-		c.flushAll()
-	default:
+	if c := j.to.end(why); c != nil { // nil if the writer ends what nobody wants
 		e.owed = c
 	}
 }

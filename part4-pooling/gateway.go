@@ -29,7 +29,6 @@ type gateway struct {
 
 	engines      engineOptions // handover.go
 	engineCounts engineCounts
-	common       registry // of the engines that clients share
 }
 
 // A prefix of paths, and the backend that answers for them.
@@ -48,7 +47,6 @@ var (
 
 func newGateway(p *pool, prefixes []prefix) *gateway {
 	g := &gateway{pool: p, prefixes: slices.Clone(prefixes), t: usual, engines: engineDefaults}
-	g.common.shared = true
 	g.t.total = 0 // a download may take as long as it goes on: head and idle are limits enough
 	slices.SortStableFunc(g.prefixes, func(a, b prefix) int { return len(b.path) - len(a.path) })
 	return g

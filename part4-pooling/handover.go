@@ -19,13 +19,11 @@ import (
 //	linkBuffer + (2 × depth + maxQueue) × head
 //
 // for what it reads, for requests as they are sent, and for those in its queue
-// whose slots have been answered without it. The one that clients share is there
-// once, with maxShared.
+// whose slots have been answered without it.
 type engineOptions struct {
 	backends map[string]bool // addresses that have engines
 	depth    int             // requests on a connection at once
 	linger   time.Duration   // that an engine stays when it has nothing to do
-	shared   bool            // clients share an engine for requests that are alone
 }
 
 var engineDefaults = engineOptions{
@@ -38,7 +36,6 @@ func (o *engineOptions) flags(f *flag.FlagSet) {
 	o.backends = map[string]bool{}
 	f.IntVar(&o.depth, "engine-depth", o.depth, "requests that an engine has on its connection at once")
 	f.DurationVar(&o.linger, "engine-linger", o.linger, "that an engine stays when it has nothing to do")
-	f.BoolVar(&o.shared, "engine-shared", false, "clients share a connection for requests with nothing before them: the answer that one does not take keeps others waiting")
 }
 
 // check says what no engine can work with.
@@ -83,7 +80,7 @@ func (g *gateway) handOver(w *response, r *request) bool {
 	p := passages.Get().(*passage)
 	p.job, p.g, p.w, p.addr = job{call: &p.f.call, to: p}, g, w, addr
 	p.f.take(w, r, peerOf(w.x.c), addr)
-	if p.f.vias <= maxVias && p.f.left != 0 && g.enginesOf(w.x).push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
+	if p.f.vias <= maxVias && p.f.left != 0 && w.x.c.engines.push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
 		g.counts.Requests.Add(1)
 		return true
 	}
@@ -96,16 +93,6 @@ func (p *passage) free() {
 	p.job, p.g, p.w, p.a, p.lost = job{}, nil, nil, nil, nil
 	p.f.reset()
 	passages.Put(p)
-}
-
-// enginesOf is the registry for x. Clients may share an engine, but only for a
-// request that is alone in its line: an answer that had to wait for its turn would
-// hold up the answers of others, those of others his turn, and so on in a circle.
-func (g *gateway) enginesOf(x *exchange) *registry {
-	if g.engines.shared && x.single() {
-		return &g.common
-	}
-	return &x.c.engines
 }
 
 // newEngine makes an engine for addr.

@@ -54,7 +54,6 @@ type engineModel struct {
 
 func newEngineModel(seed uint64) *engineModel {
 	m := &engineModel{random: rand.New(rand.NewPCG(seed, 13)), of: map[*engine]*atomic.Pointer[fakeLane]{}}
-	m.r.shared = seed%3 == 0
 	m.bad = m.random.IntN(50)
 	m.y.linger = 20 * time.Millisecond
 	return m
