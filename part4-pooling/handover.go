@@ -70,11 +70,12 @@ var passages = sync.Pool{New: func() any {
 
 // handOver is the gateway's taker: it gives a request to the engine of its
 // backend, which is made if need be. What it does not take gets a handler: what
-// has no engine, is not safe, or has a body. An engine may send a request twice,
-// and others wait behind it.
+// has no engine, is not safe, or has a body: an engine may send a request twice,
+// and others wait behind it. Nor does an engine get anything while its backend is
+// not trusted with two calls on one connection.
 func (g *gateway) handOver(w *response, r *request) bool {
 	addr, found := g.backendFor(r.path)
-	if !found || !g.engines.backends[addr] || string(r.method) == "TRACE" {
+	if !found || !g.engines.backends[addr] || string(r.method) == "TRACE" || g.pool.isWary(addr) {
 		return false
 	}
 	p := passages.Get().(*passage)

@@ -78,7 +78,8 @@ func (p *pipe) add(batch []*job) (held int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil && len(p.jobs) == 0 {
-		p.err = p.l.check() // nobody reads now, so we can
+		p.l.found = p.l.check() // nobody reads now, so we can
+		p.err = p.l.found
 	}
 	if p.err != nil {
 		p.more.Signal()
@@ -210,7 +211,7 @@ func (p *pipe) oldest(wait bool) (*job, error) {
 var errFinished = errors.New("nothing more is asked for")
 
 // answered ends an answer. What is behind it, when nobody has asked for more,
-// is poison.
+// is judged as the pool does it, and the pool is told.
 func (p *pipe) answered() laneEvent {
 	j := p.j
 	p.j = nil
@@ -226,7 +227,8 @@ func (p *pipe) answered() laneEvent {
 	case !clean:
 		p.ended = context.Cause(p.ctx)
 	case len(p.jobs) == 0 && p.l.r < p.l.w:
-		p.ended = ErrUnsolicited
+		p.l.found = p.l.check()
+		p.ended = p.l.found
 	}
 	if p.err == nil {
 		p.err = p.ended
@@ -282,8 +284,8 @@ func (p *pipe) close() {
 }
 
 // recalls says whether l had better be put back: its time is up, it was
-// dropped, or somebody waits for a connection. An engine that is never idle
-// would keep it for ever.
+// dropped, its backend is not trusted with a second call on it, or somebody waits
+// for a connection. An engine that is never idle would keep it for ever.
 func (p *pool) recalls(l *link) bool {
 	if p.waiting.Load() > 0 {
 		return true
@@ -291,5 +293,18 @@ func (p *pool) recalls(l *link) bool {
 	now := p.now()
 	p.mu.Lock()
 	defer p.unlock()
-	return p.closed || l.generation != l.backend.generation || !now.Before(l.born.Add(p.limits.life))
+	return p.closed || l.generation != l.backend.generation || now.Before(l.backend.wary) || !now.Before(l.born.Add(p.limits.life))
+}
+
+// isWary says whether the backend at addr has lately sent what nobody asked for.
+// It takes the lock only if one of them ever has.
+func (p *pool) isWary(addr string) bool {
+	if !p.doubted.Load() {
+		return false
+	}
+	now := p.now()
+	p.mu.Lock()
+	defer p.unlock()
+	b := p.backends[addr]
+	return b != nil && now.Before(b.wary)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -45,6 +46,7 @@ type pool struct {
 	all      []*backend   // the same, in the order of their first use
 	permits  int          // out, to all backends together
 	waiting  atomic.Int64 // callers; changed with the lock held
+	doubted  atomic.Bool  // one of the backends is, or was, not to be trusted
 	tickets  uint64       // given out to those who wait
 	doomed   []*link
 	closed   bool
@@ -71,6 +73,7 @@ type leased struct {
 	generation uint64        // of its backend, when it was dialled
 	born       time.Time     // when it was dialled
 	expires    time.Time     // when it must not be idle any more
+	found      error         // by whoever had it: the server has closed it, or sent what nobody asked for; nil: neither
 	keep       time.Duration // how long the server said it keeps it; 0: did not say
 }
 
@@ -239,13 +242,18 @@ func (p *pool) instead(l *link, why error) grant {
 
 // renew exchanges a link that failed its caller for a fresh one.
 func (p *pool) renew(ctx context.Context, l *link, t *timeouts) (*link, error) {
+	now := p.now()
 	p.mu.Lock()
 	b := l.backend
 	l.state = isClosed
 	p.doomed = append(p.doomed, l)
-	b.counts.Broken++
-	b.counts.Retried++
+	*b.counts.of(l.found)++
+	if l.found == nil { // else nothing was sent on it since
+		b.counts.Retried++
+	}
+	p.distrust(b, l.found, now)
 	g := grant{generation: b.generation}
+	p.settle(now)
 	p.unlock()
 	return p.fresh(ctx, b, g, t)
 }
@@ -253,7 +261,7 @@ func (p *pool) renew(ctx context.Context, l *link, t *timeouts) (*link, error) {
 // put gives a link back. It is kept if it is good, which is for the caller to
 // say, and still as it should be, which put finds out.
 func (p *pool) put(l *link, good bool) {
-	why := errBroken
+	why := cmp.Or(l.found, errBroken)
 	if good {
 		why = nil
 		if p.waiting.Load() == 0 { // else somebody gets it at once, and looks himself
@@ -320,6 +328,7 @@ func (p *pool) discard(l *link, why error) { p.retire(l, l.backend.counts.of(why
 func (p *pool) distrust(b *backend, why error, now time.Time) {
 	if errors.Is(why, ErrUnsolicited) && p.limits.wary > 0 {
 		b.wary = now.Add(p.limits.wary)
+		p.doubted.Store(true)
 		b.generation++
 		p.clear(b)
 	}
