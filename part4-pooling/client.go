@@ -46,6 +46,7 @@ type link struct {
 	readErr  error   // of turn
 	writeErr error
 	blocked  bool    // the kernel takes no more of out now
+	once     bool    // the call had an unexpected body: the server may take it for the next call
 	upload   *upload // nil when the body went with the head
 	turnFn   func(uintptr) bool
 	armed    time.Time // the deadline that the poller has
@@ -121,7 +122,7 @@ func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.T
 	l.base, l.r, l.w = 0, 0, 0
 	l.sent, l.heard, l.writeErr, l.upload = 0, false, nil, nil
 	l.wire = c.appendTo(l.wire[:0])
-	l.out = l.wire
+	l.out, l.once = l.wire, c.unexpectedBody()
 	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle, interim: c.interim}
 	err := ctx.Err()
 	switch {
@@ -448,7 +449,7 @@ func (r *answer) close() {
 		return
 	}
 	clean := r.detach()
-	good := clean && l.writeErr == nil && r.stays() && r.drained()
+	good := clean && l.writeErr == nil && !l.once && r.stays() && r.drained()
 	r.l, l.fields = nil, r.fields
 	l.release(good)
 }
