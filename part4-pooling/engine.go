@@ -61,6 +61,7 @@ type opener func(ctx context.Context, lost lane) (lane, error)
 var (
 	errClientGone = errors.New("the client has gone")
 	errUnwanted   = errors.New("nobody wants the rest of the answer")
+	errAtRisk     = errors.New("the answer could be cut, for others are sent behind it")
 )
 
 func (e *engine) wakeUp() {
@@ -191,6 +192,10 @@ func (e *engine) read(l lane) {
 	for e.why == nil {
 		switch v := l.read(); v.kind {
 		case laneHead:
+			if v.atRisk {
+				e.why = errAtRisk
+				break
+			}
 			v.job.to.head(v.answer)
 		case laneData:
 			e.pass(v.job, v.piece)
@@ -258,6 +263,7 @@ func (e *engine) putBack(jobs []*job) {
 //	a part of the answer is out   failed: cut
 //	its time was up               failed
 //	the backend never saw it      once more, and that is free
+//	it could be cut (atRisk)      once more, free too: the oldest is alone on a fresh connection
 //	nobody knows                  once more, if this was the first time
 //
 // So that a backend which closes at once is not asked for ever, the oldest has
@@ -269,7 +275,7 @@ func (e *engine) settle(l lane) (again bool) {
 	var jobs []*job
 	for i, j := range left {
 		touched := i < len(written) && !l.untouched(j)
-		if touched && e.why != errUnwanted || i == 0 && !e.answered {
+		if e.why != errAtRisk && (touched && e.why != errUnwanted || i == 0 && !e.answered) {
 			j.attempts++
 		}
 		switch {

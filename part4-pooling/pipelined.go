@@ -160,8 +160,24 @@ func (p *pipe) readHead(j *job) laneEvent {
 	}
 	j.move(jobResponding)
 	p.j = j
-	return laneEvent{kind: laneHead, job: j, answer: &p.a}
+	return laneEvent{kind: laneHead, job: j, answer: &p.a, atRisk: !p.a.stays() && p.last() && !p.whole()}
 }
+
+// last is for an answer that ends the connection: nothing more is sent (MUST, RFC
+// 9112 §9.6). It returns whether something was sent behind its request. A backend
+// that closes with that unread resets the connection, and may take the end of the
+// answer with it.
+func (p *pipe) last() (behind bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = ErrLastAnswer
+	}
+	return len(p.jobs) > 1
+}
+
+// whole says whether all of a body with a known length has come with its head.
+func (p *pipe) whole() bool { return p.a.length >= 0 && p.a.length <= int64(p.l.w-p.l.r) }
 
 // methodOf is all of a method that the framing of its answer depends on.
 var methodOf = map[bool][]byte{true: []byte("HEAD"), false: []byte("GET")}
