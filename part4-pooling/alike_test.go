@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -159,4 +161,69 @@ func TestRequestsToABackendThatIsNotTrustedGoByThePool(t *testing.T) {
 	for _, want := range []string{"/1", "/2", "/3"} {
 		asks(t, client, in, "", "200 OK", want)
 	}
+}
+
+// What is no answer today is none tomorrow: the backend is not asked again.
+func TestWhatIsNoAnswerIsNotAskedForAgain(t *testing.T) {
+	bothWays(t, func(t *testing.T, change func(*gateway)) {
+		for name, answer := range map[string]string{
+			"garbage":             "what?\r\n\r\n",
+			"two lengths":         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+			"a bad chunk":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+			"interims for ever":   strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 500),
+			"a protocol unwanted": "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+		} {
+			for _, kept := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, kept: %v", name, kept), func(t *testing.T) {
+					t.Parallel()
+					var asked atomic.Int64
+					s := answering(t, func(_ int, r *http.Request) string {
+						if r.URL.Path == "/good" {
+							return saying("ok")
+						}
+						asked.Add(1)
+						return answer
+					})
+					r, _ := engined(t, s.addr, change)
+					client := converse(t, r.addr, "")
+					in := bufio.NewReader(client)
+					if kept {
+						asks(t, client, in, get("/good"), "200 OK", "ok")
+					}
+
+					io.WriteString(client, get("/bad"))
+					io.CopyN(io.Discard, in, 1)
+
+					assert.EqualValues(t, 1, asked.Load(), "house rule: only a connection that ends without an answer is a reason to ask again. engine.go, final")
+				})
+			}
+		}
+	})
+}
+
+// A 408 on a kept connection has met the request on its way.
+func TestTimeoutThatCrossesARequestIsNotItsAnswerOnBothWays(t *testing.T) {
+	bothWays(t, func(t *testing.T, change func(*gateway)) {
+		s := scriptedServer(t, func(c *net.TCPConn, number int) {
+			requests(bufio.NewReader(c), func(r *http.Request) bool {
+				if number > 1 || r.URL.Path == "/1" {
+					io.WriteString(c, saying(r.URL.Path))
+					return true
+				}
+				io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+				return false
+			})
+		})
+		r, g := engined(t, s.addr, change)
+		client := converse(t, r.addr, "")
+		in := bufio.NewReader(client)
+
+		asks(t, client, in, get("/1"), "200 OK", "/1")
+		asks(t, client, in, get("/2"), "200 OK", "/2")
+
+		client.Close()
+		settled(t, g)
+		got := g.pool.stats().of(s.addr).counts
+		assert.Equal(t, [3]uint64{2, 1, 1}, [3]uint64{got.Dialled, got.Broken, got.Retried}, "retry.go, crossed; pipelined.go, unreliable")
+	})
 }

@@ -97,12 +97,12 @@ func expectsBody(method []byte) bool {
 	return false
 }
 
-// unexpectedBody says whether c has a body though its method gives a body no meaning: for
-// GET, HEAD and DELETE it "has no generally defined semantics" (RFC 9110 §9.3.1,
-// §9.3.2, §9.3.5), for OPTIONS no use, CONNECT has none, and TRACE must not. Many
-// servers leave such a body unread, and take it for the next request on the
-// connection, which would be another client's. Of a method that we do not know we
-// do not know that either.
+// unexpectedBody says whether c has a body though its method gives a body no
+// meaning: with GET, HEAD and DELETE it "has no generally defined semantics" (RFC
+// 9110 §9.3.1, §9.3.2, §9.3.5), OPTIONS has no use for it, CONNECT has none, and
+// TRACE must not have one. Some servers leave such a body unread and take it for
+// the next request on the connection, which is another client's. Of a method that
+// is not known here it is not known either.
 func (c *call) unexpectedBody() bool {
 	return (len(c.body) > 0 || c.stream != nil) && !expectsBody(c.method)
 }

@@ -27,7 +27,8 @@ const (
 //
 // An exchange makes a link unusable when it begins. Only one thing makes it
 // usable again: an answer that was read to an end which it announced itself,
-// with nothing behind it.
+// with nothing behind it, to a call whose body the server can be trusted to have
+// read.
 //
 // The link owns its descriptor; whoever has the link may close it, once.
 type link struct {

@@ -61,7 +61,7 @@ type opener func(ctx context.Context, lost lane) (lane, error)
 var (
 	errClientGone = errors.New("the client has gone")
 	errUnwanted   = errors.New("nobody wants the rest of the answer")
-	errAtRisk     = errors.New("the answer could be cut, for others are sent behind it")
+	errUnreliable = errors.New("the answer is not to be relied on")
 )
 
 func (e *engine) wakeUp() {
@@ -192,8 +192,8 @@ func (e *engine) read(l lane) {
 	for e.why == nil {
 		switch v := l.read(); v.kind {
 		case laneHead:
-			if v.atRisk {
-				e.why = errAtRisk
+			if v.again {
+				e.why = errUnreliable
 				break
 			}
 			v.job.to.head(v.answer)
@@ -262,8 +262,9 @@ func (e *engine) putBack(jobs []*job) {
 //	nobody waits for it           withdrawn
 //	a part of the answer is out   failed: cut
 //	its time was up               failed
+//	the answer is none            failed
 //	the backend never saw it      once more, and that is free
-//	it could be cut (atRisk)      once more, free too: the oldest is alone on a fresh connection
+//	its answer is unreliable      once more, free too: on a fresh connection it is alone
 //	nobody knows                  once more, if this was the first time
 //
 // So that a backend which closes at once is not asked for ever, the oldest has
@@ -275,13 +276,13 @@ func (e *engine) settle(l lane) (again bool) {
 	var jobs []*job
 	for i, j := range left {
 		touched := i < len(written) && !l.untouched(j)
-		if e.why != errAtRisk && (touched && e.why != errUnwanted || i == 0 && !e.answered) {
+		if e.why != errUnreliable && (touched && e.why != errUnwanted || i == 0 && !e.answered) {
 			j.attempts++
 		}
 		switch {
 		case !j.to.wanted():
 			e.end(j, jobWithdrawn, nil)
-		case j.to.begun() || j.attempts > 1 || i == 0 && late(e.why):
+		case j.to.begun() || j.attempts > 1 || i == 0 && final(e.why):
 			e.end(j, jobFailed, e.why)
 		default:
 			jobs = append(jobs, j)
@@ -296,8 +297,11 @@ func (e *engine) settle(l lane) (again bool) {
 	return len(jobs) > 0
 }
 
-// late says whether the backend had its time.
-func late(err error) bool { return errors.Is(err, ErrHeadTimeout) || errors.Is(err, ErrBodyTimeout) }
+// final says whether the backend had its time, or has said what is no answer. It
+// would do so again, and the pool does not ask again either (retry.go, mayRetry).
+func final(err error) bool {
+	return errors.Is(err, ErrHeadTimeout) || errors.Is(err, ErrBodyTimeout) || errors.Is(err, ErrBadAnswer)
+}
 
 // giveUp fails all who wait for a connection that is not to be had.
 func (e *engine) giveUp(why error) {

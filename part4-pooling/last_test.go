@@ -60,7 +60,7 @@ func TestLastAnswerOfAConnectionIsNotCutByWhatIsBehindIt(t *testing.T) {
 			r, _ := engined(t, s.addr)
 			text, want := paths("/", many)
 
-			got := tell(t, r.addr, lastRule, "pipelined.go, last", text).bodies(t, many)
+			got := tell(t, r.addr, lastRule, "pipelined.go, unreliable", text).bodies(t, many)
 
 			for i := range want {
 				assert.Equal(t, want[i], strings.TrimSuffix(got[i], long), "answer %d. %s", i, lastRule)

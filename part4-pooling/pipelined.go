@@ -160,7 +160,14 @@ func (p *pipe) readHead(j *job) laneEvent {
 	}
 	j.move(jobResponding)
 	p.j = j
-	return laneEvent{kind: laneHead, job: j, answer: &p.a, atRisk: !p.a.stays() && p.last() && !p.whole()}
+	return laneEvent{kind: laneHead, job: j, answer: &p.a, again: !p.a.stays() && p.unreliable()}
+}
+
+// unreliable says whether an answer that ends the connection had better be asked for
+// again: others that were sent behind it may cut it, or it is not the answer but
+// what met the job on its way (retry.go, crossed).
+func (p *pipe) unreliable() bool {
+	return p.last() && !p.whole() || p.proven && p.a.status == 408
 }
 
 // last is for an answer that ends the connection: nothing more is sent (MUST, RFC
