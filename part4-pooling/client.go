@@ -123,8 +123,9 @@ func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.T
 	l.base, l.r, l.w = 0, 0, 0
 	l.sent, l.heard, l.writeErr, l.upload = 0, false, nil, nil
 	l.wire = c.appendTo(l.wire[:0])
-	l.out, l.once = l.wire, c.unexpectedBody()
+	l.out = l.wire
 	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle, interim: c.interim}
+	l.once = c.unexpectedBody()
 	err := ctx.Err()
 	switch {
 	case err != nil || c.stream == nil:

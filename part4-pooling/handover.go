@@ -69,19 +69,19 @@ var passages = sync.Pool{New: func() any {
 }}
 
 // handOver is the gateway's taker: it gives a request to the engine of its
-// backend, which is made if need be. What it does not take gets a handler: what
-// has no engine, is not safe, or has a body: an engine may send a request twice,
-// and others wait behind it. Nor does an engine get anything while its backend is
-// not trusted with two calls on one connection.
+// backend, which is made if need be, unless that backend is not trusted with two
+// calls on one connection. What it does not take gets a handler: what
+// has no engine, is not safe, or has a body. An engine may send a request twice,
+// and others wait behind it.
 func (g *gateway) handOver(w *response, r *request) bool {
 	addr, found := g.backendFor(r.path)
-	if !found || !g.engines.backends[addr] || string(r.method) == "TRACE" || g.pool.isWary(addr) {
+	if !found || !g.engines.backends[addr] || string(r.method) == "TRACE" {
 		return false
 	}
 	p := passages.Get().(*passage)
 	p.job, p.g, p.w, p.addr = job{call: &p.f.call, to: p}, g, w, addr
 	p.f.take(w, r, peerOf(w.x.c), addr)
-	if p.f.vias <= maxVias && p.f.left != 0 && w.x.c.engines.push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
+	if p.f.vias <= maxVias && p.f.left != 0 && !g.pool.isWary(addr) && w.x.c.engines.push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
 		g.counts.Requests.Add(1)
 		return true
 	}
