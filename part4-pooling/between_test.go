@@ -190,25 +190,6 @@ func TestConnectionThatEndsBeforeItsAnswerIsReplacedOnce(t *testing.T) {
 
 // A 408 that a server says as it closes an idle connection meets a request on
 // its way; an engine, too, does not take it for the answer.
-func TestTimeoutThatCrossesARequestIsNotItsAnswer(t *testing.T) {
-	t.Parallel()
-	for _, way := range ways {
-		s := answering(t, func(connection int, r *http.Request) string {
-			if r.URL.Path == "/2" && connection == 1 {
-				return "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-			}
-			return saying(r.URL.Path)
-		})
-		c := dial(t, by(t, way, s.addr))
-		c.SetDeadline(time.Now().Add(limit))
-		in := bufio.NewReader(c)
-
-		for _, path := range []string{"/1", "/2"} {
-			assert.Equal(t, "200 "+path, final(t, c, in, "GET", get(path)), "MAY, RFC 9110 §15.5.9: a request that met a 408 is sent again, through %s too. retry.go, crossed; pipelined.go, readHead", way)
-		}
-	}
-}
-
 func TestKeepAliveOfNoTimeIsNotKept(t *testing.T) {
 	t.Parallel()
 	s := answering(t, func(int, *http.Request) string {

@@ -120,6 +120,16 @@ func expectsBody(method []byte) bool {
 	return false
 }
 
+// unexpectedBody says whether c has a body though its method gives a body no
+// meaning: with GET, HEAD and DELETE it "has no generally defined semantics" (RFC
+// 9110 §9.3.1, §9.3.2, §9.3.5), OPTIONS has no use for it, CONNECT has none, and
+// TRACE must not have one. Some servers leave such a body unread and take it for
+// the next request on the connection, which is another client's. Of a method that
+// is not known here it is not known either.
+func (c *call) unexpectedBody() bool {
+	return (len(c.body) > 0 || c.stream != nil) && !expectsBody(c.method)
+}
+
 // idempotent says whether doing it twice is as good as doing it once (RFC 9110
 // §9.2.2). Only such a call may be sent again when nobody knows what became of it.
 func idempotent(method []byte) bool {

@@ -29,7 +29,8 @@ const (
 //
 // An exchange makes a link unusable when it begins. Only one thing makes it
 // usable again: an answer that was read to an end which it announced itself,
-// with nothing behind it.
+// with nothing behind it, to a call whose body the server can be trusted to have
+// read.
 //
 // The link owns its descriptor; whoever has the link may close it, once.
 type link struct {
@@ -48,6 +49,7 @@ type link struct {
 	readErr  error   // of turn
 	writeErr error
 	blocked  bool    // the kernel takes no more of out now
+	once     bool    // the call had an unexpected body: the server may take it for the next call
 	upload   *upload // nil when the body went with the head
 	turnFn   func(uintptr) bool
 	armed    time.Time   // the read deadline that the poller has
@@ -146,6 +148,7 @@ func (l *link) roundTrip(ctx context.Context, c *call, t *timeouts, until time.T
 	l.wire = c.appendTo(l.wire[:0])
 	l.out = l.wire
 	r := &answer{heading: heading{fields: l.fields}, l: l, ctx: ctx, until: until, idle: t.idle, interim: c.interim, used: c.bound}
+	l.once = c.unexpectedBody()
 	switch {
 	case c.stream == nil:
 	case c.expects:
@@ -523,7 +526,7 @@ func (r *answer) close() {
 		return
 	}
 	clean := r.detach()
-	good := clean && l.writeErr == nil && !r.used && r.stays() && r.drained()
+	good := clean && l.writeErr == nil && !r.used && !l.once && r.stays() && r.drained()
 	r.l, l.fields = nil, r.fields
 	l.release(good)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -11,13 +10,11 @@ import (
 
 const (
 	maxQueue    = 64       // jobs that wait for an engine; past that a request goes its own way
-	maxShared   = 1024     // the same, for an engine that clients share
 	maxUnwanted = 64 << 10 // bytes of an answer that are read for nobody, for those behind it
 )
 
-// An engine sends the jobs of one client, or of all, to one backend over one
-// connection.
-// Its script:
+// An engine sends the jobs of one client to one backend over one connection. Its
+// script:
 //
 //	the taker   pushes jobs, in the order of the requests (registry.go)
 //	the writer  takes what is in the queue, and writes it in one go
@@ -28,29 +25,29 @@ const (
 // connection and go on with another. Three can be gone, and it means three things:
 //
 //	nobody wants an answer   the job is withdrawn, or its answer read and forgotten
-//	the client has gone      all jobs are withdrawn, and the engine retires, unless it is shared
+//	the client has gone      all jobs are withdrawn, and the engine retires
 //	the backend has gone     see settle; the engine goes on
 //
 // No two engines wait for each other's answers: the queue is in the order of the
 // client's line of slots, so the job at the head of the line is the oldest of its
-// engine, and nothing is in its way. The engine that clients share has only what
-// is at the head of a line. What they may wait for is a connection, and that has
-// its limit (-backend-wait).
+// engine, and nothing is in its way. What they may wait for is a connection, and
+// that has its limit (-backend-wait).
 type engine struct {
 	home   *registry
 	addr   string
-	ctx    context.Context // done when the client has gone; never if it is shared
+	ctx    context.Context // done when the client has gone
 	open   opener
 	linger time.Duration
 	counts *engineCounts
-	batch  []*job      // the writer's
-	owed   *conn       // the reader's: the client has answers that are not written yet
-	ended  int         // the reader's: jobs that the lane does not have any more, and onLane still counts
-	midway atomic.Bool // the rest of an answer has not come, or is not taken: it may take as long as it likes
+	batch  []*job // the writer's
+	owed   *conn  // the reader's: the client has answers that are not written yet
+	ended  int    // the reader's: jobs that the lane does not have any more, and onLane still counts
 
 	wake   chan struct{} // has a token when the writer should look again
 	queue  []*job        // guarded by home.mu
 	onLane int           // jobs that the lane has; guarded by home.mu
+
+	departed bool // no more jobs will be pushed; the writer's
 
 	// Of the lane in use: the reader's, and the writer's when the reader has ended.
 	reading  chan struct{} // closed when the reader has ended
@@ -59,13 +56,15 @@ type engine struct {
 	why      error         // it ended
 }
 
-// An opener opens a lane. If one was lost, it takes its place in the pool, and
-// is a fresh connection. When ctx is done it opens none and says so.
+// An opener opens a lane: the first, and then one after the other instead of one
+// that was lost, whose place in the pool it takes, and on a fresh connection. When
+// ctx is done it opens none and says so.
 type opener func(ctx context.Context, lost lane) (lane, error)
 
 var (
 	errClientGone = errors.New("the client has gone")
 	errUnwanted   = errors.New("nobody wants the rest of the answer")
+	errUnreliable = errors.New("the answer is not to be relied on")
 )
 
 func (e *engine) wakeUp() {
@@ -79,13 +78,15 @@ func (e *engine) wakeUp() {
 // lane nor a job.
 func (e *engine) run() {
 	var lost lane
-	for !e.home.retire(e) {
+	for {
 		l, err := e.connect(lost)
-		if lost = nil; err != nil {
+		if err != nil {
 			e.giveUp(err)
-			continue
+			break
 		}
-		lost = e.drive(l)
+		if lost = e.drive(l); lost == nil {
+			break
+		}
 	}
 	e.counts.Retired.Add(1)
 }
@@ -102,7 +103,8 @@ func (e *engine) connect(lost lane) (lane, error) {
 }
 
 // drive uses l as long as it is of use. It returns it when jobs are left that
-// another lane has to carry.
+// another lane has to carry: that one takes its place in the pool, so that they
+// are not overtaken by requests behind them.
 func (e *engine) drive(l lane) (lost lane) {
 	e.reading, e.answered, e.unsent, e.why = make(chan struct{}), false, nil, nil
 	go e.read(l)
@@ -116,22 +118,21 @@ func (e *engine) drive(l lane) (lost lane) {
 	return nil
 }
 
-// write brings jobs onto l, until the lane has ended or should be given back.
+// write brings jobs onto l, until the lane has ended or should be given back. Then
+// what is in the queue goes first, for it came before who waits for the connection,
+// whose answer may have to wait for theirs; what is pushed later gets a new engine,
+// which asks for its connection in its turn.
 func (e *engine) write(l lane) {
 	idle := time.NewTimer(e.linger)
 	defer idle.Stop()
-	most := math.MaxInt // jobs
-	for recalled := false; ; {
+	for {
 		e.counts.Turns.Add(1)
-		if !recalled && l.recalled() {
-			recalled, most = true, e.queued() // these came before who waits, and its answer may have to wait for theirs
+		if l.recalled() {
+			e.home.depart(e)
 		}
-		batch, busy := e.take(l, most)
-		if recalled {
-			most -= len(batch)
-		}
+		batch, busy := e.take(l)
 		switch {
-		case e.ctx.Err() != nil || !busy && recalled:
+		case e.ctx.Err() != nil || !busy && e.departed:
 			e.putBack(batch)
 			return
 		case len(batch) > 0:
@@ -156,20 +157,13 @@ func (e *engine) write(l lane) {
 	}
 }
 
-func (e *engine) queued() int {
+// take moves what l has room for out of the queue, and says whether there is
+// anything to do.
+func (e *engine) take(l lane) (batch []*job, busy bool) {
 	e.home.mu.Lock()
 	defer e.home.mu.Unlock()
-	return len(e.queue)
-}
-
-// take moves what l has room for out of the queue, most jobs of it, and says
-// whether there is anything to do.
-func (e *engine) take(l lane, most int) (batch []*job, busy bool) {
-	e.home.mu.Lock()
-	defer e.home.mu.Unlock()
-	n := min(len(e.queue), most)
-	busy = e.onLane > 0 || n > 0
-	if n = min(n, l.room()); n > 0 {
+	busy = e.onLane > 0 || len(e.queue) > 0
+	if n := min(len(e.queue), l.room()); n > 0 {
 		batch = append(e.batch[:0], e.queue[:n]...)
 		e.batch = batch
 		e.queue = slices.Delete(e.queue, 0, n)
@@ -208,13 +202,16 @@ func (e *engine) read(l lane) {
 	for e.why == nil {
 		switch v := l.read(); v.kind {
 		case laneHead:
+			if v.again {
+				e.why = errUnreliable
+				break
+			}
 			v.job.to.head(v.answer)
 		case laneData:
 			e.pass(v.job, v.piece)
 		case laneAnswer:
 			e.answered = true
 			e.end(v.job, jobDone, nil)
-			e.midway.Store(false)
 			e.ended++
 		case lanePause:
 			e.pause(v.job)
@@ -222,7 +219,6 @@ func (e *engine) read(l lane) {
 			e.why = v.err
 		}
 	}
-	e.midway.Store(false)
 	e.off(e.ended)
 	e.ended = 0
 }
@@ -230,9 +226,6 @@ func (e *engine) read(l lane) {
 // pass gives a piece to its job. What nobody takes is passed over, but not for
 // long: a new connection costs less.
 func (e *engine) pass(j *job, piece []byte) {
-	if len(piece) > 4<<10 { // who does not take it lets us wait
-		e.midway.Store(true)
-	}
 	if j.to.data(piece) == nil {
 		return
 	}
@@ -253,7 +246,6 @@ func (e *engine) pause(j *job) {
 		e.wakeUp()
 	}
 	if e.flush(); j != nil {
-		e.midway.Store(true)
 		j.to.pause()
 	}
 }
@@ -265,16 +257,21 @@ func (e *engine) off(n int) {
 	e.home.mu.Unlock()
 }
 
-// putBack returns jobs to the front of the queue, in their order.
-func (e *engine) putBack(jobs []*job) {
+// putBack returns jobs to the front of the queue, in their order. If there are none
+// in it then the engine is taken out, and putBack returns false.
+func (e *engine) putBack(jobs []*job) (more bool) {
 	e.home.mu.Lock()
 	defer e.home.mu.Unlock()
 	e.onLane -= len(jobs)
 	e.queue = slices.Insert(e.queue, 0, jobs...)
+	if more = len(e.queue) > 0; !more {
+		e.home.remove(e)
+	}
+	return more
 }
 
 // settle decides what becomes of the jobs that a lane has left, and returns
-// whether some of them need another one. All of them are safe to do twice: what
+// whether they, or others in the queue, need another one. All of them are safe to do twice: what
 // is not is never pushed.
 //
 //	nobody waits for it           withdrawn
@@ -282,25 +279,25 @@ func (e *engine) putBack(jobs []*job) {
 //	its time was up               failed
 //	its answer was none           failed: a bad one is not asked for twice
 //	the backend never saw it      once more, and that is free
+//	its answer is unreliable      once more, free too: on a fresh connection it is alone
 //	nobody knows                  once more, if this was the first time
 //
 // So that a backend which closes at once is not asked for ever, the oldest has
 // been tried when its lane has answered nothing at all. That we ended the lane,
-// because nobody wants an answer, is not a try. Nor is it one for those behind the
-// oldest if clients share the engine: what became of one is not another's fault.
+// because nobody wants an answer, is not a try.
 func (e *engine) settle(l lane) (again bool) {
 	written := l.unanswered()
 	left := slices.Concat(written, e.unsent)
 	var jobs []*job
 	for i, j := range left {
-		touched := i < len(written) && !l.untouched(j) && (i == 0 || !e.home.shared)
-		if touched && e.why != errUnwanted || i == 0 && !e.answered {
+		touched := i < len(written) && !l.untouched(j)
+		if e.why != errUnreliable && (touched && e.why != errUnwanted || i == 0 && !e.answered) {
 			j.attempts++
 		}
 		switch {
 		case !j.to.wanted():
 			e.end(j, jobWithdrawn, nil)
-		case j.to.begun() || j.attempts > 1 || i == 0 && spent(e.why):
+		case j.to.begun() || j.attempts > 1 || i == 0 && lastWord(e.why):
 			e.end(j, jobFailed, e.why)
 		default:
 			jobs = append(jobs, j)
@@ -310,13 +307,14 @@ func (e *engine) settle(l lane) (again bool) {
 		}
 	}
 	e.off(len(left) - len(jobs))
-	e.putBack(jobs)
+	more := e.putBack(jobs)
 	e.flush()
-	return len(jobs) > 0
+	return more
 }
 
-// spent says whether the backend had its time, or its say.
-func spent(err error) bool {
+// lastWord says whether the backend had its time, or has said what is no answer. It
+// would do so again, and the pool does not ask again either (retry.go, mayRetry).
+func lastWord(err error) bool {
 	return errors.Is(err, ErrHeadTimeout) || errors.Is(err, ErrBodyTimeout) || errors.Is(err, ErrBadAnswer)
 }
 
@@ -325,6 +323,7 @@ func (e *engine) giveUp(why error) {
 	e.home.mu.Lock()
 	jobs := e.queue
 	e.queue = nil
+	e.home.remove(e)
 	e.home.mu.Unlock()
 	for _, j := range jobs {
 		if j.to.wanted() {
@@ -340,11 +339,7 @@ func (e *engine) giveUp(why error) {
 func (e *engine) end(j *job, how jobState, why error) {
 	e.counts.ends[how].Add(1)
 	j.move(how)
-	switch c := j.to.end(why); {
-	case c == nil: // always so if the writer ends what nobody wants
-	case e.home.shared: // the next answer is another's, who may let us wait
-		c.flushAll()
-	default:
+	if c := j.to.end(why); c != nil { // nil if the writer ends what nobody wants
 		e.owed = c
 	}
 }

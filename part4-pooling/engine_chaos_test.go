@@ -43,19 +43,10 @@ var engineBackends = map[string]func(c *net.TCPConn, in *bufio.Reader){
 // somebody else's, and in the end nothing is left over.
 func TestEnginesLeaveNothingBehindAfterChaos(t *testing.T) {
 	t.Parallel()
-	for name, shared := range map[string]bool{"one each": false, "shared": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			engineChaos(t, shared)
-		})
-	}
-}
-
-func engineChaos(t *testing.T, shared bool) {
 	p := newPool(poolLimits{perBackend: 4, total: 12, wait: limit, idle: time.Hour, life: 20 * time.Millisecond})
 	t.Cleanup(p.close)
 	g := newGateway(p, nil)
-	g.engines.linger, g.engines.shared = time.Millisecond, shared
+	g.engines.linger = time.Millisecond
 	var names []string
 	for path, script := range engineBackends {
 		s := scriptedServer(t, func(c *net.TCPConn, _ int) { script(c, bufio.NewReader(c)) })

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -341,6 +342,75 @@ func TestClientThatLeavesTakesItsJobsAlong(t *testing.T) {
 	assert.Less(t, time.Since(began), 5*time.Second, "house rule: nobody works for a client that has gone. conn.go, kill")
 	assert.Positive(t, g.engineCounts.ends[jobWithdrawn].Load())
 	eventually(t, "the connection is closed", func() bool { return g.pool.stats().Permits == 0 })
+}
+
+// On one connection they would wait for each other, and if the backend miscounts
+// one would get the other's answer.
+func TestClientsNeverShareAnEngine(t *testing.T) {
+	t.Parallel()
+	const many = 4
+	back, held, release := parallel(t)
+	r, g := engined(t, back.addr)
+	warm(t, r.addr, g)
+	var clients []*net.TCPConn
+	for i := range many {
+		clients = append(clients, converse(t, r.addr, get(fmt.Sprintf("/hold/%d", i))))
+	}
+
+	eventually(t, "the backend works on all of them at once", func() bool { return held.Load() == many })
+	assert.Equal(t, many, back.count(), "house rule: an engine belongs to one client. registry.go, push")
+	release()
+
+	for i, client := range clients {
+		client.CloseWrite()
+		body := story{rule: engineRule, look: "engine.go, end"}.hear(client).bodies(t, 1)
+		assert.Equal(t, []string{fmt.Sprintf("/hold/%d", i)}, body, "each client gets its own answer")
+	}
+}
+
+// An answer that goes on and on is not read to its end when its client has left.
+func TestLongAnswerIsNotReadForAClientThatHasLeft(t *testing.T) {
+	t.Parallel()
+	var sent atomic.Int64
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		requests(bufio.NewReader(c), func(*http.Request) bool {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+			for sent.Load() < 1e9 {
+				n, err := io.WriteString(c, strings.Repeat("x", 10_000))
+				if sent.Add(int64(n)); err != nil {
+					return false
+				}
+				time.Sleep(time.Millisecond) // the input: an answer that takes its time
+			}
+			return true
+		})
+	})
+	r, g := engined(t, s.addr)
+	listener := converse(t, r.addr, get("/events"))
+	expect(t, listener, story{rule: engineRule, look: "engine.go, pause"}, "HTTP/1.1 200 OK\r\n")
+
+	listener.SetLinger(0)
+	listener.Close()
+
+	settled(t, g)
+	assert.Less(t, sent.Load(), int64(100e6), "the rest was read, and no client wanted it. engine.go, pass")
+}
+
+// An answer that is cut ends at once, not when the clock looks.
+func TestCutAnswerEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	s := answeringOnce(t, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+	r, _ := engined(t, s)
+	var took []time.Duration
+	for range 9 {
+		c := converse(t, r.addr, get("/"))
+		expect(t, c, story{rule: engineRule, look: "engine.go, pause"}, "HTTP/1.1 200 OK\r\n")
+		began := time.Now()
+		io.Copy(io.Discard, c)
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	assert.Less(t, took[4], maxTick/4, "taker.go, deliver")
 }
 
 // Two engines want the only connection: each gives it up after a batch.

@@ -63,6 +63,7 @@ var (
 	ErrNotIdempotent = errors.New("only what may be sent twice may be pipelined") // RFC 9112 §9.3.2
 	ErrClosed        = errors.New("closed")
 	ErrLastAnswer    = errors.New("the server has answered an earlier call with: Connection: close")
+	errBodyUnread    = errors.New("a body that the server may leave unread, and take for the next call")
 	errBodyTooLong   = errors.New("the body is too long for others to wait behind it")
 )
 
@@ -77,8 +78,11 @@ func newPipeline(l *link, t timeouts) *pipeline {
 // send puts c in line and returns its future. While there are too many in line
 // it waits. Once it has returned c can be used again.
 func (p *pipeline) send(ctx context.Context, c *call) (*future, error) {
-	if !idempotent(c.method) || c.stream != nil {
+	switch {
+	case !idempotent(c.method) || c.stream != nil:
 		return nil, ErrNotIdempotent
+	case c.unexpectedBody():
+		return nil, errBodyUnread
 	}
 	if err := p.take(ctx); err != nil {
 		return nil, err

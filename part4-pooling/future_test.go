@@ -145,6 +145,10 @@ func TestOnlyWhatMayBeSentTwiceIsPipelined(t *testing.T) {
 	_, err := p.send(inTime(t), posting("/", "x"))
 
 	assert.ErrorIs(t, err, ErrNotIdempotent, "SHOULD NOT, RFC 9112 §9.3.2")
+	c := getting("/")
+	c.body = []byte("x")
+	_, err = p.send(t.Context(), c)
+	assert.ErrorIs(t, err, errBodyUnread, "the server may take it for the next call. call.go, unexpectedBody")
 }
 
 func TestPipelineHasBounds(t *testing.T) {

@@ -31,7 +31,6 @@ type gateway struct {
 
 	engines      engineOptions // handover.go
 	engineCounts engineCounts
-	common       registry // of the engines that clients share
 }
 
 // A prefix of paths, and the backend that answers for them.
@@ -53,7 +52,6 @@ var (
 
 func newGateway(p *pool, prefixes []prefix) *gateway {
 	g := &gateway{pool: p, prefixes: slices.Clone(prefixes), t: usual, engines: engineDefaults}
-	g.common.shared = true
 	g.t.total = 0 // a download may take as long as it goes on: head and idle are limits enough
 	for i, p := range g.prefixes {
 		g.prefixes[i] = p.trimmed()

@@ -19,12 +19,10 @@ import (
 //	linkBuffer + (2 × depth + maxQueue) × head
 //
 // for what it reads, for requests as they are sent, and for those in its queue
-// whose slots have been answered without it. The one that clients share is there
-// once, with maxShared.
+// whose slots have been answered without it.
 type engineOptions struct {
 	depth  int           // requests on a connection at once
 	linger time.Duration // that an engine stays when it has nothing to do
-	shared bool          // clients share an engine for requests that are alone
 }
 
 var engineDefaults = engineOptions{
@@ -36,7 +34,6 @@ func (o *engineOptions) flags(f *flag.FlagSet) {
 	*o = engineDefaults
 	f.IntVar(&o.depth, "engine-depth", o.depth, "requests that an engine has on its connection at once")
 	f.DurationVar(&o.linger, "engine-linger", o.linger, "that an engine stays when it has nothing to do")
-	f.BoolVar(&o.shared, "engine-shared", false, "clients share a connection for requests with nothing before them: the answer that one does not take keeps others waiting")
 }
 
 // check says what no engine can work with.
@@ -70,9 +67,10 @@ var passages = sync.Pool{New: func() any {
 }}
 
 // handOver is the gateway's taker: it gives a request to the engine of its
-// backend, which is made if need be. What it does not take gets a handler: what
-// has no engine, is not safe, or has a body, for an engine may send a request
-// twice, and others wait behind it; and what binds its connection (bound.go).
+// backend, which is made if need be, unless that backend is not trusted with two
+// calls on one connection. What it does not take gets a handler: what has no engine,
+// is not safe, or has a body, for an engine may send a request twice, and others
+// wait behind it; and what binds its connection (bound.go).
 func (g *gateway) handOver(w *response, r *request) bool {
 	backend := g.backendFor(r.path)
 	if backend == nil || !backend.engine || string(r.method) == "TRACE" || g.elsewhere(r.path, backend) {
@@ -84,7 +82,7 @@ func (g *gateway) handOver(w *response, r *request) bool {
 	w.x.untime()
 	p.f.trusts = g.trusts
 	p.f.take(w, r, addr)
-	if p.f.vias <= maxVias && p.f.left != 0 && !p.f.bound && g.enginesOf(w.x).push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
+	if p.f.vias <= maxVias && p.f.left != 0 && !p.f.bound && !g.pool.isWary(addr) && w.x.c.engines.push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
 		g.counts.Requests.Add(1)
 		return true
 	}
@@ -100,28 +98,12 @@ func (p *passage) free() {
 	passages.Put(p)
 }
 
-// enginesOf is the registry for x. Clients may share an engine, but only for a
-// request that is alone in its line: an answer that had to wait for its turn would
-// hold up the answers of others, those of others his turn, and so on in a circle.
-func (g *gateway) enginesOf(x *exchange) *registry {
-	if g.engines.shared && x.single() {
-		return &g.common
-	}
-	return &x.c.engines
-}
-
 // newEngine makes an engine for addr.
 func (g *gateway) newEngine(addr string) *engine {
 	g.engineCounts.Engines.Add(1)
-	first, place := true, g.pool.ask(addr) // now, in the order of the requests: lineup.go
+	place := g.pool.ask(addr) // now, in the order of the requests: lineup.go
 	return &engine{
-		open: func(ctx context.Context, lost lane) (lane, error) {
-			if !first && lost == nil {
-				place = g.pool.ask(addr)
-			}
-			first = false
-			return g.openPipe(ctx, place, lost)
-		},
+		open:   func(ctx context.Context, lost lane) (lane, error) { return g.openPipe(ctx, place, lost) },
 		linger: g.engines.linger, counts: &g.engineCounts, wake: make(chan struct{}, 1),
 	}
 }
@@ -131,7 +113,7 @@ func (g *gateway) openPipe(ctx context.Context, at place, lost lane) (lane, erro
 	var l *link
 	var err error
 	if lost != nil {
-		l, err = g.pool.renew(ctx, lost.(*pipe).l, &g.t)
+		l, err = lost.(*pipe).renew(ctx)
 	} else {
 		l, err = g.pool.claim(ctx, at, &g.t)
 	}

@@ -21,6 +21,7 @@ type laneEvent struct {
 	answer *answer // for laneHead: good until the next read
 	piece  []byte  // for laneData: good until the next read
 	err    error   // for laneEnd
+	again  bool    // for laneHead: it is not to be relied on, and worth asking once more on a fresh connection
 }
 
 type laneEventKind int

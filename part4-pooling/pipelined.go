@@ -17,7 +17,7 @@ type pipe struct {
 	l     *link
 	t     *timeouts
 	ctx   context.Context // ends the reader
-	depth int
+	depth int             // jobs in line, at most; the writer's
 
 	a      answer // the reader's, of j
 	j      *job   // nil between two answers
@@ -78,7 +78,8 @@ func (p *pipe) add(batch []*job) (held int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil && len(p.jobs) == 0 {
-		p.err = p.l.check() // nobody reads now, so we can
+		p.l.found = p.l.check() // nobody reads now, so we can
+		p.err = p.l.found
 	}
 	if p.err != nil {
 		p.more.Signal()
@@ -165,8 +166,31 @@ func (p *pipe) readHead(j *job) laneEvent {
 	}
 	j.move(jobResponding)
 	p.j = j
-	return laneEvent{kind: laneHead, job: j, answer: &p.a}
+	return laneEvent{kind: laneHead, job: j, answer: &p.a, again: !p.a.stays() && p.unreliable()}
 }
+
+// unreliable says whether an answer that ends the connection had better be asked for
+// again: others that were sent behind it may cut it, or it is not the answer but
+// what met the job on its way (retry.go, crossed).
+func (p *pipe) unreliable() bool {
+	return p.last() && !p.whole() || p.proven && p.a.status == 408
+}
+
+// last is for an answer that ends the connection: nothing more is sent (MUST, RFC
+// 9112 §9.6). It returns whether something was sent behind its request. A backend
+// that closes with that unread resets the connection, and may take the end of the
+// answer with it.
+func (p *pipe) last() (behind bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = ErrLastAnswer
+	}
+	return len(p.jobs) > 1
+}
+
+// whole says whether all of a body with a known length has come with its head.
+func (p *pipe) whole() bool { return p.a.length >= 0 && p.a.length <= int64(p.l.w-p.l.r) }
 
 // methodOf is all of a method that the framing of its answer depends on.
 var methodOf = map[bool][]byte{true: []byte("HEAD"), false: []byte("GET")}
@@ -216,7 +240,7 @@ func (p *pipe) oldest(wait bool) (*job, error) {
 var errFinished = errors.New("nothing more is asked for")
 
 // answered ends an answer. What is behind it, when nobody has asked for more,
-// is poison.
+// is judged as the pool does it, and the pool is told.
 func (p *pipe) answered() laneEvent {
 	j := p.j
 	p.j = nil
@@ -234,7 +258,8 @@ func (p *pipe) answered() laneEvent {
 	case !clean:
 		p.ended = context.Cause(p.ctx)
 	case len(p.jobs) == 0 && !p.l.quiet():
-		p.ended = ErrUnsolicited
+		p.l.found = p.l.check()
+		p.ended = p.l.found
 	}
 	if p.err == nil {
 		p.err = p.ended
@@ -250,6 +275,9 @@ func (p *pipe) end(why error) laneEvent {
 	p.ended = why
 	if p.err == nil {
 		p.err = why
+	}
+	if why == errUntrusted {
+		p.l.found = why
 	}
 	return laneEvent{kind: laneEnd, err: why}
 }
@@ -280,8 +308,29 @@ func (p *pipe) untouched(j *job) bool {
 	return j.from >= p.sent || p.ended == ErrLastAnswer
 }
 
-// recalled asks the pool.
-func (p *pipe) recalled() bool { return p.l.pool != nil && p.l.pool.recalls(p.l) }
+// recalled asks the pool. A backend that is not trusted with a second call on one
+// connection gets one, and no more.
+func (p *pipe) recalled() bool {
+	pool := p.l.pool
+	switch {
+	case pool == nil:
+		return false
+	case pool.isWary(p.l.addr):
+		p.onlyOne()
+		return true
+	}
+	return pool.recalls(p.l)
+}
+
+// onlyOne ends the lane behind its first job, or behind those it has.
+func (p *pipe) onlyOne() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.depth = 1; p.taken > 0 && p.err == nil {
+		p.err = errUntrusted
+		p.more.Signal()
+	}
+}
 
 // close gives the connection back, if every answer has come to its end and
 // nothing is behind the last.
@@ -289,9 +338,13 @@ func (p *pipe) close() {
 	p.l.release(p.err == errFinished && len(p.jobs) == 0)
 }
 
+// renew gets a fresh link instead of l, to go on with the jobs that are left.
+func (p *pipe) renew(ctx context.Context) (*link, error) {
+	return p.l.pool.renew(ctx, p.l, len(p.jobs) > 0, p.t)
+}
+
 // recalls says whether l had better be put back: its time is up, it was
-// dropped, or somebody waits for a connection. An engine that is never idle
-// would keep it for ever.
+// dropped, or somebody waits for a connection. An engine that is never idle would keep it for ever.
 func (p *pool) recalls(l *link) bool {
 	if p.waiting.Load() > 0 {
 		return true
@@ -300,4 +353,17 @@ func (p *pool) recalls(l *link) bool {
 	p.mu.Lock()
 	defer p.unlock()
 	return p.closed || l.generation != l.backend.generation || !now.Before(l.born.Add(p.limits.life))
+}
+
+// isWary says whether the backend at addr has lately sent what nobody asked for.
+// It takes the lock only if one of them ever has.
+func (p *pool) isWary(addr string) bool {
+	if !p.doubted.Load() {
+		return false
+	}
+	now := p.now()
+	p.mu.Lock()
+	defer p.unlock()
+	b := p.backends[addr]
+	return b != nil && now.Before(b.wary)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -45,6 +46,7 @@ type pool struct {
 	all      []*backend   // the same, in the order of their first use
 	permits  int          // out, to all backends together
 	waiting  atomic.Int64 // callers; changed with the lock held
+	doubted  atomic.Bool  // one of the backends is, or was, not to be trusted
 	tickets  uint64       // given out to those who wait
 	doomed   []*link
 	closed   bool
@@ -71,6 +73,7 @@ type leased struct {
 	generation uint64        // of its backend, when it was dialled
 	born       time.Time     // when it was dialled
 	expires    time.Time     // when it must not be idle any more
+	found      error         // by whoever had it: why it is of no use any more, as far as the counts tell such reasons apart; nil: none of them
 	keep       time.Duration // how long the server said it keeps it; 0: did not say
 }
 
@@ -124,7 +127,8 @@ var (
 	ErrPoolClosed  = errors.New("the pool is closed")
 	ErrWaitTimeout = errors.New("no connection came free in time")
 
-	errBroken = errors.New("of no use after an exchange")
+	errBroken    = errors.New("of no use after an exchange")
+	errUntrusted = errors.New("its server has lately sent what nobody asked for")
 )
 
 func newPool(limits poolLimits) *pool {
@@ -261,15 +265,21 @@ func (p *pool) instead(l *link, why error) grant {
 	return g
 }
 
-// renew exchanges a link that failed its caller for a fresh one.
-func (p *pool) renew(ctx context.Context, l *link, t *timeouts) (*link, error) {
+// renew exchanges a link that its caller has no more use for by a fresh one, which
+// nobody can be given before him. again says that a call is sent once more.
+func (p *pool) renew(ctx context.Context, l *link, again bool, t *timeouts) (*link, error) {
+	now := p.now()
 	p.mu.Lock()
 	b := l.backend
 	l.state = isClosed
 	p.doomed = append(p.doomed, l)
-	b.counts.Broken++
-	b.counts.Retried++
+	*b.counts.of(l.found)++
+	if again {
+		b.counts.Retried++
+	}
+	p.distrust(b, l.found, now)
 	g := grant{generation: b.generation}
+	p.settle(now)
 	p.unlock()
 	return p.fresh(ctx, b, g, t)
 }
@@ -277,7 +287,7 @@ func (p *pool) renew(ctx context.Context, l *link, t *timeouts) (*link, error) {
 // put gives a link back. It is kept if it is good, which is for the caller to
 // say, and still as it should be, which put finds out.
 func (p *pool) put(l *link, good bool) {
-	why := errBroken
+	why := cmp.Or(l.found, errBroken)
 	if good {
 		why = nil
 		if p.waiting.Load() == 0 { // else somebody gets it at once, and looks himself
@@ -344,6 +354,7 @@ func (p *pool) discard(l *link, why error) { p.retire(l, l.backend.counts.of(why
 func (p *pool) distrust(b *backend, why error, now time.Time) {
 	if errors.Is(why, ErrUnsolicited) && p.limits.wary > 0 {
 		b.wary = now.Add(p.limits.wary)
+		p.doubted.Store(true)
 		b.generation++
 		p.clear(b)
 	}

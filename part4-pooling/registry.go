@@ -5,10 +5,11 @@ import (
 	"sync"
 )
 
-// A registry holds the engines of one client connection, one for each backend.
-// It is not shared between clients, unless they are asked to (-engine-shared): on
-// one ordered connection they wait for each other, and a backend that miscounts
-// gives one the answers of another.
+// A registry holds the engines of one client connection, one for each backend, and
+// not those that are about to give their connection back.
+// It is never shared between clients: on one ordered connection they would wait
+// for each other, and a backend that miscounts would give one client the answers
+// of another.
 //
 // Its lock guards the queues too, so that three things are one step each:
 //
@@ -22,7 +23,6 @@ import (
 type registry struct {
 	mu      sync.Mutex // nothing that waits is done with it
 	engines map[string]*engine
-	shared  bool            // by all clients
 	gone    bool            // the client is; no more jobs
 	ctx     context.Context // done when gone; nil without an engine
 	cancel  context.CancelCauseFunc
@@ -36,7 +36,7 @@ func (r *registry) push(addr string, j *job, create func() *engine) bool {
 	defer r.mu.Unlock()
 	e := r.engines[addr]
 	switch {
-	case r.gone || e != nil && e.crowded(r.shared):
+	case r.gone || e != nil && len(e.queue) >= maxQueue:
 		return false
 	case e == nil:
 		e = create()
@@ -47,15 +47,6 @@ func (r *registry) push(addr string, j *job, create func() *engine) bool {
 	e.counts.Pushed.Add(1)
 	e.wakeUp()
 	return true
-}
-
-// crowded says whether a job had better go another way: too many wait, or, if e is
-// shared, all do, because somebody's answer takes its time.
-func (e *engine) crowded(shared bool) bool {
-	if shared {
-		return len(e.queue) >= maxShared || e.midway.Load()
-	}
-	return len(e.queue) >= maxQueue
 }
 
 // register starts e. With r.mu held.
@@ -69,18 +60,33 @@ func (r *registry) register(addr string, e *engine) {
 	go e.run() // ends when it retires
 }
 
-// retire takes e out if it has nothing to do, and returns whether it has. What
-// is pushed from then on gets a new engine.
+// depart takes e out though it has jobs left: no others are pushed to it.
+func (r *registry) depart(e *engine) {
+	if e.departed {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.remove(e)
+	e.departed = true
+}
+
+// retire takes e out if it has nothing to do, and returns whether it has.
 func (r *registry) retire(e *engine) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(e.queue) > 0 || e.onLane > 0 {
 		return false
 	}
+	r.remove(e)
+	return true
+}
+
+// remove takes e out: what is pushed from then on gets a new engine. With r.mu held.
+func (r *registry) remove(e *engine) {
 	if r.engines[e.addr] == e { // never another's
 		delete(r.engines, e.addr)
 	}
-	return true
 }
 
 // abandon tells all engines that the client has gone: nobody wants their answers.

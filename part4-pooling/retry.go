@@ -31,7 +31,7 @@ func (p *pool) roundTripAt(ctx context.Context, at place, c *call, t *timeouts) 
 		r.detach()
 	}
 	if crossed || err != nil && l.mayRetry(c, err) {
-		if l, err = p.renew(ctx, l, t); err != nil {
+		if l, err = p.renew(ctx, l, true, t); err != nil {
 			return nil, err
 		}
 		r, err = l.roundTrip(ctx, c, t, until)

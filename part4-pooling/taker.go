@@ -60,14 +60,6 @@ func (x *exchange) deliver() (owed *conn) {
 	return c
 }
 
-// single says whether nothing is before x in line, and nothing has come behind
-// it. For the taker, which is asked while nobody reads.
-func (x *exchange) single() bool {
-	x.c.mu.Lock()
-	defer x.c.mu.Unlock()
-	return x.c.line.head == &x.slot && x.c.in.empty()
-}
-
 // wanted says whether anybody waits for the answer.
 func (x *exchange) wanted() bool {
 	x.c.mu.Lock()

@@ -122,6 +122,8 @@ func (c *counts) of(why error) *uint64 {
 		return &c.Unsolicited
 	case errors.Is(why, ErrEnded):
 		return &c.Stale
+	case errors.Is(why, errUntrusted):
+		return &c.Dropped
 	}
 	return &c.Broken
 }

@@ -105,13 +105,11 @@ run 0 "$work/part4" serve -addr 127.0.0.1:18601 -backend http://$back
 pid_part4=$last
 run 0 "$work/part4" serve -addr 127.0.0.1:18606 -engine http://$back
 pid_engine=$last
-run 0 "$work/part4" serve -addr 127.0.0.1:18608 -engine http://$back -engine-shared
-pid_shared=$last
 run 0 "$work/pool" gateway fasthttp 127.0.0.1:18602 $back
 pid_fasthttp=$last
 run 0 "$work/pool" gateway nethttp 127.0.0.1:18603 $back
 pid_nethttp=$last
-names="part4:18601 engine:18606 shared:18608 fasthttp:18602 nethttp:18603"
+names="part4:18601 engine:18606 fasthttp:18602 nethttp:18603"
 if command -v haproxy >/dev/null; then
 	run 0 haproxy -db -f "$work/haproxy.cfg"
 	pid_haproxy=$last
@@ -137,5 +135,5 @@ for case in "32 1" "256 1" "32 16"; do
 		done
 	done
 	echo "gateway, $conns connections, $depth requests at a time on each; ratio to net/http's ReverseProxy:"
-	table nethttp part4 engine shared fasthttp haproxy nginx
+	table nethttp part4 engine fasthttp haproxy nginx
 done

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A request goes by a handler and the pool, or by an engine. What becomes of it,
+// of its connection, and of what the pool knows of the backend is the same.
+
+// bothWays runs a test with a gateway that has no engine, and with one that has.
+func bothWays(t *testing.T, test func(t *testing.T, change func(*gateway))) {
+	t.Parallel()
+	for _, way := range []string{"pool", "engine"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			test(t, func(g *gateway) {
+				g.engines.linger = 50 * time.Millisecond // so that the engine is still there for the next request
+				g.prefixes[0].engine = way == "engine"
+			})
+		})
+	}
+}
+
+// asks sends one request on a connection that stays, and wants the answer.
+func asks(t testing.TB, c net.Conn, in *bufio.Reader, request, status, body string) {
+	t.Helper()
+	_, err := io.WriteString(c, request)
+	require.NoError(t, err)
+	a, err := http.ReadResponse(in, nil)
+	require.NoError(t, err)
+	defer a.Body.Close()
+	got, err := io.ReadAll(a.Body)
+	require.NoError(t, err)
+	require.Equal(t, status, a.Status, "the answer to %s: %s", clip(request), got)
+	if body != "" {
+		require.Equal(t, body, string(got), "the answer to %s", clip(request))
+	}
+}
+
+// What a backend does to a kept connection while nothing is asked for is found
+// out on both ways, counted as what it is, and remembered.
+func TestConnectionThatGoesBadIsFoundAndCountedOnBothWays(t *testing.T) {
+	bothWays(t, func(t *testing.T, change func(*gateway)) {
+		for name, c := range map[string]struct {
+			with  string               // is sent with the first answer
+			later func(c *net.TCPConn) // happens when the client has the first answer
+			want  counts
+		}{
+			"a second answer with the first": {saying("/evil"), nil, counts{Dialled: 3, Unsolicited: 1, Dropped: 2}},
+			"a second answer, later":         {"", func(c *net.TCPConn) { io.WriteString(c, saying("/evil")) }, counts{Dialled: 3, Unsolicited: 1, Dropped: 2}},
+			"408, later":                     {"", func(c *net.TCPConn) { io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n") }, counts{Dialled: 2, Stale: 1}},
+			"an empty line with the first":   {"\r\n", nil, counts{Dialled: 1}},
+			"an end":                         {"", func(c *net.TCPConn) { c.Close() }, counts{Dialled: 2, Stale: 1}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				told, done := make(chan bool), make(chan bool)
+				s := scriptedServer(t, func(conn *net.TCPConn, number int) {
+					requests(bufio.NewReader(conn), func(r *http.Request) bool {
+						if number > 1 || r.URL.Path != "/1" {
+							_, err := io.WriteString(conn, saying(r.URL.Path))
+							return err == nil
+						}
+						io.WriteString(conn, saying(r.URL.Path)+c.with)
+						<-told
+						if c.later != nil {
+							c.later(conn)
+						}
+						close(done)
+						return true
+					})
+				})
+				r, g := engined(t, s.addr, func(g *gateway) { g.pool.limits.wary = time.Hour }, change)
+				client := converse(t, r.addr, "")
+				in := bufio.NewReader(client)
+
+				asks(t, client, in, get("/1"), "200 OK", "/1")
+				told <- true
+				soon(t, done, "the backend does what it does")
+				asks(t, client, in, get("/2"), "200 OK", "/2")
+				asks(t, client, in, get("/3"), "200 OK", "/3")
+
+				client.Close()
+				settled(t, g)
+				got := g.pool.stats().of(s.addr).counts
+				got.Reused, got.Waited = 0, 0 // an engine asks the pool once, for many requests
+				assert.Equal(t, c.want, got, "house rule: one distrust for all, whoever finds it. pool.go, distrust")
+			})
+		}
+	})
+}
+
+// The requests that were in an engine's queue when its backend lost our trust go
+// one by one, each on a connection of its own, as the pool's do.
+func TestEngineSendsNothingTwiceOnAConnectionOfABackendThatIsNotTrusted(t *testing.T) {
+	t.Parallel()
+	const many = 8
+	var mu sync.Mutex
+	got := map[int]int{} // requests by connection; guarded by mu
+	s := answering(t, func(connection int, r *http.Request) string {
+		mu.Lock()
+		defer mu.Unlock()
+		if got[connection]++; connection == 1 {
+			return saying(r.URL.Path) + saying("/evil")
+		}
+		return saying(r.URL.Path)
+	})
+	r, g := engined(t, s.addr, func(g *gateway) { g.pool.limits.wary = time.Hour })
+	text, want := paths("/", many)
+
+	answers := tell(t, r.addr, engineRule, "pipelined.go, recalls", text).bodies(t, many)
+
+	assert.Equal(t, want, answers)
+	settled(t, g)
+	mu.Lock()
+	defer mu.Unlock()
+	for connection, requests := range got {
+		assert.Equal(t, 1, requests, "house rule: no second request on a connection of a backend that spoke unasked; it was connection %d. pipelined.go, recalls", connection)
+	}
+	assert.EqualValues(t, 1, g.pool.stats().of(s.addr).Unsolicited)
+}
+
+// An engine has one connection, and would send them one after the other.
+func TestRequestsToABackendThatIsNotTrustedGoByThePool(t *testing.T) {
+	t.Parallel()
+	var held atomic.Int64
+	release := make(chan struct{})
+	s := answering(t, func(connection int, r *http.Request) string {
+		if r.URL.Path == "/first" {
+			return saying("first") + saying("evil")
+		}
+		held.Add(1)
+		<-release
+		return saying(r.URL.Path)
+	})
+	r, g := engined(t, s.addr, func(g *gateway) { g.pool.limits.wary = time.Hour })
+	free := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(free)
+	client := converse(t, r.addr, "")
+	in := bufio.NewReader(client)
+	asks(t, client, in, get("/first"), "200 OK", "first")
+	eventually(t, "the backend is not trusted", func() bool { return g.pool.stats().of(s.addr).Unsolicited == 1 })
+
+	io.WriteString(client, get("/1")+get("/2")+get("/3"))
+
+	eventually(t, "the backend works on all three at once (handover.go, handOver)", func() bool { return held.Load() == 3 })
+	free()
+	for _, want := range []string{"/1", "/2", "/3"} {
+		asks(t, client, in, "", "200 OK", want)
+	}
+}
+
+// What is no answer today is none tomorrow: the backend is not asked again.
+func TestWhatIsNoAnswerIsNotAskedForAgain(t *testing.T) {
+	bothWays(t, func(t *testing.T, change func(*gateway)) {
+		for name, answer := range map[string]string{
+			"garbage":             "what?\r\n\r\n",
+			"two lengths":         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+			"a bad chunk":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+			"interims for ever":   strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 500),
+			"a protocol unwanted": "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+		} {
+			for _, kept := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, kept: %v", name, kept), func(t *testing.T) {
+					t.Parallel()
+					var asked atomic.Int64
+					s := answering(t, func(_ int, r *http.Request) string {
+						if r.URL.Path == "/good" {
+							return saying("ok")
+						}
+						asked.Add(1)
+						return answer
+					})
+					r, _ := engined(t, s.addr, change)
+					client := converse(t, r.addr, "")
+					in := bufio.NewReader(client)
+					if kept {
+						asks(t, client, in, get("/good"), "200 OK", "ok")
+					}
+
+					io.WriteString(client, get("/bad"))
+					for status := 100; status < 200; { // interims pass
+						a, err := http.ReadResponse(in, nil)
+						require.NoError(t, err)
+						status = a.StatusCode
+					}
+
+					assert.EqualValues(t, 1, asked.Load(), "house rule: only a connection that ends without an answer is a reason to ask again. engine.go, final")
+				})
+			}
+		}
+	})
+}
+
+// A 408 on a kept connection has met the request on its way.
+func TestTimeoutThatCrossesARequestIsNotItsAnswerOnBothWays(t *testing.T) {
+	bothWays(t, func(t *testing.T, change func(*gateway)) {
+		s := scriptedServer(t, func(c *net.TCPConn, number int) {
+			requests(bufio.NewReader(c), func(r *http.Request) bool {
+				if number > 1 || r.URL.Path == "/1" {
+					io.WriteString(c, saying(r.URL.Path))
+					return true
+				}
+				io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+				return false
+			})
+		})
+		r, g := engined(t, s.addr, change)
+		client := converse(t, r.addr, "")
+		in := bufio.NewReader(client)
+
+		asks(t, client, in, get("/1"), "200 OK", "/1")
+		asks(t, client, in, get("/2"), "200 OK", "/2")
+
+		client.Close()
+		settled(t, g)
+		got := g.pool.stats().of(s.addr).counts
+		assert.Equal(t, [3]uint64{2, 1, 1}, [3]uint64{got.Dialled, got.Broken, got.Retried}, "retry.go, crossed; pipelined.go, unreliable")
+	})
+}

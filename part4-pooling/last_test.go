@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// An answer with which the connection ends, and requests that were sent behind its
+// own.
+
+const lastRule = "house rule, RFC 9112 §9.6: an answer that ends the connection is not cut because of what was sent behind its request"
+
+// byByte reads a request from c and not a byte more: what is behind it stays in
+// the kernel, which resets the connection when it is closed.
+func byByte(c net.Conn) (path string, ok bool) {
+	var head []byte
+	for b := make([]byte, 1); !strings.HasSuffix(string(head), "\r\n\r\n"); head = append(head, b[0]) {
+		if _, err := c.Read(b); err != nil {
+			return "", false
+		}
+	}
+	_, rest, _ := strings.Cut(string(head), " ")
+	path, _, _ = strings.Cut(rest, " ")
+	return path, true
+}
+
+// The first answer on a connection shows that it persists, so the second request
+// has others behind it; and the second answer is the last.
+func TestLastAnswerOfAConnectionIsNotCutByWhatIsBehindIt(t *testing.T) {
+	t.Parallel()
+	const many = 8
+	long := strings.Repeat("x", 4<<20) // a part of it is still in the kernel when the backend closes
+	for name, last := range map[string]string{
+		"ends with the connection": "HTTP/1.1 200 OK\r\n\r\n%[2]s",
+		"in chunks, and close":     "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n%[1]x\r\n%[2]s\r\n0\r\n\r\n",
+		"a length, and close":      "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %[1]d\r\n\r\n%[2]s",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+				path, ok := byByte(c)
+				if ok && path != "/3" { // whose answer is always the last, and so is alone in the end
+					io.WriteString(c, saying(path))
+					path, ok = byByte(c)
+				}
+				if ok {
+					body := path + long
+					fmt.Fprintf(c, last, len(body), body)
+				}
+			})
+			r, _ := engined(t, s.addr)
+			text, want := paths("/", many)
+
+			got := tell(t, r.addr, lastRule, "pipelined.go, unreliable", text).bodies(t, many)
+
+			for i := range want {
+				assert.Equal(t, want[i], strings.TrimSuffix(got[i], long), "answer %d. %s", i, lastRule)
+			}
+			assert.True(t, strings.HasSuffix(got[3], long), "answer 3 was the last of its connection")
+		})
+	}
+}
+
+// Half of the last answer has come; what the client asks for then goes by another
+// connection.
+func TestNothingIsSentBehindAnAnswerThatSaysClose(t *testing.T) {
+	t.Parallel()
+	begun, rest := make(chan bool), make(chan bool)
+	behind := make(chan string, 1)
+	s := scriptedServer(t, func(c *net.TCPConn, number int) {
+		in := bufio.NewReader(c)
+		requests(in, func(r *http.Request) bool {
+			if number > 1 || r.URL.Path != "/last" {
+				io.WriteString(c, saying(r.URL.Path))
+				return true
+			}
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n/l")
+			begun <- true
+			<-rest
+			c.SetReadDeadline(time.Now().Add(50 * time.Millisecond)) // it can miss a fault, but not invent one
+			more, _ := io.ReadAll(in)
+			behind <- string(more)
+			io.WriteString(c, "ast")
+			return false
+		})
+	})
+	r, g := engined(t, s.addr)
+	client := converse(t, r.addr, get("/1"))
+	in := bufio.NewReader(client)
+	asks(t, client, in, "", "200 OK", "/1")
+	io.WriteString(client, get("/last"))
+	soon(t, begun, "half of the last answer")
+	a, err := http.ReadResponse(in, nil)
+	require.NoError(t, err)
+
+	io.WriteString(client, get("/2"))
+
+	eventually(t, "the next request is with the engine", func() bool { return g.engineCounts.Pushed.Load() == 3 })
+	rest <- true
+	assert.Empty(t, soon(t, behind, "what came behind the last request"), "MUST, RFC 9112 §9.6: nothing is sent behind an answer that says close. pipelined.go, last")
+	body, err := io.ReadAll(a.Body)
+	assert.NoError(t, err)
+	assert.Equal(t, "/last", string(body))
+	asks(t, client, in, "", "200 OK", "/2")
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Servers that leave the body of a request unread, and take it for the next one.
+
+const unreadRule = "house rule, RFC 9112 §11.2: a connection that carried a body which its method gives no meaning is not used again"
+
+// hidden is a request whose body, if the server leaves it unread, is the head of
+// another, up to where the next client's request line becomes a field of it.
+func hidden(method, framing string) string {
+	const evil = "GET /evil.txt HTTP/1.1\r\nX-Ignore: "
+	if framing == "chunked" {
+		return fmt.Sprintf("%s /index.html HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", method, len(evil), evil)
+	}
+	return fmt.Sprintf("%s /index.html HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", method, len(evil), evil)
+}
+
+// deafToBodies is a server that reads no body, of whatever method.
+func deafToBodies(t testing.TB) *scripted {
+	return scriptedServer(t, func(c *net.TCPConn, _ int) {
+		in := bufio.NewReader(c)
+		for {
+			line, err := in.ReadString('\n')
+			for field := line; err == nil && field != "\r\n"; {
+				field, err = in.ReadString('\n')
+			}
+			if err != nil {
+				return
+			}
+			method, rest, _ := strings.Cut(line, " ")
+			path, _, _ := strings.Cut(rest, " ")
+			if method == "HEAD" {
+				path = ""
+			}
+			io.WriteString(c, saying(path))
+		}
+	})
+}
+
+// attack sends a request that hides another, and waits until the connection to the
+// backend could be the next client's.
+func attack(t testing.TB, addr string, g *gateway, request string) {
+	t.Helper()
+	attacker := converse(t, addr, request)
+	method, _, _ := strings.Cut(request, " ")
+	a, err := http.ReadResponse(bufio.NewReader(attacker), &http.Request{Method: method})
+	require.NoError(t, err)
+	require.Equal(t, 200, a.StatusCode)
+	_, err = io.Copy(io.Discard, a.Body)
+	require.NoError(t, err)
+	attacker.Close()
+	eventually(t, "the connection is given back", func() bool { return g.pool.stats().Backends[0].Leased == 0 })
+}
+
+func TestBodyThatABackendLeavesUnreadIsNobodysRequest(t *testing.T) {
+	bothWays(t, func(t *testing.T, change func(*gateway)) {
+		for _, method := range []string{"GET", "HEAD", "DELETE", "OPTIONS", "REPORT"} {
+			for _, framing := range []string{"a length", "chunked"} {
+				t.Run(method+" with "+framing, func(t *testing.T) {
+					t.Parallel()
+					r, g := engined(t, deafToBodies(t).addr, change)
+					for range 2 {
+						attack(t, r.addr, g, hidden(method, framing))
+
+						victim := tell(t, r.addr, unreadRule, "call.go, unexpectedBody", get("/mine", closing))
+
+						require.Equal(t, "/mine", victim.framed(t).body, "the victim got what another client asked for. %s", unreadRule)
+					}
+				})
+			}
+		}
+	})
+}
+
+// A body with a meaning, and none at all, cost no connection.
+func TestConnectionIsKeptAfterABodyThatHasAMeaning(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(_ int, r *http.Request) string { return saying(r.URL.Path) })
+	r, _ := fronted(t, s.addr)
+	client := converse(t, r.addr, "")
+	in := bufio.NewReader(client)
+
+	for _, method := range []string{"POST", "PUT", "PATCH"} {
+		asks(t, client, in, strings.Replace(post("/"+method, "body"), "POST", method, 1), "200 OK", "/"+method)
+	}
+	asks(t, client, in, get("/empty", "Content-Length: 0\r\n"), "200 OK", "/empty")
+	asks(t, client, in, get("/none"), "200 OK", "/none")
+
+	assert.Equal(t, 1, s.accepted())
+}
+
+// The server that comes with Python reads no body of a GET.
+func TestPythonsServerAnswersNoRequestThatAClientHasHidden(t *testing.T) {
+	t.Parallel()
+	ours(t)
+	if out, err := exec.Command("python3", "-m", "http.server", "--help").Output(); err != nil || !strings.Contains(string(out), "--protocol") {
+		t.Skip("python3 is not installed, or older than 3.11")
+	}
+	dir, addr := t.TempDir(), freeAddr(t)
+	for _, name := range []string{"index.html", "evil.txt", "mine.txt"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644))
+	}
+	host, port, _ := net.SplitHostPort(addr)
+	launch(t, addr, "python3", "-m", "http.server", "--protocol", "HTTP/1.1", "--bind", host, "--directory", dir, port)
+	for way, engines := range map[string]bool{"pool": false, "engine": true} {
+		t.Run(way, func(t *testing.T) {
+			r, g := engined(t, addr, func(g *gateway) { g.prefixes[0].engine = engines })
+			for range 10 {
+				attack(t, r.addr, g, hidden("GET", "a length"))
+
+				victim := tell(t, r.addr, unreadRule, "call.go, unexpectedBody", get("/mine.txt", closing))
+
+				require.Equal(t, "mine.txt", victim.framed(t).body, "the victim got what another client asked for. %s", unreadRule)
+			}
+		})
+	}
+}
