@@ -14,6 +14,7 @@ import (
 type call struct {
 	method, target, host []byte
 	fields               []field   // but not Host, Content-Length, Transfer-Encoding, Connection
+	lines                []byte    // more fields, as they are sent: each with its CRLF
 	body                 []byte    // all of it
 	stream               io.Reader // instead of body, when that is long: read only once, by one other goroutine
 	length               int64     // of stream: a number, or chunked
@@ -83,7 +84,7 @@ func (c *call) appendTo(b []byte) []byte {
 	b = append(append(b, c.method...), ' ')
 	b = append(append(b, c.target...), " HTTP/1.1\r\nHost: "...)
 	b = append(append(b, c.host...), "\r\n"...)
-	b = appendFields(b, c.fields)
+	b = append(appendFields(b, c.fields), c.lines...)
 	if c.expects {
 		b = append(b, "Expect: 100-continue\r\n"...)
 	}

@@ -63,16 +63,7 @@ func (n nominees) has(name []byte) bool {
 
 const maxVias = 10 // programs a request may have come through before we call it a circle
 
-var ( // made once: a conversion is an allocation
-	viaName       = []byte("Via")
-	ourVia        = [2][]byte{[]byte("1.0 socketup"), []byte("1.1 socketup")} // by the minor version of what came
-	forwardedName = []byte("Forwarded")
-	forName       = []byte("X-Forwarded-For")
-	hostName      = []byte("X-Forwarded-Host")
-	protoName     = []byte("X-Forwarded-Proto")
-	ipName        = []byte("X-Real-IP")
-	ourProto      = []byte("http")
-)
+var ourVia = [2]string{"Via: 1.0 socketup\r\n", "Via: 1.1 socketup\r\n"} // by the minor version of what came
 
 // A forward is a request on its way through. Its memory is used again.
 type forward struct {
@@ -112,7 +103,7 @@ func (f *forward) free() {
 
 func (f *forward) reset() {
 	f.upload.settle()
-	*f = forward{call: call{fields: f.fields[:0], body: f.body[:0]}, buf: f.buf[:0], tell: f.tell}
+	*f = forward{call: call{lines: f.lines[:0], body: f.body[:0]}, buf: f.buf[:0], tell: f.tell}
 }
 
 // take makes a call of r, which is answered by w.
@@ -131,28 +122,39 @@ func (f *forward) take(w *response, r *request, addr string) {
 		case named.has(one.name):
 			f.claimed[claimOf(one.name)] = false // it is not passed on, after all
 		default:
-			f.fields = append(f.fields, one)
+			f.lines = appendFields(f.lines, []field{one})
 		}
 	}
 	if f.trailers { // TE is for the next program only, so it is named: RFC 9110 §10.1.4
-		f.fields = append(f.fields, field{[]byte("Connection"), []byte("TE")}, field{[]byte("TE"), []byte("trailers")})
+		f.lines = append(f.lines, "Connection: TE\r\nTE: trailers\r\n"...)
 	}
-	f.fields = append(f.fields,
-		field{forName, f.join(f.seen, peer)},
-		field{forwardedName, f.join(f.told, f.forwarded(peer, r.host))},
-		field{viaName, ourVia[r.minor]})
-	if len(r.host) > 0 {
-		f.say(claimsHost, hostName, r.host)
-	}
-	f.say(claimsProto, protoName, ourProto)
-	f.say(claimsIP, ipName, peer)
+	f.lines = f.appendOurs(f.lines, r, peer)
 }
 
-// say adds what the gateway knows, unless it has passed on what a proxy says.
-func (f *forward) say(c claim, name, value []byte) {
-	if !f.claimed[c] {
-		f.fields = append(f.fields, field{name, value})
+// appendOurs appends what the gateway says of the request's way. Lists begin with
+// what the client said; what has one value is ours alone, unless a proxy has said it.
+func (f *forward) appendOurs(b []byte, r *request, peer []byte) []byte {
+	b = append(append(appendList(b, "X-Forwarded-For: ", f.seen), peer...), "\r\n"...)
+	b = append(appendForwarded(appendList(b, "Forwarded: ", f.told), peer, r.host), "\r\n"...)
+	b = append(b, ourVia[r.minor]...)
+	if len(r.host) > 0 && !f.claimed[claimsHost] {
+		b = append(append(append(b, "X-Forwarded-Host: "...), r.host...), "\r\n"...)
 	}
+	if !f.claimed[claimsProto] {
+		b = append(b, "X-Forwarded-Proto: http\r\n"...)
+	}
+	if !f.claimed[claimsIP] {
+		b = append(append(append(b, "X-Real-IP: "...), peer...), "\r\n"...)
+	}
+	return b
+}
+
+// appendList begins a field whose list goes on behind what has come of it.
+func appendList(b []byte, name string, came []byte) []byte {
+	if b = append(b, name...); len(came) > 0 {
+		b = append(append(b, came...), ", "...)
+	}
+	return b
 }
 
 // passes says whether a field goes on, and may change its value. What it must
@@ -256,21 +258,19 @@ func (f *forward) join(list, value []byte) []byte {
 	return f.buf[from:len(f.buf):len(f.buf)]
 }
 
-// forwarded is RFC 7239 §4: an IPv6 address is quoted, and a host that is more
-// than a name.
-func (f *forward) forwarded(peer, host []byte) []byte {
-	from := len(f.buf)
-	f.buf = append(f.buf, "for="...)
+// appendForwarded is RFC 7239 §4: an IPv6 address is quoted, and a host that is
+// more than a name.
+func appendForwarded(b, peer, host []byte) []byte {
+	b = append(b, "for="...)
 	if bytes.IndexByte(peer, ':') >= 0 {
-		f.buf = append(append(append(f.buf, "\"["...), peer...), "]\""...)
+		b = append(append(append(b, "\"["...), peer...), "]\""...)
 	} else {
-		f.buf = append(f.buf, peer...)
+		b = append(b, peer...)
 	}
 	if len(host) > 0 {
-		f.buf = append(append(append(f.buf, ";host=\""...), host...), '"') // the parser lets nothing into it that would have to be escaped
+		b = append(append(append(b, ";host=\""...), host...), '"') // the parser lets nothing into it that would have to be escaped
 	}
-	f.buf = append(f.buf, ";proto=http"...)
-	return f.buf[from:len(f.buf):len(f.buf)]
+	return append(b, ";proto=http"...)
 }
 
 // appendPassed appends the fields of an answer's head that pass. Date is ours,
@@ -282,5 +282,5 @@ func appendPassed(b []byte, h *heading) []byte {
 			b = appendFields(b, []field{f})
 		}
 	}
-	return appendFields(b, []field{{viaName, ourVia[h.minor]}})
+	return append(b, ourVia[h.minor]...)
 }

@@ -57,14 +57,10 @@ type passage struct {
 	a    *answer // under way
 	lost error   // nobody takes the rest of it
 	addr string
-	f    forward
+	f    *forward
 }
 
-var passages = sync.Pool{New: func() any {
-	p := new(passage)
-	p.f.made()
-	return p
-}}
+var passages = sync.Pool{New: func() any { return &passage{f: new(forward).made()} }}
 
 // handOver is the gateway's taker: it gives a request to the engine of its
 // backend, which is made if need be, unless that backend is not trusted with two
