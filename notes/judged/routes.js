@@ -10,6 +10,7 @@ const routes = [
   [/^\/echo$/, write, echo],
   [/^\/sleep\/(\d+)ms$/, read, (request, response, ms) => setTimeout(() => end(response, 200, `slept ${ms}ms\n`), ms)],
   [/^\/stream\/(\d+)$/, read, (request, response, n) => {
+    response.setHeader('Content-Type', 'text/plain; charset=utf-8');
     response.flushHeaders();
     for (let i = 1; i <= n; i++) response.write(`line ${i}\n`);
     response.end();
@@ -25,13 +26,14 @@ function echo(request, response) {
   const pieces = [];
   request.on('data', (piece) => pieces.push(piece));
   request.on('end', () => {
-    if (request.headers['content-type']) response.setHeader('Content-Type', request.headers['content-type']);
+    response.setHeader('Content-Type', request.headers['content-type'] || 'application/octet-stream');
     end(response, 200, Buffer.concat(pieces));
   });
 }
 
 function end(response, status, body) {
   response.statusCode = status;
+  if (!response.hasHeader('Content-Type')) response.setHeader('Content-Type', 'text/plain; charset=utf-8');
   response.setHeader('Content-Length', Buffer.byteLength(body));
   response.end(body);
 }
