@@ -32,7 +32,7 @@ func holdUp(p *pool, function string) {
 	var begun atomic.Bool
 	p.now = func() time.Time {
 		if strings.Contains(string(debug.Stack()), function) && !begun.Swap(true) {
-			for until := time.Now().Add(100 * time.Millisecond); time.Now().Before(until) && p.stats().Permits == 0; {
+			for until := time.Now().Add(400 * time.Millisecond); time.Now().Before(until) && p.stats().Permits == 0; {
 				time.Sleep(time.Millisecond) // a chance for the others; in vain, if all is well
 			}
 		}
