@@ -31,6 +31,7 @@ func TestDeadlineOfAnUploadIsNotForTheNextRequests(t *testing.T) {
 	c.stream, c.length = strings.NewReader(strings.Repeat("x", 64<<10)), 64<<10
 	a, err := p.roundTrip(t.Context(), s.addr, c, &hurried)
 	require.NoError(t, err)
+	soon(t, a.l.upload.done, "the end of the upload, which nobody has to stop")
 	_, err = readAll(a)
 	require.NoError(t, err)
 	l, err := p.get(t.Context(), s.addr, &hurried)

@@ -245,6 +245,45 @@ func TestEngineThatRetiresLeavesItsSuccessorAlone(t *testing.T) {
 	y.empty(t)
 }
 
+// An engine whose connection is recalled finishes what it has, beside a successor.
+// When it leaves then, it must not take that one out.
+func TestEngineThatIsRecalledLeavesItsSuccessorAlone(t *testing.T) {
+	t.Parallel()
+	var opened atomic.Int64
+	begun := make(chan int64, 3)
+	release, answer := make(chan struct{}), make(chan struct{})
+	y := &yard{linger: time.Millisecond}
+	y.open = func(lane) (lane, error) {
+		number := opened.Add(1)
+		l := newFakeLane(func(*job) fate {
+			if begun <- number; number == 1 {
+				<-release
+			} else {
+				<-answer // the successor is busy
+			}
+			return fateAnswer
+		})
+		l.recall = func() bool { return number == 1 }
+		return l, nil
+	}
+	var r registry
+	first, second, third := newFakeSink("1"), newFakeSink("2"), newFakeSink("3")
+	require.True(t, r.push("a", &first.job, y.engine))
+	soon(t, begun, "the first job is on a connection that is recalled")
+	require.True(t, r.push("a", &second.job, y.engine))
+	require.EqualValues(t, 2, soon(t, begun, "the second job"), "an engine that departs gets no more jobs. registry.go, depart")
+
+	close(release)
+	eventually(t, "the first engine has gone", func() bool { return y.counts.Retired.Load() == 1 })
+	require.True(t, r.push("a", &third.job, y.engine))
+
+	assert.EqualValues(t, 2, y.counts.Engines.Load(), "the engine that left has taken its successor out of the registry: two engines for one backend. registry.go, remove")
+	close(answer)
+	soon(t, second.finished, "the answer to the second job")
+	soon(t, third.finished, "the answer to the third job")
+	y.empty(t)
+}
+
 // Jobs come just when engines retire: a hundred thousand chances to lose one
 // between the look into the queue and the leave.
 func TestNoJobIsLostWhenAnEngineRetires(t *testing.T) {

@@ -43,15 +43,26 @@ func holdUp(p *pool, function string) {
 func TestRequestIsNotOvertakenByTheOneBehindIt(t *testing.T) {
 	t.Parallel()
 	s := answering(t, func(int, *http.Request) string { return saying(long) })
-	r, _ := fronted(t, s.addr, func(g *gateway) {
-		g.pool.limits.perBackend, g.pool.limits.wait = 1, time.Second
-		holdUp(g.pool, "(*pool).ask")
-	})
+	g := newGateway(small(t, 1), []prefix{{path: "/", addr: s.addr}})
+	g.pool.limits.wait = time.Second
+	holdUp(g.pool, "(*pool).ask")
+	r := start(t, handing(g), func(s *server) { s.handler = startsLate("/1", g.pool, s.handler) })
 
 	all := tell(t, r.addr, lineUpRule, "lineup.go, lineUp", get("/1")+get("/2", closing))
 
 	for _, one := range all.replies(t, "GET", "GET") {
 		all.same(t, "the status of an answer", "200 OK", one.status)
+	}
+}
+
+// startsLate lets a request's handler begin when somebody has asked for a
+// connection: the request itself, if all is well, or one that overtakes it.
+func startsLate(path string, p *pool, h handler) handler {
+	return func(w *response, r *request) {
+		for until := time.Now().Add(limit); string(r.path) == path && p.stats().Permits == 0 && time.Now().Before(until); {
+			time.Sleep(time.Millisecond)
+		}
+		h(w, r)
 	}
 }
 
