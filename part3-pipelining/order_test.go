@@ -169,13 +169,11 @@ func TestFinishedAnswerDoesNotWaitForABlockedOneBehindIt(t *testing.T) {
 	l := newLatches()
 	r := start(t, with(l.handle))
 	l.release("/1")
-	sent := get("/1") + get("/2", closing)
+	defer l.release("/2")
+	sent := get("/1") + get("/2")
 	c := converse(t, r.addr, sent)
 
 	expect(t, c, story{sent: sent, rule: "house rule: what is finished at the head of the line leaves", look: "conn.go, pause"}, "HTTP/1.1 200 OK\r\n")
-
-	l.release("/2")
-	io.Copy(io.Discard, c)
 }
 
 func TestHalfARequestDoesNotDelayAnAnswer(t *testing.T) {
@@ -421,7 +419,11 @@ func TestStreamedAnswerKeepsItsSlotToTheLastByte(t *testing.T) {
 	}))
 	sent := get("/stream") + get("/next", closing)
 	c := converse(t, r.addr, sent)
-	soon(t, nextDone, "the next one is finished while the first is half out")
+	soon(t, nextDone, "the next one is handled while the first is half out")
+	eventually(t, "the next one is finished", func() (finished bool) {
+		r.each(func(c *conn) { finished = c.running == 1 })
+		return finished
+	})
 
 	close(half)
 
