@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +42,7 @@ func pipe(stdout io.Writer, addr string, paths []string) error {
 
 // pipeline sends the requests and puts on t when each answer was there.
 func pipeline(t *timeline, addr string, paths []string) error {
-	c, err := net.Dial("tcp", addr)
+	c, err := net.DialTimeout("tcp", addr, 3*time.Second) // part 2 tells why
 	if err != nil {
 		return err
 	}
@@ -60,6 +61,7 @@ func pipeline(t *timeline, addr string, paths []string) error {
 	}
 	in := bufio.NewReader(c)
 	for i, path := range paths {
+		c.SetDeadline(time.Now().Add(answerTime))
 		status, body, err := readResponse(in)
 		if err != nil {
 			return fmt.Errorf("answer %d of %d, to %s: %w", i+1, len(paths), path, err)
@@ -68,6 +70,8 @@ func pipeline(t *timeline, addr string, paths []string) error {
 	}
 	return nil
 }
+
+const answerTime = 75 * time.Second // for one answer; /sleep may take 60
 
 // preview is the beginning of a body, and how long the whole is when that is more.
 func preview(body []byte) string {
@@ -78,37 +82,18 @@ func preview(body []byte) string {
 	return fmt.Sprintf("%q... (%d bytes)", body[:shown], len(body))
 }
 
-// readResponse reads one answer to a GET, to its end and not a byte further.
+// readResponse reads one answer to a GET, to its end and not a byte further. Answers
+// such as 103 Early Hints come before it (RFC 9110 §15.2).
 func readResponse(in *bufio.Reader) (status string, body []byte, err error) {
-	line, err := readLine(in)
-	if err != nil {
-		return "", nil, err
-	}
-	version, status, _ := strings.Cut(line, " ")
-	if !strings.HasPrefix(version, "HTTP/1.") {
-		return "", nil, fmt.Errorf("not a status line: %q", line)
-	}
-	length, isChunked := int64(-1), false
-	for {
-		if line, err = readLine(in); err != nil {
-			return "", nil, err
-		}
-		if line == "" {
-			break
-		}
-		switch name, value, _ := strings.Cut(strings.ToLower(line), ":"); name {
-		case "content-length":
-			length, err = strconv.ParseInt(strings.TrimSpace(value), 10, 64)
-		case "transfer-encoding":
-			isChunked = strings.TrimSpace(value) == "chunked"
-		}
-		if err != nil {
-			return "", nil, err
+	var length int64
+	for before := 0; before == 0 || strings.HasPrefix(status, "1"); before++ {
+		if status, length, err = readHead(in); err != nil || before > maxInterim {
+			return "", nil, cmp.Or(err, errors.New("one interim answer after the other"))
 		}
 	}
 	switch {
 	case strings.HasPrefix(status, "204") || strings.HasPrefix(status, "304"):
-	case isChunked:
+	case length == chunked:
 		body, err = readChunks(in)
 	case length >= 0:
 		body, err = io.ReadAll(io.LimitReader(in, length))
@@ -119,6 +104,43 @@ func readResponse(in *bufio.Reader) (status string, body []byte, err error) {
 		body, err = io.ReadAll(in)
 	}
 	return status, body, err
+}
+
+const (
+	maxInterim = 100
+	untilClose = -2 // as a length: the body ends with the connection
+)
+
+// readHead reads a head and says how long the body will be. An empty line or two in
+// front of it are skipped (RFC 9112 §2.2).
+func readHead(in *bufio.Reader) (status string, length int64, err error) {
+	line, err := readLine(in)
+	for empty := 0; err == nil && line == "" && empty < maxEmpty; empty++ {
+		line, err = readLine(in)
+	}
+	version, status, _ := strings.Cut(line, " ")
+	if err == nil && !strings.HasPrefix(version, "HTTP/1.") {
+		err = fmt.Errorf("not a status line: %q", line)
+	}
+	for length = untilClose; err == nil; {
+		if line, err = readLine(in); err != nil || line == "" {
+			break
+		}
+		name, value, _ := strings.Cut(strings.ToLower(line), ":")
+		value = strings.Trim(value, " \t")
+		n, ok := number([]byte(value))
+		switch {
+		case name == "content-length" && (length != untilClose || !ok || n == tooLarge):
+			err = fmt.Errorf("a length that is none, or one of two: %q", line)
+		case name == "content-length":
+			length = n
+		case name == "transfer-encoding" && (length != untilClose || value != "chunked"):
+			err = fmt.Errorf("a coding that is not chunked alone: %q", line)
+		case name == "transfer-encoding":
+			length = chunked
+		}
+	}
+	return status, length, err
 }
 
 func readLine(in *bufio.Reader) (string, error) {

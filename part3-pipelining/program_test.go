@@ -277,6 +277,36 @@ func TestPipeShowsAnswersInOrder(t *testing.T) {
 		`has answer 2, /: 200 OK, "Hello, World!\n"`, `has answer 3, /stream/2: 200 OK, "line 1\n`, "has answer 4, /none: 404")
 }
 
+// What a server sends to a client that pipelines is judged as strictly as what a
+// client sends to a server: with the framing in doubt, so are the answers behind it.
+func TestPipeReadsAnswersStrictly(t *testing.T) {
+	t.Parallel()
+	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	for sent, want := range map[string]string{
+		ok + "\r\n" + ok: "200 OK ok",
+		"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok + ok:                        "200 OK ok",
+		strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 101) + ok + ok:                  "one interim answer after the other",
+		"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + ok:                              "a length that is none",
+		"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok" + ok:                            "a length that is none",
+		"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nok" + ok:          "a length that is none",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok" + ok:        "a length that is none, or one of two",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + ok:       "a coding that is not chunked alone",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n" + ok: "a coding that is not chunked alone",
+		"\r\n\r\n\r\n" + ok: "not a status line",
+	} {
+		in := bufio.NewReader(strings.NewReader(sent))
+		status, body, err := readResponse(in)
+		if err == nil {
+			_, _, err = readResponse(in)
+		}
+		got := status + " " + string(body)
+		if err != nil {
+			got = err.Error()
+		}
+		assert.Contains(t, got, want, "%q. pipe.go, readHead", clip(sent))
+	}
+}
+
 // demo is run as the reader runs it: what it claims must be so on this machine.
 func TestDemoShowsOrderAndTime(t *testing.T) {
 	output, err := program(t, "demo").CombinedOutput()

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -81,4 +83,25 @@ func TestServerThatCannotBeMadeLeavesNothingOpen(t *testing.T) {
 			require.ErrorIs(t, err, unix.EMFILE)
 		})
 	}
+}
+
+// accept(2) takes a descriptor before it looks into the queue: without one it fails,
+// though nobody may be waiting.
+func TestServerOutOfDescriptorsWithNobodyQueuedHurriesNobody(t *testing.T) {
+	r := start(t)
+	kept := converse(t, r.addr, get("/"))
+	in := bufio.NewReader(kept)
+	_, _, err := readResponse(in)
+	require.NoError(t, err)
+	withFree(t, 2, func() { // the other client's and its server's
+		converse(t, r.addr, get("/"))
+		eventually(t, "it is accepted", func() bool { return r.count() == 2 })
+		idle := r.clock.now()
+		eventually(t, "both have been idle for longer than a crowd lets them", func() bool { return r.clock.now() > idle+int64(crowded+crowded/2) })
+	})
+
+	io.WriteString(kept, get("/"))
+	_, _, err = readResponse(in)
+	require.NoError(t, err, "house rule: idle clients are hurried for those that wait (server.go, serve)")
+	assert.NotContains(t, r.logs.String(), "accept", "house rule: a shortage that nobody waits for is none (server.go, serve)")
 }

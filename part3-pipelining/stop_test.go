@@ -46,6 +46,33 @@ func TestStopOfAFullServerAnswersWhoIsQueued(t *testing.T) {
 	soon(t, r.done, "serve returns")
 }
 
+// A client that does not close after its answer keeps its place while a server
+// lingers; but not from those that are queued when the server stops.
+func TestStopLingersNoLongerThanOthersCanWait(t *testing.T) {
+	t.Parallel()
+	l := newLatches()
+	r := start(t, func(s *server) { s.limits.connections, s.limits.lingerTime = 1, time.Hour }, with(l.handle))
+	converse(t, r.addr, get("/served")) // neither closes nor reads
+	soon(t, l.began, "one is served")
+	var waiting []*net.TCPConn
+	for _, path := range []string{"/1", "/2", "/3"} {
+		waiting = append(waiting, converse(t, r.addr, get(path)))
+		l.release(path)
+	}
+	eventually(t, "the others are queued", func() bool { return queued(r.listener.fd) == len(waiting) })
+
+	r.stop()
+	l.release("/served")
+
+	for _, c := range waiting {
+		expect(t, c, story{rule: "house rule: a stop loses no request", look: "deadlines.go, check"}, "HTTP/1.1 200 OK\r\n")
+	}
+	for _, c := range waiting {
+		c.Close()
+	}
+	soon(t, r.done, "serve returns")
+}
+
 // A stop waits for room for those that were queued when it began, and not for
 // everybody who comes meanwhile: they could keep it from ending.
 func TestNewcomersDoNotKeepAFullServerFromStopping(t *testing.T) {

@@ -45,7 +45,11 @@ func (c *conn) check() {
 	case c.writeUntil != 0 && now >= c.writeUntil:
 		c.kill(errWriteSlow)
 	case c.lingers > 0:
-		if now >= c.since+int64(c.srv.limits.lingerTime) {
+		most := c.srv.limits.lingerTime
+		if c.srv.stopping.Load() && c.srv.crowded.Load() { // a queued client waits for this place
+			most = min(most, lastCall)
+		}
+		if now >= c.since+int64(most) {
 			c.close()
 		}
 	case c.away:

@@ -96,9 +96,9 @@ func withSlash(r *request) string {
 
 // sendFile sends a file, a part of it, or the news that it has not changed.
 func sendFile(w *response, r *request, f *os.File, info fs.FileInfo) {
-	tag, modified := entityTag(info, time.Now()), info.ModTime()
+	tag, modified := entityTag(info, time.Now()), notAfter(info.ModTime(), *w.x.c.srv.clock.date.Load())
 	w.set("ETag", tag)
-	w.set("Last-Modified", notAfter(modified, *w.x.c.srv.clock.date.Load()).UTC().Format(dateFormat))
+	w.set("Last-Modified", modified.UTC().Format(dateFormat))
 	w.set("Accept-Ranges", "bytes")
 	if w.status = condition(r, tag, modified); w.status != 0 {
 		return
@@ -138,6 +138,10 @@ func sendFile(w *response, r *request, f *os.File, info fs.FileInfo) {
 // written twice within one has the same ctime both times. So a file that has
 // just changed, and may change again without a trace, has a weak tag; then its
 // parts are not asked for (If-Range), because they might not fit together.
+//
+// One way to write leaves no trace even so: through a shared mapping (mmap(2)), until
+// the kernel writes the page back or msync(2) asks for it. Files that are served are
+// not for that.
 func entityTag(info fs.FileInfo, now time.Time) string {
 	device, inode, changed := identity(info)
 	sum := fnv.New64a()

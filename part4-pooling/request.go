@@ -338,7 +338,7 @@ func tooLong(b []byte) *refusal {
 	switch {
 	case bytes.IndexByte(b, '\n') >= 0:
 		return errHeadLong
-	case method == len(b):
+	case method == len(b) || method > maxMethod:
 		return errMethodLong
 	case b[method] != ' ':
 		return errLine
@@ -349,6 +349,8 @@ func tooLong(b []byte) *refusal {
 	}
 	return errTargetLong
 }
+
+const maxMethod = 32 // bytes; the longest that is registered has 17 (RFC 4437)
 
 // A set of bytes, one bit of the grammar of RFC 9110 §5.6.2 and §5.5.
 type byteSet [256]bool

@@ -80,10 +80,11 @@ func (s *server) serve() {
 		} else if fd, peer, err := s.accept(); err == nil {
 			s.add(fd, peer)
 		} else if !timedOut(err) {
-			if !s.crowded.Load() {
+			crowd := queued(s.listener.fd) > 0 // accept(2) takes a descriptor before it looks into the queue
+			if crowd && !s.crowded.Load() {
 				s.log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
 			}
-			s.waitForRoom(true)
+			s.waitForRoom(crowd)
 		}
 	}
 	s.drain()
