@@ -188,6 +188,7 @@ func (g *gateway) drop(w *response, r *request, _ []byte) {
 		addrs = query["backend"]
 	}
 	w.set("Content-Type", "text/plain; charset=utf-8")
+	w.status = 200 // there may be none
 	for _, addr := range addrs {
 		fmt.Fprintf(w, "%s: %d idle connections closed, those in use will be\n", addr, g.pool.dropAll(addr))
 	}

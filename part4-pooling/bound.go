@@ -20,7 +20,8 @@ var errBound = errors.New("the backend authenticates connections: this one is no
 // parameter that looks like one costs a connection, no more.
 func binds(list []byte) bool {
 	for member := range bytes.SplitSeq(list, []byte(",")) {
-		scheme, _, _ := bytes.Cut(trim(member), []byte(" "))
+		scheme := trim(member)
+		scheme = scheme[:span(scheme, tokenByte)]
 		if equalFold(scheme, "ntlm") || equalFold(scheme, "negotiate") {
 			return true
 		}

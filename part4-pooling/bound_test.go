@@ -55,6 +55,7 @@ func TestConnectionWithAUsersCredentialsCarriesNothingElse(t *testing.T) {
 		shared      bool
 	}{
 		"NTLM":       {"NTLM TlRMTVNTUAADAAAA", false},
+		"NTLM, tab":  {"NTLM\tTlRMTVNTUAADAAAA", false},
 		"Negotiate":  {"nEGOTIATE YIIJvwYGKwYBBQUCoIIJsz", false},
 		"Basic":      {"Basic bnRsbTpuZWdvdGlhdGU=", true},
 		"Negotiates": {"Negotiates x", true},

@@ -24,7 +24,7 @@ const (
 // X-Original-URL or X-Rewrite-URL: then the backend was chosen by another.
 func claimOf(name []byte) claim {
 	switch {
-	case len(name) < 9 || len(name) > 19:
+	case len(name) < 9:
 		return noClaim
 	case equalFold(name, "x-forwarded-host"):
 		return claimsHost
@@ -35,7 +35,7 @@ func claimOf(name []byte) claim {
 	case equalFold(name[:9], "x-forward"):
 		return claimsElse
 	}
-	for _, other := range otherClaims[len(name)] {
+	for _, other := range otherClaims[len(name)%len(otherClaims)] {
 		if equalFold(name, other) {
 			return claimsElse
 		}
@@ -44,7 +44,9 @@ func claimOf(name []byte) claim {
 }
 
 var otherClaims = byLength(
-	"x-client-ip", "client-ip", "true-client-ip", "x-cluster-client-ip", "x-original-host", "x-original-url", "x-rewrite-url", "front-end-https",
+	"x-client-ip", "client-ip", "true-client-ip", "x-cluster-client-ip", "cf-connecting-ip", "fastly-client-ip", "wl-proxy-client-ip",
+	"x-remote-ip", "x-proxyuser-ip", "x-envoy-external-address", "x-original-forwarded-for",
+	"x-original-host", "x-original-url", "x-original-method", "x-rewrite-url", "x-url-scheme", "front-end-https", "ssl-client-cert", "x-ssl-client-verify", "x-ssl-client-cert",
 )
 
 // disguised says whether a program behind CGI could take a field for another one.

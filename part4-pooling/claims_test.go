@@ -39,7 +39,8 @@ func passedOn(t testing.TB, fields string, change ...func(*gateway)) (got map[st
 func TestClientsCannotSayWhereTheyComeFrom(t *testing.T) {
 	t.Parallel()
 	got, peer := passedOn(t, "X-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\nX-Real-IP: 192.0.2.1\r\nx-forwarded-proto: wss\r\n"+
-		"X-Forwarded-Port: 1\r\nX-Forwarded: for=1\r\nX-Forwarded-Ssl: on\r\nTrue-Client-IP: 192.0.2.1\r\nX-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\nFront-End-Https: on\r\nX-Forge: 1\r\n")
+		"X-Forwarded-Port: 1\r\nX-Forwarded: for=1\r\nX-Forwarded-Ssl: on\r\nTrue-Client-IP: 192.0.2.1\r\nX-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\nFront-End-Https: on\r\nX-Forge: 1\r\n"+
+		"X-Forwarded-Client-Cert: a\r\nX-Forwarded-Tls-Client-Cert: a\r\nX-Forwarded-Preferred-Username: a\r\nCF-Connecting-IP: a\r\nX-Envoy-External-Address: a\r\nX-SSL-Client-Verify: a\r\n")
 
 	for name, want := range map[string]string{
 		"x-forwarded-host": "socket.up", "x-forwarded-proto": "http", "x-real-ip": peer, "x-forwarded-for": peer,
@@ -47,7 +48,8 @@ func TestClientsCannotSayWhereTheyComeFrom(t *testing.T) {
 	} {
 		assert.Equal(t, []string{want}, got[name], "%s: %s. claims.go, claimOf", name, claimRule)
 	}
-	for _, name := range []string{"x-forwarded-port", "x-forwarded", "x-forwarded-ssl", "true-client-ip", "x-original-url", "x-rewrite-url", "front-end-https"} {
+	for _, name := range []string{"x-forwarded-port", "x-forwarded", "x-forwarded-ssl", "true-client-ip", "x-original-url", "x-rewrite-url", "front-end-https",
+		"x-forwarded-client-cert", "x-forwarded-tls-client-cert", "x-forwarded-preferred-username", "cf-connecting-ip", "x-envoy-external-address", "x-ssl-client-verify"} {
 		assert.NotContains(t, got, name, "%s. claims.go, claimOf", claimRule)
 	}
 }

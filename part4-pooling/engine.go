@@ -33,15 +33,17 @@ const (
 // engine, and nothing is in its way. What they may wait for is a connection, and
 // that has its limit (-backend-wait).
 type engine struct {
-	home   *registry
-	addr   string
-	ctx    context.Context // done when the client has gone
-	open   opener
-	linger time.Duration
-	counts *engineCounts
-	batch  []*job // the writer's
-	owed   *conn  // the reader's: the client has answers that are not written yet
-	ended  int    // the reader's: jobs that the lane does not have any more, and onLane still counts
+	home    *registry
+	addr    string
+	ctx     context.Context // done when the client has gone
+	open    opener
+	linger  time.Duration
+	ticket  uint64      // of the pool, the newest when the engine asked for its connection
+	crowded func() bool // callers wait for connections
+	counts  *engineCounts
+	batch   []*job // the writer's
+	owed    *conn  // the reader's: the client has answers that are not written yet
+	ended   int    // the reader's: jobs that the lane does not have any more, and onLane still counts
 
 	wake   chan struct{} // has a token when the writer should look again
 	queue  []*job        // guarded by home.mu
@@ -119,9 +121,9 @@ func (e *engine) drive(l lane) (lost lane) {
 }
 
 // write brings jobs onto l, until the lane has ended or should be given back. Then
-// what is in the queue goes first, for it came before who waits for the connection,
-// whose answer may have to wait for theirs; what is pushed later gets a new engine,
-// which asks for its connection in its turn.
+// what is in the queue goes first; what is pushed later gets a new engine, which asks
+// for its connection in its turn. (push does not put a job behind a request of its
+// own client that waits: registry.go.)
 func (e *engine) write(l lane) {
 	idle := time.NewTimer(e.linger)
 	defer idle.Stop()

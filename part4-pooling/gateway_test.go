@@ -559,6 +559,9 @@ func TestAdminTellsAndDrops(t *testing.T) {
 	assert.Contains(t, metrics, fmt.Sprintf("pool_connections{backend=%q,state=\"idle\"} 1\n", s.addr))
 
 	tell(t, admin.addr, "", "", get("/-/drop", closing)).begins(t, "HTTP/1.1 405 ")
+	none := newGateway(small(t, 1), nil)
+	none.adminNames = g.adminNames
+	tell(t, start(t, with(none.admin())).addr, "", "", post("/-/drop", "", closing)).begins(t, "HTTP/1.1 200 ")
 	dropped := tell(t, admin.addr, "", "", post("/-/drop?backend="+s.addr, "", closing))
 
 	assert.Contains(t, dropped.framed(t).body, s.addr+": 1 idle connections closed")

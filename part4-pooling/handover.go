@@ -78,7 +78,7 @@ func (g *gateway) handOver(w *response, r *request) bool {
 	w.x.untime()
 	p.f.trusts = g.trusts
 	p.f.take(w, r, addr)
-	if p.f.vias <= maxVias && p.f.left != 0 && !p.f.bound && !g.pool.isWary(addr) && w.x.c.engines.push(addr, &p.job, func() *engine { return g.newEngine(addr) }) {
+	if p.f.vias <= maxVias && p.f.left != 0 && !p.f.bound && !g.pool.isWary(addr) && w.x.c.engines.push(addr, &p.job, func() *engine { return g.newEngine(&w.x.c.engines, addr) }) {
 		g.counts.Requests.Add(1)
 		return true
 	}
@@ -95,10 +95,12 @@ func (p *passage) free() {
 }
 
 // newEngine makes an engine for addr.
-func (g *gateway) newEngine(addr string) *engine {
+func (g *gateway) newEngine(home *registry, addr string) *engine {
 	g.engineCounts.Engines.Add(1)
 	place := g.pool.ask(addr) // now, in the order of the requests: lineup.go
+	home.note(place)
 	return &engine{
+		ticket: place.ticket, crowded: func() bool { return g.pool.waiting.Load() > 0 },
 		open:   func(ctx context.Context, lost lane) (lane, error) { return g.openPipe(ctx, place, lost) },
 		linger: g.engines.linger, counts: &g.engineCounts, wake: make(chan struct{}, 1),
 	}

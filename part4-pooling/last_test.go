@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -111,4 +112,56 @@ func TestNothingIsSentBehindAnAnswerThatSaysClose(t *testing.T) {
 	assert.NoError(t, err)
 	assert.Equal(t, "/last", string(body))
 	asks(t, client, in, "", "200 OK", "/2")
+}
+
+// An engine that gives a connection up leaves nothing of it behind, though its client
+// stays: neither the buffer nor the watch over the client.
+func TestConnectionThatAnEngineGivesUpIsForgotten(t *testing.T) { // alone: it measures the heap
+	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		first := true
+		requests(bufio.NewReader(c), func(r *http.Request) bool {
+			if first || r.URL.Path != "/2" {
+				first = false
+				io.WriteString(c, saying(r.URL.Path))
+				return true
+			}
+			time.Sleep(2 * tick) // so that the client is watched
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n")
+			return false // the body does not come: it has to be asked for again
+		})
+	})
+	r, g := engined(t, s.addr)
+	const clients, rounds = 12, 10
+	var all []net.Conn
+	var readers []*bufio.Reader
+	for range clients {
+		c := converse(t, r.addr, "")
+		all, readers = append(all, c), append(readers, bufio.NewReader(c))
+	}
+	before := liveHeap()
+	dialled := g.pool.stats().of(s.addr).Dialled
+	for range rounds {
+		for _, c := range all {
+			io.WriteString(c, get("/1")+get("/2")+get("/3"))
+		}
+		for _, in := range readers {
+			for range 3 {
+				a, err := http.ReadResponse(in, nil)
+				require.NoError(t, err)
+				io.Copy(io.Discard, a.Body)
+			}
+		}
+	}
+
+	grown, given := liveHeap()-before, g.pool.stats().of(s.addr).Dialled-dialled
+	require.Greater(t, given, uint64(clients*rounds/2))
+	assert.Less(t, grown, int64(given)*linkBuffer/4, "house rule: %d connections were given up, and leave nothing. pipelined.go, unanswered", given)
+}
+
+func liveHeap() int64 {
+	runtime.GC()
+	runtime.GC() // what sync.Pool keeps for one more
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

@@ -28,6 +28,9 @@ func (g *gateway) lineUp(w *response, r *request) (taken bool) {
 		f := g.newForward(w, r, p.addr)
 		if f.queues = f.asks(r); f.queues {
 			f.place = g.pool.ask(p.addr)
+			if f.place.w != nil {
+				w.x.c.engines.waitsFor(f.place)
+			}
 		}
 		w.x.forward = f
 	}

@@ -134,6 +134,34 @@ func TestEngineIsNotOvertakenByARequestBehindIt(t *testing.T) {
 	}
 }
 
+// A request must not get onto an engine's connection past one of the same client
+// that waits: its answer would wait for the other's turn, and the other for the
+// connection.
+func TestRequestDoesNotOvertakeByAnEngineWhatWaitsForAConnection(t *testing.T) {
+	t.Parallel()
+	a := answering(t, func(int, *http.Request) string { return saying(long) })
+	b := answering(t, func(int, *http.Request) string { return saying(long) })
+	for what, c := range map[string]struct {
+		b      bool // has an engine
+		second string
+	}{
+		"two engines":                 {true, get("/b")},
+		"an engine and a pool":        {false, get("/b")},
+		"a call that no engine takes": {false, get("/a", "Authorization: Negotiate x\r\n")},
+	} {
+		r, _ := engined(t, a.addr, func(g *gateway) {
+			g.prefixes = []prefix{{path: "/a", addr: a.addr, engine: true}, {path: "/b", addr: b.addr, engine: c.b}}
+			g.pool.limits.total, g.pool.limits.wait = 1, 2*time.Second
+		})
+
+		all := tell(t, r.addr, lineUpRule, "registry.go, push", get("/a")+c.second+get("/a")+c.second+get("/a", closing))
+
+		for _, one := range all.replies(t, gets(5)...) {
+			all.same(t, "the status of an answer, with "+what, "200 OK", one.status)
+		}
+	}
+}
+
 // What an engine has in its queue goes before who waits for its connection: it
 // came before it, and may be what the answer to it waits for.
 func TestEngineThatIsRecalledTakesWhatItHasAlong(t *testing.T) {

@@ -23,26 +23,53 @@ func ambiguous(path []byte) bool {
 	return false
 }
 
-// elsewhere says whether one of path's readings is for somebody else.
+// elsewhere says whether one of path's readings is for another backend.
 func elsewhere(path []byte, other func(reading []byte) bool) bool {
-	return ambiguous(path) && (other(read(path, false)) || other(read(path, true)))
+	if !ambiguous(path) {
+		return false
+	}
+	for l := range looseness(allLoose) {
+		if other(read(path, l)) {
+			return true
+		}
+	}
+	return false
 }
 
-// read is path as RFC 3986 §6.2.2 normalises it: unreserved characters are not
-// escaped, and dot segments removed. Loosely, it is what careless programs make of
-// it: all escapes are decoded before the path is split, \ is /, what follows a ; is
-// no part of a segment, and // is one slash.
-func read(path []byte, loosely bool) []byte {
-	path = unescape(path, loosely)
+// looseness is how a careless program reads a path. Each does it in its own way, so
+// all ways are tried, together and apart.
+type looseness int
+
+const (
+	decodesAll    looseness = 1 << iota // all escapes, before the path is split
+	decodesTwice                        // %252e is . too
+	backslashes                         // \ is /
+	cutsSegments                        // what follows ; or a blank, or a NUL, is no part of a segment
+	mergesSlashes                       // // is one
+	allLoose
+)
+
+// read is path as RFC 3986 §6.2.2 normalises it, unreserved characters not escaped and
+// dot segments removed, and as loosely as l says.
+func read(path []byte, l looseness) []byte {
+	path = unescape(path, l&decodesAll != 0)
+	if l&decodesTwice != 0 {
+		path = unescape(path, l&decodesAll != 0)
+	}
+	if l&backslashes != 0 {
+		path = bytes.ReplaceAll(path, []byte(`\`), []byte("/"))
+	}
 	var segments [][]byte
 	for segment := range bytes.SplitSeq(path[1:], []byte("/")) {
-		if loosely {
-			segment, _, _ = bytes.Cut(segment, []byte(";"))
+		if l&cutsSegments != 0 {
+			if end := bytes.IndexFunc(segment, func(c rune) bool { return c == ';' || c <= ' ' }); end >= 0 {
+				segment = segment[:end]
+			}
 		}
 		switch {
 		case string(segment) == "..":
 			segments = segments[:max(0, len(segments)-1)]
-		case string(segment) != "." && !(loosely && len(segment) == 0):
+		case string(segment) != "." && !(l&mergesSlashes != 0 && len(segment) == 0):
 			segments = append(segments, segment)
 		}
 	}
@@ -59,9 +86,6 @@ func unescape(path []byte, all bool) []byte {
 				c = d
 				i += 2
 			}
-		}
-		if all && c == '\\' {
-			c = '/'
 		}
 		b = append(b, c)
 	}

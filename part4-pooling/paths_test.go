@@ -23,7 +23,7 @@ func TestPathThatBelongsToAnotherBackendWhenItIsReadOtherwiseIsRefused(t *testin
 		for _, path := range []string{
 			"/public/../admin/x", "/public/%2e%2e/admin/x", "/public/.%2E/admin", "/%61dmin/x", "/%70ublic/x", "/x/../public", "/./admin", "/public/..",
 			"/public/..%2fadmin/x", "/public%2f../admin/x", "/public/..;/admin/x", "/public/..;a=b/admin", "/public/%2e%2e%3b/admin/x", "/public/..\\admin", "/public/%5c..%5c../admin/x",
-			"//admin/x", "/public//../admin/x", "/x//../admin", "/admin;a=b/x", "/a%2eb/x", "http://socket.up/public/../admin/x", "http://socket.up/%61dmin?x",
+			"//admin/x", "/public//../admin/x", "/public/a//../../admin/..;/public/x", "/public/%252e%252e/admin", "/public/..%00/admin", "/public/..%09/admin", "/public/..%20/admin", "/x//../admin", "/admin;a=b/x", "/a%2eb/x", "http://socket.up/public/../admin/x", "http://socket.up/%61dmin?x",
 		} {
 			s := tell(t, r.addr, pathRule, "paths.go, read", get(path, closing))
 			s.begins(t, "HTTP/1.1 400 ")

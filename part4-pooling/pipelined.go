@@ -300,7 +300,10 @@ func (p *pipe) fail(why error) []*job {
 	return p.jobs
 }
 
-func (p *pipe) unanswered() []*job { return p.jobs }
+func (p *pipe) unanswered() []*job {
+	p.a.detach() // the engine may have ended the reading
+	return p.jobs
+}
 
 // untouched is so for a job that never left, and behind an answer that says
 // close: RFC 9112 §9.6 forbids the server to process it.
@@ -315,7 +318,7 @@ func (p *pipe) recalled() bool {
 	switch {
 	case pool == nil:
 		return false
-	case pool.isWary(p.l.addr):
+	case pool.isWary(p.l.backend.addr): // not l.addr, which is an address of that name
 		p.onlyOne()
 		return true
 	}

@@ -151,9 +151,10 @@ func (p *pool) get(ctx context.Context, addr string, t *timeouts) (*link, error)
 // right order and waits later cannot be overtaken by what asked after it
 // (lineup.go).
 type place struct {
-	b *backend
-	g grant
-	w *waiter // nil with a grant
+	b      *backend
+	g      grant
+	w      *waiter // nil with a grant
+	ticket uint64  // the newest when it was taken
 }
 
 // ask takes a place, and never waits.
@@ -170,6 +171,7 @@ func (p *pool) ask(addr string) (at place) {
 	if at.g, ok = p.take(at.b, now); !ok {
 		at.w = p.enqueue(at.b)
 	}
+	at.ticket = p.tickets
 	p.settle(now) // take may have closed more than it took
 	return at
 }

@@ -23,6 +23,7 @@ import (
 type registry struct {
 	mu      sync.Mutex // nothing that waits is done with it
 	engines map[string]*engine
+	waits   uint64          // the newest ticket of a request that had to wait for a connection
 	gone    bool            // the client is; no more jobs
 	ctx     context.Context // done when gone; nil without an engine
 	cancel  context.CancelCauseFunc
@@ -35,6 +36,9 @@ func (r *registry) push(addr string, j *job, create func() *engine) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.engines[addr]
+	if e != nil && r.waits > e.ticket && e.crowded() {
+		e = nil // j must not overtake a request that waits and that its own answer waits for: it asks behind it, and e goes on with what it has
+	}
 	switch {
 	case r.gone || e != nil && len(e.queue) >= maxQueue:
 		return false
@@ -47,6 +51,20 @@ func (r *registry) push(addr string, j *job, create func() *engine) bool {
 	e.counts.Pushed.Add(1)
 	e.wakeUp()
 	return true
+}
+
+// waitsFor notes that a request of the client waits for a connection, at a place.
+func (r *registry) waitsFor(at place) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.note(at)
+}
+
+// note is waitsFor with r.mu held. at may be a grant: then nothing waits.
+func (r *registry) note(at place) {
+	if at.w != nil {
+		r.waits = at.ticket
+	}
 }
 
 // register starts e. With r.mu held.
