@@ -20,7 +20,7 @@ func BenchmarkParse(b *testing.B) {
 			"Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-US,en;q=0.9\r\nConnection: keep-alive\r\nCookie: session=0123456789abcdef\r\n"),
 	} {
 		b.Run(name, func(b *testing.B) {
-			var r request
+			var r requestHead
 			head := []byte(head)
 			b.ReportAllocs()
 			b.SetBytes(int64(len(head)))

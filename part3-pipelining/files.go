@@ -80,7 +80,7 @@ func failToOpen(w *response, err error) {
 	case 0, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.ENXIO: // 0: a path that leads out of the root; ENXIO: a socket
 		w.fail(404, noFile)
 	default:
-		w.x.c.srv.log.Error("open", "error", err)
+		w.log().Error("open", "error", err)
 		w.fail(500, "the file cannot be read")
 	}
 }
@@ -98,7 +98,7 @@ func withSlash(r *request) string {
 func sendFile(w *response, r *request, f *os.File, info fs.FileInfo) {
 	tag, modified := entityTag(info, time.Now()), info.ModTime()
 	w.set("ETag", tag)
-	w.set("Last-Modified", notAfter(modified, *w.x.c.srv.clock.date.Load()).UTC().Format(dateFormat))
+	w.set("Last-Modified", notAfter(modified, w.date()).UTC().Format(dateFormat))
 	w.set("Accept-Ranges", "bytes")
 	if w.status = condition(r, tag, modified); w.status != 0 {
 		return
@@ -151,11 +151,10 @@ func entityTag(info fs.FileInfo, now time.Time) string {
 
 const clockTick = time.Second // of the coarsest filesystem clock that has a ctime: NFS and ext3; ext4 and XFS have 1 to 10 ms
 
-// notAfter is t, or the time in a Date line when that is earlier: an answer must
-// not say that what it brings was modified after it was sent (RFC 9110 §8.8.2.1).
-func notAfter(t time.Time, line []byte) time.Time {
-	date, err := time.Parse("Date: "+dateFormat+"\r\n", string(line))
-	if err == nil && t.After(date) {
+// notAfter is t, or date when that is earlier: an answer must not say that what it
+// brings was modified after it was sent (RFC 9110 §8.8.2.1).
+func notAfter(t, date time.Time) time.Time {
+	if t.After(date) {
 		return date
 	}
 	return t

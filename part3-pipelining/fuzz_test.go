@@ -23,47 +23,47 @@ import (
 // are the stricter one but for the last.
 var differences = []struct {
 	why   string
-	holds func(head string, r *request) bool
+	holds func(head string, r *requestHead) bool
 }{
-	{"net/http accepts bare LF as a line end", func(head string, _ *request) bool {
+	{"net/http accepts bare LF as a line end", func(head string, _ *requestHead) bool {
 		return strings.Count(head, "\n") != strings.Count(head, "\r\n")
 	}},
-	{"net/http joins folded lines", func(head string, _ *request) bool {
+	{"net/http joins folded lines", func(head string, _ *requestHead) bool {
 		return strings.Contains(head, "\n ") || strings.Contains(head, "\n\t")
 	}},
-	{"net/http accepts an empty line within the first line's space, and does not skip one before it", func(head string, _ *request) bool {
+	{"net/http accepts an empty line within the first line's space, and does not skip one before it", func(head string, _ *requestHead) bool {
 		return strings.HasPrefix(head, "\r\n")
 	}},
-	{"net/http's ReadRequest leaves Host, and what is in it, to its server", func(_ string, r *request) bool {
+	{"net/http's ReadRequest leaves Host, and what is in it, to its server", func(_ string, r *requestHead) bool {
 		return r.refused == errHost || r.hosts != 1
 	}},
-	{"net/http accepts Content-Length fields that say the same, and lists them", func(_ string, r *request) bool {
+	{"net/http accepts Content-Length fields that say the same, and lists them", func(_ string, r *requestHead) bool {
 		return r.lengths > 1 || r.refused == errLength
 	}},
-	{"net/http drops Content-Length when there is a Transfer-Encoding", func(_ string, r *request) bool {
+	{"net/http drops Content-Length when there is a Transfer-Encoding", func(_ string, r *requestHead) bool {
 		return r.lengths > 0 && r.codings > 0
 	}},
-	{"net/http ignores Transfer-Encoding in HTTP/1.0, and refuses all but chunked with 501", func(_ string, r *request) bool {
+	{"net/http ignores Transfer-Encoding in HTTP/1.0, and refuses all but chunked with 501", func(_ string, r *requestHead) bool {
 		return r.codings > 0 && (r.minor == 0 || !r.chunked || r.codings > 1)
 	}},
-	{"net/http serves HTTP/2.0's preface, and any HTTP/1.x", func(head string, _ *request) bool {
+	{"net/http serves HTTP/2.0's preface, and any HTTP/1.x", func(head string, _ *requestHead) bool {
 		return !strings.Contains(firstLineOf(head), " HTTP/1.1") && !strings.Contains(firstLineOf(head), " HTTP/1.0")
 	}},
-	{"net/http's ReadRequest leaves targets that are no path (CONNECT, *, other schemes, fragments) to its server, and parses more of a URL", func(head string, r *request) bool {
+	{"net/http's ReadRequest leaves targets that are no path (CONNECT, *, other schemes, fragments) to its server, and parses more of a URL", func(head string, r *requestHead) bool {
 		target := string(r.target)
 		return target == "" || target[0] != '/' || strings.ContainsAny(target, "#%\"<>\\^`{|}[]") || strings.HasPrefix(target, "//") ||
 			string(r.method) == "CONNECT" || strings.ContainsAny(firstLineOf(head), "\x00\t\x7f") || hasByteAbove(firstLineOf(head), 0x7e)
 	}},
-	{"net/http cuts the first line at its first and last space, and trims it", func(head string, _ *request) bool {
+	{"net/http cuts the first line at its first and last space, and trims it", func(head string, _ *requestHead) bool {
 		return strings.Count(firstLineOf(head), " ") != 2 || strings.TrimSpace(firstLineOf(head)) != firstLineOf(head)
 	}},
-	{"net/http leaves Expect to its server", func(_ string, r *request) bool { return r.refused == errExpect }},
-	{"net/http accepts control bytes in values, and names that are no token, in ReadRequest", func(_ string, r *request) bool {
+	{"net/http leaves Expect to its server", func(_ string, r *requestHead) bool { return r.refused == errExpect }},
+	{"net/http accepts control bytes in values, and names that are no token, in ReadRequest", func(_ string, r *requestHead) bool {
 		return r.refused == errNewline || r.refused == errField
 	}},
-	{"we bound the number of fields", func(_ string, r *request) bool { return r.refused == errTooMany }},
-	{"we refuse the largest length that fits: it stands for those that do not", func(_ string, r *request) bool { return r.refused == errBodyLong }},
-	{"net/http wants a Trailer field not to name framing fields", func(_ string, r *request) bool { return r.get("trailer") != nil }},
+	{"we bound the number of fields", func(_ string, r *requestHead) bool { return r.refused == errTooMany }},
+	{"we refuse the largest length that fits: it stands for those that do not", func(_ string, r *requestHead) bool { return r.refused == errBodyLong }},
+	{"net/http wants a Trailer field not to name framing fields", func(_ string, r *requestHead) bool { return r.get("trailer") != nil }},
 }
 
 func firstLineOf(head string) string {
@@ -94,7 +94,7 @@ func FuzzParserAgainstNetHTTP(f *testing.F) {
 			return
 		}
 		head := string(text[:n])
-		var ours request
+		var ours requestHead
 		refused := ours.parse([]byte(head), 100)
 		ours.refused = refused
 		theirs, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head)))

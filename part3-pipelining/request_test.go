@@ -10,7 +10,7 @@ import (
 
 func TestParserTakesARequestApart(t *testing.T) {
 	ours(t)
-	var r request
+	var r requestHead
 	head := "POST http://a.b:80/c%20d?e=f HTTP/1.1\r\nHOST: other\r\nX-Empty:\r\nX-Space: \t a b \t\r\nConnection: TE , Close\r\nContent-Length: 007\r\nExpect: 100-Continue\r\n\r\n"
 
 	require.Nil(t, r.parse([]byte(head), 100))
@@ -41,7 +41,7 @@ func TestParserKnowsWhatPersists(t *testing.T) {
 		"GET / HTTP/1.9\r\nHost: x\r\n\r\n":                                                true,
 		"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nConnection: CLOSE\r\n\r\n": false,
 	} {
-		var r request
+		var r requestHead
 		require.Nil(t, r.parse([]byte(head), 100), "%q", head)
 		assert.Equal(t, persists, r.persists(), "%q", head)
 	}
@@ -180,7 +180,7 @@ func TestChunkExtensionsAreBoundedInAll(t *testing.T) {
 	}
 
 	wire, refused := read("1;"+strings.Repeat("e", long), data)
-	assert.Equal(t, errExcess, refused, "house rule: the extensions of a body are bounded in all, not only each (body.go, takeSize); %d bytes were read", wire)
+	assert.Equal(t, errExcess, refused, "house rule: the extensions of a body are bounded in all, not only each (framing.go, takeSize); %d bytes were read", wire)
 	assert.Less(t, wire, 2*maxExcess)
 
 	_, refused = read("1", data)
@@ -194,7 +194,7 @@ func TestChunkExtensionsAreBoundedInAll(t *testing.T) {
 func TestParserAllocatesNothing(t *testing.T) {
 	ours(t)
 	head := []byte(get("/", "Accept: */*\r\nUser-Agent: test\r\n"))
-	var r request
+	var r requestHead
 	r.parse(head, 100)
 
 	assert.Zero(t, testing.AllocsPerRun(100, func() { r.parse(head, 100) }))

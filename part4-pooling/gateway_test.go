@@ -500,7 +500,7 @@ func TestStrangersAreNotToldWhichBackendFailed(t *testing.T) {
 			s := tell(t, r.addr, "house rule: the addresses behind a gateway are none of its clients' business", "gateway.go, refuse", get("/", closing))
 
 			s.begins(t, fmt.Sprintf("HTTP/1.1 %d ", c.status))
-			s.same(t, "the body", statusText[c.status]+": "+says, s.framed(t).body)
+			s.same(t, "the body", statusText(c.status)+": "+says, s.framed(t).body)
 			assert.Equal(t, c.status == 503, strings.Contains(s.got, "\r\nRetry-After: 1\r\n"))
 			eventually(t, "the log has the backend's address", func() bool {
 				return strings.Contains(r.logs.String(), fmt.Sprintf("msg=\"backend %s: %d\" error=", c.addr, c.status))

@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A response is a handler's answer. A short one is kept until the handler
@@ -48,11 +50,20 @@ func (w *response) plain() {
 // size declares the length of the body.
 func (w *response) size(n int64) { w.length, w.sized = n, true }
 
+// date is what the response's Date field says, to the second.
+func (w *response) date() time.Time {
+	date, _ := time.Parse("Date: "+dateFormat+"\r\n", string(*w.x.c.srv.clock.date.Load()))
+	return date
+}
+
+// log is the server's log, for what a client need not know.
+func (w *response) log() *slog.Logger { return w.x.c.srv.log }
+
 // fail answers with status, and says why.
 func (w *response) fail(status int, why string) {
 	w.status = status
 	w.plain()
-	w.text(statusText[status] + ": " + why + "\n")
+	w.text(statusText(status) + ": " + why + "\n")
 }
 
 // reset forgets all that was not sent.
@@ -183,16 +194,6 @@ func (w *response) appendHead(b []byte) []byte {
 	return append(b, "\r\n"...)
 }
 
-// appendStatus appends a status line.
-func appendStatus(b []byte, status int) []byte {
-	if status == 200 {
-		return append(b, "HTTP/1.1 200 OK\r\n"...)
-	}
-	b = append(b, "HTTP/1.1 "...)
-	b = append(b, statusText[status]...)
-	return append(b, "\r\n"...)
-}
-
 // gone is closed when no answer is wanted any more: the client has reset the
 // connection, or the time is up.
 func (w *response) gone() <-chan struct{} {
@@ -207,28 +208,4 @@ func (w *response) gone() <-chan struct{} {
 		}
 	}
 	return x.gone
-}
-
-var statusText = map[int]string{
-	200: "200 OK",
-	204: "204 No Content",
-	206: "206 Partial Content",
-	301: "301 Moved Permanently",
-	304: "304 Not Modified",
-	400: "400 Bad Request",
-	403: "403 Forbidden",
-	404: "404 Not Found",
-	405: "405 Method Not Allowed",
-	408: "408 Request Timeout",
-	412: "412 Precondition Failed",
-	413: "413 Content Too Large",
-	414: "414 URI Too Long",
-	416: "416 Range Not Satisfiable",
-	417: "417 Expectation Failed",
-	421: "421 Misdirected Request",
-	431: "431 Request Header Fields Too Large",
-	500: "500 Internal Server Error",
-	501: "501 Not Implemented",
-	503: "503 Service Unavailable",
-	505: "505 HTTP Version Not Supported",
 }
