@@ -197,7 +197,7 @@ func TestDoubtfulFramingIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := tell(t, addr, c.rule+": a message that cannot be framed for certain is refused, and the connection closed",
-				"request.go, parse; body.go, take", c.sent+get("/smuggled", closing))
+				"request.go, parse; framing.go, take", c.sent+get("/smuggled", closing))
 
 			s.begins(t, "HTTP/1.1 "+c.status+" ")
 			s.replies(t, "GET") // and nothing behind it
@@ -226,7 +226,7 @@ func TestEchoOfAllFramings(t *testing.T) {
 		"CRLF behind the body": {post("/echo", "hello") + "\r\n", "hello"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := tell(t, addr, "MUST, RFC 9112 §6 and §7.1: a body ends where its framing says, and the next request begins there", "body.go, take",
+			s := tell(t, addr, "MUST, RFC 9112 §6 and §7.1: a body ends where its framing says, and the next request begins there", "framing.go, take",
 				c.sent+get("/", closing))
 
 			r := s.replies(t, "POST", "GET")
@@ -265,7 +265,7 @@ func TestEveryAnswerWithContentSaysOfWhatType(t *testing.T) {
 
 func TestChunkedRequestOneByteAtATime(t *testing.T) {
 	sent := chunkedPost("5\r\nhello\r\n0\r\nA: b\r\n\r\n") + get("/", closing)
-	s := tell(t, contract(t), "MUST, RFC 9112 §2.2 and §7.1: TCP is a stream, and a read may return any part of what was sent, read(2)", "body.go, take", strings.Split(sent, "")...)
+	s := tell(t, contract(t), "MUST, RFC 9112 §2.2 and §7.1: TCP is a stream, and a read may return any part of what was sent, read(2)", "framing.go, take", strings.Split(sent, "")...)
 
 	r := s.replies(t, "POST", "GET")
 	s.same(t, "the body", "hello", r[0].body)

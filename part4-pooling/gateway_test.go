@@ -567,10 +567,9 @@ func TestAdminTellsAndDrops(t *testing.T) {
 
 func TestBackendIsToldTheIPv4AddressOfAnIPv4Client(t *testing.T) {
 	t.Parallel()
-	var addr string
 	s, got := recording(t, saying("ok"))
 	_, g := fronted(t, s.addr)
-	start(t, onIPv6(t, &addr), with(g.handler(routes())))
+	_, addr := startOnIPv6(t, with(g.handler(routes())))
 
 	tell(t, addr, "", "", get("/", closing))
 
