@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
+const idleRule = "house rule: a client that sends only empty lines does not live on them"
+
 func TestEmptyLineDoesNotRenewTheIdleTime(t *testing.T) {
 	t.Parallel()
 	const idle = time.Second
@@ -19,6 +21,6 @@ func TestEmptyLineDoesNotRenewTheIdleTime(t *testing.T) {
 
 	io.WriteString(c, "\r\n")
 
-	story{rule: emptyRule, look: "conn.go, head"}.hear(c).endsCleanly(t)
-	assert.Less(t, time.Duration(r.clock.now()-before), idle*3/2, emptyRule+"; the server's own time (conn.go, head)")
+	story{rule: idleRule, look: "conn.go, head"}.hear(c).endsCleanly(t)
+	assert.Less(t, time.Duration(r.clock.now()-before), idle*3/2, idleRule+"; the server's own time (conn.go, head)")
 }

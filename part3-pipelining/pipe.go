@@ -24,7 +24,7 @@ func pipeArguments(args []string) error {
 		return fmt.Errorf("bad address %q: want a host and a port, such as 127.0.0.1:8080 or localhost:8080", args[0])
 	}
 	for _, path := range args[1:] {
-		if path[:min(1, len(path))] != "/" || span([]byte(path), targetByte) != len(path) {
+		if path[:min(1, len(path))] != "/" || !validTarget([]byte(path)) {
 			return fmt.Errorf("bad path %q: want a slash first, and no space and nothing else that a request line cannot carry", path)
 		}
 	}
@@ -131,8 +131,8 @@ func readLine(in *bufio.Reader) (string, error) {
 
 // readChunks reads a chunked body. The framing is the server's own: framing.go.
 func readChunks(in *bufio.Reader) (body []byte, err error) {
-	f, _ := frame(chunked, 1<<30, inSize)
-	for need := 1; f.state != bodyEnd; {
+	f, _ := frame(chunked, 1<<30, 32<<10)
+	for need := 1; !f.over(); {
 		b, err := in.Peek(max(need, in.Buffered()))
 		if err != nil {
 			return body, io.ErrUnexpectedEOF

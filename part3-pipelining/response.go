@@ -72,8 +72,12 @@ func (w *response) reset(status int) {
 	w.fail(status, "the handler failed")
 }
 
+// Write appends p to the body. It waits only when 32 KiB of the body wait for the
+// turn of this response. An error says that the client will not have the rest.
 func (w *response) Write(p []byte) (int, error) { return write(w, p) }
-func (w *response) text(s string) error         { _, err := write(w, s); return err }
+
+// text is Write for a string.
+func (w *response) text(s string) error { _, err := write(w, s); return err }
 
 // write keeps what is short and sends what is not.
 func write[bytes []byte | string](w *response, p bytes) (n int, err error) {

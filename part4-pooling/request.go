@@ -27,6 +27,8 @@ type requestHead struct {
 	refused                    *refusal
 }
 
+// A field is a line of a head: its name as it was sent, and its value without the
+// spaces around it.
 type field struct{ name, value []byte }
 
 const chunked = -1 // as a length
@@ -424,6 +426,9 @@ func number(b []byte) (n int64, ok bool) {
 	}
 	return n, len(b) > 0
 }
+
+// validTarget says whether b has a byte, and none that a request line cannot carry.
+func validTarget(b []byte) bool { return len(b) > 0 && span(b, targetByte) == len(b) }
 
 // validHost wants uri-host [ ":" port ], RFC 9110 §7.2; it may be empty.
 func validHost(b []byte) bool {

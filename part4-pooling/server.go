@@ -138,6 +138,7 @@ func (s *server) closed() {
 
 func (s *server) full() bool { return s.count() >= s.limits.connections }
 
+// count is how many connections are open.
 func (s *server) count() int { return int(s.open.Load()) }
 
 // waitForRoom waits until a connection is closed. It tries again by itself too,
