@@ -24,6 +24,8 @@ type body struct {
 	came     int      // bytes of content since then
 }
 
+// Read reads content, and at its end the trailers. It asks the client for the body
+// if it waits for 100 Continue. An error other than io.EOF is what the client is told.
 func (b *body) Read(p []byte) (int, error) {
 	in := &b.x.c.in
 	for b.refused == nil && !b.framing.over() {
@@ -58,7 +60,7 @@ func (b *body) progress(n int) {
 // trailers are the fields that came behind the body, once it has been read to its end.
 func (b *body) trailers() []field { return b.framing.trailers }
 
-// all reads the whole body.
+// all reads the whole body; a request without one has none.
 func (b *body) all() ([]byte, error) {
 	if b == nil {
 		return nil, nil

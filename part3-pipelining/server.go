@@ -64,8 +64,8 @@ func (s *server) abandon() {
 	s.listener.Close()
 }
 
-// serve accepts connections until stop is called, and returns when all of them
-// are closed.
+// serve accepts connections until the server is told to stop, and returns when all
+// of them are closed.
 func (s *server) serve() {
 	var watch sync.WaitGroup
 	watch.Go(s.watch)

@@ -23,10 +23,10 @@ type framing struct {
 	left     int64 // of the body, or of the chunk
 	chunked  bool
 	state    chunkState
-	most     int64 // bytes a body may have
-	excess   int64 // bytes of chunk lines beyond what is allowed for them
-	maxTrail int   // bytes of trailers
-	trailers []field
+	most     int64   // bytes a body may have
+	excess   int64   // bytes of chunk lines beyond what is allowed for them
+	maxTrail int     // bytes of trailers
+	trailers []field // the fields behind the body, once it has ended
 }
 
 // chunkState is what a chunked body must go on with.
@@ -40,7 +40,8 @@ const (
 	bodyEnd
 )
 
-// frame begins a body. length is as in request.length.
+// frame begins a body. length is what its head says, a number or chunked; a body
+// of more than most bytes is refused, and so are trailers of more than maxTrail.
 func frame(length, most int64, maxTrail int) (framing, *refusal) {
 	switch {
 	case length > most:

@@ -10,7 +10,7 @@ import (
 // A requestHead is the head of an HTTP/1.x request, taken apart. Its slices are
 // parts of the head: they are good as long as the handler runs, no longer.
 //
-// parse is strict, because what one program reads as a body another may read
+// The parser is strict, because what one program reads as a body another may read
 // as the next request (request smuggling). Whatever it is not sure of is
 // refused, and the connection with it.
 type requestHead struct {
@@ -31,14 +31,16 @@ type requestHead struct {
 // spaces around it.
 type field struct{ name, value []byte }
 
-const chunked = -1 // as a length
+// chunked as a length says that a body is as long as its chunks are.
+const chunked = -1
 
 // A refusal is the answer to a request that the server will not handle.
 type refusal struct {
 	status int
-	why    string
+	why    string // one sentence for the client
 }
 
+// Error is the text of the answer.
 func (r *refusal) Error() string { return statusText(r.status) + ": " + r.why }
 
 var (
@@ -62,8 +64,8 @@ var (
 	errMethodLong  = &refusal{501, "the method is too long to be one that is known here"}
 )
 
-// parse reads a head that ends in an empty line. It allocates nothing once
-// r.fields has room.
+// parse reads a head that ends in an empty line, with maxFields fields at most. It
+// allocates nothing when r has held as many fields before.
 func (r *requestHead) parse(head []byte, maxFields int) *refusal {
 	fields := r.fields[:0]
 	*r = requestHead{} // apart from the next line: a literal that reads r is made elsewhere and copied
@@ -411,8 +413,8 @@ func digit(c byte) bool { return '0' <= c && c <= '9' }
 
 const tooLarge = 1<<63 - 1 // stands for all numbers that do not fit
 
-// number reads 1*DIGIT. What does not fit is too large for any limit; where no
-// limit would catch it, the caller looks for tooLarge.
+// number reads 1*DIGIT. A number that does not fit is math.MaxInt64, which is too
+// large for any limit.
 func number(b []byte) (n int64, ok bool) {
 	for _, c := range b {
 		if !digit(c) {

@@ -42,7 +42,7 @@ func lineEnd(s string) bool {
 	return strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0
 }
 
-// plain says that the body is text.
+// plain says that the body is plain text, in UTF-8.
 func (w *response) plain() {
 	w.fields = append(w.fields, "Content-Type: text/plain; charset=utf-8\r\n"...)
 }
@@ -59,7 +59,7 @@ func (w *response) date() time.Time {
 // log is the server's log, for what a client need not know.
 func (w *response) log() *slog.Logger { return w.x.c.srv.log }
 
-// fail answers with status, and says why.
+// fail answers with status, and with a line of text that says why.
 func (w *response) fail(status int, why string) {
 	w.status = status
 	w.plain()
