@@ -55,3 +55,18 @@ func (r repo) goFilesBelow() (files []string) {
 	}
 	return files
 }
+
+// What a part teaches it does itself: net/http is for tests.
+func TestNoPartHasNetHTTPInIt(t *testing.T) {
+	r, err := findRepo(t.Context(), ".")
+	require.NoError(t, err)
+	for _, part := range r.parts() {
+		list := exec.CommandContext(t.Context(), "go", "list", "-deps", "./"+part+"/...")
+		list.Dir = r.root
+
+		out, err := list.Output()
+
+		require.NoError(t, err)
+		require.NotContains(t, strings.Split(string(out), "\n"), "net/http", part)
+	}
+}
