@@ -22,7 +22,7 @@ check: ## everything CI does
 	test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet ./... && go vet -tags exercise ./... && go -C notes vet ./...
 	GOOS=darwin go vet ./...
-	for part in $(PARTS); do GOOS=darwin go test -c -o /dev/null ./$$part || exit 1; done
+	for pkg in $$(go list ./...); do GOOS=darwin go test -c -o /dev/null $$pkg || exit 1; done
 	$(MAKE) bin/staticcheck && bin/staticcheck ./... && cd notes && ../bin/staticcheck ./...
 	go test -race -shuffle=on ./...
 	go -C notes test ./...
@@ -58,8 +58,8 @@ bench: ## benchmarks, with net/http beside them
 	go test -run '^$$' -bench . -benchmem ./...
 
 fuzz: ## fuzz every target FUZZTIME times (20000x)
-	@for part in $(PARTS); do for target in $$(go test -list '^Fuzz' ./$$part | grep ^Fuzz); do \
-		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),20000x) ./$$part || exit 1; done; done
+	@for pkg in $$(go list ./...); do for target in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),20000x) $$pkg || exit 1; done; done
 
 read: ## the notes in your browser, served by part 3
 	$(NOTES) html ../bin/notes

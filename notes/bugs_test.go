@@ -45,6 +45,20 @@ func planted(t *testing.T, pairs ...string) repo {
 	})
 }
 
+func TestPlantedBugInAPackageIsCaughtByItsTest(t *testing.T) {
+	inside := strings.NewReplacer("package main", "package in", "func main() {}", "").Replace
+	r := fixture(t, map[string]string{
+		"part1-hello/in/add.go":       inside(addGo),
+		"part1-hello/in/add_test.go":  inside(addTest),
+		"part1-hello/bugs/plus.patch": plusHead + strings.ReplaceAll(plusBug, "part1-hello/", "part1-hello/in/"),
+	})
+
+	out, ok := says(t, bugsVerb, r, "plus")
+
+	assert.True(t, ok, out)
+	assert.Contains(t, out, "caught  part1-hello/plus  by TestAdd")
+}
+
 func TestPlantedBugIsCaught(t *testing.T) {
 	out, ok := says(t, bugsVerb, planted(t), "plus")
 

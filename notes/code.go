@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path"
-	"slices"
 	"strings"
 )
 
@@ -61,7 +59,8 @@ func (r repo) quoted(q quote) (string, error) {
 // quotedDiff returns what the part of q's file changes in q's regions, as a
 // unified diff with the line numbers of the two files.
 func (r repo) quotedDiff(q quote) (string, error) {
-	before := r.previous(path.Dir(q.file))
+	part, file := partAndFile(q.file)
+	before := r.previous(part)
 	if before == "" {
 		return "", fmt.Errorf("%s is in no part that has one before it: quote it as ```go", q.file)
 	}
@@ -70,7 +69,7 @@ func (r repo) quotedDiff(q quote) (string, error) {
 		return "", err
 	}
 	var old []byte
-	if was := path.Base(q.file); slices.Contains(r.names(before+"/*"), was) {
+	if was := forerunner(file, r.goFiles(part), r.goFiles(before)); was != "" {
 		if old, err = r.read(before + "/" + was); err != nil {
 			return "", err
 		}

@@ -5,19 +5,20 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// A change is what one file of a part is to the file of the same name in the
-// part before it.
+// A change is what one file of a part is to its forerunner in the part before it.
 type change struct {
-	file    string // its name within the part
+	file    string // its path within the part
 	src     []byte
 	added   []int // the lines it adds; every line when the file is new
 	removed int
-	fresh   bool // the part before has no file of that name
+	fresh   bool   // the part before has no file of that name
+	from    string // the path there, when it is another
 }
 
 // changes compares part with the part before it, file by file. It also
@@ -28,29 +29,88 @@ func (r repo) changes(part string) (changes []change, left []string, err error) 
 	if before != "" {
 		old = r.goFiles(before)
 	}
-	for _, file := range r.goFiles(part) {
-		c := change{file: file, fresh: !slices.Contains(old, file)}
+	files := r.goFiles(part)
+	left = slices.Clone(old)
+	for _, file := range files {
+		was := forerunner(file, files, old)
+		c := change{file: file, fresh: was == ""}
+		if was != file {
+			c.from = was
+		}
 		if c.src, err = r.read(part + "/" + file); err != nil {
 			return nil, nil, err
 		}
-		var was []byte
+		var text []byte
 		if !c.fresh {
-			if was, err = r.read(before + "/" + file); err != nil {
+			if text, err = r.read(before + "/" + was); err != nil {
 				return nil, nil, err
 			}
 		}
-		hunks, err := diff(was, c.src, 0)
+		hunks, err := diff(roomless(text), roomless(c.src), 0)
 		if err != nil {
 			return nil, nil, err
 		}
 		for _, h := range hunks {
-			added, removed := h.added()
+			added, removed := h.withoutDoors().added()
 			c.added, c.removed = append(c.added, added...), c.removed+removed
 		}
 		changes = append(changes, c)
+		left = slices.DeleteFunc(left, func(name string) bool { return name == was })
 	}
-	left = slices.DeleteFunc(old, func(name string) bool { return slices.Contains(r.goFiles(part), name) })
 	return changes, left, nil
+}
+
+// forerunner returns the file of the part before that file, one of files, comes from:
+// that at the same path, or else the only one of the same name, which has moved from
+// one package to another; "" when there is none.
+func forerunner(file string, files, old []string) string {
+	if slices.Contains(old, file) {
+		return file
+	}
+	same := func(other string) bool { return path.Base(other) == path.Base(file) }
+	found, now := slices.IndexFunc(old, same), 0
+	for _, other := range files {
+		if same(other) {
+			now++
+		}
+	}
+	if found < 0 || now > 1 || slices.IndexFunc(old[found+1:], same) >= 0 {
+		return "" // or nobody knows which
+	}
+	return old[found]
+}
+
+var (
+	packageClause = regexp.MustCompile(`(?m)^package \w+$`)
+	ownImport     = regexp.MustCompile(`"socketup/part[^/"]*/`)
+)
+
+// roomless is src without what depends on the package that a file is in, line for
+// line: the package clause, and the part in the paths of its own packages.
+func roomless(src []byte) []byte {
+	if at := packageClause.FindIndex(src); at != nil {
+		src = slices.Concat(src[:at[0]], []byte("package p"), src[at[1]:])
+	}
+	return ownImport.ReplaceAll(src, []byte(`"socketup/`))
+}
+
+// withoutDoors is h with imports of the part's own packages, and the empty line
+// above them, as if they were on both sides: a file that has moved into a room has
+// not grown by them.
+func (h hunk) withoutDoors() hunk {
+	door := func(line string) bool { return strings.Contains(line, `"socketup/`) }
+	var body []string
+	for i, line := range h.body {
+		if door(line) || line[1:] == "" && i+1 < len(h.body) && door(h.body[i+1]) {
+			if line[0] == '-' {
+				continue
+			}
+			line = " " + line[1:]
+		}
+		body = append(body, line)
+	}
+	h.body = body
+	return h
 }
 
 func (c change) String() string {
@@ -59,6 +119,9 @@ func (c change) String() string {
 		status = "new"
 	} else if len(c.added)+c.removed > 0 {
 		status = fmt.Sprintf("grown (+%d −%d)", len(c.added), c.removed)
+	}
+	if c.from != "" {
+		status += ", from `" + c.from + "`"
 	}
 	return fmt.Sprintf("| `%s` | %s | %d |", c.file, status, bytes.Count(c.src, []byte("\n")))
 }

@@ -82,7 +82,7 @@ func (r repo) readPatch(p *patch) error {
 		}
 	}
 	for _, file := range p.touches {
-		if path.Dir(file) != p.part || strings.HasSuffix(file, "_test.go") {
+		if part, _ := partAndFile(file); part != p.part || strings.HasSuffix(file, "_test.go") {
 			return fmt.Errorf("%s changes %s: it may change the program of %s, and nothing else", p.file, file, p.part)
 		}
 	}
@@ -165,7 +165,7 @@ func (r repo) test(part, name, overlay string, tags ...string) outcome {
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "./"+part)...)
+	cmd := exec.CommandContext(ctx, "go", append(args, r.packageWith(part, name))...)
 	cmd.Dir = r.root
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -203,11 +203,11 @@ func judge(printed []byte, name string) outcome {
 		switch {
 		case e.FailedBuild != "" || e.Action == "build-fail":
 			result.verdict = unbuilt
-		case e.Test == name && e.Action == "pass":
+		case e.Test == name && e.Action == "pass" && result.verdict != failed && result.verdict != unbuilt: // "" is once for each package
 			result.verdict = passed
 		case e.Test == name && e.Action == "fail" && result.verdict != unbuilt:
 			result.verdict = failed
-		case e.Test == name && e.Action == "skip":
+		case e.Test == name && e.Action == "skip" && (name != "" || result.verdict == noSuchOne): // a package without tests
 			result.verdict = skipped
 		}
 	}

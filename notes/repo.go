@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -96,8 +97,38 @@ func (r repo) previous(part string) string {
 	return ""
 }
 
-// goFiles returns the names of part's Go files, tests included.
-func (r repo) goFiles(part string) []string { return r.names(part + "/*.go") }
+// goFiles returns the Go files of part and of the packages in it, tests included:
+// main.go, server/conn.go. The program's own come first.
+func (r repo) goFiles(part string) []string {
+	files := r.names(part + "/*.go")
+	for _, file := range r.glob(part + "/*/*.go") {
+		files = append(files, strings.TrimPrefix(file, part+"/"))
+	}
+	return files
+}
+
+// partAndFile takes the path of a file in a part apart: part3-pipelining and
+// server/conn.go.
+func partAndFile(file string) (part, within string) {
+	part, within, _ = strings.Cut(file, "/")
+	return part, within
+}
+
+// packageWith returns the directory under part with the test name, as an argument
+// of go test; all packages of the part with "", or when none has it.
+func (r repo) packageWith(part, name string) string {
+	root, _, _ := strings.Cut(name, "/")
+	for _, file := range r.goFiles(part) {
+		if root == "" || !strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		src, err := r.read(part + "/" + file)
+		if err == nil && bytes.Contains(src, []byte("\nfunc "+root+"(")) {
+			return "./" + path.Join(part, path.Dir(file))
+		}
+	}
+	return "./" + part + "/..."
+}
 
 // checkPart says which parts there are when part is none of them.
 func (r repo) checkPart(part string) error {

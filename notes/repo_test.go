@@ -114,6 +114,41 @@ func TestGrowthNamesNewGrownCarriedAndLeftBehind(t *testing.T) {
 	assert.Contains(t, out, "Left behind in part1-hello: `old.go`.")
 }
 
+// A file that has moved into a package is the same file; its package clause and the
+// imports of the part's own packages are no growth.
+func TestGrowthKnowsAFileThatHasMovedIntoAPackage(t *testing.T) {
+	use := "package main\n\nimport (\n\t\"fmt\"\n)\n\nvar a = fmt.Sprint()\n"
+	r := fixture(t, map[string]string{
+		"part1-hello/moved.go":      "package main\n\nvar a int\n",
+		"part2-backlog/in/moved.go": "package in\n\nvar a int\n",
+		"part1-hello/use.go":        use,
+		"part2-backlog/in/use.go":   strings.NewReplacer("main", "in", "\n)", "\n\n\t\"socketup/part2-backlog/out\"\n)").Replace(use),
+		"part1-hello/doc.go":        "package main\n",
+		"part2-backlog/in/doc.go":   "package in\n",
+		"part2-backlog/out/doc.go":  "package out\n",
+		"part2-backlog/out/out.go":  "package out\n\nvar b int\n",
+	})
+
+	out, _ := says(t, growthVerb, r, "part2-backlog")
+
+	assert.Contains(t, out, "| `in/moved.go` | carried, from `moved.go` | 3 |\n")
+	assert.Contains(t, out, "| `in/use.go` | carried, from `use.go` | 9 |\n")
+	assert.Contains(t, out, "| `in/doc.go` | new | 1 |\n", "nobody knows which of the two it was")
+	assert.Contains(t, out, "| `out/out.go` | new | 3 |\n")
+	assert.Contains(t, out, "Left behind in part1-hello: `doc.go`, `old.go`.")
+}
+
+func TestCodeAndCoverageReachIntoPackages(t *testing.T) {
+	files := map[string]string{
+		"part2-backlog/in/deep.go": "package in\n\n// deep is.\nfunc deep() int {\n\treturn 1\n}\n",
+		"notes/02-backlog.md":      "# Two\n\n`part2-backlog/in/deep.go`, `deep`\n\n```go\nstale\n```\n\n## Left to the reader\n\n- `part2-backlog/add.go`: it adds.\n- `part2-backlog/new.go`: it is new.\n",
+	}
+	r := fixture(t, files)
+
+	assert.Contains(t, mended(t, r, "code", "notes/02-backlog.md"), "// deep is.\nfunc deep() int {")
+	assert.Contains(t, truth(t, r, "coverage"), "of the")
+}
+
 func TestGrowthTableIsWantedAndKept(t *testing.T) {
 	r := fixture(t, map[string]string{"notes/02-backlog.md": "# Two\n"})
 	drift(t, r, "growth", "no growth table of part2-backlog")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 )
 
 var exerciseTest = regexp.MustCompile(`(?m)^func (TestExercise\w*)\(`)
@@ -60,8 +61,11 @@ func (r repo) solve(p patch) (string, outcome, error) {
 // unsolved reports the exercises that no solution names.
 func (r repo) unsolved(solved map[string]bool, out io.Writer) (err error) {
 	for _, part := range r.parts() {
-		for _, file := range r.glob(part + "/*_test.go") {
-			src, readErr := r.read(file)
+		for _, file := range r.goFiles(part) {
+			if !strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			src, readErr := r.read(part + "/" + file)
 			if readErr != nil {
 				return readErr
 			}

@@ -16,8 +16,6 @@ type clock struct {
 	second int64                  // that date is for
 }
 
-const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT" // RFC 9110 §5.6.7
-
 func newClock() *clock {
 	c := &clock{last: time.Now()}
 	c.tick(c.last, 0)

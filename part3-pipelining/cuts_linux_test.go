@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"math"
+	"net"
 	"regexp"
 	"runtime"
 	"strings"
@@ -15,6 +16,8 @@ import (
 )
 
 // How the bytes of a request come is the network's doing. What they mean is not.
+
+const longestLine = 256 // of a chunk
 
 const cutRule = "house rule: the same bytes mean the same, wherever they are cut (RFC 9112 §2.2: a message is a sequence of octets)"
 
@@ -29,7 +32,7 @@ func sendCut(t *testing.T, r *running, pieces ...string) string {
 	for i, piece := range pieces {
 		io.WriteString(c, piece) // fails when the server has seen enough
 		if i < len(pieces)-1 {
-			awaitRead(t, r)
+			awaitRead(t, c)
 		}
 	}
 	c.CloseWrite()
@@ -38,16 +41,34 @@ func sendCut(t *testing.T, r *running, pieces ...string) string {
 	return dateLine.ReplaceAllString(s.got, "")
 }
 
-// awaitRead waits until the server has read all that came on its only connection.
-func awaitRead(t *testing.T, r *running) {
+// awaitRead waits until the server, which is in this process, has read all that c
+// has sent.
+func awaitRead(t *testing.T, c *net.TCPConn) {
 	t.Helper()
-	spin(t, "the server has read what came", func() (read bool) {
-		r.each(func(c *conn) {
-			n, err := unix.IoctlGetInt(c.fd, unix.TIOCINQ)
-			read = err == nil && n == 0
-		})
-		return read
+	fd := -1
+	spin(t, "the server has read what came", func() bool {
+		if fd < 0 || !isOtherEnd(fd, c) { // not accepted yet, or closed already
+			fd = otherEnd(c)
+		}
+		n, err := unix.IoctlGetInt(max(fd, 0), unix.TIOCINQ)
+		return fd >= 0 && err == nil && n == 0
 	})
+}
+
+// otherEnd is the descriptor in this process of the connection that is c at its
+// other end, and -1 if there is none.
+func otherEnd(c *net.TCPConn) int {
+	for fd := range 1000 {
+		if isOtherEnd(fd, c) {
+			return fd
+		}
+	}
+	return -1
+}
+
+func isOtherEnd(fd int, c *net.TCPConn) bool {
+	peer, err := unix.Getpeername(fd)
+	return err == nil && addrPort(peer) == c.LocalAddr().(*net.TCPAddr).AddrPort()
 }
 
 // spin is eventually for what happens at once, some thousand times.
@@ -121,18 +142,18 @@ func TestLimitsDoNotDependOnWhereTheBytesAreCut(t *testing.T) {
 		"the longest trailers":      {trailers(most), "200"},
 		"trailers of a byte more":   {trailers(most + 1), "431"},
 		"a bare LF in long ones":    {chunkedPost("5\r\nhello\r\n0\r\nB: b\nC: " + strings.Repeat("a", 2*most) + "\r\n\r\n"), "400"},
-		"the longest chunk line":    {chunkedPost(long("5;a=", maxChunkLine-2, "\r\n") + "hello\r\n0\r\n\r\n"), "200"},
-		"a longer one":              {chunkedPost(long("5;a=", maxChunkLine+1, "\r\n") + "hello\r\n0\r\n\r\n"), "400"},
-		"zeros as long as the line": {chunkedPost(strings.Repeat("0", maxChunkLine-3) + "5\r\nhello\r\n0\r\n\r\n"), "200"},
+		"the longest chunk line":    {chunkedPost(long("5;a=", longestLine-2, "\r\n") + "hello\r\n0\r\n\r\n"), "200"},
+		"a longer one":              {chunkedPost(long("5;a=", longestLine+1, "\r\n") + "hello\r\n0\r\n\r\n"), "400"},
+		"zeros as long as the line": {chunkedPost(strings.Repeat("0", longestLine-3) + "5\r\nhello\r\n0\r\n\r\n"), "200"},
 		"a longer body":             {chunkedPost("3e9\r\n" + strings.Repeat("a", most+1) + "\r\n0\r\n\r\n"), "413"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			whole := sendCut(t, r, c.text)
-			require.Contains(t, whole[:min(len(whole), 13)], "HTTP/1.1 "+c.status+" ", "%s: request.go, hopeless; body.go, take", cutRule)
+			require.Contains(t, whole[:min(len(whole), 13)], "HTTP/1.1 "+c.status+" ", "%s: request.go, hopeless; framing.go, take", cutRule)
 			n := len(c.text)
 			cuts := []int{1, 2, 5, 100, n - 8, n - 6, n - 4, n - 3, n - 2, n - 1}
 			for near := range 9 {
-				cuts = append(cuts, most-4+near, maxChunkLine-4+near, len(chunkedPost(""))+maxChunkLine-4+near, len(chunkedPost("5\r\nhello\r\n0\r\n"))+most-4+near)
+				cuts = append(cuts, most-4+near, longestLine-4+near, len(chunkedPost(""))+longestLine-4+near, len(chunkedPost("5\r\nhello\r\n0\r\n"))+most-4+near)
 			}
 			for _, cut := range cuts {
 				if 0 < cut && cut < n {

@@ -11,7 +11,8 @@ import (
 // answers the requests that it has read, the last of them with Connection: close.
 // An idle connection gets a last call, for a request may be on its way.
 
-// stop makes serve drain and return. It can be called from anywhere, and twice.
+// stop makes the server drain: what has been read is answered, and serve returns. It
+// can be called from any goroutine, and twice.
 func (s *server) stop() {
 	if s.stopping.Swap(true) {
 		return

@@ -16,16 +16,6 @@ func perConnection(l limits) int {
 	return inSize + l.pipeline*(l.head+2*maxParked) + 2*(outSize+maxParked) + int(l.body)
 }
 
-// live is what the heap holds when nothing is left to be thrown away. Pools give
-// up what they keep in the second collection.
-func live() int {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
-}
-
 // Clients that send and do not read cannot make the server hold more than
 // limits.go says, whatever they ask for and whatever the handlers write.
 func TestClientsThatDoNotReadHoldNoMoreThanTheLimitsSay(t *testing.T) {

@@ -4,5 +4,8 @@ package main
 
 import "golang.org/x/sys/unix"
 
-func readNow(fd uintptr, b []byte) (int, error)  { return unix.Read(int(fd), b) }
+// readNow is read(2) on a socket that does not block.
+func readNow(fd uintptr, b []byte) (int, error) { return unix.Read(int(fd), b) }
+
+// writeNow is write(2) on a socket that does not block.
 func writeNow(fd uintptr, b []byte) (int, error) { return unix.Write(int(fd), b) }

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 // A handler may still be at work when its client has reset the connection, and
@@ -44,25 +43,22 @@ func TestLogNamesTheClientThatAskedNotTheNextOneWithItsDescriptor(t *testing.T) 
 		"house rule: an address is kept from accept(2); a descriptor may be another client's by now (server.go, add)")
 }
 
-// onIPv6 is for start: it listens on all addresses of both families.
-func onIPv6(t testing.TB, addr *string) func(*server) {
-	return func(s *server) {
-		fd, err := listen("[::]:0", backlog)
-		if err != nil {
-			t.Skip("no IPv6 here: ", err)
-		}
-		*addr = fmt.Sprintf("127.0.0.1:%d", localAddr(fd).Port())
-		s.listener.Close()
-		s.listener, err = park(fd)
-		require.NoError(t, err)
+// startOnIPv6 is start, on all addresses of both families. addr is for clients of IPv4.
+func startOnIPv6(t testing.TB, change ...func(*server)) (r *running, addr string) {
+	t.Helper()
+	c, err := net.Listen("tcp6", "[::]:0")
+	if err != nil {
+		t.Skip("no IPv6 here: ", err)
 	}
+	c.Close()
+	r = startAt(t, "[::]:0", change...)
+	return r, fmt.Sprintf("127.0.0.1:%d", localAddr(r.fd).Port())
 }
 
 const mappedRule = "house rule: a listener on [::] calls 127.0.0.1 ::ffff:127.0.0.1, and no client of IPv4 does (socket.go, addrPort)"
 
 func TestIPv4ClientOfAnIPv6ListenerHasAnIPv4Address(t *testing.T) {
-	var addr string
-	r := start(t, onIPv6(t, &addr), with(func(*response, *request) { panic("any") }))
+	r, addr := startOnIPv6(t, with(func(*response, *request) { panic("any") }))
 
 	tell(t, addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 500 ")
 

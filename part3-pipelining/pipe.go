@@ -151,10 +151,10 @@ func readLine(in *bufio.Reader) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), err
 }
 
-// readChunks reads a chunked body. The framing is the server's own: body.go.
+// readChunks reads a chunked body. The framing is the server's own: framing.go.
 func readChunks(in *bufio.Reader) (body []byte, err error) {
-	f, _ := frame(chunked, 1<<30, inSize)
-	for need := 1; f.state != bodyEnd; {
+	f, _ := frame(chunked, 1<<30, 32<<10)
+	for need := 1; !f.over(); {
 		b, err := in.Peek(max(need, in.Buffered()))
 		if err != nil {
 			return body, io.ErrUnexpectedEOF

@@ -11,5 +11,5 @@ func queued(fd int) int {
 	if n, _ := unix.Poll(ask, 0); n < 1 {
 		return 0
 	}
-	return backlog
+	return unix.SOMAXCONN
 }

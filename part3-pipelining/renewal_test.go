@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -31,26 +30,11 @@ func TestTwoEmptyLinesBeforeARequestAreIgnoredAndAThirdIsRefused(t *testing.T) {
 	}
 }
 
-func TestEmptyLineDoesNotRenewTheIdleTime(t *testing.T) {
-	t.Parallel()
-	const idle = time.Second
-	r := start(t, func(s *server) { s.limits.idleTime = idle })
-	before := r.clock.now()
-	c := converse(t, r.addr, get("/"))
-	expect(t, c, story{}, "HTTP/1.1 200 OK\r\n")
-	eventually(t, "a good part of the idle time is over", func() bool { return r.clock.now() > before+int64(idle)*6/10 })
-
-	io.WriteString(c, "\r\n")
-
-	story{rule: emptyRule, look: "conn.go, head"}.hear(c).endsCleanly(t)
-	assert.Less(t, time.Duration(r.clock.now()-before), idle*3/2, emptyRule+"; the server's own time (conn.go, head)")
-}
-
 // The lines between chunks are no body. A client that sends a byte with twenty
 // bytes around it has not sent twenty-one.
 func TestChunkLinesDoNotRenewTheTimeOfABody(t *testing.T) {
 	t.Parallel()
-	const extension = ";0123456789abc" // with its line end and a size of one digit 17 bytes: more is no longer free (body.go, takeSize)
+	const extension = ";0123456789abc" // with its line end and a size of one digit 17 bytes: more is no longer free (framing.go, takeSize)
 	r := start(t, func(s *server) { s.limits.bodyTime, s.limits.body = 400*time.Millisecond, 1<<30 })
 	c := converse(t, r.addr, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
 	batch := strings.Repeat("1"+extension+"\r\na\r\n", 850) // 16 KiB on the wire, 850 bytes of body

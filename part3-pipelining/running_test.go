@@ -17,6 +17,7 @@ import (
 // A running is our own server under test.
 type running struct {
 	*server
+	fd   int // it listens here
 	addr string
 	logs *logLines
 	done chan struct{} // closed when serve has returned
@@ -25,8 +26,13 @@ type running struct {
 // start runs our own server on a free port until the test ends.
 func start(t testing.TB, change ...func(*server)) *running {
 	t.Helper()
+	return startAt(t, "127.0.0.1:0", change...)
+}
+
+func startAt(t testing.TB, at string, change ...func(*server)) *running {
+	t.Helper()
 	ours(t)
-	fd, err := listen("127.0.0.1:0", backlog)
+	fd, err := listen(at, backlog)
 	require.NoError(t, err)
 	logs := &logLines{}
 	addr := localAddr(fd).String()
@@ -35,7 +41,7 @@ func start(t testing.TB, change ...func(*server)) *running {
 	for _, f := range change {
 		f(s)
 	}
-	r := &running{s, addr, logs, make(chan struct{})}
+	r := &running{s, fd, addr, logs, make(chan struct{})}
 	go func() { s.serve(); close(r.done) }() // the cleanup waits for it
 	t.Cleanup(func() {
 		s.stop()

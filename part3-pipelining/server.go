@@ -64,8 +64,8 @@ func (s *server) abandon() {
 	s.listener.Close()
 }
 
-// serve accepts connections until stop is called, and returns when all of them
-// are closed.
+// serve accepts connections until the server is told to stop, and returns when all
+// of them are closed.
 func (s *server) serve() {
 	var watch sync.WaitGroup
 	watch.Go(s.watch)
@@ -137,6 +137,7 @@ func (s *server) closed() {
 
 func (s *server) full() bool { return s.count() >= s.limits.connections }
 
+// count is how many connections are open.
 func (s *server) count() int { return int(s.open.Load()) }
 
 // waitForRoom waits until a connection is closed. It tries again by itself too,

@@ -65,7 +65,7 @@ func note(t testing.TB) {
 	})
 }
 
-var ownFrame = regexp.MustCompile(`(?m)^\t(.*/part\d[^/]*/[^/]+\.go:\d+)`)
+var ownFrame = regexp.MustCompile(`(?m)^\t(.*/part\d[^/]*/(?:[^/]+/)?[^/]+\.go:\d+)`)
 
 // testimony is the story in what the witness has heard; "" when nothing crashed.
 func testimony(heard string) string {
@@ -94,7 +94,7 @@ func testimony(heard string) string {
 func TestPanicOfTheServerIsTold(t *testing.T) {
 	ours(t)
 	heard := "begins TestA\nbegins TestB\nends TestA\npanic: slot finished twice\n\ngoroutine 7 [running]:\n" +
-		"socketup/part3-pipelining.(*line).finish(...)\n\t/home/me/part3-pipelining/slot.go:50\n" +
+		"socketup/part3-pipelining/server.(*line).finish(...)\n\t/home/me/part3-pipelining/server/slot.go:50\n" +
 		"runtime.x()\n\t/usr/lib/go/src/runtime/x.go:1 +0x1\nsocketup/part3-pipelining.(*conn).finish(0xf3)\n\t/home/me/part3-pipelining/conn.go:227 +0x205\n\n" +
 		"goroutine 8 [running]:\nmain.f()\n\t/home/me/part3-pipelining/other.go:1\n"
 

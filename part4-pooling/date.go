@@ -2,6 +2,9 @@ package main
 
 import "time"
 
+// dateFormat is how HTTP writes a time: RFC 9110 §5.6.7. The time is in UTC.
+const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
+
 // oldDates are the formats that a sender must not use and a recipient must
 // understand (RFC 9110 §5.6.7): that of RFC 850, with two digits for the year,
 // and that of asctime(3). The one to send is dateFormat.

@@ -12,7 +12,7 @@ import (
 // (RLIMIT_NOFILE, getrlimit(2)), a crowd that only connects would make every request
 // that needs a file or a backend fail. So connections are capped below that.
 
-// shareDescriptors lowers l.connections if need be, and returns how many of wanted
+// shareDescriptors lowers the limit of connections if need be, and returns how many of wanted
 // descriptors others may have: half of what there is, if that is not enough for
 // both. apart are kept for what else the caller opens.
 func (l *limits) shareDescriptors(wanted, apart int, log *slog.Logger) (others int) {

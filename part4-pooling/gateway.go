@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -293,13 +291,3 @@ func (f *front) AfterFunc(wake func()) (stop func() bool) {
 
 func (f *front) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (f *front) Value(any) any               { return nil }
-
-// A backend may answer with any status; what the words behind it are is of no
-// importance (RFC 9112 §4).
-func init() {
-	for status := 100; status < 600; status++ {
-		if statusText[status] == "" {
-			statusText[status] = strconv.Itoa(status) + " " + http.StatusText(status)
-		}
-	}
-}

@@ -500,7 +500,7 @@ func TestStrangersAreNotToldWhichBackendFailed(t *testing.T) {
 			s := tell(t, r.addr, "house rule: the addresses behind a gateway are none of its clients' business", "gateway.go, refuse", get("/", closing))
 
 			s.begins(t, fmt.Sprintf("HTTP/1.1 %d ", c.status))
-			s.same(t, "the body", statusText[c.status]+": "+says, s.framed(t).body)
+			s.same(t, "the body", statusText(c.status)+": "+says, s.framed(t).body)
 			assert.Equal(t, c.status == 503, strings.Contains(s.got, "\r\nRetry-After: 1\r\n"))
 			eventually(t, "the log has the backend's address", func() bool {
 				return strings.Contains(r.logs.String(), fmt.Sprintf("msg=\"backend %s: %d\" error=", c.addr, c.status))
@@ -570,10 +570,9 @@ func TestAdminTellsAndDrops(t *testing.T) {
 
 func TestBackendIsToldTheIPv4AddressOfAnIPv4Client(t *testing.T) {
 	t.Parallel()
-	var addr string
 	s, got := recording(t, saying("ok"))
 	_, g := fronted(t, s.addr)
-	start(t, onIPv6(t, &addr), with(g.handler(routes())))
+	_, addr := startOnIPv6(t, with(g.handler(routes())))
 
 	tell(t, addr, "", "", get("/", closing))
 

@@ -21,7 +21,7 @@ import (
 // call of its last answer, or of the signal, is answered.
 func stopLosesNothing(t *testing.T, cmd *exec.Cmd, addr, request, answer string) {
 	t.Helper()
-	const clients = 60
+	const clients, lastCall = 60, 100 * time.Millisecond
 	var signalled atomic.Int64 // nanoseconds since begun; 0: not yet
 	begun := time.Now()
 	var all sync.WaitGroup

@@ -53,6 +53,7 @@ const (
 	crowded   = time.Second            // for it, when no further connection can be accepted
 )
 
+// flags sets l to the defaults and gives each limit its flag.
 func (l *limits) flags(f *flag.FlagSet) {
 	*l = defaults
 	f.IntVar(&l.head, "head", l.head, "`bytes` of a request head, at most 32768")

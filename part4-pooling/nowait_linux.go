@@ -12,10 +12,12 @@ import (
 // that with a tenth of its time. On a socket that blocks it would be a mistake:
 // the thread would sleep, and the garbage collector wait for it.
 
+// readNow is read(2) on a socket that does not block.
 func readNow(fd uintptr, b []byte) (int, error) {
 	return result(unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))))
 }
 
+// writeNow is write(2) on a socket that does not block.
 func writeNow(fd uintptr, b []byte) (int, error) {
 	return result(unix.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))))
 }

@@ -34,12 +34,12 @@ func park(fd int) (parked, error) {
 // longAgo as a deadline wakes whoever waits.
 var longAgo = time.Unix(1, 0)
 
-// kick wakes the reader of the socket with os.ErrDeadlineExceeded. It looks at
-// what has changed, and may lift the deadline again and go on.
+// kick makes the reader of the socket fail with os.ErrDeadlineExceeded, now and
+// until calm is called.
 func (p parked) kick() { p.SetReadDeadline(longAgo) }
 
-// calm lifts what kick did.
+// calm lets reads wait again, after kick.
 func (p parked) calm() { p.SetReadDeadline(time.Time{}) }
 
-// timedOut says whether err is a kick, or a deadline.
+// timedOut says whether err comes from kick, or from a deadline.
 func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -69,7 +69,7 @@ func (b *passingBody) settle() {
 }
 
 // trailing are the fields behind the body, those that may pass.
-func (b *passingBody) trailing() []field { return passable(b.trailers, b.named) }
+func (b *passingBody) trailing() []field { return passable(b.framing.trailers, b.named) }
 
 // passTrailer passes on which trailers the backend has announced, and returns
 // the fields that may not be among them: what Connection names ends here,

@@ -7,20 +7,19 @@ import (
 	"math/bits"
 )
 
-// A request is the head of an HTTP/1.x request, taken apart. Its slices are
+// A requestHead is the head of an HTTP/1.x request, taken apart. Its slices are
 // parts of the head: they are good as long as the handler runs, no longer.
 //
-// parse is strict, because what one program reads as a body another may read
+// The parser is strict, because what one program reads as a body another may read
 // as the next request (request smuggling). Whatever it is not sure of is
 // refused, and the connection with it.
-type request struct {
+type requestHead struct {
 	method, target []byte
 	path, query    []byte // of the target; path is "*" for OPTIONS *
 	host           []byte
 	fields         []field
 	minor          int   // of HTTP/1.minor: 0 or 1
 	length         int64 // of the body; chunked when it says so as it goes
-	body           *body // nil without one
 
 	hosts, lengths, codings    int // how often these fields came
 	chunked                    bool
@@ -28,17 +27,21 @@ type request struct {
 	refused                    *refusal
 }
 
+// A field is a line of a head: its name as it was sent, and its value without the
+// spaces around it.
 type field struct{ name, value []byte }
 
-const chunked = -1 // as a length
+// chunked as a length says that a body is as long as its chunks are.
+const chunked = -1
 
 // A refusal is the answer to a request that the server will not handle.
 type refusal struct {
 	status int
-	why    string
+	why    string // one sentence for the client
 }
 
-func (r *refusal) Error() string { return statusText[r.status] + ": " + r.why }
+// Error is the text of the answer.
+func (r *refusal) Error() string { return statusText(r.status) + ": " + r.why }
 
 var (
 	errLine        = &refusal{400, "the request line is not: method, space, target, space, HTTP/1.1"}
@@ -61,11 +64,11 @@ var (
 	errMethodLong  = &refusal{501, "the method is too long to be one that is known here"}
 )
 
-// parse reads a head that ends in an empty line. It allocates nothing once
-// r.fields has room.
-func (r *request) parse(head []byte, maxFields int) *refusal {
+// parse reads a head that ends in an empty line, with maxFields fields at most. It
+// allocates nothing when r has held as many fields before.
+func (r *requestHead) parse(head []byte, maxFields int) *refusal {
 	fields := r.fields[:0]
-	*r = request{} // apart from the next line: a literal that reads r is made elsewhere and copied
+	*r = requestHead{} // apart from the next line: a literal that reads r is made elsewhere and copied
 	r.fields = fields
 	rest, refused := r.parseLine(head)
 	if refused == nil {
@@ -84,7 +87,7 @@ func (r *request) parse(head []byte, maxFields int) *refusal {
 }
 
 // parseLine reads method SP target SP version CRLF (RFC 9112 §3).
-func (r *request) parseLine(b []byte) (rest []byte, refused *refusal) {
+func (r *requestHead) parseLine(b []byte) (rest []byte, refused *refusal) {
 	m := span(b, tokenByte)
 	if m == 0 || b[m] != ' ' {
 		return nil, errLine
@@ -107,7 +110,7 @@ func (r *request) parseLine(b []byte) (rest []byte, refused *refusal) {
 }
 
 // parseTarget tells the four forms of RFC 9112 §3.2 apart.
-func (r *request) parseTarget() *refusal {
+func (r *requestHead) parseTarget() *refusal {
 	t := r.target
 	switch {
 	case string(r.method) == "CONNECT":
@@ -166,7 +169,7 @@ func parseFields(fields []field, b []byte, most int) ([]field, *refusal) {
 
 // note looks at the fields that say where the request ends and what becomes of
 // the connection.
-func (r *request) note(f *field) {
+func (r *requestHead) note(f *field) {
 	switch len(f.name) { // most fields are passed over by their length
 	case len("host"):
 		if equalFold(f.name, "host") {
@@ -201,13 +204,13 @@ func (r *request) note(f *field) {
 	}
 }
 
-func (r *request) refuse(ok bool, why *refusal) {
+func (r *requestHead) refuse(ok bool, why *refusal) {
 	if !ok && r.refused == nil {
 		r.refused = why
 	}
 }
 
-func (r *request) noteConnection(list []byte) {
+func (r *requestHead) noteConnection(list []byte) {
 	for option := range bytes.SplitSeq(list, []byte(",")) {
 		option = trim(option)
 		r.close = r.close || equalFold(option, "close")
@@ -219,7 +222,7 @@ func (r *request) noteConnection(list []byte) {
 // before it is not implemented; anything at the end but chunked leaves the
 // length unknown. A list with a hole in it, or with what cannot be a coding, is
 // read in one way by one program and in another by the next.
-func (r *request) noteCoding(list []byte) {
+func (r *requestHead) noteCoding(list []byte) {
 	if r.chunked = equalFold(list, "chunked"); r.chunked {
 		return
 	}
@@ -240,7 +243,7 @@ func (r *request) noteCoding(list []byte) {
 }
 
 // check is for the rules that need the whole head.
-func (r *request) check() *refusal {
+func (r *requestHead) check() *refusal {
 	switch {
 	case r.hosts > 1 || r.hosts == 0 && r.minor == 1:
 		return errHost
@@ -260,10 +263,10 @@ func (r *request) check() *refusal {
 }
 
 // persists says whether the client wants to use the connection again (RFC 9112 §9.3).
-func (r *request) persists() bool { return !r.close && (r.minor == 1 || r.keepAlive) }
+func (r *requestHead) persists() bool { return !r.close && (r.minor == 1 || r.keepAlive) }
 
 // safe says whether the method only looks (RFC 9110 §9.2.1).
-func (r *request) safe() bool {
+func (r *requestHead) safe() bool {
 	switch string(r.method) {
 	case "GET", "HEAD", "OPTIONS", "TRACE":
 		return true
@@ -273,7 +276,7 @@ func (r *request) safe() bool {
 
 // get returns the first value of a field, nil when there is none. name is in
 // lower case.
-func (r *request) get(name string) []byte {
+func (r *requestHead) get(name string) []byte {
 	for _, f := range r.fields {
 		if equalFold(f.name, name) {
 			return f.value
@@ -412,8 +415,8 @@ func digit(c byte) bool { return '0' <= c && c <= '9' }
 
 const tooLarge = 1<<63 - 1 // stands for all numbers that do not fit
 
-// number reads 1*DIGIT. What does not fit is too large for any limit; where no
-// limit would catch it, the caller looks for tooLarge.
+// number reads 1*DIGIT. A number that does not fit is math.MaxInt64, which is too
+// large for any limit.
 func number(b []byte) (n int64, ok bool) {
 	for _, c := range b {
 		if !digit(c) {

@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A response is a handler's answer. A short one is kept until the handler
@@ -40,7 +42,7 @@ func lineEnd(s string) bool {
 	return strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0
 }
 
-// plain says that the body is text.
+// plain says that the body is plain text, in UTF-8.
 func (w *response) plain() {
 	w.fields = append(w.fields, "Content-Type: text/plain; charset=utf-8\r\n"...)
 }
@@ -48,11 +50,20 @@ func (w *response) plain() {
 // size declares the length of the body.
 func (w *response) size(n int64) { w.length, w.sized = n, true }
 
-// fail answers with status, and says why.
+// date is what the response's Date field says, to the second.
+func (w *response) date() time.Time {
+	date, _ := time.Parse("Date: "+dateFormat+"\r\n", string(*w.x.c.srv.clock.date.Load()))
+	return date
+}
+
+// log is the server's log, for what a client need not know.
+func (w *response) log() *slog.Logger { return w.x.c.srv.log }
+
+// fail answers with status, and with a line of text that says why.
 func (w *response) fail(status int, why string) {
 	w.status = status
 	w.plain()
-	w.text(statusText[status] + ": " + why + "\n")
+	w.text(statusText(status) + ": " + why + "\n")
 }
 
 // reset forgets all that was not sent.
@@ -61,8 +72,12 @@ func (w *response) reset(status int) {
 	w.fail(status, "the handler failed")
 }
 
+// Write appends p to the body. It waits only when 32 KiB of the body wait for the
+// turn of this response. An error says that the client will not have the rest.
 func (w *response) Write(p []byte) (int, error) { return write(w, p) }
-func (w *response) text(s string) error         { _, err := write(w, s); return err }
+
+// text is Write for a string.
+func (w *response) text(s string) error { _, err := write(w, s); return err }
 
 // write keeps what is short and sends what is not.
 func write[bytes []byte | string](w *response, p bytes) (n int, err error) {
@@ -183,16 +198,6 @@ func (w *response) appendHead(b []byte) []byte {
 	return append(b, "\r\n"...)
 }
 
-// appendStatus appends a status line.
-func appendStatus(b []byte, status int) []byte {
-	if status == 200 {
-		return append(b, "HTTP/1.1 200 OK\r\n"...)
-	}
-	b = append(b, "HTTP/1.1 "...)
-	b = append(b, statusText[status]...)
-	return append(b, "\r\n"...)
-}
-
 // gone is closed when no answer is wanted any more: the client has reset the
 // connection, or the time is up.
 func (w *response) gone() <-chan struct{} {
@@ -207,28 +212,4 @@ func (w *response) gone() <-chan struct{} {
 		}
 	}
 	return x.gone
-}
-
-var statusText = map[int]string{
-	200: "200 OK",
-	204: "204 No Content",
-	206: "206 Partial Content",
-	301: "301 Moved Permanently",
-	304: "304 Not Modified",
-	400: "400 Bad Request",
-	403: "403 Forbidden",
-	404: "404 Not Found",
-	405: "405 Method Not Allowed",
-	408: "408 Request Timeout",
-	412: "412 Precondition Failed",
-	413: "413 Content Too Large",
-	414: "414 URI Too Long",
-	416: "416 Range Not Satisfiable",
-	417: "417 Expectation Failed",
-	421: "421 Misdirected Request",
-	431: "431 Request Header Fields Too Large",
-	500: "500 Internal Server Error",
-	501: "501 Not Implemented",
-	503: "503 Service Unavailable",
-	505: "505 HTTP Version Not Supported",
 }

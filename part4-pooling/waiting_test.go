@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -85,43 +83,6 @@ func within[T any](t testing.TB, d time.Duration, c <-chan T, what string) (v T)
 		t.Fatalf("waited in vain for: %s", what)
 	}
 	return v
-}
-
-// give sends v on c, or ends the test.
-func give[T any](t testing.TB, c chan<- T, v T, what string) {
-	t.Helper()
-	select {
-	case c <- v:
-	case <-time.After(patience()):
-		inVain.Add(1)
-		t.Fatalf("waited in vain for: %s", what)
-	}
-}
-
-// readWhole reads all of b from c, or ends the test.
-func readWhole(t testing.TB, c io.Reader, b []byte) {
-	t.Helper()
-	n, err := io.ReadFull(c, b)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		inVain.Add(1)
-	}
-	require.NoError(t, err, "%d of %d bytes came", n, len(b))
-}
-
-// inTime is a context for what a test waits for itself.
-func inTime(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience())
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// finish waits until all of a group have ended, or ends the test.
-func finish(t testing.TB, group *sync.WaitGroup, what string) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() { group.Wait(); close(done) }() // ends when the last of them does
-	within(t, 3*patience(), done, what)
 }
 
 // eventually waits for a state and fails the test when it has not come within

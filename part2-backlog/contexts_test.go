@@ -1,0 +1,14 @@
+package main
+
+import (
+	"context"
+	"testing"
+)
+
+// inTime is a context for what a test waits for itself.
+func inTime(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience())
+	t.Cleanup(cancel)
+	return ctx
+}

@@ -1,0 +1,14 @@
+package main
+
+import (
+	"sync"
+	"testing"
+)
+
+// finish waits until all of a group have ended, or ends the test.
+func finish(t testing.TB, group *sync.WaitGroup, what string) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { group.Wait(); close(done) }() // ends when the last of them does
+	within(t, 3*patience(), done, what)
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A handler that comes back when its connection is closed must not touch it: the
+// descriptor may be somebody else's.
+func TestLateHandlerDoesNotWriteToAStranger(t *testing.T) {
+	closed := make(chan struct{})
+	r := start(t, func(s *server) { s.limits.handlerTime, s.limits.lingerTime = short, short }, with(func(w *response, r *request) {
+		if string(r.path) == "/late" {
+			<-closed
+			r.body.all()
+			return
+		}
+		w.text("mine")
+	}))
+	before := converse(t, r.addr, "POST /late HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+	io.Copy(io.Discard, before) // 503
+	before.Close()
+	eventually(t, "the connection is closed", func() bool { return r.count() == 0 })
+	c := converse(t, r.addr, get("/")) // has its descriptor, most likely
+	expect(t, c, story{}, "HTTP/1.1 200 ")
+
+	close(closed)
+	io.WriteString(c, get("/", closing))
+
+	s := story{sent: get("/") + get("/", closing), rule: "house rule: nobody gets what is for others", look: "alone.go, fill"}.hear(c)
+	assert.NotContains(t, s.got, "100 Continue", "a late handler's word to its client was sent to another one (alone.go, fill)")
+}
+
+// A connection whose answers are all out, but whose handlers hang, has no room
+// for a request. It is idle, and ends as such; and a stop does not wait for it.
+func TestConnectionThatIsFullOfHangingHandlersEnds(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	r := start(t, func(s *server) {
+		s.limits.pipeline, s.limits.handlerTime, s.limits.idleTime, s.limits.lingerTime = 2, short, short, short
+	}, with(func(*response, *request) { <-release }))
+	c := converse(t, r.addr, strings.Repeat(get("/"), 3))
+
+	s := story{sent: "3 requests", rule: "house rule: every connection ends", look: "deadlines.go, check"}.hear(c)
+
+	assert.Equal(t, 2, strings.Count(s.got, "HTTP/1.1 503 "))
+	eventually(t, "the connection is forgotten (deadlines.go, check)", func() bool { return r.count() == 0 })
+}
+
+// With -race: the clock ends a slot while its handler says how it wants to end.
+func TestHandlerThatIsFoundLateMayStillBeWriting(t *testing.T) {
+	r := start(t, func(s *server) { s.limits.handlerTime, s.limits.lingerTime = short, short }, with(func(w *response, r *request) {
+		<-w.gone()
+		w.text("x")
+		w.flush()
+	}))
+	for _, sent := range []string{get("/", closing), post("/", "body", closing), "GET / HTTP/1.0\r\n\r\n"} {
+		s := tell(t, r.addr, "house rule: every slot has a deadline", "deadlines.go, expire", sent)
+		s.begins(t, "HTTP/1.1 503 ")
+	}
+}
+
+// Who has been told that we are done may still send for a while. If we closed at
+// once, its bytes would be answered with a reset, and a reset takes away what it
+// has not read yet (part 1).
+func TestConnectionLingersUntilItsClientCloses(t *testing.T) {
+	r := start(t, func(s *server) { s.limits.lingerTime = limit })
+	s := story{sent: get("/", closing), rule: "RFC 9112 §9.6: close in stages", look: "conn.go, discard"}
+	c := converse(t, r.addr, s.sent)
+	answer, err := io.ReadAll(c)
+	require.NoError(t, err)
+	require.Contains(t, string(answer), "HTTP/1.1 200 ")
+
+	for range 3 {
+		_, err := io.WriteString(c, "and another thing")
+		require.NoError(t, err, s.rule)
+		_, err = c.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF, "what is sent behind the end is read, and not answered with a reset (conn.go, discard)")
+	}
+	assert.Equal(t, 1, r.count(), "the server waits for its client to close")
+	c.Close()
+	eventually(t, "the connection is forgotten", func() bool { return r.count() == 0 })
+}
+
+// A client may close its side while an upload has the connection for itself. The
+// loop hears of it then, and has to remember: it is not told twice.
+func TestEndThatIsToldDuringAnUploadIsNotForgotten(t *testing.T) {
+	began, release := make(chan struct{}), make(chan struct{})
+	r := start(t, with(func(w *response, r *request) {
+		if r.body != nil {
+			close(began)
+			<-release
+			r.body.all()
+		}
+		w.text("done")
+	}))
+	body := strings.Repeat("b", 3*32<<10)
+	c := converse(t, r.addr, strings.TrimSuffix(post("/", body), body))
+	soon(t, began, "the upload begins")
+	io.WriteString(c, body+get("/")) // what is behind the body is not read with it
+	require.NoError(t, c.CloseWrite())
+	close(release)
+
+	s := story{sent: "an upload, a request, and the end", rule: "RFC 9112 §9.6: a half-closed connection still takes answers, and ends behind them", look: "conn.go, hear"}.hear(c)
+
+	assert.Len(t, s.replies(t, "POST", "GET"), 2)
+	s.endsCleanly(t)
+}

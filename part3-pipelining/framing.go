@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+)
+
+const (
+	maxChunkLine = 256      // bytes of a chunk's size and extensions; nobody needs more
+	maxExcess    = 16 << 10 // bytes that all such lines of a body may have beyond what they are allowed for their data
+)
+
+var (
+	errBodyLong  = &refusal{413, "the body is too long"}
+	errBodyEnded = &refusal{400, "the connection ended inside the body"}
+	errExcess    = &refusal{400, "the chunks are made of extensions more than of data"}
+	errChunk     = &refusal{400, "a chunk is not: size in hexadecimal, CRLF, that many bytes, CRLF"}
+)
+
+// A framing finds one body in the bytes that follow a head, and its end (RFC
+// 9112 §6, §7.1). Bytes in, values out: it knows of no connection.
+type framing struct {
+	left     int64 // of the body, or of the chunk
+	chunked  bool
+	state    chunkState
+	most     int64   // bytes a body may have
+	excess   int64   // bytes of chunk lines beyond what is allowed for them
+	maxTrail int     // bytes of trailers
+	trailers []field // the fields behind the body, once it has ended
+}
+
+// chunkState is what a chunked body must go on with.
+type chunkState int
+
+const (
+	chunkSize chunkState = iota
+	chunkData
+	chunkEnd // the CRLF behind the data
+	trailerSection
+	bodyEnd
+)
+
+// frame begins a body. length is what its head says, a number or chunked; a body
+// of more than most bytes is refused, and so are trailers of more than maxTrail.
+func frame(length, most int64, maxTrail int) (framing, *refusal) {
+	switch {
+	case length > most:
+		return framing{}, errBodyLong
+	case length == chunked:
+		return framing{chunked: true, most: most, maxTrail: maxTrail}, nil
+	case length == 0:
+		return framing{state: bodyEnd}, nil
+	}
+	return framing{state: chunkData, left: length}, nil
+}
+
+// take returns the piece of the body that b begins with, room bytes of it at
+// most, and how many bytes of b it used up. When it uses none, it needs more
+// than b. The piece is a part of b.
+func (f *framing) take(b []byte, room int) (piece []byte, used int, refused *refusal) {
+	for refused == nil && f.state != bodyEnd && len(piece) == 0 {
+		var n int
+		rest := b[used:]
+		switch f.state {
+		case chunkData:
+			n = int(min(f.left, int64(min(len(rest), room))))
+			piece = rest[:n]
+			if f.left -= int64(n); f.left == 0 {
+				f.state = chunkEnd
+				if !f.chunked {
+					f.state = bodyEnd
+				}
+			}
+		case chunkSize:
+			n, refused = f.takeSize(rest)
+		case chunkEnd:
+			n, refused = f.takeCRLF(rest)
+		case trailerSection:
+			n, refused = f.takeTrailers(rest)
+		}
+		if n == 0 {
+			break
+		}
+		used += n
+	}
+	return piece, used, refused
+}
+
+// takeSize reads chunk-size [ chunk-ext ] CRLF. Extensions mean nothing to us, but
+// they are read: without a bound on all of them, 8 MiB in chunks of one byte are
+// 2 GiB to take in. A chunk is allowed 16 bytes and twice its data, as in net/http.
+func (f *framing) takeSize(b []byte) (int, *refusal) {
+	end := bytes.IndexByte(b, '\n')
+	if end < 0 && len(b) < maxChunkLine {
+		return 0, nil
+	}
+	if end < 1 || end >= maxChunkLine || b[end-1] != '\r' {
+		return 0, errChunk
+	}
+	line := b[:end-1]
+	digits := 0
+	f.left = 0
+	for digits < len(line) && hexDigit(line[digits]) >= 0 {
+		if f.left>>56 != 0 { // more than 60 bits would overflow, and wrap to a small number; zeros before it do not
+			return 0, errBodyLong
+		}
+		f.left = f.left<<4 | int64(hexDigit(line[digits]))
+		digits++
+	}
+	if digits == 0 || !extensions(line[digits:]) {
+		return 0, errChunk
+	}
+	if f.most -= f.left; f.most < 0 {
+		return 0, errBodyLong
+	}
+	if f.excess = max(0, f.excess+int64(end+1)-16-2*f.left); f.excess > maxExcess {
+		return 0, errExcess
+	}
+	f.state = chunkData
+	if f.left == 0 {
+		f.state = trailerSection
+	}
+	return end + 1, nil
+}
+
+// extensions says whether b is a chunk-ext, RFC 9112 §7.1.1: names, some with a
+// value. What is not is refused and not skipped: where we see an extension the
+// next program may see the end of the line.
+func extensions(b []byte) bool {
+	for len(b) > 0 {
+		b = trimLeft(b)
+		if len(b) == 0 || b[0] != ';' {
+			return false
+		}
+		b = trimLeft(b[1:])
+		n := span(b, tokenByte)
+		if n == 0 {
+			return false
+		}
+		b = b[n:]
+		if value := trimLeft(b); len(value) > 0 && value[0] == '=' {
+			value = trimLeft(value[1:])
+			if n = max(span(value, tokenByte), quotedSpan(value)); n == 0 {
+				return false
+			}
+			b = value[n:]
+		}
+	}
+	return true
+}
+
+// quotedSpan is the length of the quoted-string that b begins with, RFC 9110
+// §5.6.4; 0 if it does not.
+func quotedSpan(b []byte) int {
+	if len(b) == 0 || b[0] != '"' {
+		return 0
+	}
+	for n := 1; n < len(b) && valueByte[b[n]]; n++ {
+		switch {
+		case b[n] == '"':
+			return n + 1
+		case b[n] == '\\' && n+1 < len(b) && valueByte[b[n+1]]:
+			n++
+		case b[n] == '\\':
+			return 0
+		}
+	}
+	return 0
+}
+
+func (f *framing) takeCRLF(b []byte) (int, *refusal) {
+	if len(b) > 0 && b[0] != '\r' || len(b) > 1 && b[1] != '\n' {
+		return 0, errChunk
+	}
+	if len(b) < 2 {
+		return 0, nil
+	}
+	f.state = chunkSize
+	return 2, nil
+}
+
+// takeTrailers reads the fields behind the last chunk. They are kept apart
+// from the fields of the head: RFC 9110 §6.5.1 warns of merging them.
+func (f *framing) takeTrailers(b []byte) (int, *refusal) {
+	n := 2
+	if len(b) < 2 || string(b[:2]) != "\r\n" {
+		n = findHead(b, 0)
+	}
+	if n == 0 {
+		return 0, hopelessTrailers(b, f.maxTrail)
+	} else if n > f.maxTrail {
+		return 0, hopelessTrailers(b[:n], f.maxTrail)
+	}
+	var refused *refusal
+	if f.trailers, refused = parseFields(nil, bytes.Clone(b[:n]), maxTrailers); refused != nil {
+		return 0, cmp.Or(early(b[:n], errField), refused)
+	}
+	f.state = bodyEnd
+	return n, nil
+}
+
+const maxTrailers = 32 // fields
+
+// over says whether the body has been taken to its end.
+func (f *framing) over() bool { return f.state == bodyEnd }
+
+// known is how many bytes of the body are still to come, as far as its head, or
+// that of its chunk, has told.
+func (f *framing) known() int64 { return f.left }
+
+// hopelessTrailers is hopeless for fields that have no line before them.
+func hopelessTrailers(b []byte, most int) *refusal {
+	refused := early(b[:min(len(b), most)], errField)
+	if refused == nil && len(b) >= most {
+		return errHeadLong
+	}
+	return refused
+}
+
+func hexDigit(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// FuzzConnection sends any bytes at all, in two writes. The server must answer
+// in well-formed HTTP or not at all, and close.
+func FuzzConnection(f *testing.F) {
+	for _, seed := range []string{get("/"), post("/echo", "hello"), chunkedPost("5\r\nhello\r\n0\r\n\r\n"), get("/stream/2") + get("/"), "GET / HTTP/1.0\r\n\r\n", "\x16\x03"} {
+		f.Add([]byte(seed), 3)
+	}
+	s := start(f, func(s *server) { s.limits.lingerTime = short })
+	f.Fuzz(func(t *testing.T, sent []byte, cut int) {
+		if bytes.Contains(sent, []byte("sleep")) {
+			return // it would
+		}
+		c := dial(t, s.addr)
+		cut = max(0, min(cut, len(sent)))
+		c.Write(sent[:cut])
+		c.Write(sent[cut:])
+		c.CloseWrite()
+		x := story{sent: string(sent), rule: "MUST, RFC 9112 §2.1: an answer is well-formed", look: "response.go"}.hear(c)
+		if x.got != "" {
+			x.reply(t)
+		}
+	})
+}
+
+// soak is how long the tests that can go on do go on: SOAK=2m go test -run 'Garbage|Load'
+func soak(t testing.TB) time.Duration {
+	t.Helper()
+	text := os.Getenv("SOAK")
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	require.NoError(t, err, "$SOAK")
+	return d
+}
+
+// Random bytes and random ends leave the server as it was: no descriptor, no
+// goroutine, no connection more.
+func TestGarbageLeavesNothingBehind(t *testing.T) {
+	r := start(t, func(s *server) {
+		s.limits.headTime, s.limits.bodyTime, s.limits.lingerTime, s.limits.idleTime = short, short, short, short
+	})
+	tell(t, r.addr, "", "", get("/", closing))
+	goroutines, open, heap := runtime.NumGoroutine(), descriptors(), live()
+	begin, sent := time.Now(), 0
+	random := rand.New(rand.NewPCG(1, 2))
+	parts := []string{get("/"), get("/stream/3"), post("/echo", "hello"), chunkedPost("5\r\nhello\r\n"), "\r\n\r\n", "GET ", "\x00\xff", get("/sleep/1s"), "HTTP/1.1\r\n", ": ", closing}
+	for ; sent < 400 || time.Since(begin) < soak(t); sent++ {
+		c, err := net.DialTimeout("tcp", r.addr, patience())
+		require.NoError(t, err)
+		c.SetDeadline(time.Now().Add(patience()))
+		for range random.IntN(5) {
+			io.WriteString(c, parts[random.IntN(len(parts))])
+		}
+		junk := make([]byte, random.IntN(100))
+		for j := range junk {
+			junk[j] = byte(random.IntN(256))
+		}
+		c.Write(junk)
+		if sent%3 == 0 {
+			c.(*net.TCPConn).SetLinger(0) // close with a reset
+		}
+		c.Close()
+	}
+
+	s := tell(t, r.addr, "house rule: one client's rubbish is not another's", "conn.go", get("/", closing))
+
+	s.begins(t, "HTTP/1.1 200 ")
+	eventually(t, "no connection is open", func() bool { return r.count() == 0 })
+	eventually(t, "as many descriptors are open as before", func() bool { return descriptors() <= open })
+	eventually(t, "as many goroutines run as before", func() bool { return runtime.NumGoroutine() <= goroutines+1 }) // eventually has one
+	t.Logf("%d connections of rubbish in %v; before and after: %d and %d descriptors, %d and %d goroutines, %d and %d KiB of live heap",
+		sent, time.Since(begin).Round(time.Second), open, descriptors(), goroutines, runtime.NumGoroutine(), heap>>10, live()>>10)
+}
+
+// descriptors counts the open file descriptors of this process.
+func descriptors() (open int) {
+	for fd := range 4096 {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+			open++
+		}
+	}
+	return open
+}
+
+// Resets in the middle of everything harm nobody else.
+func TestResetsInTheMiddleOfEverything(t *testing.T) {
+	r := start(t)
+	for name, sent := range map[string]string{
+		"of an answer":   get("/stream/1000000"),
+		"of a pipeline":  strings.Repeat(get("/sleep/20ms"), 20),
+		"of a body":      "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhello",
+		"of a chunk":     chunkedPost("5\r\nhe"),
+		"of a head":      "GET / HT",
+		"of everything":  get("/stream/1000000") + post("/echo", "hello") + get("/sleep/1s") + "GET",
+		"of an expected": "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := range 10 {
+				c := converse(t, r.addr, sent)
+				if i%2 == 0 {
+					c.SetReadDeadline(time.Now().Add(time.Millisecond)) // let it begin, or not
+					c.Read(make([]byte, 10))
+				}
+				c.SetLinger(0)
+				c.Close()
+			}
+
+			s := tell(t, r.addr, "house rule: one client's end is not another's", "conn.go, kill", get("/", closing))
+			s.begins(t, "HTTP/1.1 200 ")
+		})
+	}
+	eventually(t, "no connection is open", func() bool { return r.count() == 0 })
+	assert.NotContains(t, r.logs.String(), "panic")
+}
+
+// live is what the heap holds when nothing is left to be thrown away. Pools give
+// up what they keep in the second collection.
+func live() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}

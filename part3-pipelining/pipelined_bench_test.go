@@ -1,0 +1,63 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// BenchmarkPipelined is a connection with so many requests in flight: time and
+// allocations are the server's and the client's for one request.
+func BenchmarkPipelined(b *testing.B) {
+	for name, depth := range map[string]int{"depth 1": 1, "depth 16": 16, "depth 64": 64} {
+		b.Run(name, func(b *testing.B) {
+			r := start(b, func(s *server) { s.log = slog.New(slog.DiscardHandler) })
+			c := converse(b, r.addr, get("/"))
+			head := make([]byte, 4096)
+			n, err := c.Read(head)
+			require.NoError(b, err)
+			batch, answers := strings.Repeat(get("/"), depth), make([]byte, n*depth)
+			c.SetDeadline(time.Now().Add(time.Hour))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if i%depth == 0 {
+					io.WriteString(c, batch)
+					io.ReadFull(c, answers)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkConnectWhenFull is a client that connects, asks and leaves when all
+// other places are taken by connections that wait for slow handlers: what the
+// others cost the one.
+func BenchmarkConnectWhenFull(b *testing.B) {
+	for name, busy := range map[string]int{"1 busy": 1, "2000 busy": 2000} {
+		b.Run(name, func(b *testing.B) {
+			block := make(chan struct{})
+			began := make(chan string, busy)
+			r := start(b, func(s *server) { s.limits.connections = busy + 1 }, with(func(w *response, r *request) {
+				if string(r.path) == "/slow" {
+					began <- "a slow one"
+					<-block
+				}
+				w.text("done\n")
+			}))
+			for range busy {
+				converse(b, r.addr, get("/slow"))
+				soon(b, began, "a slow one")
+			}
+			for b.Loop() {
+				c := converse(b, r.addr, get("/", closing))
+				io.Copy(io.Discard, c)
+				c.Close()
+			}
+			close(block)
+		})
+	}
+}

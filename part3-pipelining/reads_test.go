@@ -1,0 +1,20 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// readWhole reads all of b from c, or ends the test.
+func readWhole(t testing.TB, c io.Reader, b []byte) {
+	t.Helper()
+	n, err := io.ReadFull(c, b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		inVain.Add(1)
+	}
+	require.NoError(t, err, "%d of %d bytes came", n, len(b))
+}
