@@ -16,19 +16,15 @@ import (
 //	GET  /-/stats                  everything, as JSON
 //	GET  /-/metrics                the same for Prometheus
 //	POST /-/drop?backend=ADDRESS   closes that backend's connections; without backend, all
-func (g *gateway) admin() handler {
-	read, write := []string{"GET", "HEAD"}, []string{"POST"}
-	all := []route{
-		{"/-/stats", read, g.stats},
-		{"/-/metrics", read, g.metrics},
-		{"/-/drop", write, g.drop},
-	}
+//
+// admin lets inside, which has those, answer whom it may.
+func (g *gateway) admin(inside handler) handler {
 	return func(w *response, r *request) {
 		if status, why := g.foreign(r); status != 0 {
 			w.fail(status, why)
 			return
 		}
-		dispatch(w, r, all)
+		inside(w, r)
 	}
 }
 
@@ -195,8 +191,8 @@ func (g *gateway) drop(w *response, r *request, _ []byte) {
 
 const adminConnections = 8 // at once: a scraper, and those who look why
 
-// startAdmin serves the admin address, and returns how to stop it.
-func (g *gateway) startAdmin(addr string, log *slog.Logger) (at string, stop func(), err error) {
+// startAdmin serves the admin address with inside, and returns how to stop it.
+func (g *gateway) startAdmin(addr string, inside handler, log *slog.Logger) (at string, stop func(), err error) {
 	fd, err := listen(addr, 16)
 	if err != nil {
 		return "", nil, err
@@ -207,7 +203,7 @@ func (g *gateway) startAdmin(addr string, log *slog.Logger) (at string, stop fun
 	}
 	limits := defaults
 	limits.connections = adminConnections
-	s, err := newServer(fd, g.admin(), limits, log)
+	s, err := newServer(fd, g.admin(inside), limits, log)
 	if err != nil {
 		return "", nil, err
 	}

@@ -39,9 +39,9 @@ type engine struct {
 	open   opener
 	linger time.Duration
 	counts *engineCounts
-	batch  []*job // the writer's
-	owed   *conn  // the reader's: the client has answers that are not written yet
-	ended  int    // the reader's: jobs that the lane does not have any more, and onLane still counts
+	batch  []*job  // the writer's
+	owed   flusher // the reader's: the client has answers that are not written yet
+	ended  int     // the reader's: jobs that the lane does not have any more, and onLane still counts
 
 	wake   chan struct{} // has a token when the writer should look again
 	queue  []*job        // guarded by home.mu
@@ -56,10 +56,15 @@ type engine struct {
 	why      error         // it ended
 }
 
-// An opener opens a lane: the first, and then one after the other instead of one
-// that was lost, whose place in the pool it takes, and on a fresh connection. When
-// ctx is done it opens none and says so.
-type opener func(ctx context.Context, lost lane) (lane, error)
+// An opener opens an engine's first lane; the others come of lane.renew. When ctx is
+// done it opens none and says so.
+type opener func(ctx context.Context) (lane, error)
+
+// newEngine makes an engine for a registry to start.
+func newEngine(open opener, linger time.Duration, counts *engineCounts) *engine {
+	counts.Engines.Add(1)
+	return &engine{open: open, linger: linger, counts: counts, wake: make(chan struct{}, 1)}
+}
 
 var (
 	errClientGone = errors.New("the client has gone")
@@ -95,11 +100,14 @@ func (e *engine) run() {
 // that was lost; but a first one is asked for even then, for what has been kept
 // for it must be given back.
 func (e *engine) connect(lost lane) (lane, error) {
-	if lost != nil && e.ctx.Err() != nil {
+	switch {
+	case lost == nil:
+		return e.open(e.ctx)
+	case e.ctx.Err() != nil:
 		lost.close()
 		return nil, context.Cause(e.ctx)
 	}
-	return e.open(e.ctx, lost)
+	return lost.renew(e.ctx)
 }
 
 // drive uses l as long as it is of use. It returns it when jobs are left that
@@ -339,8 +347,8 @@ func (e *engine) giveUp(why error) {
 func (e *engine) end(j *job, how jobState, why error) {
 	e.counts.ends[how].Add(1)
 	j.move(how)
-	if c := j.to.end(why); c != nil { // nil if the writer ends what nobody wants
-		e.owed = c
+	if f := j.to.end(why); f != nil { // nil if the writer ends what nobody wants
+		e.owed = f
 	}
 }
 

@@ -582,7 +582,7 @@ func TestEngineTellsWhatItKnows(t *testing.T) {
 	back, _, _ := parallel(t)
 	r, g := engined(t, back.addr)
 	g.adminNames = []string{"socket.up"}
-	admin := start(t, with(g.admin()))
+	admin := start(t, with(g.admin(adminRoutes(g))))
 	text, _ := paths("/", 5)
 	tell(t, r.addr, "", "", text).bodies(t, 5)
 

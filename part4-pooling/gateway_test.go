@@ -542,7 +542,7 @@ func TestAdminTellsAndDrops(t *testing.T) {
 	s := polite(t)
 	r, g := fronted(t, s.addr)
 	g.adminNames = []string{"socket.up"}
-	admin := start(t, with(g.admin()))
+	admin := start(t, with(g.admin(adminRoutes(g))))
 	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
 
 	var stats struct {

@@ -56,11 +56,6 @@ func fetchOne(stdout io.Writer, p *pool, rawURL string, bodies bool) error {
 	return err
 }
 
-// dialHost connects to addr, whose host may be a name.
-func dialHost(ctx context.Context, addr string, timeout time.Duration) (*link, error) {
-	return inTurn(ctx, dns, addr, timeout, dialLink)
-}
-
 // press makes calls to one URL from callers at once for as long as length, and
 // prints how many there were in a second, and what one cost. The callers share
 // a pool, or one connection.

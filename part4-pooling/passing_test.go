@@ -195,11 +195,11 @@ func TestEarlyHintsThatComeTooLateAreNotPassedOn(t *testing.T) {
 	r := start(t, with(func(w *response, r *request) {
 		w.text("first, ")
 		w.flush()
-		w.x.c.interim(w.x, []byte("HTTP/1.1 103 Early Hints\r\n\r\n"))
+		w.interim([]byte("HTTP/1.1 103 Early Hints\r\n\r\n"))
 		w.text("last")
 	}))
 
-	s := tell(t, r.addr, "MUST, RFC 9110 §15.2: an interim answer comes before the final one", "passing.go, interim", get("/", closing))
+	s := tell(t, r.addr, "MUST, RFC 9110 §15.2: an interim answer comes before the final one", "relay.go, interim", get("/", closing))
 
 	assert.Equal(t, []string{"first, last"}, s.bodies(t, 1))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 )
@@ -47,6 +48,9 @@ func (w *response) plain() {
 
 // size declares the length of the body.
 func (w *response) size(n int64) { w.length, w.sized = n, true }
+
+// log is the server's log, for what a client need not know.
+func (w *response) log() *slog.Logger { return w.x.c.srv.log }
 
 // fail answers with status, and says why.
 func (w *response) fail(status int, why string) {

@@ -105,16 +105,6 @@ func shareConnection(stdout io.Writer) error {
 	return nil
 }
 
-// inHand counts the slots of all connections that are not answered, and the
-// handlers that run.
-func (s *server) inHand() (slots, running int) {
-	s.each(func(c *conn) {
-		slots += c.line.length
-		running += c.running
-	})
-	return slots, running
-}
-
 // compareEngine prints the table that says when an engine is worth it: answers
 // per second to a client with 32 requests on its way, always.
 func compareEngine(stdout io.Writer) error {
