@@ -80,24 +80,6 @@ func (c *gatewayCounts) read() gatewayStats {
 	return gatewayStats{c.Requests.Load(), c.Refused.Load(), c.Gateway.Load(), c.Unavailable.Load(), c.Timeout.Load(), c.Cut.Load()}
 }
 
-// engineStats are the figures of engineCounts.
-type engineStats struct {
-	Engines    uint64 `json:"engines"` // at work now
-	HandedOver uint64 `json:"handed_over"`
-	Alone      uint64 `json:"alone"` // requests that could not be
-	Done       uint64 `json:"done"`
-	Failed     uint64 `json:"failed"`
-	Withdrawn  uint64 `json:"withdrawn"` // nobody wanted the answer any more
-	Again      uint64 `json:"again"`     // once more, on another connection
-	Writes     uint64 `json:"writes"`    // so many for what was handed over
-}
-
-func (c *engineCounts) read() engineStats {
-	retired := c.Retired.Load() // first: it must not be more than there were
-	return engineStats{c.Engines.Load() - retired, c.Pushed.Load(), c.Alone.Load(), c.ends[jobDone].Load(), c.ends[jobFailed].Load(),
-		c.ends[jobWithdrawn].Load(), c.Again.Load(), c.Writes.Load()}
-}
-
 func (g *gateway) stats(w *response, _ *request, _ []byte) {
 	w.set("Content-Type", "application/json")
 	text, _ := json.MarshalIndent(struct {
@@ -143,19 +125,6 @@ func (g *gateway) metrics(w *response, _ *request, _ []byte) {
 		for _, e := range b.events() {
 			sample(w, "pool_events_total", fmt.Sprintf("backend=%q,event=%q", b.Addr, e.name), e.n)
 		}
-	}
-}
-
-type poolEvent struct {
-	name string
-	n    uint64
-}
-
-func (c *counts) events() []poolEvent {
-	return []poolEvent{
-		{"dialled", c.Dialled}, {"dial_failed", c.DialFailed}, {"reused", c.Reused}, {"waited", c.Waited}, {"gave_up", c.GaveUp},
-		{"stale", c.Stale}, {"unsolicited", c.Unsolicited}, {"expired", c.Expired}, {"dropped", c.Dropped},
-		{"displaced", c.Displaced}, {"broken", c.Broken}, {"retried", c.Retried},
 	}
 }
 

@@ -365,3 +365,21 @@ type engineCounts struct {
 	Engines, Retired, Pushed, Alone, Writes, Again, Turns atomic.Uint64
 	ends                                                  [jobWithdrawn + 1]atomic.Uint64 // by state
 }
+
+// engineStats are the figures of engineCounts.
+type engineStats struct {
+	Engines    uint64 `json:"engines"` // at work now
+	HandedOver uint64 `json:"handed_over"`
+	Alone      uint64 `json:"alone"` // requests that could not be
+	Done       uint64 `json:"done"`
+	Failed     uint64 `json:"failed"`
+	Withdrawn  uint64 `json:"withdrawn"` // nobody wanted the answer any more
+	Again      uint64 `json:"again"`     // once more, on another connection
+	Writes     uint64 `json:"writes"`    // so many for what was handed over
+}
+
+func (c *engineCounts) read() engineStats {
+	retired := c.Retired.Load() // first: it must not be more than there were
+	return engineStats{c.Engines.Load() - retired, c.Pushed.Load(), c.Alone.Load(), c.ends[jobDone].Load(), c.ends[jobFailed].Load(),
+		c.ends[jobWithdrawn].Load(), c.Again.Load(), c.Writes.Load()}
+}

@@ -139,6 +139,17 @@ func (f *future) wait(ctx context.Context) (*whole, error) {
 	return &f.answer, nil
 }
 
+// get makes a call and waits for the answer.
+func (p *pipeline) get(c *call) error {
+	f, err := p.send(context.Background(), c)
+	if err != nil {
+		return err
+	}
+	_, err = f.wait(context.Background())
+	f.free()
+	return err
+}
+
 // run gives answers to futures until there will be no more, and then closes the
 // link and fails everybody who is still in line.
 func (p *pipeline) run() {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 )
 
@@ -31,12 +30,6 @@ type gateway struct {
 	engineCounts engineCounts
 }
 
-// A prefix of paths, and the backend that answers for them.
-type prefix struct {
-	path, addr string
-	engine     bool // their requests are handed over (handover.go)
-}
-
 type gatewayCounts struct {
 	Requests, Refused, Gateway, Unavailable, Timeout, Cut atomic.Uint64
 }
@@ -56,15 +49,6 @@ func newGateway(p *pool, prefixes []prefix) *gateway {
 	}
 	slices.SortStableFunc(g.prefixes, func(a, b prefix) int { return len(b.path) - len(a.path) })
 	return g
-}
-
-// trimmed is p without a slash at its path's end: the paths below /a/ are those
-// below /a.
-func (p prefix) trimmed() prefix {
-	if len(p.path) > 1 {
-		p.path = strings.TrimSuffix(p.path, "/")
-	}
-	return p
 }
 
 // backendFor finds the backend that answers for path as it is; nil for none.

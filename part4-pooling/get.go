@@ -112,17 +112,6 @@ func pressOnce(p *pool, addr string, c *call) error {
 	return nil
 }
 
-// get makes a call and waits for the answer.
-func (p *pipeline) get(c *call) error {
-	f, err := p.send(context.Background(), c)
-	if err != nil {
-		return err
-	}
-	_, err = f.wait(context.Background())
-	f.free()
-	return err
-}
-
 // cpuTime is what this process has used, in nanoseconds.
 func cpuTime() float64 {
 	var r unix.Rusage

@@ -186,3 +186,28 @@ func (p *pool) isWary(addr string) bool {
 
 // isWary says so of the backend that l is a link to.
 func (l *lease) isWary() bool { return l.pool.isWary(l.backend.addr) }
+
+// A poolEvent is what has happened to connections, by its name in metrics, and how often.
+type poolEvent struct {
+	name string
+	n    uint64
+}
+
+// events are all counts, by name.
+func (c *counts) events() []poolEvent {
+	return []poolEvent{
+		{"dialled", c.Dialled}, {"dial_failed", c.DialFailed}, {"reused", c.Reused}, {"waited", c.Waited}, {"gave_up", c.GaveUp},
+		{"stale", c.Stale}, {"unsolicited", c.Unsolicited}, {"expired", c.Expired}, {"dropped", c.Dropped},
+		{"displaced", c.Displaced}, {"broken", c.Broken}, {"retried", c.Retried},
+	}
+}
+
+// of is what p has of the backend at addr.
+func (s poolStats) of(addr string) backendStats {
+	for _, b := range s.Backends {
+		if b.Addr == addr {
+			return b
+		}
+	}
+	return backendStats{}
+}
