@@ -321,7 +321,7 @@ func (e *engine) settle(l lane) (again bool) {
 }
 
 // lastWord says whether the backend had its time, or has said what is no answer. It
-// would do so again, and the pool does not ask again either (retry.go, mayRetry).
+// would do so again, and the pool does not ask again either (again.go, mayRetry).
 func lastWord(err error) bool {
 	return errors.Is(err, ErrHeadTimeout) || errors.Is(err, ErrBodyTimeout) || errors.Is(err, ErrBadAnswer)
 }

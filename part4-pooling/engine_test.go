@@ -422,7 +422,7 @@ func TestEnginesTakeTurnsWithAConnection(t *testing.T) {
 	for range 8 {
 		clients.Go(func() {
 			text, want := paths("/", 200)
-			assert.Equal(t, want, tell(t, r.addr, "house rule: an engine that others wait for gives its connection back", "pipelined.go, recalls", text).bodies(t, 200))
+			assert.Equal(t, want, tell(t, r.addr, "house rule: an engine that others wait for gives its connection back", "upkeep.go, recalled", text).bodies(t, 200))
 		})
 	}
 	finish(t, &clients, "all goroutines of the test end")

@@ -264,7 +264,7 @@ func TestPostIsNeverSentTwice(t *testing.T) {
 	r, _ := fronted(t, s.addr)
 	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
 
-	failed := tell(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not send again what is not idempotent", "retry.go, mayRetry", post("/pay", "10 euros", closing))
+	failed := tell(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not send again what is not idempotent", "again.go, mayRetry", post("/pay", "10 euros", closing))
 
 	assert.EqualValues(t, 1, requests("POST"), "somebody has paid twice")
 	failed.begins(t, "HTTP/1.1 502 ")

@@ -186,7 +186,7 @@ func (p *pipe) readHead(j *job) laneEvent {
 
 // unreliable says whether an answer that ends the connection had better be asked for
 // again: others that were sent behind it may cut it, or it is not the answer but
-// what met the job on its way (retry.go, crossed).
+// what met the job on its way (again.go, crossed).
 func (p *pipe) unreliable() bool {
 	return p.last() && !p.whole() || p.proven && p.a.status == 408
 }
