@@ -49,7 +49,7 @@ type rig struct {
 func newRig(backend string, connections int, engine bool) (*rig, error) {
 	limits := poolDefaults
 	limits.perBackend, limits.total = connections, connections
-	g := newGateway(newPool(limits), []prefix{{"/", backend, engine}})
+	g := newGateway(newPool(limits), []prefix{{path: "/", addr: backend, engine: engine}})
 	l, err := runLocal(g.handler(routes()), g.handOver)
 	return &rig{l, g}, err
 }
