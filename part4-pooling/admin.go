@@ -16,19 +16,15 @@ import (
 //	GET  /-/stats                  everything, as JSON
 //	GET  /-/metrics                the same for Prometheus
 //	POST /-/drop?backend=ADDRESS   closes that backend's connections; without backend, all
-func (g *gateway) admin() handler {
-	read, write := []string{"GET", "HEAD"}, []string{"POST"}
-	all := []route{
-		{"/-/stats", read, g.stats},
-		{"/-/metrics", read, g.metrics},
-		{"/-/drop", write, g.drop},
-	}
+//
+// admin lets inside, which has those, answer whom it may.
+func (g *gateway) admin(inside handler) handler {
 	return func(w *response, r *request) {
 		if status, why := g.foreign(r); status != 0 {
 			w.fail(status, why)
 			return
 		}
-		dispatch(w, r, all)
+		inside(w, r)
 	}
 }
 
@@ -84,24 +80,6 @@ func (c *gatewayCounts) read() gatewayStats {
 	return gatewayStats{c.Requests.Load(), c.Refused.Load(), c.Gateway.Load(), c.Unavailable.Load(), c.Timeout.Load(), c.Cut.Load()}
 }
 
-// engineStats are the figures of engineCounts.
-type engineStats struct {
-	Engines    uint64 `json:"engines"` // at work now
-	HandedOver uint64 `json:"handed_over"`
-	Alone      uint64 `json:"alone"` // requests that could not be
-	Done       uint64 `json:"done"`
-	Failed     uint64 `json:"failed"`
-	Withdrawn  uint64 `json:"withdrawn"` // nobody wanted the answer any more
-	Again      uint64 `json:"again"`     // once more, on another connection
-	Writes     uint64 `json:"writes"`    // so many for what was handed over
-}
-
-func (c *engineCounts) read() engineStats {
-	retired := c.Retired.Load() // first: it must not be more than there were
-	return engineStats{c.Engines.Load() - retired, c.Pushed.Load(), c.Alone.Load(), c.ends[jobDone].Load(), c.ends[jobFailed].Load(),
-		c.ends[jobWithdrawn].Load(), c.Again.Load(), c.Writes.Load()}
-}
-
 func (g *gateway) stats(w *response, _ *request, _ []byte) {
 	w.set("Content-Type", "application/json")
 	text, _ := json.MarshalIndent(struct {
@@ -150,19 +128,6 @@ func (g *gateway) metrics(w *response, _ *request, _ []byte) {
 	}
 }
 
-type poolEvent struct {
-	name string
-	n    uint64
-}
-
-func (c *counts) events() []poolEvent {
-	return []poolEvent{
-		{"dialled", c.Dialled}, {"dial_failed", c.DialFailed}, {"reused", c.Reused}, {"waited", c.Waited}, {"gave_up", c.GaveUp},
-		{"stale", c.Stale}, {"unsolicited", c.Unsolicited}, {"expired", c.Expired}, {"dropped", c.Dropped},
-		{"displaced", c.Displaced}, {"broken", c.Broken}, {"retried", c.Retried},
-	}
-}
-
 func family(w *response, name, kind, help string) {
 	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }
@@ -196,8 +161,8 @@ func (g *gateway) drop(w *response, r *request, _ []byte) {
 
 const adminConnections = 8 // at once: a scraper, and those who look why
 
-// startAdmin serves the admin address, and returns how to stop it.
-func (g *gateway) startAdmin(addr string, log *slog.Logger) (at string, stop func(), err error) {
+// startAdmin serves the admin address with inside, and returns how to stop it.
+func (g *gateway) startAdmin(addr string, inside handler, log *slog.Logger) (at string, stop func(), err error) {
 	fd, err := listen(addr, 16)
 	if err != nil {
 		return "", nil, err
@@ -208,7 +173,7 @@ func (g *gateway) startAdmin(addr string, log *slog.Logger) (at string, stop fun
 	}
 	limits := defaults
 	limits.connections = adminConnections
-	s, err := newServer(fd, g.admin(), limits, log)
+	s, err := newServer(fd, g.admin(inside), limits, log)
 	if err != nil {
 		return "", nil, err
 	}

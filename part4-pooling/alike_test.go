@@ -131,14 +131,14 @@ func sendsNothingTwice(t *testing.T, byName bool) {
 	r, g := engined(t, addr, func(g *gateway) { g.pool.limits.wary = time.Hour })
 	text, want := paths("/", many)
 
-	answers := tell(t, r.addr, engineRule, "pipelined.go, recalls", text).bodies(t, many)
+	answers := tell(t, r.addr, engineRule, "upkeep.go, recalled", text).bodies(t, many)
 
 	assert.Equal(t, want, answers)
 	settled(t, g)
 	mu.Lock()
 	defer mu.Unlock()
 	for connection, requests := range got {
-		assert.Equal(t, 1, requests, "house rule: no second request on a connection of a backend that spoke unasked; it was connection %d. pipelined.go, recalls", connection)
+		assert.Equal(t, 1, requests, "house rule: no second request on a connection of a backend that spoke unasked; it was connection %d. upkeep.go, recalled", connection)
 	}
 	assert.EqualValues(t, 1, g.pool.stats().of(addr).Unsolicited)
 }
@@ -238,6 +238,6 @@ func TestTimeoutThatCrossesARequestIsNotItsAnswerOnBothWays(t *testing.T) {
 		client.Close()
 		settled(t, g)
 		got := g.pool.stats().of(s.addr).counts
-		assert.Equal(t, [3]uint64{2, 1, 1}, [3]uint64{got.Dialled, got.Broken, got.Retried}, "retry.go, crossed; pipelined.go, unreliable")
+		assert.Equal(t, [3]uint64{2, 1, 1}, [3]uint64{got.Dialled, got.Broken, got.Retried}, "again.go, crossed; pipelined.go, unreliable")
 	})
 }

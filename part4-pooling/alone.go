@@ -116,7 +116,7 @@ func (c *conn) fill(b *body) *refusal {
 			return nil
 		case c.eof, c.dead != nil: // read may have found either
 			return errBodyEnded
-		case c.enough: // passing.go
+		case b.enough: // relay.go
 			return errBodySlow
 		case c.srv.clock.now() >= c.srv.until(waitBody, b.since):
 			return errBodySlow

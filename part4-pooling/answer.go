@@ -159,3 +159,6 @@ func keepAliveTimeout(list []byte) (keep time.Duration, told bool) {
 	}
 	return 0, false
 }
+
+// idleEnd says whether this is what some servers say as they close an idle connection.
+func (h *heading) idleEnd() bool { return h.status == 408 && h.close }

@@ -175,13 +175,3 @@ func small(t testing.TB, n int) *pool {
 	t.Cleanup(p.close)
 	return p
 }
-
-// of is what p has of the backend at addr.
-func (s poolStats) of(addr string) backendStats {
-	for _, b := range s.Backends {
-		if b.Addr == addr {
-			return b
-		}
-	}
-	return backendStats{}
-}

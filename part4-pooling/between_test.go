@@ -151,7 +151,7 @@ func TestBadAnswerIsNotAskedForTwice(t *testing.T) {
 	})
 	for _, way := range ways {
 		asked.Store(0)
-		tell(t, by(t, way, s.addr), "house rule: a bad answer is an answer", "retry.go, mayRetry; engine.go, spent", get("/", closing)).begins(t, "HTTP/1.1 502 ")
+		tell(t, by(t, way, s.addr), "house rule: a bad answer is an answer", "again.go, mayRetry; engine.go, spent", get("/", closing)).begins(t, "HTTP/1.1 502 ")
 		assert.EqualValues(t, 1, asked.Load(), way)
 	}
 }
@@ -179,7 +179,7 @@ func TestConnectionThatEndsBeforeItsAnswerIsReplacedOnce(t *testing.T) {
 					in := bufio.NewReader(c)
 
 					for range 2 {
-						assert.Equal(t, "200 ok", final(t, c, in, "GET", get("/")), "MAY, RFC 9112 §9.3.1: what is safe is sent once more. retry.go, mayRetry; engine.go, settle")
+						assert.Equal(t, "200 ok", final(t, c, in, "GET", get("/")), "MAY, RFC 9112 §9.3.1: what is safe is sent once more. again.go, mayRetry; engine.go, settle")
 					}
 					assert.Equal(t, 2, s.accepted())
 				})

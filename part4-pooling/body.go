@@ -19,6 +19,7 @@ type body struct {
 	framing  framing
 	x        *exchange
 	expected bool     // the client waits for 100 Continue
+	enough   bool     // nobody wants the rest (relay.go); guarded by x.c.mu
 	refused  *refusal // how the body failed; Read says it from then on
 	since    int64    // the clock when the time limit began to run
 	came     int      // bytes of content since then

@@ -1,9 +1,6 @@
 package main
 
-import (
-	"bytes"
-	"errors"
-)
+import "bytes"
 
 // NTLM and Negotiate break a rule of HTTP: they authenticate a connection, and
 // not each request on it (RFC 4559 §6). What is sent on such a connection later
@@ -13,8 +10,6 @@ import (
 //
 // Negotiate with a Kerberos ticket needs one request, and works. NTLM needs three
 // on one connection, and cannot succeed through this gateway.
-
-var errBound = errors.New("the backend authenticates connections: this one is not shared")
 
 // binds says whether a list of challenges or credentials names such a scheme. A
 // parameter that looks like one costs a connection, no more.

@@ -154,7 +154,7 @@ var moments = []moment{
 		eventually(t, "it waits", func() bool { return m.p.stats().of(m.addr).Waiting == 1 })
 		m.p.mu.Lock() // so that the caller finds out when it has been delivered to
 		m.cancel()
-		m.p.deliver(m.p.backend(m.addr).queue.first, grant{link: l})
+		m.p.deliver(m.p.backend(m.addr).queue.first, grant{lease: l})
 		m.p.mu.Unlock()
 		return soon(t, failed, "its end")
 	}, true},

@@ -121,7 +121,7 @@ func TestAdminIsNotForPagesOfOtherSites(t *testing.T) {
 	r, g := fronted(t, s.addr)
 	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 ")
 	g.adminNames = []string{"Gate.example"}
-	admin := start(t, with(g.admin()))
+	admin := start(t, with(g.admin(adminRoutes(g))))
 	const rule, look = "house rule: the admin address is not for pages of other sites", "admin.go, foreign"
 	ask := func(method, host, fields string) story {
 		return tell(t, admin.addr, rule, look, method+" HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n"+fields+"\r\n")
@@ -160,7 +160,7 @@ func TestAdminBeyondLoopbackIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	for addr, warned := range map[string]bool{"0.0.0.0:0": true, "127.0.0.1:0": false} {
 		var logged logLines
-		_, stop, err := newGateway(small(t, 1), nil).startAdmin(addr, slog.New(slog.NewTextHandler(&logged, nil)))
+		_, stop, err := newGateway(small(t, 1), nil).startAdmin(addr, routes(), slog.New(slog.NewTextHandler(&logged, nil)))
 		require.NoError(t, err)
 		stop()
 

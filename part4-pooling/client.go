@@ -55,7 +55,23 @@ type link struct {
 	armed    time.Time   // the read deadline that the poller has
 	halted   atomic.Bool // writing: nothing more is sent, see halt
 
-	leased // the pool's
+	owner owner         // nil: its caller
+	found error         // by whoever had it: why it is of no use any more, as far as an owner tells such reasons apart; nil: none of them
+	keep  time.Duration // how long the server said it keeps the connection; 0: did not say
+}
+
+// An owner lends a link, and gets it back once: to be kept if it is good, and closed
+// if not.
+type owner interface{ giveBack(good bool) }
+
+// release gives l back to its owner. One that has none is closed if it is of no
+// use, and else stays with its caller.
+func (l *link) release(good bool) {
+	if l.owner != nil {
+		l.owner.giveBack(good)
+	} else if !good {
+		l.Close()
+	}
 }
 
 // dialLink connects to addr.

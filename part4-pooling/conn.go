@@ -55,11 +55,10 @@ type conn struct {
 	answered   int64   // the clock when the line became empty
 	since      int64   // the clock when a wait began, for a head or for the end of lingering
 
-	lingers int64    // bytes that it may still discard; 0 before the end
-	engines registry // has a lock of its own, which is taken after the loop's
-	enough  bool     // nobody wants the rest of the body that is being read (passing.go)
-	dead    error    // nothing can be written any more, and why
-	ended   bool     // fd is not ours any more
+	lingers int64 // bytes that it may still discard; 0 before the end
+	guest   guest // what a taker has for this client; only the leader sets it (relay.go)
+	dead    error // nothing can be written any more, and why
+	ended   bool  // fd is not ours any more
 }
 
 var (
@@ -409,7 +408,9 @@ func (c *conn) kill(why error) {
 	for s := c.line.head; s != nil; s = s.behind {
 		s.owner.cancel()
 	}
-	c.engines.abandon()
+	if c.guest != nil {
+		c.guest.abandon()
+	}
 	c.changed.Broadcast()
 }
 

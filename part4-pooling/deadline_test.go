@@ -36,7 +36,7 @@ func TestDeadlineOfAnUploadIsNotForTheNextRequests(t *testing.T) {
 	require.NoError(t, err)
 	l, err := p.get(t.Context(), s.addr, &hurried)
 	require.NoError(t, err)
-	line := newPipeline(l, hurried)
+	line := newPipeline(l.link, hurried)
 	defer line.close()
 
 	afterwards(hurried.idle)

@@ -41,9 +41,9 @@ type engine struct {
 	ticket  uint64      // of the pool, the newest when the engine asked for its connection
 	crowded func() bool // callers wait for connections
 	counts  *engineCounts
-	batch   []*job // the writer's
-	owed    *conn  // the reader's: the client has answers that are not written yet
-	ended   int    // the reader's: jobs that the lane does not have any more, and onLane still counts
+	batch   []*job  // the writer's
+	owed    flusher // the reader's: the client has answers that are not written yet
+	ended   int     // the reader's: jobs that the lane does not have any more, and onLane still counts
 
 	wake   chan struct{} // has a token when the writer should look again
 	queue  []*job        // guarded by home.mu
@@ -58,10 +58,15 @@ type engine struct {
 	why      error         // it ended
 }
 
-// An opener opens a lane: the first, and then one after the other instead of one
-// that was lost, whose place in the pool it takes, and on a fresh connection. When
-// ctx is done it opens none and says so.
-type opener func(ctx context.Context, lost lane) (lane, error)
+// An opener opens an engine's first lane; the others come of lane.renew. When ctx is
+// done it opens none and says so.
+type opener func(ctx context.Context) (lane, error)
+
+// newEngine makes an engine for a registry to start.
+func newEngine(open opener, linger time.Duration, counts *engineCounts) *engine {
+	counts.Engines.Add(1)
+	return &engine{open: open, linger: linger, counts: counts, wake: make(chan struct{}, 1)}
+}
 
 var (
 	errClientGone = errors.New("the client has gone")
@@ -97,11 +102,14 @@ func (e *engine) run() {
 // that was lost; but a first one is asked for even then, for what has been kept
 // for it must be given back.
 func (e *engine) connect(lost lane) (lane, error) {
-	if lost != nil && e.ctx.Err() != nil {
+	switch {
+	case lost == nil:
+		return e.open(e.ctx)
+	case e.ctx.Err() != nil:
 		lost.close()
 		return nil, context.Cause(e.ctx)
 	}
-	return e.open(e.ctx, lost)
+	return lost.renew(e.ctx)
 }
 
 // drive uses l as long as it is of use. It returns it when jobs are left that
@@ -315,7 +323,7 @@ func (e *engine) settle(l lane) (again bool) {
 }
 
 // lastWord says whether the backend had its time, or has said what is no answer. It
-// would do so again, and the pool does not ask again either (retry.go, mayRetry).
+// would do so again, and the pool does not ask again either (again.go, mayRetry).
 func lastWord(err error) bool {
 	return errors.Is(err, ErrHeadTimeout) || errors.Is(err, ErrBodyTimeout) || errors.Is(err, ErrBadAnswer)
 }
@@ -341,8 +349,8 @@ func (e *engine) giveUp(why error) {
 func (e *engine) end(j *job, how jobState, why error) {
 	e.counts.ends[how].Add(1)
 	j.move(how)
-	if c := j.to.end(why); c != nil { // nil if the writer ends what nobody wants
-		e.owed = c
+	if f := j.to.end(why); f != nil { // nil if the writer ends what nobody wants
+		e.owed = f
 	}
 }
 
@@ -358,4 +366,22 @@ func (e *engine) flush() {
 type engineCounts struct {
 	Engines, Retired, Pushed, Alone, Writes, Again, Turns atomic.Uint64
 	ends                                                  [jobWithdrawn + 1]atomic.Uint64 // by state
+}
+
+// engineStats are the figures of engineCounts.
+type engineStats struct {
+	Engines    uint64 `json:"engines"` // at work now
+	HandedOver uint64 `json:"handed_over"`
+	Alone      uint64 `json:"alone"` // requests that could not be
+	Done       uint64 `json:"done"`
+	Failed     uint64 `json:"failed"`
+	Withdrawn  uint64 `json:"withdrawn"` // nobody wanted the answer any more
+	Again      uint64 `json:"again"`     // once more, on another connection
+	Writes     uint64 `json:"writes"`    // so many for what was handed over
+}
+
+func (c *engineCounts) read() engineStats {
+	retired := c.Retired.Load() // first: it must not be more than there were
+	return engineStats{c.Engines.Load() - retired, c.Pushed.Load(), c.Alone.Load(), c.ends[jobDone].Load(), c.ends[jobFailed].Load(),
+		c.ends[jobWithdrawn].Load(), c.Again.Load(), c.Writes.Load()}
 }

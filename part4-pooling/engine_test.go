@@ -422,7 +422,7 @@ func TestEnginesTakeTurnsWithAConnection(t *testing.T) {
 	for range 8 {
 		clients.Go(func() {
 			text, want := paths("/", 200)
-			assert.Equal(t, want, tell(t, r.addr, "house rule: an engine that others wait for gives its connection back", "pipelined.go, recalls", text).bodies(t, 200))
+			assert.Equal(t, want, tell(t, r.addr, "house rule: an engine that others wait for gives its connection back", "upkeep.go, recalled", text).bodies(t, 200))
 		})
 	}
 	finish(t, &clients, "all goroutines of the test end")
@@ -582,7 +582,7 @@ func TestEngineTellsWhatItKnows(t *testing.T) {
 	back, _, _ := parallel(t)
 	r, g := engined(t, back.addr)
 	g.adminNames = []string{"socket.up"}
-	admin := start(t, with(g.admin()))
+	admin := start(t, with(g.admin(adminRoutes(g))))
 	text, _ := paths("/", 5)
 	tell(t, r.addr, "", "", text).bodies(t, 5)
 

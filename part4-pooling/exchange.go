@@ -26,7 +26,7 @@ type exchange struct {
 	barrier bool     // an unsafe method, or a body: RFC 9112 §9.3.2
 	last    bool     // the connection ends behind it: nothing there is looked at
 	alone   bool     // it has the connection for itself: alone.go
-	forward *forward // what the taker has prepared for the handler; nil for nothing
+	ready   any      // what the taker has prepared for the handler; nil for nothing
 
 	due     int64         // the clock when its handler must have answered, or noLimit while it waits for others; guarded by c.mu
 	begun   bool          // a part of the answer is out; guarded by c.mu
@@ -66,7 +66,7 @@ func (x *exchange) recycle() {
 	x.c, x.refused, x.gone, x.begun = nil, nil, nil, false
 	x.barrier, x.last, x.alone = false, false, false
 	x.number, x.due = 0, 0
-	x.wake, x.untimed = nil, false
+	x.wake, x.ready, x.untimed = nil, nil, false
 	if c.loop.spare == nil {
 		c.loop.spare = x
 	} else {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net/netip"
 	"strconv"
 	"sync"
 )
@@ -69,6 +70,7 @@ var ourVia = [2]string{"Via: 1.0 socketup\r\n", "Via: 1.1 socketup\r\n"} // by t
 type forward struct {
 	call
 	w        *response
+	minor    int    // of the request's HTTP/1.minor
 	buf      []byte // what the call's own slices point into
 	upload   passingBody
 	seen     []byte // X-Forwarded-For, of all lines
@@ -102,14 +104,16 @@ func (f *forward) free() {
 }
 
 func (f *forward) reset() {
-	f.upload.settle()
+	if f.upload.body != nil {
+		f.upload.body.settle()
+	}
 	*f = forward{call: call{lines: f.lines[:0], body: f.body[:0]}, buf: f.buf[:0], tell: f.tell}
 }
 
 // take makes a call of r, which is answered by w.
 func (f *forward) take(w *response, r *request, addr string) {
-	peer := f.client(w.x.c)
-	f.w, f.left, f.interim = w, noMaximum, f.tell
+	peer := f.client(w.peer())
+	f.w, f.minor, f.left, f.interim = w, r.minor, noMaximum, f.tell
 	f.method, f.host, f.target = r.method, r.host, f.originForm(r)
 	if len(f.host) == 0 {
 		f.host = f.text(addr) // HTTP/1.0 may leave Host out
@@ -234,10 +238,10 @@ func (f *forward) originForm(r *request) []byte {
 	return f.buf[from:len(f.buf):len(f.buf)]
 }
 
-// client is the address at the other end of c, as text.
-func (f *forward) client(c *conn) []byte {
+// client is the client's address as text.
+func (f *forward) client(peer netip.Addr) []byte {
 	from := len(f.buf)
-	f.buf = c.peer.AppendTo(f.buf)
+	f.buf = peer.AppendTo(f.buf)
 	return f.buf[from:len(f.buf):len(f.buf)]
 }
 

@@ -45,7 +45,7 @@ var futures = sync.Pool{New: func() any { return &future{done: make(chan struct{
 // free lets f, and the memory of its answer, be used for another call.
 func (f *future) free() {
 	kept := f.kept
-	if cap(kept) > maxParked { // rare, and most would not need it
+	if cap(kept) > maxSpare { // rare, and most would not need it
 		kept = nil
 		clear(f.answer.fields[:cap(f.answer.fields)])
 	}
@@ -54,9 +54,10 @@ func (f *future) free() {
 }
 
 const (
-	maxAhead = 64      // calls that are not answered
-	enough   = 16      // for one write: with all 64 in one, the server and we wait in turns, and get 13 % fewer answers
-	maxWhole = 1 << 20 // bytes of a body that others wait behind
+	maxAhead = 64       // calls that are not answered
+	enough   = 16       // for one write: with all 64 in one, the server and we wait in turns, and get 13 % fewer answers
+	maxWhole = 1 << 20  // bytes of a body that others wait behind
+	maxSpare = 32 << 10 // bytes of memory that a future keeps for the next answer
 )
 
 var (
@@ -70,7 +71,7 @@ var (
 // newPipeline takes l over; close closes it.
 func newPipeline(l *link, t timeouts) *pipeline {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	p := &pipeline{newPipe(ctx, l, &t, maxAhead), cancel, make(chan struct{}, maxAhead)}
+	p := &pipeline{newPipe(ctx, l, nil, &t, maxAhead), cancel, make(chan struct{}, maxAhead)}
 	go p.run() // ends when the link does; all futures are settled by then
 	return p
 }
@@ -136,6 +137,17 @@ func (f *future) wait(ctx context.Context) (*whole, error) {
 		return nil, f.err
 	}
 	return &f.answer, nil
+}
+
+// get makes a call and waits for the answer.
+func (p *pipeline) get(c *call) error {
+	f, err := p.send(context.Background(), c)
+	if err != nil {
+		return err
+	}
+	_, err = f.wait(context.Background())
+	f.free()
+	return err
 }
 
 // run gives answers to futures until there will be no more, and then closes the
@@ -207,7 +219,7 @@ func (f *future) data(piece []byte) error {
 	return nil
 }
 
-func (f *future) end(why error) *conn {
+func (f *future) end(why error) flusher {
 	f.err = why
 	f.done <- struct{}{}
 	return nil

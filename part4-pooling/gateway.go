@@ -2,14 +2,11 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync/atomic"
-	"time"
 )
 
 // A gateway is a handler that asks a backend. Whatever it reads from one side
@@ -31,12 +28,6 @@ type gateway struct {
 	engineCounts engineCounts
 }
 
-// A prefix of paths, and the backend that answers for them.
-type prefix struct {
-	path, addr string
-	engine     bool // their requests are handed over (handover.go)
-}
-
 type gatewayCounts struct {
 	Requests, Refused, Gateway, Unavailable, Timeout, Cut atomic.Uint64
 }
@@ -56,15 +47,6 @@ func newGateway(p *pool, prefixes []prefix) *gateway {
 	}
 	slices.SortStableFunc(g.prefixes, func(a, b prefix) int { return len(b.path) - len(a.path) })
 	return g
-}
-
-// trimmed is p without a slash at its path's end: the paths below /a/ are those
-// below /a.
-func (p prefix) trimmed() prefix {
-	if len(p.path) > 1 {
-		p.path = strings.TrimSuffix(p.path, "/")
-	}
-	return p
 }
 
 // backendFor finds the backend that answers for path as it is; nil for none.
@@ -115,7 +97,8 @@ func (g *gateway) forward(w *response, r *request, f *forward, addr string) erro
 	case string(r.method) == "TRACE":
 		return errNoTrace
 	case f.left == 0: // MUST NOT, RFC 9110 §7.6.2: we are the one who is asked
-		allow(w, known[:6])
+		w.status = 204
+		w.set("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
 		return nil
 	case r.body != nil:
 		if err := f.takeBody(r); err != nil {
@@ -125,7 +108,7 @@ func (g *gateway) forward(w *response, r *request, f *forward, addr string) erro
 	if !f.queues { // it is alone in its line
 		f.place = g.pool.ask(addr)
 	}
-	a, err := g.pool.roundTripAt(&front{w: w, c: w.x.c}, f.place, &f.call, &g.t)
+	a, err := g.pool.roundTripAt(w.context(), f.place, &f.call, &g.t)
 	if err != nil {
 		return err
 	}
@@ -150,7 +133,7 @@ func (f *forward) takeBody(r *request) error {
 
 // pass passes an answer on. It returns an error as long as nothing is out.
 func (g *gateway) pass(w *response, f *forward, a *answer) error {
-	passHead(w, a)
+	passHead(w, a, f.method)
 	if f.trailers {
 		f.behind = passTrailer(w, a)
 	}
@@ -167,24 +150,24 @@ func (g *gateway) pass(w *response, f *forward, a *answer) error {
 		}
 		switch {
 		case err == io.EOF && f.trailers:
-			return w.endWith(a.trailers, f.behind)
+			return w.endWith(passable(a.trailers, f.behind))
 		case err == io.EOF:
 			return nil
-		case err != nil && !w.x.begun:
+		case err != nil && !w.begun():
 			return err
 		case err != nil:
 			g.counts.Cut.Add(1)
-			w.x.breakOff()
+			w.breakOff()
 			return nil
 		}
 	}
 }
 
 // passHead passes on what an answer's head says, but for its framing.
-func passHead(w *response, a *answer) {
+func passHead(w *response, a *answer, method []byte) {
 	w.status = a.status
 	w.fields = appendPassed(w.fields, &a.heading)
-	head := string(w.x.req.method) == "HEAD"
+	head := string(method) == "HEAD"
 	switch {
 	case head && a.says >= 0:
 		w.size(a.says)
@@ -197,10 +180,10 @@ func passHead(w *response, a *answer) {
 
 // refuse says how the backend failed, and in the log which.
 func (g *gateway) refuse(w *response, addr string, why error) {
-	if errors.Is(why, ErrUpload) && !w.x.begun {
+	if errors.Is(why, ErrUpload) && !w.begun() {
 		w.status = 0 // the client's own doing: the server tells it
 		return
-	} else if (&front{c: w.x.c}).left() {
+	} else if w.left() {
 		return // nobody is there to be told
 	}
 	status, count := 502, &g.counts.Gateway
@@ -215,7 +198,7 @@ func (g *gateway) refuse(w *response, addr string, why error) {
 		status, count = 501, &g.counts.Refused
 	}
 	count.Add(1)
-	*w = response{x: w.x, fields: w.fields[:0], body: w.body[:0]}
+	w.restart()
 	if status == 503 {
 		w.set("Retry-After", "1")
 	}
@@ -228,66 +211,5 @@ func (g *gateway) refuse(w *response, addr string, why error) {
 	default:
 		w.fail(status, "the backend: "+kindOf(why))
 	}
-	w.x.c.srv.log.Warn(fmt.Sprintf("backend %s: %d", addr, status), "error", why)
+	w.log().Warn(fmt.Sprintf("backend %s: %d", addr, status), "error", why)
 }
-
-// A front is the client of a request, as a context: done when it has reset its
-// connection, or its time is up. Only who waits long enough to ask for Done
-// pays for a channel. The context package may look at a front when the handler
-// has returned and w is somebody else's: only the first Done looks at w.
-type front struct {
-	w    *response
-	c    *conn
-	done <-chan struct{} // nil until it is asked for
-}
-
-func (f *front) Done() <-chan struct{} {
-	if f.done == nil {
-		f.done = f.w.gone()
-	}
-	return f.done
-}
-
-func (f *front) Err() error {
-	if f.left() {
-		return context.Canceled
-	}
-	return nil
-}
-
-func (f *front) left() bool {
-	if f.done == nil {
-		f.c.mu.Lock()
-		defer f.c.mu.Unlock()
-		return f.c.dead != nil
-	}
-	select {
-	case <-f.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// AfterFunc is what context.AfterFunc calls. Without it each wait for a backend
-// that is worth a watch would cost a goroutine. It is called once.
-func (f *front) AfterFunc(wake func()) (stop func() bool) {
-	x := f.w.x
-	x.c.mu.Lock()
-	defer x.c.mu.Unlock()
-	if x.c.dead != nil || x.expired {
-		go wake() // ends at once
-		return func() bool { return false }
-	}
-	x.wake = wake
-	return func() bool {
-		x.c.mu.Lock()
-		defer x.c.mu.Unlock()
-		waits := x.wake != nil
-		x.wake = nil
-		return waits
-	}
-}
-
-func (f *front) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (f *front) Value(any) any               { return nil }

@@ -264,7 +264,7 @@ func TestPostIsNeverSentTwice(t *testing.T) {
 	r, _ := fronted(t, s.addr)
 	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
 
-	failed := tell(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not send again what is not idempotent", "retry.go, mayRetry", post("/pay", "10 euros", closing))
+	failed := tell(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not send again what is not idempotent", "again.go, mayRetry", post("/pay", "10 euros", closing))
 
 	assert.EqualValues(t, 1, requests("POST"), "somebody has paid twice")
 	failed.begins(t, "HTTP/1.1 502 ")
@@ -542,7 +542,7 @@ func TestAdminTellsAndDrops(t *testing.T) {
 	s := polite(t)
 	r, g := fronted(t, s.addr)
 	g.adminNames = []string{"socket.up"}
-	admin := start(t, with(g.admin()))
+	admin := start(t, with(g.admin(adminRoutes(g))))
 	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
 
 	var stats struct {
@@ -561,7 +561,7 @@ func TestAdminTellsAndDrops(t *testing.T) {
 	tell(t, admin.addr, "", "", get("/-/drop", closing)).begins(t, "HTTP/1.1 405 ")
 	none := newGateway(small(t, 1), nil)
 	none.adminNames = g.adminNames
-	tell(t, start(t, with(none.admin())).addr, "", "", post("/-/drop", "", closing)).begins(t, "HTTP/1.1 200 ")
+	tell(t, start(t, with(none.admin(adminRoutes(none)))).addr, "", "", post("/-/drop", "", closing)).begins(t, "HTTP/1.1 200 ")
 	dropped := tell(t, admin.addr, "", "", post("/-/drop?backend="+s.addr, "", closing))
 
 	assert.Contains(t, dropped.framed(t).body, s.addr+": 1 idle connections closed")

@@ -56,11 +56,6 @@ func fetchOne(stdout io.Writer, p *pool, rawURL string, bodies bool) error {
 	return err
 }
 
-// dialHost connects to addr, whose host may be a name.
-func dialHost(ctx context.Context, addr string, timeout time.Duration) (*link, error) {
-	return inTurn(ctx, dns, addr, timeout, dialLink)
-}
-
 // press makes calls to one URL from callers at once for as long as length, and
 // prints how many there were in a second, and what one cost. The callers share
 // a pool, or one connection.
@@ -115,17 +110,6 @@ func pressOnce(p *pool, addr string, c *call) error {
 		return err
 	}
 	return nil
-}
-
-// get makes a call and waits for the answer.
-func (p *pipeline) get(c *call) error {
-	f, err := p.send(context.Background(), c)
-	if err != nil {
-		return err
-	}
-	_, err = f.wait(context.Background())
-	f.free()
-	return err
 }
 
 // cpuTime is what this process has used, in nanoseconds.

@@ -75,10 +75,11 @@ func (g *gateway) handOver(w *response, r *request) bool {
 	addr := backend.addr
 	p := passages.Get().(*passage)
 	p.job, p.g, p.w, p.addr = job{call: &p.f.call, to: p}, g, w, addr
-	w.x.untime()
+	w.untime()
 	p.f.trusts = g.trusts
 	p.f.take(w, r, addr)
-	if p.f.vias <= maxVias && p.f.left != 0 && !p.f.bound && !g.pool.isWary(addr) && w.x.c.engines.push(addr, &p.job, func() *engine { return g.newEngine(&w.x.c.engines, addr) }) {
+	engines := enginesOf(w)
+	if p.f.vias <= maxVias && p.f.left != 0 && !p.f.bound && !g.pool.isWary(addr) && engines.push(addr, &p.job, func() *engine { return g.newEngine(engines, addr) }) {
 		g.counts.Requests.Add(1)
 		return true
 	}
@@ -94,39 +95,26 @@ func (p *passage) free() {
 	passages.Put(p)
 }
 
+// enginesOf are the engines of w's client.
+func enginesOf(w *response) *registry {
+	return w.guest(func() guest { return new(registry) }).(*registry)
+}
+
 // newEngine makes an engine for addr.
 func (g *gateway) newEngine(home *registry, addr string) *engine {
-	g.engineCounts.Engines.Add(1)
 	place := g.pool.ask(addr) // now, in the order of the requests: lineup.go
 	home.note(place)
-	return &engine{
-		ticket: place.ticket, crowded: func() bool { return g.pool.waiting.Load() > 0 },
-		open:   func(ctx context.Context, lost lane) (lane, error) { return g.openPipe(ctx, place, lost) },
-		linger: g.engines.linger, counts: &g.engineCounts, wake: make(chan struct{}, 1),
+	open := func(ctx context.Context) (lane, error) {
+		l, err := g.pool.claim(ctx, place, &g.t)
+		return openPipe(ctx, l, err, &g.t, g.engines.depth)
 	}
+	e := newEngine(open, g.engines.linger, &g.engineCounts)
+	e.ticket, e.crowded = place.ticket, func() bool { return g.pool.waiting.Load() > 0 }
+	return e
 }
 
-// openPipe gets a connection from the pool: a fresh one instead of one that was lost.
-func (g *gateway) openPipe(ctx context.Context, at place, lost lane) (lane, error) {
-	var l *link
-	var err error
-	if lost != nil {
-		l, err = lost.(*pipe).renew(ctx)
-	} else {
-		l, err = g.pool.claim(ctx, at, &g.t)
-	}
-	if err == nil && ctx.Err() != nil { // all jobs are withdrawn, and nothing was sent
-		l.release(true)
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return newPipe(ctx, l, &g.t, g.engines.depth), nil
-}
-
-func (p *passage) wanted() bool { return p.w.x.wanted() }
-func (p *passage) begun() bool  { return p.w.x.begun }
+func (p *passage) wanted() bool { return p.w.wanted() }
+func (p *passage) begun() bool  { return p.w.begun() }
 
 // pause sends on what has come.
 func (p *passage) pause() {
@@ -137,9 +125,9 @@ func (p *passage) pause() {
 
 func (p *passage) head(a *answer) {
 	w := p.w
-	*w = response{x: w.x, fields: w.fields[:0], body: w.body[:0]}
+	w.restart()
 	p.a = a
-	passHead(w, a)
+	passHead(w, a, p.f.method)
 	if p.f.trailers {
 		p.f.behind = passTrailer(w, a)
 	}
@@ -154,19 +142,21 @@ func (p *passage) data(piece []byte) error {
 
 // end fills the slot. The exchange and p may be used for another request as
 // soon as it has.
-func (p *passage) end(why error) *conn {
-	w, x := p.w, p.w.x
+func (p *passage) end(why error) flusher {
+	w := p.w
 	switch {
 	case why == nil && p.a != nil && p.f.trailers:
-		w.endWith(p.a.trailers, p.f.behind)
+		w.endWith(passable(p.a.trailers, p.f.behind))
 	case why == nil:
-	case x.begun:
+	case w.begun():
 		p.g.counts.Cut.Add(1)
-		x.breakOff()
+		w.breakOff()
 	default:
 		p.g.refuse(w, p.addr, why)
 	}
-	x.wire = w.finish(x.wire[:0])
 	p.free()
-	return x.deliver()
+	if owed := w.deliver(); owed != nil {
+		return owed
+	}
+	return nil
 }

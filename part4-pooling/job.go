@@ -32,8 +32,12 @@ type sink interface {
 	data(piece []byte) error // waits while the sink is full, which is all the flow control there is; an error: nobody takes the rest
 	pause()                  // no more for now: what came must not wait
 	begun() bool             // a part of the answer is out: it cannot be taken back
-	end(why error) *conn     // once, and may wait as data does; nil: the answer is whole, or nobody wants it. Returns whose flushAll is due, or nil
+	end(why error) flusher   // once, and may wait as data does; nil: the answer is whole, or nobody wants it. Returns whose flushAll is due, or nil
 }
+
+// A flusher has got answers that it has not written yet. It outlives the sinks: a
+// client has one for all of its requests, so one write takes many answers.
+type flusher interface{ flushAll() }
 
 type jobState int
 

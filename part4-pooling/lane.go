@@ -1,17 +1,20 @@
 package main
 
+import "context"
+
 // A lane is a connection to a backend that carries several jobs at once. An
 // engine uses it with two goroutines, a writer and a reader, and knows nothing
 // of the framing: pipelined.go has HTTP/1.1, and HTTP/2 would be another file.
 type lane interface {
-	room() int               // writer: how many more jobs can be written now
-	write(batch []*job) bool // writer: sends them; false: it has ended, and they are untouched
-	recalled() bool          // writer: the connection should be given back when nothing is on its way
-	finish()                 // writer: nothing more will be written; read ends behind the last answer
-	read() laneEvent         // reader: waits for what comes next
-	unanswered() []*job      // when read has ended: the jobs that it left, in the order they were written
-	untouched(j *job) bool   // of one of them: the backend has not begun to work on it
-	close()                  // when read has ended
+	room() int                               // writer: how many more jobs can be written now
+	write(batch []*job) bool                 // writer: sends them; false: it has ended, and they are untouched
+	recalled() bool                          // writer: the connection should be given back when nothing is on its way
+	finish()                                 // writer: nothing more will be written; read ends behind the last answer
+	read() laneEvent                         // reader: waits for what comes next
+	unanswered() []*job                      // when read has ended: the jobs that it left, in the order they were written
+	untouched(j *job) bool                   // of one of them: the backend has not begun to work on it
+	close()                                  // when read has ended; or else:
+	renew(ctx context.Context) (lane, error) // a lane in the place of this one, on a fresh connection, for the jobs that it left; none when ctx is done
 }
 
 // A laneEvent is what a lane has read.

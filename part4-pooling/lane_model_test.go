@@ -94,7 +94,8 @@ func (m *engineModel) push() string {
 	create := func() *engine {
 		e := m.y.engine()
 		m.of[e] = new(atomic.Pointer[fakeLane])
-		e.open = m.opener(m.of[e], rand.New(rand.NewPCG(m.random.Uint64(), 17)))
+		open := m.opener(m.of[e], rand.New(rand.NewPCG(m.random.Uint64(), 17)))
+		e.open = func(ctx context.Context) (lane, error) { return open(ctx, nil) }
 		return e
 	}
 	if !m.r.push(addr, &s.job, create) {
@@ -105,8 +106,8 @@ func (m *engineModel) push() string {
 }
 
 // opener opens lanes for one engine, and shows the last.
-func (m *engineModel) opener(last *atomic.Pointer[fakeLane], random *rand.Rand) opener {
-	return func(ctx context.Context, lost lane) (lane, error) {
+func (m *engineModel) opener(last *atomic.Pointer[fakeLane], random *rand.Rand) (open func(ctx context.Context, lost lane) (lane, error)) {
+	open = func(ctx context.Context, lost lane) (lane, error) {
 		if lost != nil {
 			m.lanes.Add(-1)
 		}
@@ -127,6 +128,7 @@ func (m *engineModel) opener(last *atomic.Pointer[fakeLane], random *rand.Rand) 
 		l.deaf = random.IntN(100) < m.bad/3
 		l.recall = func() bool { return m.drops.Load() != drops }
 		last.Store(l)
+		l.reopen = open
 		l.onClose = func() {
 			m.closing.Add(1)
 			time.Sleep(5 * time.Millisecond) // a successor may begin
@@ -135,6 +137,7 @@ func (m *engineModel) opener(last *atomic.Pointer[fakeLane], random *rand.Rand) 
 		}
 		return l, nil
 	}
+	return open
 }
 
 // check is for when everybody waits.

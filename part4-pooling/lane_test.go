@@ -21,6 +21,7 @@ type fakeLane struct {
 	onClose func()
 	deaf    bool        // it has ended before anything is written
 	recall  func() bool // nil: never
+	reopen  func(ctx context.Context, lost lane) (lane, error)
 
 	mu       sync.Mutex
 	more     sync.Cond
@@ -141,6 +142,8 @@ func (l *fakeLane) unanswered() []*job    { return l.jobs }
 func (l *fakeLane) untouched(j *job) bool { return l.ended == ErrLastAnswer }
 func (l *fakeLane) close()                { l.onClose() }
 
+func (l *fakeLane) renew(ctx context.Context) (lane, error) { return l.reopen(ctx, l) }
+
 // A fakeSink keeps the books for one job.
 type fakeSink struct {
 	job
@@ -172,7 +175,7 @@ func (s *fakeSink) data(piece []byte) error {
 	return nil
 }
 
-func (s *fakeSink) end(why error) *conn {
+func (s *fakeSink) end(why error) flusher {
 	s.why = why
 	if s.ends.Add(1) == 1 {
 		close(s.finished)
@@ -188,16 +191,18 @@ type yard struct {
 }
 
 func (y *yard) engine() *engine {
-	y.counts.Engines.Add(1)
-	return &engine{
-		open: func(ctx context.Context, lost lane) (lane, error) {
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
-			}
-			return y.open(lost)
-		},
-		linger: y.linger, counts: &y.counts, wake: make(chan struct{}, 1),
+	return newEngine(func(ctx context.Context) (lane, error) { return y.lane(ctx, nil) }, y.linger, &y.counts)
+}
+
+func (y *yard) lane(ctx context.Context, lost lane) (lane, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
+	l, err := y.open(lost)
+	if fake, ok := l.(*fakeLane); ok {
+		fake.reopen = y.lane
+	}
+	return l, err
 }
 
 // empty waits until all engines of y have retired, and looks at the books.

@@ -29,26 +29,25 @@ func (g *gateway) lineUp(w *response, r *request) (taken bool) {
 		if f.queues = f.asks(r); f.queues {
 			f.place = g.pool.ask(p.addr)
 			if f.place.w != nil {
-				w.x.c.engines.waitsFor(f.place)
+				enginesOf(w).waitsFor(f.place)
 			}
 		}
-		w.x.forward = f
+		w.prepare(f)
 	}
 	return false
 }
 
 // linedUp is what lineUp has prepared; or it is prepared now, for who was not asked.
 func (g *gateway) linedUp(w *response, r *request, addr string) *forward {
-	f := w.x.forward
-	if w.x.forward = nil; f == nil {
-		f = g.newForward(w, r, addr)
+	if f, ok := w.prepared().(*forward); ok {
+		return f
 	}
-	return f
+	return g.newForward(w, r, addr)
 }
 
 func (g *gateway) newForward(w *response, r *request, addr string) *forward {
 	f := forwards.Get().(*forward)
-	w.x.untime() // 504 is more than that a handler was late
+	w.untime() // 504 is more than that a handler was late
 	f.trusts = g.trusts
 	f.take(w, r, addr)
 	return f

@@ -198,7 +198,7 @@ type asking struct {
 	addr  string
 	asked bool
 	at    place
-	l     *link
+	l     *lease
 }
 
 func (a *asking) ready() bool {

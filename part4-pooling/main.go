@@ -184,6 +184,17 @@ func (o *options) handler(g *gateway) (handler, error) {
 	return g.handler(routes(extra...)), nil
 }
 
+// adminRoutes are what the gateway's admin address has.
+func adminRoutes(g *gateway) handler {
+	read, write := []string{"GET", "HEAD"}, []string{"POST"}
+	all := []route{
+		{"/-/stats", read, g.stats},
+		{"/-/metrics", read, g.metrics},
+		{"/-/drop", write, g.drop},
+	}
+	return func(w *response, r *request) { dispatch(w, r, all) }
+}
+
 // serve runs a server until SIGINT or SIGTERM and gives it grace to finish; a
 // second signal ends it at once.
 func serve(o *options, stdout io.Writer, log *slog.Logger) error {
@@ -214,7 +225,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 		s.taker = g.lineUp
 	}
 	if o.admin != "" {
-		at, stop, err := g.startAdmin(o.admin, log)
+		at, stop, err := g.startAdmin(o.admin, adminRoutes(g), log)
 		if err != nil {
 			s.abandon()
 			return err

@@ -23,7 +23,7 @@ type model struct {
 	p        *pool
 	clock    time.Time
 	choose   func(n int) int // a number below n
-	inHand   []*link
+	inHand   []*lease
 	dialling []dialling
 	waiters  []*waiter
 	links    []*link       // all there ever were
@@ -95,7 +95,7 @@ func (m *model) step() {
 // ask is a caller who wants a link.
 func (m *model) ask(addr string) {
 	at := m.p.ask(addr)
-	m.note("%s is asked for: link %v, must wait %v", addr, at.g.link != nil, at.w != nil)
+	m.note("%s is asked for: link %v, must wait %v", addr, at.g.lease != nil, at.w != nil)
 	if at.w != nil {
 		m.waiters = append(m.waiters, at.w)
 	} else {
@@ -105,7 +105,7 @@ func (m *model) ask(addr string) {
 
 // granted goes on with a grant, as use does, but dials later.
 func (m *model) granted(b *backend, g grant) {
-	for l := g.link; l != nil; l = g.link {
+	for l := g.lease; l != nil; l = g.lease {
 		err := l.check()
 		if err == nil {
 			m.inHand = append(m.inHand, l)
@@ -159,7 +159,7 @@ func (m *model) disturb() {
 	l := m.links[m.choose(len(m.links))]
 	peer := m.peers[l]
 	switch {
-	case l.state == isClosed || peer < 0:
+	case l.owner.(*lease).state == isClosed || peer < 0:
 	case m.choose(2) == 0:
 		unix.Close(peer)
 		m.peers[l] = -1
@@ -280,7 +280,7 @@ func (m *model) end() {
 	}
 	m.must(m.p.permits == 0, "%d permits were never given back", m.p.permits)
 	for _, l := range m.links {
-		m.must(l.state == isClosed, "a link to %s was never closed", l.addr)
+		m.must(l.owner.(*lease).state == isClosed, "a link to %s was never closed", l.addr)
 		if peer := m.peers[l]; peer >= 0 {
 			unix.Close(peer)
 		}

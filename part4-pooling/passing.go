@@ -10,24 +10,11 @@ import "bytes"
 // Continue that lets the body go is not among them: the server sends its own
 // when the body is read.
 func (f *forward) passInterim(h *heading) error {
-	x := f.w.x
-	if x.req.minor == 0 {
+	if f.minor == 0 {
 		return nil
 	}
 	b := appendPassed(appendStatus(nil, h.status), h)
-	return x.c.interim(x, append(b, "\r\n"...))
-}
-
-// interim sends b, which is not x's answer but comes before it, when it is x's turn.
-func (c *conn) interim(x *exchange, b []byte) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.turn(x); err != nil || x.begun { // behind its beginning it would be a part of the answer
-		return err
-	}
-	c.append(b)
-	c.flush()
-	return c.dead
+	return f.w.interim(append(b, "\r\n"...))
 }
 
 // A passingBody is the body of a request on its way to a backend. The backend
@@ -36,36 +23,7 @@ func (c *conn) interim(x *exchange, b []byte) error {
 // end.
 type passingBody struct {
 	*body
-	named   nominees // of the request's Connection: not among its trailers either
-	stopped bool
-}
-
-// stop makes a Read that waits for the client return. It is called by another
-// goroutine than Read's.
-func (b *passingBody) stop() {
-	b.stopped = true
-	c := b.x.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.enough = true
-	c.changed.Broadcast()
-}
-
-// settle undoes stop when nobody reads any more. That the body did not come to
-// its end is then our doing, and not the client's: the answer is the backend's,
-// and the connection ends behind it.
-func (b *passingBody) settle() {
-	if !b.stopped {
-		return
-	}
-	c := b.x.c
-	c.mu.Lock()
-	c.enough = false
-	c.mu.Unlock()
-	if b.refused == errBodySlow {
-		b.refused = nil
-	}
-	b.expected = true // as if it had never been asked for: discard does not wait for it
+	named nominees // of the request's Connection: not among its trailers either
 }
 
 // trailing are the fields behind the body, those that may pass.
@@ -103,24 +61,6 @@ func announced(list []byte, named nominees) (may []byte) {
 		may = append(may, name...)
 	}
 	return may
-}
-
-// endWith ends an answer with trailers, if it is in chunks or can be: a client
-// of HTTP/1.0, or one that was told a length, cannot have them.
-func (w *response) endWith(trailers []field, named nominees) error {
-	trailers = passable(trailers, named)
-	if len(trailers) == 0 || w.sized || w.bodiless() {
-		return nil
-	}
-	if w.flush() != nil || !w.chunked {
-		return nil // nobody reads any more, or not in chunks
-	}
-	w.chunked = false // finish has nothing to add
-	x := w.x
-	x.wire = appendFields(append(x.wire[:0], "0\r\n"...), trailers)
-	x.wire = append(x.wire, "\r\n"...)
-	x.c.stream(x, x.wire)
-	return nil
 }
 
 // passable are those trailers that may pass.

@@ -106,7 +106,7 @@ func TestEarlyHintsWaitForTheirTurn(t *testing.T) {
 	silent(t, front, "something came before the first answer")
 	close(release)
 
-	got := story{sent: sent, rule: "MUST, RFC 9112 §9.3.2: answers in the order of the requests, 1xx included", look: "passing.go, interim"}.hear(front)
+	got := story{sent: sent, rule: "MUST, RFC 9112 §9.3.2: answers in the order of the requests, 1xx included", look: "relay.go, interim"}.hear(front)
 	all := got.replies(t, "GET", "GET", "GET")
 	assert.Equal(t, []string{"200 OK", "103 Early Hints", "200 OK"}, []string{all[0].status, all[1].status, all[2].status})
 	assert.Equal(t, "2", all[2].body)
@@ -195,11 +195,11 @@ func TestEarlyHintsThatComeTooLateAreNotPassedOn(t *testing.T) {
 	r := start(t, with(func(w *response, r *request) {
 		w.text("first, ")
 		w.flush()
-		w.x.c.interim(w.x, []byte("HTTP/1.1 103 Early Hints\r\n\r\n"))
+		w.interim([]byte("HTTP/1.1 103 Early Hints\r\n\r\n"))
 		w.text("last")
 	}))
 
-	s := tell(t, r.addr, "MUST, RFC 9110 §15.2: an interim answer comes before the final one", "passing.go, interim", get("/", closing))
+	s := tell(t, r.addr, "MUST, RFC 9110 §15.2: an interim answer comes before the final one", "relay.go, interim", get("/", closing))
 
 	assert.Equal(t, []string{"first, last"}, s.bodies(t, 1))
 }
@@ -229,7 +229,7 @@ func TestEarlyAnswerReachesTheClientThatStillSends(t *testing.T) {
 		g := newGateway(small(t, 4), []prefix{{path: "/", addr: s.addr}})
 		r := start(t, with(g.handler(routes())), func(s *server) { s.limits.bodyTime, s.limits.body = time.Hour, much })
 
-		got := tell(t, r.addr, "RFC 9112 §9.5: a client that sends a body watches for an answer meanwhile, and so a gateway passes it on", "upload.go, end; passing.go, stop",
+		got := tell(t, r.addr, "RFC 9112 §9.5: a client that sends a body watches for an answer meanwhile, and so a gateway passes it on", "upload.go, end; relay.go, stop",
 			fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", much), strings.Repeat("x", sends))
 
 		got.begins(t, "HTTP/1.1 413 ")
@@ -250,14 +250,14 @@ func TestTrailersPassToWhoWantsThem(t *testing.T) {
 	s, got := recording(t, "HTTP/1.1 200 OK\r\nTrailer: Digest\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nDigest: 42\r\nContent-Length: 9\r\nSet-Cookie: a\r\n\r\n")
 	r, _ := fronted(t, s.addr)
 
-	wants := tell(t, r.addr, trailerRule, "passing.go, endWith", get("/", "TE: deflate, Trailers\r\nConnection: close, TE\r\n"))
+	wants := tell(t, r.addr, trailerRule, "relay.go, endWith", get("/", "TE: deflate, Trailers\r\nConnection: close, TE\r\n"))
 	assert.Contains(t, soon(t, got, "the request"), "\r\nConnection: TE\r\nTE: trailers\r\n")
 	wants.begins(t, "HTTP/1.1 200 OK\r\n")
 	assert.True(t, strings.HasSuffix(wants.got, "\r\n\r\n5\r\nhello\r\n0\r\nDigest: 42\r\n\r\n"), "%s; got %q", trailerRule, wants.got)
 	assert.Equal(t, "Digest", wants.reply(t).fields["trailer"])
 
 	for name, request := range map[string]string{"no TE": get("/", closing), "HTTP/1.0": "GET / HTTP/1.0\r\nTE: trailers\r\n\r\n"} {
-		not := tell(t, r.addr, trailerRule, "passing.go, endWith", request)
+		not := tell(t, r.addr, trailerRule, "relay.go, endWith", request)
 		assert.NotContains(t, soon(t, got, "the request"), "TE: ", name)
 		assert.NotContains(t, not.got, "Digest", name)
 		not.begins(t, "HTTP/1.1 200 OK\r\n")

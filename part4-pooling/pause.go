@@ -160,7 +160,7 @@ func (p policy) round(s *pausable, calls int) (failed int, err error) {
 	var failures atomic.Int64
 	for _, l := range links {
 		group.Go(func() {
-			if p.call(pool, s.addr, l) != nil {
+			if p.call(pool, s.addr, l.link) != nil {
 				failures.Add(1)
 			}
 		})
@@ -170,7 +170,7 @@ func (p policy) round(s *pausable, calls int) (failed int, err error) {
 }
 
 // fill makes n connections to addr, uses each once, and leaves them idle.
-func fill(p *pool, addr string, n int) (links []*link, err error) {
+func fill(p *pool, addr string, n int) (links []*lease, err error) {
 	var answers []*answer
 	defer func() {
 		for _, a := range answers {
@@ -237,7 +237,7 @@ func staleReuse(t *timeline) error {
 	}
 	defer l.Close()
 	say := func(who, what, to string) { t.add(time.Now(), who, what, to) }
-	if err := l.ask(); err != nil {
+	if err := ask(l); err != nil {
 		return err
 	}
 	say("client", "has the answer to a POST, and keeps the connection", "")
@@ -258,7 +258,7 @@ func staleReuse(t *timeline) error {
 	}
 	say("server", "goes on: SIGCONT", "")
 	say("client", "sends a POST on it at once", "server")
-	err = l.ask()
+	err = ask(l)
 	does, means := outcome(err)
 	say("server", does, "client")
 	say("client", "reads, and gets: "+means, "")
@@ -266,7 +266,7 @@ func staleReuse(t *timeline) error {
 }
 
 // ask makes a POST on l and reads the answer.
-func (l *link) ask() error {
+func ask(l *link) error {
 	a, err := l.roundTrip(context.Background(), simple("POST", "/"), &usual, time.Time{})
 	if err == nil {
 		_, err = io.Copy(io.Discard, struct{ io.Reader }{a})

@@ -15,9 +15,11 @@ import (
 // doubtful is the end of it, and no answer behind it is given to anybody.
 type pipe struct {
 	l     *link
+	lease *lease // the pool's of l; nil without
 	t     *timeouts
 	ctx   context.Context // ends the reader
 	depth int             // jobs in line, at most; the writer's
+	most  int             // depth, as it was at first
 
 	a      answer // the reader's, of j
 	j      *job   // nil between two answers
@@ -39,8 +41,21 @@ type pipe struct {
 	err      error // no more jobs, and why
 }
 
-func newPipe(ctx context.Context, l *link, t *timeouts, depth int) *pipe {
-	p := &pipe{l: l, t: t, ctx: ctx, depth: depth, proven: l.uses > 0}
+// openPipe opens a lane of depth jobs on a link from the pool, or says why there is
+// none. When ctx is done all jobs are withdrawn and nothing was sent: l goes back.
+func openPipe(ctx context.Context, l *lease, err error, t *timeouts, depth int) (lane, error) {
+	if err == nil && ctx.Err() != nil {
+		l.release(true)
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newPipe(ctx, l.link, l, t, depth), nil
+}
+
+func newPipe(ctx context.Context, l *link, lease *lease, t *timeouts, depth int) *pipe {
+	p := &pipe{l: l, lease: lease, t: t, ctx: ctx, depth: depth, most: depth, proven: l.uses > 0}
 	p.more.L = &p.mu
 	p.a.l = l
 	l.begin()
@@ -171,7 +186,7 @@ func (p *pipe) readHead(j *job) laneEvent {
 
 // unreliable says whether an answer that ends the connection had better be asked for
 // again: others that were sent behind it may cut it, or it is not the answer but
-// what met the job on its way (retry.go, crossed).
+// what met the job on its way (again.go, crossed).
 func (p *pipe) unreliable() bool {
 	return p.last() && !p.whole() || p.proven && p.a.status == 408
 }
@@ -237,7 +252,10 @@ func (p *pipe) oldest(wait bool) (*job, error) {
 	}
 }
 
-var errFinished = errors.New("nothing more is asked for")
+var (
+	errFinished = errors.New("nothing more is asked for")
+	errBound    = errors.New("the backend authenticates connections: this one is not shared")
+)
 
 // answered ends an answer. What is behind it, when nobody has asked for more,
 // is judged as the pool does it, and the pool is told.
@@ -314,15 +332,11 @@ func (p *pipe) untouched(j *job) bool {
 // recalled asks the pool. A backend that is not trusted with a second call on one
 // connection gets one, and no more.
 func (p *pipe) recalled() bool {
-	pool := p.l.pool
-	switch {
-	case pool == nil:
-		return false
-	case pool.isWary(p.l.backend.addr): // not l.addr, which is an address of that name
+	if p.lease.isWary() {
 		p.onlyOne()
 		return true
 	}
-	return pool.recalls(p.l)
+	return p.lease.recalled()
 }
 
 // onlyOne ends the lane behind its first job, or behind those it has.
@@ -342,31 +356,7 @@ func (p *pipe) close() {
 }
 
 // renew gets a fresh link instead of l, to go on with the jobs that are left.
-func (p *pipe) renew(ctx context.Context) (*link, error) {
-	return p.l.pool.renew(ctx, p.l, len(p.jobs) > 0, p.t)
-}
-
-// recalls says whether l had better be put back: its time is up, it was
-// dropped, or somebody waits for a connection. An engine that is never idle would keep it for ever.
-func (p *pool) recalls(l *link) bool {
-	if p.waiting.Load() > 0 {
-		return true
-	}
-	now := p.now()
-	p.mu.Lock()
-	defer p.unlock()
-	return p.closed || l.generation != l.backend.generation || !now.Before(l.born.Add(p.limits.life))
-}
-
-// isWary says whether the backend at addr has lately sent what nobody asked for.
-// It takes the lock only if one of them ever has.
-func (p *pool) isWary(addr string) bool {
-	if !p.doubted.Load() {
-		return false
-	}
-	now := p.now()
-	p.mu.Lock()
-	defer p.unlock()
-	b := p.backends[addr]
-	return b != nil && now.Before(b.wary)
+func (p *pipe) renew(ctx context.Context) (lane, error) {
+	l, err := p.lease.renew(ctx, len(p.jobs) > 0, p.t)
+	return openPipe(ctx, l, err, p.t, p.most)
 }

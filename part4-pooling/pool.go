@@ -48,7 +48,7 @@ type pool struct {
 	waiting  atomic.Int64 // callers; changed with the lock held
 	doubted  atomic.Bool  // one of the backends is, or was, not to be trusted
 	tickets  uint64       // given out to those who wait
-	doomed   []*link
+	doomed   []*lease
 	closed   bool
 
 	stopEvictor chan struct{}
@@ -57,24 +57,24 @@ type pool struct {
 // A backend is one address, and what the pool has of it. The pool's lock guards it.
 type backend struct {
 	addr       string
-	permits    int     // out: idle ones included
-	idle       []*link // the last was used last
+	permits    int      // out: idle ones included
+	idle       []*lease // the last was used last
 	queue      waiters
 	generation uint64    // a link of an older one dies when it comes back
 	wary       time.Time // until then no link is kept
 	counts     counts
 }
 
-// leased is the pool's part of a link, guarded by the pool's lock.
-type leased struct {
-	pool       *pool // nil: the link is nobody's but its caller's
+// A lease is a link of the pool, and what the pool knows of it, guarded by the
+// pool's lock. There is one as long as there is the link.
+type lease struct {
+	*link
+	pool       *pool
 	backend    *backend
 	state      leaseState
-	generation uint64        // of its backend, when it was dialled
-	born       time.Time     // when it was dialled
-	expires    time.Time     // when it must not be idle any more
-	found      error         // by whoever had it: why it is of no use any more, as far as the counts tell such reasons apart; nil: none of them
-	keep       time.Duration // how long the server said it keeps it; 0: did not say
+	generation uint64    // of its backend, when it was dialled
+	born       time.Time // when it was dialled
+	expires    time.Time // when it must not be idle any more
 }
 
 type leaseState int
@@ -142,7 +142,7 @@ func wallClock() time.Time { return time.Now().Round(0) }
 // get returns a link to addr that nobody else has: the idle one that was used
 // last, or a new one. While there are as many as there may be, it waits. The
 // caller gives it back with put.
-func (p *pool) get(ctx context.Context, addr string, t *timeouts) (*link, error) {
+func (p *pool) get(ctx context.Context, addr string, t *timeouts) (*lease, error) {
 	return p.claim(ctx, p.ask(addr), t)
 }
 
@@ -177,7 +177,7 @@ func (p *pool) ask(addr string) (at place) {
 }
 
 // claim waits until a place has become a link.
-func (p *pool) claim(ctx context.Context, at place, t *timeouts) (*link, error) {
+func (p *pool) claim(ctx context.Context, at place, t *timeouts) (*lease, error) {
 	g := at.g
 	if at.w != nil {
 		g = p.await(ctx, at.w)
@@ -190,7 +190,7 @@ func (p *pool) claim(ctx context.Context, at place, t *timeouts) (*link, error) 
 
 // A grant is what a caller gets: a link, or a permit to dial one.
 type grant struct {
-	link       *link
+	lease      *lease
 	generation uint64
 	err        error // neither: why not
 }
@@ -203,7 +203,7 @@ func (p *pool) take(b *backend, now time.Time) (g grant, ok bool) {
 		if now.Before(l.expires) {
 			l.state = inHand
 			b.counts.Reused++
-			return grant{link: l}, true
+			return grant{lease: l}, true
 		}
 		p.retire(l, &b.counts.Expired)
 	}
@@ -217,8 +217,8 @@ func (p *pool) take(b *backend, now time.Time) (g grant, ok bool) {
 
 // use makes a link out of a grant. A link that fails its check leaves its
 // permit to us, so we need not wait again.
-func (p *pool) use(ctx context.Context, b *backend, g grant, t *timeouts) (*link, error) {
-	for l := g.link; l != nil; l = g.link {
+func (p *pool) use(ctx context.Context, b *backend, g grant, t *timeouts) (*lease, error) {
+	for l := g.lease; l != nil; l = g.lease {
 		err := l.check()
 		if err == nil {
 			return l, nil
@@ -230,7 +230,7 @@ func (p *pool) use(ctx context.Context, b *backend, g grant, t *timeouts) (*link
 
 // fresh dials with a permit, and gives it back if that fails, or if the caller
 // has left.
-func (p *pool) fresh(ctx context.Context, b *backend, g grant, t *timeouts) (*link, error) {
+func (p *pool) fresh(ctx context.Context, b *backend, g grant, t *timeouts) (*lease, error) {
 	if ctx.Err() != nil {
 		now := p.now()
 		p.mu.Lock()
@@ -238,7 +238,7 @@ func (p *pool) fresh(ctx context.Context, b *backend, g grant, t *timeouts) (*li
 		p.permitBack(b, now)
 		return nil, fmt.Errorf("connection to %s: %w", b.addr, context.Cause(ctx))
 	}
-	l, err := p.dial(ctx, b.addr, t.connect)
+	dialled, err := p.dial(ctx, b.addr, t.connect)
 	now := p.now()
 	p.mu.Lock()
 	defer p.unlock()
@@ -248,13 +248,14 @@ func (p *pool) fresh(ctx context.Context, b *backend, g grant, t *timeouts) (*li
 		return nil, err
 	}
 	b.counts.Dialled++
-	l.leased = leased{pool: p, backend: b, generation: g.generation, born: now}
+	l := &lease{link: dialled, pool: p, backend: b, generation: g.generation, born: now}
+	dialled.owner = l
 	return l, nil
 }
 
 // instead exchanges a link that failed its check for another idle one, or for
 // the permit that it had.
-func (p *pool) instead(l *link, why error) grant {
+func (p *pool) instead(l *lease, why error) grant {
 	now := p.now()
 	p.mu.Lock()
 	defer p.unlock()
@@ -269,7 +270,8 @@ func (p *pool) instead(l *link, why error) grant {
 
 // renew exchanges a link that its caller has no more use for by a fresh one, which
 // nobody can be given before him. again says that a call is sent once more.
-func (p *pool) renew(ctx context.Context, l *link, again bool, t *timeouts) (*link, error) {
+func (l *lease) renew(ctx context.Context, again bool, t *timeouts) (*lease, error) {
+	p := l.pool
 	now := p.now()
 	p.mu.Lock()
 	b := l.backend
@@ -288,7 +290,7 @@ func (p *pool) renew(ctx context.Context, l *link, again bool, t *timeouts) (*li
 
 // put gives a link back. It is kept if it is good, which is for the caller to
 // say, and still as it should be, which put finds out.
-func (p *pool) put(l *link, good bool) {
+func (p *pool) put(l *lease, good bool) {
 	why := cmp.Or(l.found, errBroken)
 	if good {
 		why = nil
@@ -319,10 +321,13 @@ func (p *pool) put(l *link, good bool) {
 	p.settle(now)
 }
 
+// giveBack is put for who has no more than the link (link.release).
+func (l *lease) giveBack(good bool) { l.pool.put(l, good) }
+
 // expiry is when a link that becomes idle now has to go. A server that says how
 // long it keeps a connection counts from its last byte, and its clock is not
 // ours: a margin keeps us from sending in the moment in which it closes.
-func (p *pool) expiry(l *link, now time.Time) time.Time {
+func (p *pool) expiry(l *lease, now time.Time) time.Time {
 	idle := p.limits.idle
 	if l.keep > 0 {
 		idle = min(idle, l.keep-min(l.keep/4, keepMargin))
@@ -338,7 +343,7 @@ const keepMargin = time.Second
 
 // retire closes a link, soon, and takes its permit back. Whoever calls it
 // settles before he unlocks, or takes the permit himself. With the lock held.
-func (p *pool) retire(l *link, count *uint64) {
+func (p *pool) retire(l *lease, count *uint64) {
 	*count++
 	l.state = isClosed
 	l.backend.permits--
@@ -347,7 +352,7 @@ func (p *pool) retire(l *link, count *uint64) {
 }
 
 // discard retires a link for what was found. With the lock held.
-func (p *pool) discard(l *link, why error) { p.retire(l, l.backend.counts.of(why)) }
+func (p *pool) discard(l *lease, why error) { p.retire(l, l.backend.counts.of(why)) }
 
 // distrust is for a backend that has sent bytes nobody asked for. Most of them
 // are found, but not those that come when the next call has just left: nobody

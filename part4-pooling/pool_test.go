@@ -45,7 +45,7 @@ func polite(t testing.TB) *scripted {
 }
 
 // seen waits until the kernel has told l that its server has closed.
-func seen(t testing.TB, l *link) {
+func seen(t testing.TB, l *lease) {
 	t.Helper()
 	eventually(t, "the server's FIN has come", func() bool {
 		n, _, err := unix.Recvfrom(l.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
@@ -306,7 +306,7 @@ func TestDropAllReachesEveryLink(t *testing.T) {
 	leased, err := p.get(t.Context(), s.addr, &quick)
 	require.NoError(t, err)
 	p.put(idle, true)
-	dial, dialling := make(chan bool), make(chan *link)
+	dial, dialling := make(chan bool), make(chan *lease)
 	p.dial = func(ctx context.Context, addr string, timeout time.Duration) (*link, error) {
 		<-dial
 		return dialLink(ctx, addr, timeout)

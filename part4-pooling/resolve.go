@@ -227,3 +227,8 @@ func validName(name string) bool {
 	_, err := strconv.ParseUint(labels[len(labels)-1], 0, 64) // 0: 0x7f is a number too
 	return err != nil && len(name) <= 253
 }
+
+// dialHost connects to addr, whose host may be a name.
+func dialHost(ctx context.Context, addr string, timeout time.Duration) (*link, error) {
+	return inTurn(ctx, dns, addr, timeout, dialLink)
+}

@@ -234,7 +234,7 @@ func TestPostThatNeverLeftMayBeSentAgain(t *testing.T) {
 	_, err = l.roundTrip(t.Context(), c, &quick, time.Time{})
 
 	assert.ErrorIs(t, err, ErrEnded)
-	assert.True(t, l.mayRetry(c, err), "house rule: a POST is sent again if no byte of it left. retry.go, mayRetry; it left: %d bytes", l.sent)
+	assert.True(t, l.mayRetry(c, err), "house rule: a POST is sent again if no byte of it left. again.go, mayRetry; it left: %d bytes", l.sent)
 	l.release(false)
 }
 
@@ -267,7 +267,7 @@ func TestBodyThatWasHeldCanBeSentElsewhere(t *testing.T) {
 
 	status, _, err := asked(p, s.addr, c)
 
-	require.NoError(t, err, "house rule: what was not read can be read yet. retry.go, mayRetry")
+	require.NoError(t, err, "house rule: what was not read can be read yet. again.go, mayRetry")
 	assert.Equal(t, 200, status)
 	assert.EqualValues(t, 100_000, soon(t, got, "the body"))
 	assert.Equal(t, 2, s.accepted())
@@ -299,7 +299,7 @@ func TestTimeoutThatCrossesACallIsNotItsAnswer(t *testing.T) {
 		status, _, err := asked(p, s.addr, c.call)
 
 		require.NoError(t, err)
-		assert.Equal(t, c.status, status, "MAY, RFC 9110 §15.5.9: a request that met a 408 is sent again on a new connection, if it may be sent twice. retry.go, crossed")
+		assert.Equal(t, c.status, status, "MAY, RFC 9110 §15.5.9: a request that met a 408 is sent again on a new connection, if it may be sent twice. again.go, crossed")
 	}
 	assert.EqualValues(t, 1, posts.Load())
 }

@@ -49,7 +49,7 @@ type rig struct {
 func newRig(backend string, connections int, engine bool) (*rig, error) {
 	limits := poolDefaults
 	limits.perBackend, limits.total = connections, connections
-	g := newGateway(newPool(limits), []prefix{{"/", backend, engine}})
+	g := newGateway(newPool(limits), []prefix{{path: "/", addr: backend, engine: engine}})
 	l, err := runLocal(g.handler(routes()), g.handOver)
 	return &rig{l, g}, err
 }
@@ -103,16 +103,6 @@ func shareConnection(stdout io.Writer) error {
 	fmt.Fprintf(stdout, "  after %d ms the client has the answers to %s\n",
 		time.Since(began).Milliseconds(), strings.Join(bodies, " "))
 	return nil
-}
-
-// inHand counts the slots of all connections that are not answered, and the
-// handlers that run.
-func (s *server) inHand() (slots, running int) {
-	s.each(func(c *conn) {
-		slots += c.line.length
-		running += c.running
-	})
-	return slots, running
 }
 
 // compareEngine prints the table that says when an engine is worth it: answers

@@ -44,7 +44,7 @@ type staleRace struct {
 	clock  *hand
 	server *scripted
 	fin    chan bool // closes the server's end of the old connection
-	old, l *link
+	old, l *lease
 	now    *answer
 	failed error
 	seen   map[string]bool

@@ -56,7 +56,7 @@ func TestRequestsThatWaitForABackendCostNoGoroutineMore(t *testing.T) { // alone
 		watchers = max(watchers, goroutinesIn("context.(*cancelCtx).propagateCancel"))
 	}
 
-	assert.Zero(t, watchers, "house rule: a wait costs no goroutine beside the one that waits. gateway.go, front.AfterFunc")
+	assert.Zero(t, watchers, "house rule: a wait costs no goroutine beside the one that waits. relay.go, front.AfterFunc")
 	for _, c := range clients {
 		c.SetLinger(0) // a reset: the client has gone, and does not want the answer
 		c.Close()

@@ -37,7 +37,7 @@ func (p *pool) evict() {
 	defer p.unlock()
 	for _, b := range p.all {
 		var found error
-		b.idle = slices.DeleteFunc(b.idle, func(l *link) bool {
+		b.idle = slices.DeleteFunc(b.idle, func(l *lease) bool {
 			if !now.Before(l.expires) {
 				p.retire(l, &b.counts.Expired)
 			} else if why := l.check(); why != nil {
@@ -156,4 +156,58 @@ func (p *pool) stats() poolStats {
 		})
 	}
 	return s
+}
+
+// recalled says whether l had better be put back: its time is up, it was
+// dropped, or somebody waits for a connection. An engine that is never idle would keep it for ever.
+func (l *lease) recalled() bool {
+	p := l.pool
+	if p.waiting.Load() > 0 {
+		return true
+	}
+	now := p.now()
+	p.mu.Lock()
+	defer p.unlock()
+	return p.closed || l.generation != l.backend.generation || !now.Before(l.born.Add(p.limits.life))
+}
+
+// isWary says whether the backend at addr has lately sent what nobody asked for.
+// It takes the lock only if one of them ever has.
+func (p *pool) isWary(addr string) bool {
+	if !p.doubted.Load() {
+		return false
+	}
+	now := p.now()
+	p.mu.Lock()
+	defer p.unlock()
+	b := p.backends[addr]
+	return b != nil && now.Before(b.wary)
+}
+
+// isWary says so of the backend that l is a link to.
+func (l *lease) isWary() bool { return l.pool.isWary(l.backend.addr) }
+
+// A poolEvent is what has happened to connections, by its name in metrics, and how often.
+type poolEvent struct {
+	name string
+	n    uint64
+}
+
+// events are all counts, by name.
+func (c *counts) events() []poolEvent {
+	return []poolEvent{
+		{"dialled", c.Dialled}, {"dial_failed", c.DialFailed}, {"reused", c.Reused}, {"waited", c.Waited}, {"gave_up", c.GaveUp},
+		{"stale", c.Stale}, {"unsolicited", c.Unsolicited}, {"expired", c.Expired}, {"dropped", c.Dropped},
+		{"displaced", c.Displaced}, {"broken", c.Broken}, {"retried", c.Retried},
+	}
+}
+
+// of is what p has of the backend at addr.
+func (s poolStats) of(addr string) backendStats {
+	for _, b := range s.Backends {
+		if b.Addr == addr {
+			return b
+		}
+	}
+	return backendStats{}
 }

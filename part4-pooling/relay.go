@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// What a server has for handlers and takers that get the response from another
+// server, such as a gateway: facts of the client, a context that ends with it,
+// responses before the response, trailers behind it, and ends in the middle.
+
+// A guest is what a taker keeps for a connection, as long as the client is there.
+type guest interface {
+	abandon() // the client has gone. Called once, and must not wait: the connection is locked
+}
+
+// guest returns what the taker has for this connection; the first time it is what
+// create returns. For takers only: nobody else sets it meanwhile.
+func (w *response) guest(create func() guest) guest {
+	c := w.x.c
+	if c.guest == nil {
+		g := create()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.guest = g; c.dead != nil { // kill has been here
+			g.abandon()
+		}
+	}
+	return c.guest
+}
+
+// prepare leaves v for the handler. For takers only.
+func (w *response) prepare(v any) { w.x.ready = v }
+
+// prepared returns what the taker has left for the handler, once; nil for nothing.
+func (w *response) prepared() (v any) {
+	v, w.x.ready = w.x.ready, nil
+	return v
+}
+
+// untime lifts the limit on the handler's time: all its waits have limits of their
+// own, with answers that say which.
+func (w *response) untime() { w.x.untime() }
+
+// peer is the client's address, as accept(2) told it.
+func (w *response) peer() netip.Addr { return w.x.c.peer }
+
+// begun says whether a part of the response is out: it cannot be taken back.
+func (w *response) begun() bool { return w.x.begun }
+
+// wanted says whether the client still waits for the response.
+func (w *response) wanted() bool { return w.x.wanted() }
+
+// left says whether the client has gone.
+func (w *response) left() bool { return w.x.c.gone() }
+
+func (c *conn) gone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dead != nil
+}
+
+// restart forgets all that was not sent.
+func (w *response) restart() {
+	*w = response{x: w.x, fields: w.fields[:0], body: w.body[:0]}
+}
+
+// breakOff ends the connection in the middle of the response, so that the client
+// sees that it is not whole.
+func (w *response) breakOff() { w.x.breakOff() }
+
+// deliver is the end of a response whose request was taken: w is another
+// request's from then on. Nothing is written to the client until much has come
+// together; if something is left to write, deliver returns the connection, and its
+// flushAll is due.
+func (w *response) deliver() (owed *conn) {
+	x := w.x
+	x.wire = w.finish(x.wire[:0])
+	return x.deliver()
+}
+
+// interim sends b, the whole head of a 1xx response, when it is this response's
+// turn. A client of HTTP/1.0 must not get one.
+func (w *response) interim(b []byte) error {
+	c := w.x.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.turn(w.x); err != nil || w.x.begun { // behind its beginning it would be a part of the response
+		return err
+	}
+	c.append(b)
+	c.flush()
+	return c.dead
+}
+
+// endWith ends a response with trailers, if it is in chunks or can be: a client
+// of HTTP/1.0, or one that was told a length, cannot have them.
+func (w *response) endWith(trailers []field) error {
+	if len(trailers) == 0 || w.sized || w.bodiless() {
+		return nil
+	}
+	if w.flush() != nil || !w.chunked {
+		return nil // nobody reads any more, or not in chunks
+	}
+	w.chunked = false // finish has nothing to add
+	x := w.x
+	x.wire = append(x.wire[:0], "0\r\n"...)
+	for _, f := range trailers {
+		x.wire = append(append(append(append(x.wire, f.name...), ": "...), f.value...), "\r\n"...)
+	}
+	x.wire = append(x.wire, "\r\n"...)
+	x.c.stream(x, x.wire)
+	return nil
+}
+
+// stop makes a Read that waits for the client return, and all after it. It is
+// called by another goroutine than Read's.
+func (b *body) stop() {
+	c := b.x.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.enough = true
+	c.changed.Broadcast()
+}
+
+// settle undoes stop when nobody reads any more. That the body did not come to
+// its end is then our doing, and not the client's: the response is the handler's,
+// and the connection ends behind it.
+func (b *body) settle() {
+	c := b.x.c
+	c.mu.Lock()
+	stopped := b.enough
+	b.enough = false
+	c.mu.Unlock()
+	if !stopped {
+		return
+	}
+	if b.refused == errBodySlow {
+		b.refused = nil
+	}
+	b.expected = true // as if it had never been asked for: discard does not wait for it
+}
+
+// context is done when the client has gone, or the handler's time is up.
+func (w *response) context() context.Context { return &front{w: w, c: w.x.c} }
+
+// A front is the client of a request, as a context: done when it has reset its
+// connection, or its time is up. Only who waits long enough to ask for Done
+// pays for a channel. The context package may look at a front when the handler
+// has returned and w is somebody else's: only the first Done looks at w.
+type front struct {
+	w    *response
+	c    *conn
+	done <-chan struct{} // nil until it is asked for
+}
+
+func (f *front) Done() <-chan struct{} {
+	if f.done == nil {
+		f.done = f.w.gone()
+	}
+	return f.done
+}
+
+func (f *front) Err() error {
+	if f.left() {
+		return context.Canceled
+	}
+	return nil
+}
+
+func (f *front) left() bool {
+	if f.done == nil {
+		return f.c.gone()
+	}
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// AfterFunc is what context.AfterFunc calls. Without it each wait for a backend
+// that is worth a watch would cost a goroutine. It is called once.
+func (f *front) AfterFunc(wake func()) (stop func() bool) {
+	x := f.w.x
+	x.c.mu.Lock()
+	defer x.c.mu.Unlock()
+	if x.c.dead != nil || x.expired {
+		go wake() // ends at once
+		return func() bool { return false }
+	}
+	x.wake = wake
+	return func() bool {
+		x.c.mu.Lock()
+		defer x.c.mu.Unlock()
+		waits := x.wake != nil
+		x.wake = nil
+		return waits
+	}
+}
+
+func (f *front) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (f *front) Value(any) any               { return nil }
