@@ -28,22 +28,21 @@ type shell struct {
 	background []*exec.Cmd
 }
 
-// leash is a pipe that only this process holds open. What bash does first in
+// leash is a pipe, its end for reading first; only this process holds the other open,
+// until it ends. What bash does first in
 // each command is to leave a subshell behind that waits for the pipe's end, and
 // kills the process group then: no server outlives us, not even after SIGKILL.
-var leash = sync.OnceValues(func() (read *os.File, err error) {
-	read, held, err = os.Pipe()
-	return read, err
+var leash = sync.OnceValues(func() (ends [2]*os.File, err error) {
+	ends[0], ends[1], err = os.Pipe()
+	return ends, err
 })
-
-var held *os.File // the end of it that is ours, until we end
 
 const leashed = "(read -r _; kill -KILL 0) <&3 >/dev/null 2>&1 & disown; exec 3<&-; "
 
 func (s *shell) command(ctx context.Context, line string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "bash", "-c", leashed+line)
-	if pipe, err := leash(); err == nil {
-		cmd.ExtraFiles = []*os.File{pipe}
+	if ends, err := leash(); err == nil {
+		cmd.ExtraFiles = ends[:1]
 	} else {
 		cmd.Err = err
 	}
