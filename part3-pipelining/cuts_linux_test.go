@@ -42,7 +42,7 @@ func sendCut(t *testing.T, r *running, pieces ...string) string {
 func awaitRead(t *testing.T, r *running) {
 	t.Helper()
 	spin(t, "the server has read what came", func() (read bool) {
-		r.each(func(c *conn) {
+		r.each(func(c *transport) {
 			n, err := unix.IoctlGetInt(c.fd, unix.TIOCINQ)
 			read = err == nil && n == 0
 		})
