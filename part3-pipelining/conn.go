@@ -88,7 +88,7 @@ func (c *conn) next() (do ask, ok bool) {
 		do = askOrderly
 	case c.in.state == atEnd:
 		c.end.to(dead)
-		return c.next()
+		do = askWake
 	default: // the client may still send, and is given the time to close too: part 1 told why
 		const most = 64 << 20 // bytes
 		c.lingers, c.since = most, c.srv.clock.now()

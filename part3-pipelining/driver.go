@@ -25,8 +25,10 @@ func newDrivers(s *server, wait string) ([]driver, error) {
 	switch wait {
 	case "loop":
 		return newLoops(s)
-	case "goroutines", "serial":
-		return nil, nil
+	case "goroutines":
+		return newStrands(s, false, serveSideBySide), nil
+	case "serial":
+		return newStrands(s, true, serveSerially), nil
 	}
-	return nil, fmt.Errorf("-wait %q: want serial, goroutines or loop", wait)
+	return nil, fmt.Errorf("no driver is called %q", wait)
 }

@@ -14,6 +14,11 @@ package main
 func (t *transport) handleAlone(x *exchange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.workAlone(x)
+}
+
+// workAlone is handleAlone with the lock, which it opens for the handler.
+func (t *transport) workAlone(x *exchange) {
 	if !t.wait(x) {
 		x.refused = errGone
 	}

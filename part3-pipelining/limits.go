@@ -79,6 +79,9 @@ func (l *limits) check() error {
 	if l.fields < 1 || l.pipeline < 1 || l.connections < 1 || l.body < 0 {
 		return errors.New("-fields, -pipeline and -connections: want at least 1; -body: at least 0")
 	}
+	if l.wait != "serial" && l.wait != "goroutines" && (l.wait != "loop" || defaultWait != "loop") {
+		return fmt.Errorf("-wait %s: want serial, goroutines, or on Linux loop", l.wait)
+	}
 	if l.shortest() <= 0 {
 		return errors.New("a time of 0 or less is no time")
 	}

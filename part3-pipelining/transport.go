@@ -31,10 +31,14 @@ type waiter interface {
 }
 
 func newTransport(s *server, w waiter, mu *sync.Mutex, stock *stock, fd int, peer netip.Addr) *transport {
-	t := &transport{fd: fd, mu: mu, driver: w}
-	t.conn = conn{srv: s, t: t, stock: stock, peer: peer, since: s.clock.now()}
-	t.changed.L = mu
+	t := &transport{}
+	t.init(s, w, mu, stock, fd, peer)
 	return t
+}
+
+func (t *transport) init(s *server, w waiter, mu *sync.Mutex, stock *stock, fd int, peer netip.Addr) {
+	t.fd, t.mu, t.driver, t.changed.L = fd, mu, w, mu
+	t.conn = conn{srv: s, t: t, stock: stock, peer: peer, since: s.clock.now()}
 }
 
 // act does what the connection asks for, until it asks for nothing. The lock is
