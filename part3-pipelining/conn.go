@@ -231,7 +231,7 @@ func (c *conn) finish(x *exchange) {
 	c.running--
 	back := x.alone && !x.expired // the connection is ours again
 	switch {
-	case back && x.last:
+	case back && (x.last || c.end != open):
 		c.intake.to(over)
 		c.in.clear()
 	case back:
@@ -266,7 +266,9 @@ func (c *conn) advance() {
 		c.intake.to(taking)
 		c.resume()
 	}
-	c.asks |= askWake
+	if c.running > 0 { // only handlers wait
+		c.asks |= askWake
+	}
 }
 
 // streams takes b, a part of the answer of x, whose turn it is.
@@ -277,6 +279,15 @@ func (c *conn) streams(x *exchange, b []byte) {
 	}
 	x.begun, x.due = true, noLimit
 	c.out.append(b)
+}
+
+// invite is for a handler that reads b. It sends 100 Continue, if the client waits
+// for it; but not in the middle of an answer, where it would be a part of its body.
+func (c *conn) invite(b *body) {
+	if b.expected && !b.x.begun && c.end == open {
+		b.expected, b.since = false, c.srv.clock.now()
+		c.out.append([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
+	}
 }
 
 // exited is for a handler that ended its goroutine (runtime.Goexit).

@@ -97,6 +97,7 @@ func (t *transport) fill(b *body) *refusal {
 	x.due = noLimit
 	defer x.allot()
 	t.invite(b)
+	t.act()
 	for had := len(t.in.bytes()); ; t.driver.await(t) {
 		if t.end == open && !x.expired {
 			t.read()
@@ -109,16 +110,6 @@ func (t *transport) fill(b *body) *refusal {
 		case t.srv.clock.now() >= t.srv.until(waitBody, b.since):
 			return errBodySlow
 		}
-	}
-}
-
-// invite sends 100 Continue, if the client waits for it; but not in the middle of
-// an answer, where it would be a part of its body.
-func (t *transport) invite(b *body) {
-	if b.expected && !b.x.begun && t.end == open {
-		b.expected, b.since = false, t.srv.clock.now()
-		t.out.append([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
-		t.act()
 	}
 }
 
