@@ -112,17 +112,42 @@ var endMoves = [...]uint8{
 	closed:    0,
 }
 
-func (s *intake) to(next intake) { move("intake", intakeMoves[*s], uint8(*s), uint8(next)); *s = next }
-func (s *arrival) to(next arrival) {
-	move("arrival", arrivalMoves[*s], uint8(*s), uint8(next))
+func (s *intake) to(next intake) {
+	if intakeMoves[*s]&(1<<next) == 0 {
+		noMove("intake", uint8(*s), uint8(next))
+	}
 	*s = next
 }
-func (s *output) to(next output) { move("output", outputMoves[*s], uint8(*s), uint8(next)); *s = next }
-func (s *turn) to(next turn)     { move("turn", turnMoves[*s], uint8(*s), uint8(next)); *s = next }
-func (s *end) to(next end)       { move("end", endMoves[*s], uint8(*s), uint8(next)); *s = next }
 
-func move(of string, allowed, from, to uint8) {
-	if allowed&(1<<to) == 0 {
-		panic(fmt.Sprintf("%s: no move from %d to %d", of, from, to))
+func (s *arrival) to(next arrival) {
+	if arrivalMoves[*s]&(1<<next) == 0 {
+		noMove("arrival", uint8(*s), uint8(next))
 	}
+	*s = next
+}
+
+func (s *output) to(next output) {
+	if outputMoves[*s]&(1<<next) == 0 {
+		noMove("output", uint8(*s), uint8(next))
+	}
+	*s = next
+}
+
+func (s *turn) to(next turn) {
+	if turnMoves[*s]&(1<<next) == 0 {
+		noMove("turn", uint8(*s), uint8(next))
+	}
+	*s = next
+}
+
+func (s *end) to(next end) {
+	if endMoves[*s]&(1<<next) == 0 {
+		noMove("end", uint8(*s), uint8(next))
+	}
+	*s = next
+}
+
+// noMove is apart so that to is inlined.
+func noMove(of string, from, to uint8) {
+	panic(fmt.Sprintf("%s: no move from %d to %d", of, from, to))
 }
