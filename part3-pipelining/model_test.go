@@ -194,52 +194,6 @@ func (m *model) finish(i int) {
 	m.act(false)
 }
 
-// body reads what has a length of 5, all of it or what there is.
-func (m *model) body(x *exchange) {
-	b := &x.body
-	m.c.invite(b)
-	for b.state != bodyEnd && b.refused == nil {
-		_, used, refused := b.take(m.c.in.bytes(), 5)
-		m.c.in.skip(used)
-		b.refused = refused
-		if used == 0 {
-			before := len(m.c.in.bytes())
-			if m.read(); len(m.c.in.bytes()) == before {
-				break
-			}
-		}
-	}
-	x.last = x.last || b.state != bodyEnd
-}
-
-// streams lets the handler at the head of the line send a part.
-func (m *model) streams() {
-	for _, x := range m.running {
-		if m.c.line.head != &x.slot || x.expired || m.c.end != open || x.refused != nil || len(x.req.method) == 4 && string(x.req.method) == "HEAD" {
-			continue
-		}
-		w := &x.res
-		w.status = 200
-		if x.wire = x.wire[:0]; !w.flushed {
-			w.flushed, w.chunked = true, true
-			x.wire = w.appendHead(x.wire)
-		}
-		w.body = append(w.body, "part "...)
-		w.written += 5
-		x.wire = w.appendBody(x.wire)
-		m.c.streams(x, x.wire)
-		m.note("handler of %s streams", x.req.target)
-		m.act(false)
-		return
-	}
-}
-
-func (m *model) pass(d time.Duration) {
-	m.c.srv.clock.nanos.Add(int64(d))
-	m.c.tick()
-	m.act(false)
-}
-
 func (m *model) step() {
 	switch m.r.IntN(12) {
 	case 0, 1, 2:
