@@ -1,6 +1,9 @@
+//go:build linux
+
 package main
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -17,7 +20,7 @@ func BenchmarkBetweenReadAndWrite(b *testing.B) {
 	null, err := unix.Open("/dev/null", unix.O_WRONLY, 0)
 	require.NoError(b, err)
 	defer unix.Close(null)
-	c, batch := newConn(r.loops[0], null), strings.Repeat(get("/"), 16)
+	c, batch := newTransport(r.server, r.drivers[0].(*loop), &r.drivers[0].(*loop).mu, &r.drivers[0].(*loop).stock, null, netip.Addr{}), strings.Repeat(get("/"), 16)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b.ReportAllocs()
@@ -27,15 +30,16 @@ func BenchmarkBetweenReadAndWrite(b *testing.B) {
 			c.in.w = copy(c.in.room(), batch)
 		}
 		x := c.take()
-		c.loop.token.offer(x.number)
+		r.drivers[0].(*loop).token.offer(x.number)
 		number := x.number
 		c.mu.Unlock()
 		x.answer()
 		c.mu.Lock()
-		c.loop.token.takeBack(number)
+		r.drivers[0].(*loop).token.takeBack(number)
 		c.finish(x)
 		if i%16 == 15 {
 			c.pause()
+			c.act()
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (b *body) Read(p []byte) (int, error) {
 			return n, nil
 		}
 		if used == 0 && refused == nil {
-			b.refused = b.x.c.fill(b)
+			b.refused = b.x.c.t.fill(b)
 		}
 	}
 	if b.refused != nil {

@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,13 +24,13 @@ func TestPipeliningWithoutReadingIsHeldBack(t *testing.T) {
 		_, err = io.WriteString(c, batch)
 	}
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	var held *conn
-	r.each(func(c *conn) { held = c })
+	var held *transport
+	r.each(func(c *transport) { held = c })
 
 	held.mu.Lock()
 	parked := 0
-	if held.out != nil {
-		parked = len(held.out.b)
+	if held.out.next != nil {
+		parked = len(held.out.next.b)
 	}
 	for s := held.line.head; s != nil; s = s.behind {
 		parked += len(s.answer)
@@ -79,7 +81,7 @@ func TestLateHandlersMakeRoomWhenTheyReturn(t *testing.T) {
 
 	io.WriteString(c, get("/", closing))
 	eventually(t, "the third request waits for a place", func() (waits bool) {
-		r.each(func(c *conn) { waits = c.stalled })
+		r.each(func(c *transport) { waits = c.intake == stalled })
 		return waits
 	})
 	close(release)
@@ -154,10 +156,11 @@ func TestBodyThatFindsTheResetItselfEnds(t *testing.T) {
 	require.NoError(t, unix.SetNonblock(fd, true))
 	client.SetLinger(0)
 	client.Close() // a reset
-	c := newConn(r.loops[0], fd)
+	var mu sync.Mutex
+	c := newTransport(r.server, bystander{}, &mu, &stock{}, fd, netip.Addr{})
 	ended := make(chan *refusal)
 
-	go func() { ended <- c.fill(&body{x: &exchange{c: c}, since: noLimit / 2}) }() // ends when it should
+	go func() { ended <- c.fill(&body{x: &exchange{c: &c.conn}, since: noLimit / 2}) }() // ends when it should
 
-	assert.Equal(t, errBodyEnded, soon(t, ended, "the body ends (alone.go, fill)"))
+	assert.Equal(t, errBodyEnded, soon(t, ended, "the body ends (handling.go, fill)"))
 }

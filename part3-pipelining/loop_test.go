@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -20,16 +22,16 @@ func TestDescriptorIsNotFreeBeforeAllNewsAreLookedAt(t *testing.T) {
 	expect(t, c, story{}, "HTTP/1.1 200 ")
 
 	eventually(t, "the answer's writer is back", func() (back bool) {
-		r.each(func(c *conn) {
-			if back = !c.writing; !back {
+		r.each(func(c *transport) {
+			if back = c.out.state == unwritten; !back {
 				return
 			}
 			fd := c.fd
-			c.kill(errReset)
-			c.settle()
+			c.fail(errReset)
+			c.act()
 			_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 			assert.NoError(t, err, "the descriptor is closed while the leader may have news of it (loop.go, bury)")
-			assert.Nil(t, c.loop.conns[fd], "and nobody hears them")
+			assert.Nil(t, c.driver.(*loop).conns[fd], "and nobody hears them")
 		})
 		return back
 	})
@@ -44,11 +46,11 @@ func TestNewsOfAConnectionThatLivesOnElsewhereAreNotAStrangers(t *testing.T) {
 		"a reset": func(held int) { unix.Write(held, []byte("x")) }, // to a client that has closed
 		"an end":  func(held int) { unix.Shutdown(held, unix.SHUT_RDWR) },
 	} {
-		r := start(t, func(s *server) { s.loops, s.limits.connections = s.loops[:1], 2 })
+		r := start(t, func(s *server) { s.drivers, s.limits.connections = s.drivers[:1], 2 })
 		old := converse(t, r.addr, get("/"))
 		expect(t, old, story{}, "HTTP/1.1 200 OK\r\n")
 		var number int
-		r.each(func(c *conn) { number = c.fd })
+		r.each(func(c *transport) { number = c.fd })
 		held, err := unix.Dup(number) // as a child does
 		require.NoError(t, err)
 		defer unix.Close(held)
@@ -60,7 +62,7 @@ func TestNewsOfAConnectionThatLivesOnElsewhereAreNotAStrangers(t *testing.T) {
 		s := story{sent: get("/"), rule: "house rule: an event is a hint, for its number may be another's", look: "conn.go, hear"}
 		expect(t, stranger, s, "HTTP/1.1 200 OK\r\n")
 		same := false
-		r.each(func(c *conn) { same = same || c.fd == number })
+		r.each(func(c *transport) { same = same || c.fd == number })
 		require.True(t, same, "the stranger has the number")
 
 		old.Close()
@@ -93,16 +95,14 @@ func plugHoles(t *testing.T, number int) {
 // got the lock yet. They are not told twice.
 func TestRoomThatIsToldBeforeTheWriterKnowsIsNotLost(t *testing.T) {
 	ours(t)
-	l := &loop{srv: &server{limits: defaults, clock: newClock()}}
-	c := newConn(l, -1)
-	c.append([]byte("answer"))
-	c.load()
-	c.writing, c.blocked = true, true // flush, with the lock open
+	var o outbound
+	o.append([]byte("answer"))
+	o.begin(1) // transport.write, with the lock open
 
-	c.blocked = false // hear
-	c.wrote(0, unix.EAGAIN)
+	o.hasRoom() // conn.heard
+	o.refused()
 
-	assert.False(t, c.blocked, "the writer waits for news that were told before (conn.go, wrote)")
+	assert.Equal(t, unwritten, o.state, "the writer waits for news that were told before (output.go, refused)")
 }
 
 // What has come already is no news to the kernel. A client who sends much and
@@ -114,9 +114,9 @@ func TestRequestsThatWaitForRoomAreNotForgotten(t *testing.T) {
 	c := dial(t, r.addr)
 	c.SetDeadline(time.Now().Add(limit))
 	go io.WriteString(c, sent) // ends when all is taken
-	eventually(t, "the server has stopped to take requests", func() (stalled bool) {
-		r.each(func(c *conn) { stalled = c.stalled && c.blocked })
-		return stalled
+	eventually(t, "the server has stopped to take requests", func() (isStalled bool) {
+		r.each(func(c *transport) { isStalled = c.intake == stalled && c.out.state == blocked })
+		return isStalled
 	})
 	begun := r.clock.now()
 	eventually(t, "more time has passed than a head may take", func() bool { return r.clock.now() > begun+int64(4*short) })
@@ -140,9 +140,9 @@ func TestRequestsBehindAnUploadAreNotForgotten(t *testing.T) {
 		c := dial(t, r.addr)
 		c.SetDeadline(time.Now().Add(limit))
 		go io.WriteString(c, strings.Repeat(post("/echo", body), requests-1)+post("/echo", body, closing)) // ends when all is taken
-		eventually(t, "the kernel takes no more answers", func() (blocked bool) {
-			r.each(func(c *conn) { blocked = c.blocked && c.line.length > 0 })
-			return blocked
+		eventually(t, "the kernel takes no more answers", func() (isBlocked bool) {
+			r.each(func(c *transport) { isBlocked = c.out.state == blocked && c.line.length > 0 })
+			return isBlocked
 		})
 		begun := r.clock.now()
 		eventually(t, "more time has passed than a head may take", func() bool { return r.clock.now() > begun+int64(4*short) })

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-const usage = `usage: part3-pipelining [serve] [-addr ADDRESS] [-grace DURATION] [-root DIR [-dotfiles]] [LIMITS]
+const usage = `usage: part3-pipelining [serve] [-addr ADDRESS] [-grace DURATION] [-root DIR [-dotfiles]] [-wait DRIVER] [LIMITS]
        part3-pipelining pipe ADDRESS PATH...
        part3-pipelining demo [-json]
 example: part3-pipelining pipe 127.0.0.1:8080 /sleep/300ms / /stream/3

@@ -51,7 +51,7 @@ func TestRequestThatHasComeEndsNoIdleConnection(t *testing.T) {
 	_, _, err := readResponse(in)
 	require.NoError(t, err)
 
-	r.each(func(front *conn) { // with the lock, so the loop cannot
+	r.each(func(front *transport) { // with the lock, so the loop cannot
 		io.WriteString(c, get("/", closing))
 		eventually(t, "the kernel has the request", func() bool {
 			ask := []unix.PollFd{{Fd: int32(front.fd), Events: unix.POLLIN}}
@@ -59,7 +59,8 @@ func TestRequestThatHasComeEndsNoIdleConnection(t *testing.T) {
 			return n == 1
 		})
 		front.since, front.answered = -int64(time.Hour), -int64(time.Hour)
-		front.check()
+		front.tick()
+		front.act()
 	})
 
 	status, _, err := readResponse(in)

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// FuzzAllDriversAnswerAlike sends the same bytes, cut in the same places, to a
+// server of each driver, closes its side, and wants the same answers. What the
+// servers' goroutines cover differs from run to run, so minimizing is in vain:
+// go test -fuzz Alike -fuzzminimizetime 1x
+func FuzzAllDriversAnswerAlike(f *testing.F) {
+	ours(f)
+	for _, sent := range []string{
+		get("/a") + get("/b") + get("/c", closing),
+		get("/flush") + post("/x", "hello") + "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" + get("/d"),
+		chunkedPost("5\r\nhello\r\n0\r\n\r\n") + get("/flush"),
+		post("/unread", "hello") + get("/d"),
+		"GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /flush HTTP/1.0\r\n\r\n",
+		get("/panic") + get("/a") + get("/flush") + get("/panic", closing),
+		"POST /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello" + get("/e"),
+		"\r\n" + get("/a") + "GET / HT", get("/a") + "\x01", "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n\x01",
+	} {
+		f.Add([]byte(sent), []byte{})
+		f.Add([]byte(sent), []byte{1, 30, 17, 2})
+	}
+	var servers []*running
+	for _, way := range ways() {
+		servers = append(servers, start(f, waiting(way), with(alikeHandler)))
+	}
+
+	f.Fuzz(func(t *testing.T, sent, cuts []byte) {
+		if len(sent) > 16<<10 || len(cuts) > 20 {
+			t.Skip()
+		}
+		first := conversation(t, servers[0].addr, sent, cuts)
+		for i, r := range servers[1:] {
+			got := conversation(t, r.addr, sent, cuts)
+			require.Equal(t, first, got, "-wait %s and -wait %s, asked %q", ways()[0], ways()[i+1], sent)
+		}
+	})
+}
+
+// alikeHandler answers by what was asked, and by nothing else. It never breaks off in
+// the middle of an answer: whether that is seen as an end or as a reset depends on
+// what the kernel holds at that moment.
+func alikeHandler(w *response, r *request) {
+	path := string(r.path)
+	if path != "/unread" {
+		body, err := r.body.all()
+		w.text(fmt.Sprintf("%s %s %q %v\n", r.method, path, body, err))
+	}
+	switch path {
+	case "/flush":
+		w.flush()
+		w.text("and more\n")
+	case "/panic":
+		panic("as asked")
+	}
+}
+
+// conversation is all that comes back, but for the date.
+func conversation(t *testing.T, addr string, sent, cuts []byte) string {
+	t.Helper()
+	c := dial(t, addr)
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience()))
+	for _, n := range cuts {
+		piece := sent[:min(int(n), len(sent))]
+		sent = sent[len(piece):]
+		c.Write(piece)
+		time.Sleep(100 * time.Microsecond) // a read of its own, most likely
+	}
+	c.Write(sent)
+	c.CloseWrite()
+	var got bytes.Buffer
+	if _, err := io.Copy(&got, c); err != nil {
+		got.WriteString("(the connection failed)") // reset, or not closed in time
+	}
+	return dateLine.ReplaceAllString(got.String(), "")
+}
