@@ -609,8 +609,9 @@ func TestStopAnswersWhoWaitsForAnEngine(t *testing.T) {
 func TestBadEngineOptionsAreRefused(t *testing.T) {
 	t.Parallel()
 	for args, says := range map[string]string{
-		"-engine-depth 0":             "-engine-depth: want at least 1",
-		"-engine http://127.0.0.1:0/": "bad address",
+		"-engine-depth 0":              "-engine-depth: want at least 1",
+		"-abort-on-close -wait serial": "-abort-on-close needs -wait loop",
+		"-engine http://127.0.0.1:0/":  "bad address",
 	} {
 		var stdout, stderr bytes.Buffer
 

@@ -48,7 +48,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "serve":
 		o := serveFlags(flags)
 		check = func() error {
-			return errors.Join(noArguments(flags), o.limits.check(), o.times.check(), o.pool.check(), o.engines.check(), checkPrefixes(o.backends))
+			return errors.Join(noArguments(flags), o.limits.check(), o.times.check(), o.pool.check(), o.engines.check(), checkPrefixes(o.backends), o.checkAborts())
 		}
 		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "get":
@@ -160,6 +160,15 @@ func serveFlags(f *flag.FlagSet) *options {
 	o.pool.flags(f)
 	o.engines.flags(f)
 	return o
+}
+
+// checkAborts refuses what only a loop sees: that a client closes while a handler
+// is at work.
+func (o *options) checkAborts() error {
+	if o.aborts && o.limits.wait != "loop" {
+		return errors.New("-abort-on-close needs -wait loop (Linux)")
+	}
+	return nil
 }
 
 // backendConnections is how many the pool may have.
