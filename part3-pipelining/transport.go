@@ -15,11 +15,11 @@ type transport struct {
 	fd      int         // the driver closes it, after doClose; who uses it has the lock, or writing
 	mu      *sync.Mutex // guards all of this, and is open only while a write is under way
 	changed sync.Cond
-	driver  waiter
+	driver  host
 }
 
-// A waiter is what a transport needs of its driver: all is called with the lock.
-type waiter interface {
+// A host is what a transport needs of its driver: all is called with the lock.
+type host interface {
 	owe(*transport)                                 // it is to have a turn
 	again(*transport)                               // the events of its socket are to be told once more
 	blocked(*transport)                             // heard is to be called when there is room to write
@@ -30,14 +30,14 @@ type waiter interface {
 	exited(t *transport, alone bool, number uint64) // the goroutine of that handler ends
 }
 
-func newTransport(s *server, w waiter, mu *sync.Mutex, stock *stock, fd int, peer netip.Addr) *transport {
+func newTransport(s *server, h host, mu *sync.Mutex, stock *stock, fd int, peer netip.Addr) *transport {
 	t := &transport{}
-	t.init(s, w, mu, stock, fd, peer)
+	t.init(s, h, mu, stock, fd, peer)
 	return t
 }
 
-func (t *transport) init(s *server, w waiter, mu *sync.Mutex, stock *stock, fd int, peer netip.Addr) {
-	t.fd, t.mu, t.driver, t.changed.L = fd, mu, w, mu
+func (t *transport) init(s *server, h host, mu *sync.Mutex, stock *stock, fd int, peer netip.Addr) {
+	t.fd, t.mu, t.driver, t.changed.L = fd, mu, h, mu
 	t.conn = conn{srv: s, t: t, stock: stock, peer: peer, since: s.clock.now()}
 }
 

@@ -19,7 +19,7 @@ type body struct {
 	framing  framing
 	x        *exchange
 	expected bool     // the client waits for 100 Continue
-	enough   bool     // nobody wants the rest (relay.go); guarded by x.c.mu
+	enough   bool     // nobody wants the rest (relay.go); guarded by the lock
 	refused  *refusal // how the body failed; Read says it from then on
 	since    int64    // the clock when the time limit began to run
 	came     int      // bytes of content since then
@@ -39,7 +39,7 @@ func (b *body) Read(p []byte) (int, error) {
 			return n, nil
 		}
 		if used == 0 && refused == nil {
-			b.refused = b.x.c.fill(b)
+			b.refused = b.x.c.t.fill(b)
 		}
 	}
 	if b.refused != nil {

@@ -132,6 +132,9 @@ func TestRequestsBehindChallengesAreAnswered(t *testing.T) {
 // HTTP lets it close its sending side. Only with the flag its requests are given
 // up, and others get the backend connection.
 func TestClientThatClosesBeforeItsAnswerIsGivenUpIfAsked(t *testing.T) {
+	if defaultWait != "loop" {
+		t.Skip("-abort-on-close needs -wait loop")
+	}
 	t.Parallel()
 	for _, way := range []string{"-backend", "-engine"} {
 		for name, slow := range map[string]string{"GET": get("/slow"), "POST": post("/slow", "x"), "a pipeline": get("/slow") + get("/slow") + get("/slow")} {

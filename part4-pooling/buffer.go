@@ -5,8 +5,11 @@ import "sync"
 // An input is what was read from a connection and not used yet. It has a buffer
 // only while there is something in it, or just about to be.
 type input struct {
-	buf  *[inSize]byte
-	r, w int // buf[r:w]
+	buf    *[inSize]byte
+	r, w   int     // buf[r:w]
+	looked int     // bytes that hold no whole head
+	blank  int     // empty lines that came ahead of the next request
+	state  arrival // of what was not read yet
 }
 
 var inputs = sync.Pool{New: func() any { return new([inSize]byte) }}
@@ -21,8 +24,14 @@ func (in *input) borrow() {
 func (in *input) giveBack() {
 	if in.buf != nil && in.empty() {
 		inputs.Put(in.buf)
-		*in = input{}
+		in.buf, in.r, in.w = nil, 0, 0
 	}
+}
+
+// clear forgets what was not used.
+func (in *input) clear() {
+	in.r, in.w = 0, 0
+	in.giveBack()
 }
 
 func (in *input) empty() bool { return in.r == in.w }

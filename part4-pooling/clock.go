@@ -46,7 +46,7 @@ func (s *server) watch() {
 		select {
 		case t := <-ticker.C:
 			s.clock.tick(t, 2*interval)
-			s.each((*conn).check)
+			s.tick()
 		case <-s.told:
 			s.clock.tick(time.Now(), 2*interval) // what has passed by now is no part of the last call
 			s.stopped.Store(s.clock.now())

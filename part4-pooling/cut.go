@@ -1,28 +1,13 @@
 package main
 
-import "golang.org/x/sys/unix"
-
 // An answer without a length that is not in chunks ends where its connection
 // ends (RFC 9112 §6.3): all that a client of HTTP/1.0 knows. To that client a
 // close in the middle is the end of a whole answer, so a cut must be a reset. The
 // kernel is told when such an answer begins, and told otherwise when it is whole
 // (SO_LINGER with a time of 0, socket(7)): then it does not matter what cuts the
 // answer, be it a handler that panics, a backend that breaks off, a client that
-// reads too slowly, or the end of the process.
+// reads too slowly, or the end of the process. conn.go asks for it (askReset), and
+// transport.go tells the kernel.
 
 // endsWithConnection says whether w is such an answer. Its head has been rendered.
 func (w *response) endsWithConnection() bool { return !w.sized && !w.chunked && !w.bodiless() }
-
-// bareBegins makes every close of the connection a reset. With c.mu held.
-func (c *conn) bareBegins() {
-	c.bare = true
-	unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-}
-
-// bareEnds makes a close a close again, if the answer is whole. With c.mu held.
-func (c *conn) bareEnds() {
-	if c.bare {
-		c.bare = false
-		unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
-	}
-}

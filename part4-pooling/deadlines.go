@@ -28,54 +28,57 @@ func (x *exchange) allot() {
 // untime is for a handler all of whose waits have limits of their own, with
 // answers that say which: handlerTime would only say that something took long.
 func (x *exchange) untime() {
-	x.c.mu.Lock()
-	defer x.c.mu.Unlock()
+	x.c.t.mu.Lock()
+	defer x.c.t.mu.Unlock()
 	x.untimed = true
 	x.allot()
 }
 
-// check looks whether somebody's time is up. The server's clock calls it.
-func (c *conn) check() {
+// tick looks whether somebody's time is up. The server's clock calls it.
+func (c *conn) tick() {
 	now := c.srv.clock.now()
 	for x := c.late(now); x != nil; x = c.late(now) {
 		c.expire(x)
 	}
 	switch {
-	case c.ended:
-	case c.writeUntil != 0 && now >= c.writeUntil:
-		c.kill(errWriteSlow)
-	case c.lingers > 0:
+	case c.end == dead || c.end == closed:
+	case c.out.until != 0 && now >= c.out.until:
+		c.fail(errWriteSlow)
+	case c.end == lingering:
 		most := c.srv.limits.lingerTime
 		if c.srv.stopping.Load() && c.srv.crowded.Load() { // a queued client waits for this place
 			most = min(most, lastCall)
 		}
 		if now >= c.since+int64(most) {
-			c.close()
+			c.fail(nil)
 		}
-	case c.away:
-		c.changed.Broadcast() // it looks itself
-	case c.last || c.queued || c.loop.cur == c:
-	case c.stalled: // if all is answered, then by handlers that hang
-		c.last = c.written() && now >= c.srv.until(waitIdle, c.answered)
+	case c.intake == alone || c.intake == lost:
+		c.asks |= askWake // it looks itself
+	case c.intake == over || c.turn != resting:
+	case c.intake == stalled: // if all is answered, then by handlers that hang
+		if c.written() && now >= c.srv.until(waitIdle, c.answered) {
+			c.intake.to(over)
+			c.asks |= askWake
+		}
 	case !c.in.empty():
 		if now >= c.srv.until(waitHead, c.since) {
 			c.refuse(errHeadSlow)
 		}
 	case c.written() && now >= c.srv.until(waitIdle, max(c.since, c.answered)):
-		c.endIdle()
+		c.asks |= askLook
 	}
-	c.settle()
 }
 
-// endIdle ends an idle connection, without a word; but not one whose next request
-// has come, and the loop has not looked yet.
-func (c *conn) endIdle() {
-	if c.read(); c.in.empty() {
-		c.in.giveBack()
-		c.last = true
+// looked ends an idle connection, without a word; but not one whose next request
+// has come, and the driver has not looked yet.
+func (c *conn) looked() {
+	if c.in.empty() && c.end == open && c.intake == taking && c.turn == resting {
+		c.intake.to(over)
+		c.asks |= askWake
+		c.in.clear()
 		return
 	}
-	c.loop.requeue(c)
+	c.resume()
 }
 
 // late is a request whose handler did not answer in time.
@@ -94,22 +97,20 @@ func (c *conn) expire(x *exchange) {
 	x.expired = true // the handler keeps x: it is not used again
 	x.cancel()
 	if x.begun {
-		c.kill(errHandlerSlow) // half an answer is out: all that is left is to break off
+		c.fail(errHandlerSlow) // half an answer is out: all that is left is to break off
 		return
 	}
 	if x.alone { // the handler may be at the body, and never come back
-		c.lost, c.last = true, true
+		c.intake.to(lost)
 	}
-	c.line.finish(&x.slot, x.plain(errLate, x.alone || c.last && c.line.tail == &x.slot))
+	c.line.finish(&x.slot, x.plain(errLate, x.alone || c.intake == over && c.line.tail == &x.slot))
 	c.advance()
-	c.flush()
 }
 
-// refuse answers what will never be a request, for somebody who is not the loop.
+// refuse answers what will never be a request, for somebody who is not the driver.
 func (c *conn) refuse(why *refusal) {
 	x := c.receive(0, why)
 	c.reserve(x)
 	x.answer()
 	c.finish(x)
-	c.flush()
 }

@@ -110,11 +110,10 @@ func TestManyRequestsShareOneConnectionAndNoHandlerWaits(t *testing.T) { // alon
 
 	eventually(t, "the backend works on all of them at once", func() bool { return held.Load() == many })
 	assert.Equal(t, 1, back.count(), "house rule: the requests of a client share a connection. registry.go, push")
-	front := r.only(t)
+	r.only(t)
 	eventually(t, "no handler of the gateway is running", func() bool {
-		front.mu.Lock()
-		defer front.mu.Unlock()
-		return front.running == 0 && front.line.length == many
+		slots, running := r.inHand()
+		return running == 0 && slots == many
 	})
 	eventually(t, "the engine is two goroutines, however many requests it has (engine.go, run)", // those of earlier tests may linger
 		func() bool { return goroutinesIn("main.(*engine)") == 2 })
@@ -128,11 +127,11 @@ func TestManyRequestsShareOneConnectionAndNoHandlerWaits(t *testing.T) { // alon
 }
 
 // only is the one connection that r has when those before it have gone.
-func (r *running) only(t testing.TB) (c *conn) {
+func (r *running) only(t testing.TB) (c *transport) {
 	t.Helper()
 	eventually(t, "there is one connection", func() bool {
 		n := 0
-		r.each(func(other *conn) { c, n = other, n+1 })
+		r.each(func(other *transport) { c, n = other, n+1 })
 		return n == 1
 	})
 	return c
@@ -610,8 +609,9 @@ func TestStopAnswersWhoWaitsForAnEngine(t *testing.T) {
 func TestBadEngineOptionsAreRefused(t *testing.T) {
 	t.Parallel()
 	for args, says := range map[string]string{
-		"-engine-depth 0":             "-engine-depth: want at least 1",
-		"-engine http://127.0.0.1:0/": "bad address",
+		"-engine-depth 0":              "-engine-depth: want at least 1",
+		"-abort-on-close -wait serial": "-abort-on-close needs -wait loop",
+		"-engine http://127.0.0.1:0/":  "bad address",
 	} {
 		var stdout, stderr bytes.Buffer
 

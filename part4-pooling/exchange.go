@@ -21,28 +21,35 @@ type exchange struct {
 	head    []byte // what req points into
 	wire    []byte // the answer in bytes, or the part of it that is about to leave
 	slot    slot
-	number  uint64   // among the requests of the loop
+	number  uint64   // among the requests of its stock
 	refused *refusal // the answer to what is not handled
 	barrier bool     // an unsafe method, or a body: RFC 9112 §9.3.2
 	last    bool     // the connection ends behind it: nothing there is looked at
-	alone   bool     // it has the connection for itself: alone.go
+	alone   bool     // it has the connection for itself: handling.go
+	taken   bool     // a taker has it, and no handler; guarded by the lock
 	ready   any      // what the taker has prepared for the handler; nil for nothing
 
-	due     int64         // the clock when its handler must have answered, or noLimit while it waits for others; guarded by c.mu
-	begun   bool          // a part of the answer is out; guarded by c.mu
-	untimed bool          // its handler waits only for what has limits of its own; guarded by c.mu
-	expired bool          // answered by somebody else, and left to its handler; guarded by c.mu
-	gone    chan struct{} // closed when no answer is wanted any more; made when asked for; guarded by c.mu
-	wake    func()        // called then, with c.mu held; nil: nobody wants to know; guarded by c.mu
+	due     int64         // the clock when its handler must have answered, or noLimit while it waits for others; guarded by the lock
+	begun   bool          // a part of the answer is out; guarded by the lock
+	untimed bool          // its handler waits only for what has limits of its own; guarded by the lock
+	expired bool          // answered by somebody else, and left to its handler; guarded by the lock
+	gone    chan struct{} // closed when no answer is wanted any more; made when asked for; guarded by the lock
+	wake    func()        // called then, with the lock; nil: nobody wants to know; guarded by the lock
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-// newExchange takes the loop's spare exchange, which is the last one unless its
-// handler is still at it. With c.mu held.
+// A stock is what connections with the same lock share of their exchanges.
+type stock struct {
+	spare  *exchange // to be used next; nil for none
+	number uint64    // of the last request
+}
+
+// newExchange takes the spare exchange, which is the last one unless its handler is
+// still at it.
 func newExchange(c *conn) *exchange {
-	x := c.loop.spare
-	if c.loop.spare = nil; x == nil {
+	x := c.stock.spare
+	if c.stock.spare = nil; x == nil {
 		x = exchanges.Get().(*exchange)
 	}
 	x.c, x.slot.owner, x.res.x = c, x, x
@@ -51,7 +58,7 @@ func newExchange(c *conn) *exchange {
 
 // recycle is for an exchange that has left the line. All that it keeps is memory:
 // whatever else was left in it would be in the life of another request, and perhaps
-// of another client. With c.mu held.
+// of another client.
 func (x *exchange) recycle() {
 	if x.expired { // its handler is still at it
 		return
@@ -66,9 +73,9 @@ func (x *exchange) recycle() {
 	x.c, x.refused, x.gone, x.begun = nil, nil, nil, false
 	x.barrier, x.last, x.alone = false, false, false
 	x.number, x.due = 0, 0
-	x.wake, x.ready, x.untimed = nil, nil, false
-	if c.loop.spare == nil {
-		c.loop.spare = x
+	x.wake, x.ready, x.untimed, x.taken = nil, nil, false, false
+	if c.stock.spare == nil {
+		c.stock.spare = x
 	} else {
 		exchanges.Put(x)
 	}
@@ -114,7 +121,7 @@ func (x *exchange) call() (ok bool) {
 	defer func() {
 		p := recover()
 		if p == nil && !returned { // runtime.Goexit cannot be stopped
-			x.c.exited(x)
+			x.c.t.leave(x)
 		}
 		if p != nil {
 			x.c.srv.log.Error("handler panicked", "client", x.c.peer, "request", string(x.req.target), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -127,13 +134,10 @@ func (x *exchange) call() (ok bool) {
 	return true
 }
 
-// breakOff ends the connection in the middle of an answer. The client sees that
-// it is not whole; a second status line would be a part of the body to it.
+// breakOff ends the connection in the middle of an answer.
 func (x *exchange) breakOff() {
 	x.wire = x.wire[:0]
-	x.c.mu.Lock()
-	x.c.kill(errBrokenOff)
-	x.c.mu.Unlock()
+	x.c.t.breakOff()
 }
 
 // plain is an answer that says why there is no better one.
@@ -145,7 +149,7 @@ func (x *exchange) plain(why *refusal, last bool) []byte {
 	return w.finish(nil)
 }
 
-// cancel tells the handler that nobody waits for it. With c.mu held.
+// cancel tells the handler that nobody waits for it.
 func (x *exchange) cancel() {
 	if x.gone == nil {
 		x.gone = make(chan struct{})

@@ -17,10 +17,10 @@ import (
 
 // oneLoop is for start: all connections are neighbours.
 func oneLoop(s *server) {
-	for _, l := range s.loops[1:] {
-		l.poller.Close()
+	for _, d := range s.drivers[1:] {
+		d.abandon()
 	}
-	s.loops = s.loops[:1]
+	s.drivers = s.drivers[:1]
 }
 
 // skipResponse reads an answer to a GET, to its end, and wants it to be a 200.

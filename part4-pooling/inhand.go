@@ -3,9 +3,14 @@ package main
 // inHand counts the slots of all connections that are not answered, and the
 // handlers that run.
 func (s *server) inHand() (slots, running int) {
-	s.each(func(c *conn) {
-		slots += c.line.length
-		running += c.running
+	s.each(func(t *transport) {
+		slots += t.line.length
+		running += t.running
+		for slot := t.line.head; slot != nil; slot = slot.behind {
+			if slot.owner.taken && !slot.done {
+				running--
+			}
+		}
 	})
 	return slots, running
 }

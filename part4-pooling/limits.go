@@ -26,6 +26,7 @@ type limits struct {
 	handlerTime time.Duration // for a handler to answer, or to write on: 503. What it waits for its turn does not count
 	writeTime   time.Duration // for the client to take 64 KiB; then a close
 	lingerTime  time.Duration // for the client to close after us
+	wait        string        // which driver serves the connections: driver.go
 }
 
 var defaults = limits{
@@ -40,6 +41,7 @@ var defaults = limits{
 	handlerTime: 70 * time.Second, // /sleep may take 60
 	writeTime:   20 * time.Second,
 	lingerTime:  2 * time.Second,
+	wait:        defaultWait,
 }
 
 const (
@@ -67,6 +69,7 @@ func (l *limits) flags(f *flag.FlagSet) {
 	f.DurationVar(&l.handlerTime, "handler-time", l.handlerTime, "for a handler to answer, without what it waits for its turn")
 	f.DurationVar(&l.writeTime, "write-time", l.writeTime, "for a client to take 64 KiB of answers")
 	f.DurationVar(&l.lingerTime, "linger-time", l.lingerTime, "for a client to close after the last answer")
+	f.StringVar(&l.wait, "wait", l.wait, "how connections are served: `driver` serial, goroutines or loop (Linux)")
 }
 
 // check says what no server can work with.
@@ -76,6 +79,9 @@ func (l *limits) check() error {
 	}
 	if l.fields < 1 || l.pipeline < 1 || l.connections < 1 || l.body < 0 {
 		return errors.New("-fields, -pipeline and -connections: want at least 1; -body: at least 0")
+	}
+	if l.wait != "serial" && l.wait != "goroutines" && (l.wait != "loop" || defaultWait != "loop") {
+		return fmt.Errorf("-wait %s: want serial, goroutines, or on Linux loop", l.wait)
 	}
 	if l.shortest() <= 0 {
 		return errors.New("a time of 0 or less is no time")

@@ -3,7 +3,7 @@ package main
 // Requests of one client that need connections to backends take their places in
 // the pool's queue in the order in which they came:
 //
-//	the leader   takes a request off the connection, reserves its slot, and asks lineUp
+//	the driver   takes a request off the connection, reserves its slot, and asks lineUp
 //	lineUp       takes its place in the queue, which is never waiting for anything
 //	the handler  waits for what its place brings, dials if that is a permit, and asks the backend
 //
@@ -15,7 +15,7 @@ package main
 // own, which asked before it too. So the oldest of all waits for nobody but its
 // backend and its client, and what is older than all others moves on.
 //
-// A request that is alone in its line (alone.go) needs no place in advance: all
+// A request that is alone in its line (handling.go) needs no place in advance: all
 // before it is answered, and nothing behind it has been read.
 
 // lineUp is the gateway's taker. It gives a request to an engine, or takes its

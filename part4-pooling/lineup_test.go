@@ -266,7 +266,7 @@ func (q *queue) tidy(t *testing.T) {
 func circles(t *testing.T, inOrder bool) (found int) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 17))
-		m := newModel(t, random.IntN)
+		m := newPoolModel(t, random.IntN)
 		m.p.dial = func(ctx context.Context, addr string, d time.Duration) (l *link, err error) {
 			for l, err = m.dial(ctx, addr, d); err != nil; {
 				l, err = m.dial(ctx, addr, d)

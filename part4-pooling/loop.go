@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -32,18 +34,34 @@ type loop struct {
 	done     chan struct{} // closed when nobody leads any more
 
 	mu        sync.Mutex
-	conns     []*conn // by descriptor; nil where there is none
+	conns     []*transport // by descriptor; nil where there is none
 	token     token
-	number    uint64    // of the last request
-	spare     *exchange // to be used next; nil for none
-	next, all int       // of the poller's news: those not looked at yet
-	left      int       // requests that cur may still have in this turn
-	round     []*conn   // that have their turns in this round; nil: had it
-	turns     int       // of round, so far
-	resumed   []*conn   // that wait for the next round
-	buried    []int     // descriptors to be closed when all news are looked at
-	waiting   bool      // the leader does, and has to be woken
-	cur       *conn     // whose requests are being taken; nil for none
+	stock     stock
+	next, all int          // of the poller's news: those not looked at yet
+	left      int          // requests that cur may still have in this turn
+	round     []*transport // that have their turns in this round; nil: had it
+	turns     int          // of round, so far
+	resumed   []*transport // that wait for the next round
+	buried    []int        // descriptors to be closed when all news are looked at
+	waiting   bool         // the leader does, and has to be woken
+	cur       *transport   // whose requests are being taken; nil for none
+}
+
+const defaultWait = "loop"
+
+// newLoops makes as many loops as Go uses processors.
+func newLoops(s *server) (all []driver, err error) {
+	for range runtime.GOMAXPROCS(0) {
+		l, err := newLoop(s)
+		if err != nil {
+			for _, other := range all {
+				other.abandon()
+			}
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	return all, nil
 }
 
 func newLoop(s *server) (*loop, error) {
@@ -63,19 +81,24 @@ func (l *loop) lead() {
 			close(l.done)
 			return
 		}
-		if l.give(x) {
+		if x.c.t.give(x) {
 			continue
 		}
 		if l.token.offer(x.number) {
 			followers.run(l.followFn)
 		}
-		c, number := x.c, x.number // finish lets others use x again
+		c, number := x.c.t, x.number // finish lets others use x again
 		l.mu.Unlock()
 		x.answer()
 		l.mu.Lock()
 		mine := l.token.takeBack(number)
-		if c.finish(x); !mine {
-			c.leave()
+		c.finish(x)
+		c.attend()
+		if !mine {
+			l.mu.Unlock()
+			runtime.Gosched() // others may have woken at the same time: one write for all
+			l.mu.Lock()
+			c.act()
 			return
 		}
 	}
@@ -101,16 +124,20 @@ func (l *loop) receive() *exchange {
 				if l.othersWait() {
 					l.cur = nil
 					c.yield()
+					c.act()
 					continue
 				}
 				l.left = maxTurn
 			}
-			if x := c.take(); x != nil {
+			if x := c.take(); x != nil && x.alone {
+				go c.handleAlone(x) // ends when the handler does
+			} else if x != nil {
 				l.left--
 				return x
 			}
 			l.cur = nil
 			c.pause()
+			c.act()
 		}
 		l.left = maxTurn
 		switch {
@@ -118,7 +145,7 @@ func (l *loop) receive() *exchange {
 			n := l.poller.at(l.next)
 			l.next++
 			if c := l.conns[n.fd]; c != nil {
-				c.hear(n)
+				l.hear(c, n)
 			}
 		case l.turns < len(l.round):
 			l.resume()
@@ -142,12 +169,42 @@ func (l *loop) othersWait() bool {
 	return l.next < l.all || l.turns < len(l.round) || len(l.resumed) > 0
 }
 
-// requeue gives c a turn in the next round. With the lock held.
-func (l *loop) requeue(c *conn) {
-	if !c.queued {
-		c.queued = true
-		l.resumed = append(l.resumed, c)
-		l.wake()
+// hear passes news on. cur is whom they give a turn.
+func (l *loop) hear(c *transport, n news) {
+	if c.end == open && (n.broken && is(c.fd, 0) || n.ended && c.srv.aborts && is(c.fd, unix.POLLRDHUP)) {
+		c.fail(errReset)
+	}
+	if c.hear(n.ended) {
+		l.cur = c
+	}
+}
+
+// is asks the kernel whether fd has been reset, or is in the states that events
+// name. read(2) would say so too, but only behind what has come before, and in may
+// be full, or belong to a handler.
+func is(fd int, events int16) bool {
+	ask := []unix.PollFd{{Fd: int32(fd), Events: events}} // POLLERR and POLLHUP are always told: poll(2)
+	n, _ := unix.Poll(ask, 0)
+	return n > 0 && ask[0].Revents&(events|unix.POLLERR|unix.POLLHUP) != 0
+}
+
+// owe gives c a turn in the next round. With the lock held.
+func (l *loop) owe(c *transport) {
+	l.resumed = append(l.resumed, c)
+	l.wake()
+}
+
+func (l *loop) again(c *transport)   { l.poller.again(c.fd) }
+func (l *loop) await(c *transport)   { c.changed.Wait() }
+func (l *loop) blocked(c *transport) {} // the poller tells
+func (l *loop) woken(c *transport)   {}
+func (l *loop) finned(c *transport)  {}
+func (l *loop) close(c *transport)   { l.bury(c.fd) }
+
+// exited leads on for a handler that took its goroutine with it.
+func (l *loop) exited(c *transport, alone bool, number uint64) {
+	if !alone && l.token.takeBack(number) {
+		go l.lead()
 	}
 }
 
@@ -156,8 +213,8 @@ func (l *loop) resume() {
 	c := l.round[l.turns]
 	l.round[l.turns] = nil
 	l.turns++
-	if c.queued = false; !c.ended {
-		c.hear(news{})
+	if c.do(c.turnBegins()) {
+		l.cur = c
 	}
 }
 
@@ -213,8 +270,7 @@ func (l *loop) add(fd int, peer netip.Addr) error {
 	for fd >= len(l.conns) {
 		l.conns = append(l.conns, nil)
 	}
-	l.conns[fd] = newConn(l, fd)
-	l.conns[fd].peer = peer
+	l.conns[fd] = newTransport(l.srv, l, &l.mu, &l.stock, fd, peer)
 	if err := l.poller.add(fd); err != nil {
 		l.conns[fd] = nil
 		return err
@@ -223,7 +279,7 @@ func (l *loop) add(fd int, peer netip.Addr) error {
 }
 
 // each calls f for all connections, with the lock held.
-func (l *loop) each(f func(*conn)) {
+func (l *loop) each(f func(*transport)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for fd := 0; fd < len(l.conns); fd++ { // f may open the lock, and conns grow
@@ -233,8 +289,14 @@ func (l *loop) each(f func(*conn)) {
 	}
 }
 
-// close ends the loop. It has no connections any more.
-func (l *loop) close() {
+// run leads until stop.
+func (l *loop) run() { l.lead() }
+
+// abandon closes a loop that has never run.
+func (l *loop) abandon() { l.poller.Close() }
+
+// stop ends the loop. It has no connections any more.
+func (l *loop) stop() {
 	l.poller.Close()
 	<-l.done
 }

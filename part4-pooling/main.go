@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-behind-proxy] [-show-backends] [-abort-on-close] [-grace DURATION] [-root DIR [-dotfiles]] [LIMITS]
+const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-behind-proxy] [-show-backends] [-abort-on-close] [-grace DURATION] [-root DIR [-dotfiles]] [-wait DRIVER] [LIMITS]
        part4-pooling get [-n TIMES] [-body] URL...
        part4-pooling get -callers N [-one] [-for DURATION] URL
        part4-pooling keep [-addr ADDRESS] [-idle DURATION]
@@ -48,7 +48,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "serve":
 		o := serveFlags(flags)
 		check = func() error {
-			return errors.Join(noArguments(flags), o.limits.check(), o.times.check(), o.pool.check(), o.engines.check(), checkPrefixes(o.backends))
+			return errors.Join(noArguments(flags), o.limits.check(), o.times.check(), o.pool.check(), o.engines.check(), checkPrefixes(o.backends), o.checkAborts())
 		}
 		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "get":
@@ -155,11 +155,20 @@ func serveFlags(f *flag.FlagSet) *options {
 		o.adminNames = append(o.adminNames, s)
 		return nil
 	})
-	f.BoolVar(&o.aborts, "abort-on-close", false, "abort the requests of a client that closes before its answer, and let others have their backend connections; a client that only closes its sending side, as HTTP allows, gets no answer then")
+	f.BoolVar(&o.aborts, "abort-on-close", false, "abort the requests of a client that closes before its answer, and let others have their backend connections; a client that only closes its sending side, as HTTP allows, gets no answer then; needs -wait loop")
 	o.times.flags(f)
 	o.pool.flags(f)
 	o.engines.flags(f)
 	return o
+}
+
+// checkAborts refuses what only a loop sees: that a client closes while a handler
+// is at work.
+func (o *options) checkAborts() error {
+	if o.aborts && o.limits.wait != "loop" {
+		return errors.New("-abort-on-close needs -wait loop (Linux)")
+	}
+	return nil
 }
 
 // backendConnections is how many the pool may have.

@@ -1,319 +1,297 @@
 package main
 
 import (
-	"context"
-	"errors"
+	"bytes"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
-	"os"
-	"slices"
+	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 )
 
-// A model plays a pool's callers, its servers and its clock, one step after the
-// other, and looks at every invariant after each step. The links are real
-// sockets, so the checks are real too; nothing waits and nothing is left to
-// the scheduler.
+// A model is a connection whose socket, handlers and clock are the test's. Every
+// order of events is possible, and the laws (laws.go) are asked after each.
 type model struct {
-	t        testing.TB
-	p        *pool
-	clock    time.Time
-	choose   func(n int) int // a number below n
-	inHand   []*lease
-	dialling []dialling
-	waiters  []*waiter
-	links    []*link       // all there ever were
-	peers    map[*link]int // the server's end; -1 when that is closed
-	history  []string
+	t     *testing.T
+	r     *rand.Rand
+	c     *conn
+	trace []string
+
+	sent    bytes.Buffer // by the client, not read yet
+	fin     bool         // the client has closed its side
+	got     []byte       // by the client
+	methods []string     // of its requests
+	paths   []string
+
+	running []*exchange // taken, and not finished
+	turn    bool        // asked for, and not had
+	events  bool        // to be told again
+	finned  bool        // by the server
+	over    bool        // the socket is closed
+	reset   bool        // by the client
 }
 
-type dialling struct {
-	b *backend
-	g grant
-}
-
-var places = []string{"a", "b", "c"}
-
-func newModel(t testing.TB, choose func(int) int) *model {
-	m := &model{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*link]int{}}
-	m.p = newPool(poolLimits{perBackend: 2 + choose(2), total: 3 + choose(3), idle: 10 * time.Second, life: time.Minute, wary: time.Duration(choose(2)) * 5 * time.Second})
-	m.p.now = func() time.Time { return m.clock }
-	m.p.dial = m.dial
-	return m
-}
-
-// dial makes a socket pair.
-func (m *model) dial(_ context.Context, addr string, _ time.Duration) (*link, error) {
-	if m.choose(4) == 0 {
-		return nil, errors.New("refused")
-	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	require.NoError(m.t, err)
-	unix.CloseOnExec(pair[1])
-	end, err := park(pair[0])
-	require.NoError(m.t, err)
-	l := newLink(end, addr)
-	m.links, m.peers[l] = append(m.links, l), pair[1]
-	return l, nil
+func newModel(t *testing.T, seed uint64) *model {
+	l := defaults
+	r := rand.New(rand.NewPCG(seed, 3))
+	l.pipeline = []int{1, 2, 3, 8}[r.IntN(4)]
+	s := &server{limits: l, clock: newClock(), log: slog.New(slog.DiscardHandler)}
+	tr := newTransport(s, bystander{}, &sync.Mutex{}, &stock{}, -1, netip.Addr{})
+	return &model{t: t, r: r, c: &tr.conn}
 }
 
 func (m *model) note(format string, args ...any) {
-	m.history = append(m.history, fmt.Sprintf(format, args...))
+	m.trace = append(m.trace, fmt.Sprintf(format, args...))
+}
+
+func (m *model) fail(format string, args ...any) {
+	m.t.Helper()
+	m.t.Fatalf("%s\nafter:\n%s", fmt.Sprintf(format, args...), strings.Join(m.trace, "\n"))
+}
+
+// read is what a driver does when it may read: some bytes, none, or the end.
+func (m *model) read() {
+	room := m.c.room()
+	switch {
+	case len(room) == 0:
+		m.c.received(0)
+	case m.sent.Len() > 0:
+		n, _ := m.sent.Read(room[:min(len(room), 1+m.r.IntN(200))])
+		m.c.received(n)
+		m.events = m.events || m.sent.Len() > 0 // the kernel would tell
+	case m.fin:
+		m.c.atEnd()
+	default:
+		m.c.drained()
+	}
+}
+
+func (m *model) want(w want) {
+	switch w {
+	case wantRead:
+		m.read()
+	case wantDiscard:
+		m.discard()
+	}
+	m.takeAll()
+	m.act(false)
+}
+
+func (m *model) takeAll() {
+	if m.c.turn != looking {
+		return
+	}
+	for n := 0; ; n++ {
+		if n == 3 && m.c.takesMore() {
+			m.c.yield()
+			return
+		}
+		x := m.c.take()
+		if x == nil {
+			break
+		}
+		m.note("taken: request %d", x.number)
+		m.running = append(m.running, x)
+	}
+	m.c.pause()
+}
+
+func (m *model) discard() {
+	if m.c.end != lingering {
+		return
+	}
+	if m.sent.Len() > 0 {
+		n := m.sent.Len()
+		m.sent.Reset()
+		m.c.discarded(n)
+	} else if m.fin {
+		m.c.fail(nil)
+	}
+}
+
+// act does what the connection asks for. The client takes as much as it likes,
+// or all of it.
+func (m *model) act(all bool) {
+	for {
+		do, ok := m.c.next()
+		if !ok {
+			break
+		}
+		switch do {
+		case doWrite:
+			m.write(all)
+		case askTurn:
+			m.turn = true
+		case askEvents:
+			m.events = true
+		case askLook:
+			m.read()
+			m.c.looked()
+		case doFIN:
+			m.finned = true
+			m.note("server: FIN")
+			m.discard()
+		case doClose:
+			m.over = true
+			m.note("server: close")
+		}
+	}
+	if err := laws(m.c); err != nil {
+		m.fail("law: %v", err)
+	}
+}
+
+func (m *model) write(all bool) {
+	b := m.c.out.unsent
+	switch n := m.r.IntN(4); {
+	case all || n == 0:
+		m.got = append(m.got, b...)
+		m.c.wrote(len(b))
+	case n == 1:
+		some := m.r.IntN(len(b) + 1)
+		m.got = append(m.got, b[:some]...)
+		m.c.wrote(some)
+	case n == 2:
+		m.c.heard(false) // before the write has returned
+		m.c.out.refused()
+	default:
+		m.c.out.refused()
+		m.note("the kernel has no room")
+	}
+}
+
+// head is the exchange whose handler may do what needs its turn.
+func (m *model) may(x *exchange) bool {
+	return !x.alone || m.c.line.head == &x.slot || x.expired || m.c.end != open
+}
+
+// finish lets the handler number i return.
+func (m *model) finish(i int) {
+	x := m.running[i]
+	if !m.may(x) {
+		return
+	}
+	m.running = append(m.running[:i], m.running[i+1:]...)
+	m.note("handler of %s returns", x.req.target)
+	if x.refused == nil && x.alone && m.c.end == open && !x.expired {
+		m.body(x)
+	}
+	if x.refused == nil && !x.expired {
+		x.res.text(fmt.Sprintf("I am %s%s", x.req.target, strings.Repeat(".", m.r.IntN(2)*m.r.IntN(30_000))))
+	}
+	if x.refused != nil {
+		x.last = true
+		x.wire = x.plain(x.refused, true)
+	} else if !x.expired {
+		x.wire = x.res.finish(x.wire[:0])
+	}
+	m.c.finish(x)
+	m.act(false)
 }
 
 func (m *model) step() {
-	switch m.choose(13) {
-	case 0, 1, 2, 3:
-		m.ask(places[m.choose(len(places))])
-	case 4, 5, 6:
-		m.put()
-	case 7:
-		m.finishDial()
-	case 8:
-		m.withdraw()
+	switch m.r.IntN(12) {
+	case 0, 1, 2:
+		m.send()
+	case 3, 4:
+		m.events = false
+		if m.c.end != closed {
+			m.want(m.c.heard(m.fin && m.r.IntN(2) == 0))
+		}
+	case 5, 6:
+		if m.turn {
+			m.turn = false
+			m.want(m.c.turnBegins())
+		}
+	case 7, 8:
+		if len(m.running) > 0 {
+			m.finish(m.r.IntN(len(m.running)))
+		}
 	case 9:
-		m.disturb()
+		m.streams()
 	case 10:
-		m.clock = m.clock.Add(time.Duration(m.choose(8)) * time.Second)
-		m.note("the clock goes on to %d", m.clock.Unix())
+		m.pass(time.Duration(m.r.IntN(300)) * time.Millisecond)
 	case 11:
-		m.note("evict")
-		m.p.evict()
-	case 12:
-		addr := places[m.choose(len(places))]
-		m.note("drop all of %s", addr)
-		m.p.dropAll(addr)
-	}
-	m.collect()
-	m.check()
-}
-
-// ask is a caller who wants a link.
-func (m *model) ask(addr string) {
-	at := m.p.ask(addr)
-	m.note("%s is asked for: link %v, must wait %v", addr, at.g.lease != nil, at.w != nil)
-	if at.w != nil {
-		m.waiters = append(m.waiters, at.w)
-	} else {
-		m.granted(at.b, at.g)
+		switch m.r.IntN(30) {
+		case 0:
+			m.fin = true
+			m.note("client: FIN")
+		case 1:
+			m.note("client: reset")
+			m.reset = true
+			m.c.fail(errReset)
+			m.act(false)
+		case 2:
+			m.note("stop")
+			m.c.srv.stopping.Store(true)
+			m.c.srv.stopped.Store(max(1, m.c.srv.clock.now()))
+		case 3:
+			m.note("a long time")
+			m.pass(time.Minute)
+		}
 	}
 }
 
-// granted goes on with a grant, as use does, but dials later.
-func (m *model) granted(b *backend, g grant) {
-	for l := g.lease; l != nil; l = g.lease {
-		err := l.check()
-		if err == nil {
-			m.inHand = append(m.inHand, l)
+// settle lets everybody do what is left: handlers return, and the client takes all.
+func (m *model) settle() {
+	m.note("all goes on")
+	for round := 0; round < 10_000; round++ {
+		noted := len(m.trace)
+		busy := m.turn || m.events || len(m.running) > 0 || m.c.out.state == blocked
+		m.events = false
+		if m.c.end != closed {
+			m.want(m.c.heard(m.fin))
+		}
+		if m.turn {
+			m.turn = false
+			m.want(m.c.turnBegins())
+		}
+		for i := len(m.running) - 1; i >= 0; i-- {
+			m.finish(i)
+		}
+		m.act(true)
+		if !busy && !m.turn && !m.events && m.sent.Len() == 0 && noted == len(m.trace) && len(m.running) == 0 {
 			return
 		}
-		m.note("it fails its check")
-		g = m.p.instead(l, err)
-	}
-	m.dialling = append(m.dialling, dialling{b, g})
-}
-
-func (m *model) finishDial() {
-	if len(m.dialling) == 0 {
-		return
-	}
-	d := pick(m, &m.dialling)
-	l, err := m.p.fresh(m.t.Context(), d.b, d.g, &quick)
-	m.note("a dial of %s ends: %v", d.b.addr, err)
-	if err == nil {
-		l.uses = 1
-		m.inHand = append(m.inHand, l)
-	}
-}
-
-func (m *model) put() {
-	if len(m.inHand) == 0 {
-		return
-	}
-	l, good := pick(m, &m.inHand), m.choose(4) > 0
-	m.note("a link to %s comes back, good %v", l.backend.addr, good)
-	m.p.put(l, good)
-}
-
-// withdraw is a caller who does not want to wait any longer.
-func (m *model) withdraw() {
-	if len(m.waiters) == 0 {
-		return
-	}
-	w := pick(m, &m.waiters)
-	m.note("a waiter for %s leaves", w.backend.addr)
-	if g := m.p.withdraw(w, os.ErrDeadlineExceeded); g.err == nil {
-		m.granted(w.backend, g)
-	}
-}
-
-// disturb is a server that closes, or sends what nobody asked for.
-func (m *model) disturb() {
-	if len(m.links) == 0 {
-		return
-	}
-	l := m.links[m.choose(len(m.links))]
-	peer := m.peers[l]
-	switch {
-	case l.owner.(*lease).state == isClosed || peer < 0:
-	case m.choose(2) == 0:
-		unix.Close(peer)
-		m.peers[l] = -1
-		m.note("a server of %s closes", l.addr)
-	case m.choose(2) == 0:
-		unix.Write(peer, []byte("HTTP/1.1 408 Request Timeout\r\n\r\n"))
-		m.note("a server of %s says that it is about to close", l.addr)
-	default:
-		unix.Write(peer, []byte("HTTP/1.1 200 OK\r\n\r\n"))
-		m.note("a server of %s says something", l.addr)
-	}
-}
-
-// collect takes what has been delivered, sooner or later: a waiter may leave
-// after something was delivered to him and before he looks.
-func (m *model) collect() {
-	m.waiters = slices.DeleteFunc(m.waiters, func(w *waiter) bool {
-		if m.choose(3) == 0 {
-			return false
-		}
-		select {
-		case g := <-w.ready:
-			m.note("a waiter for %s is served", w.backend.addr)
-			m.granted(w.backend, g)
-			return true
-		default:
-			return false
-		}
-	})
-}
-
-// pick takes one out of a list.
-func pick[T any](m *model, list *[]T) T {
-	i := m.choose(len(*list))
-	x := (*list)[i]
-	*list = slices.Delete(*list, i, i+1)
-	return x
-}
-
-// check looks at the invariants.
-func (m *model) check() {
-	p := m.p
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	permits, waiting, queued, anyIdle := 0, 0, 0, p.anyIdle()
-	for _, w := range m.waiters {
-		if w.queued {
-			queued++
+		if m.over && len(m.running) == 0 {
+			return
 		}
 	}
-	for _, b := range p.backends {
-		mine := len(b.idle)
-		for _, l := range m.inHand {
-			if l.backend == b {
-				mine++
+	m.fail("it never comes to rest: intake %d, turn %d, output %d, end %d", m.c.intake, m.c.turn, m.c.out.state, m.c.end)
+}
+
+// Seeded: a failure names its seed, and prints the events that led to it.
+func TestEveryOrderOfEventsKeepsTheLaws(t *testing.T) {
+	ours(t)
+	const seeds, steps = 3000, 120
+	for seed := range uint64(seeds) {
+		m := newModel(t, seed)
+		m.note("seed %d, pipeline %d", seed, m.c.srv.limits.pipeline)
+		for range steps {
+			if m.step(); m.over {
+				break
 			}
-		}
-		for _, d := range m.dialling {
-			if d.b == b {
-				mine++
+			held := len(m.c.in.bytes())
+			if m.c.out.next != nil {
+				held += len(m.c.out.next.b)
 			}
+			require.LessOrEqual(t, held, perConnection(m.c.srv.limits), "seed %d", seed)
 		}
-		for _, w := range m.waiters {
-			if w.backend == b && !w.queued {
-				mine++ // delivered, and not looked at yet
-				m.must(b.queue.first == nil || w.ticket < b.queue.first.ticket, "%s: first come is not first served", b.addr)
-			}
+		if !m.reset {
+			m.settle()
+			m.answers()
 		}
-		m.must(b.permits == mine, "%s: %d permits are out, but %d links are in hand, delivered, idle or dialled", b.addr, b.permits, mine)
-		m.must(b.permits <= p.limits.perBackend, "%s: %d permits, more than there may be", b.addr, b.permits)
-		for _, l := range b.idle {
-			m.must(l.state == isIdle && !slices.Contains(m.inHand, l), "%s: somebody has an idle link", b.addr)
-			m.must(l.generation == b.generation, "%s: an idle link is older than the last dropAll", b.addr)
-			m.must(!m.clock.Before(b.wary), "%s: a link is kept of a backend that is not trusted", b.addr)
+		for i := 0; i < 5 && m.c.end != closed; i++ { // all times are over
+			m.pass(time.Hour)
+			m.settle()
 		}
-		room := p.permits < p.limits.total || anyIdle
-		m.must(b.queue.length == 0 || len(b.idle) == 0 && (b.permits == p.limits.perBackend || !room),
-			"%s: a caller waits although he could have a link", b.addr)
-		permits += b.permits
-		waiting += b.queue.length
-	}
-	m.must(p.permits == permits && permits <= p.limits.total, "%d permits are out, %d by addition, of %d", p.permits, permits, p.limits.total)
-	m.must(int(p.waiting.Load()) == waiting && waiting == queued, "%d are waiting, %d are queued, the model has %d", p.waiting.Load(), waiting, queued)
-}
-
-func (m *model) must(ok bool, format string, args ...any) {
-	if !ok {
-		m.t.Fatalf("%s\n%v", fmt.Sprintf(format, args...), m)
-	}
-}
-
-// String is what happened lately.
-func (m *model) String() string {
-	text := "the last steps were:\n"
-	for _, line := range m.history[max(0, len(m.history)-12):] {
-		text += "  " + line + "\n"
-	}
-	return text
-}
-
-// end closes the pool, brings everything back, and finds nothing left.
-func (m *model) end() {
-	m.note("close")
-	m.p.close()
-	for _, w := range m.waiters {
-		m.must(len(w.ready) == 1, "close left somebody waiting")
-		if g := <-w.ready; g.err == nil {
-			m.granted(w.backend, g)
-		} else {
-			m.must(errors.Is(g.err, ErrPoolClosed), "close told a waiter: %v", g.err)
+		if m.c.end != closed {
+			m.fail("the connection is never closed: intake %d, turn %d, output %d, end %d", m.c.intake, m.c.turn, m.c.out.state, m.c.end)
 		}
 	}
-	for len(m.dialling) > 0 {
-		m.finishDial()
-	}
-	for len(m.inHand) > 0 {
-		m.put()
-	}
-	m.must(m.p.permits == 0, "%d permits were never given back", m.p.permits)
-	for _, l := range m.links {
-		m.must(l.owner.(*lease).state == isClosed, "a link to %s was never closed", l.addr)
-		if peer := m.peers[l]; peer >= 0 {
-			unix.Close(peer)
-		}
-	}
-}
-
-func TestPoolHoldsItsInvariantsInEveryStep(t *testing.T) {
-	t.Parallel()
-	for seed := range uint64(60) {
-		random := rand.New(rand.NewPCG(seed, 4))
-		m := newModel(t, random.IntN)
-		for range 250 {
-			m.step()
-		}
-		m.end()
-	}
-}
-
-func FuzzPool(f *testing.F) {
-	f.Add([]byte{0, 0, 0, 4, 1, 2, 7, 7, 4, 4})
-	f.Fuzz(func(t *testing.T, script []byte) {
-		m := newModel(t, func(n int) int {
-			if len(script) == 0 {
-				return 0
-			}
-			c := int(script[0]) % n
-			script = script[1:]
-			return c
-		})
-		for len(script) > 0 {
-			m.step()
-		}
-		m.choose = func(int) int { return 0 }
-		m.end()
-	})
 }

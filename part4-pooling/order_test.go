@@ -421,7 +421,7 @@ func TestStreamedAnswerKeepsItsSlotToTheLastByte(t *testing.T) {
 	c := converse(t, r.addr, sent)
 	soon(t, nextDone, "the next one is handled while the first is half out")
 	eventually(t, "the next one is finished", func() (finished bool) {
-		r.each(func(c *conn) { finished = c.running == 1 })
+		r.each(func(c *transport) { finished = c.running == 1 })
 		return finished
 	})
 

@@ -43,8 +43,8 @@ func head(t testing.TB, c net.Conn) string {
 	return text
 }
 
-// silent fails the test if something comes on c in the moment that it is given.
-func silent(t testing.TB, c net.Conn, what string) {
+// staysSilent fails the test if something comes on c in the moment that it is given.
+func staysSilent(t testing.TB, c net.Conn, what string) {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
 	b := make([]byte, 100)
@@ -103,7 +103,7 @@ func TestEarlyHintsWaitForTheirTurn(t *testing.T) {
 	front := converse(t, r.addr, sent)
 	soon(t, asked, "the second request at the backend")
 
-	silent(t, front, "something came before the first answer")
+	staysSilent(t, front, "something came before the first answer")
 	close(release)
 
 	got := story{sent: sent, rule: "MUST, RFC 9112 §9.3.2: answers in the order of the requests, 1xx included", look: "relay.go, interim"}.hear(front)
@@ -126,7 +126,7 @@ func TestContinueComesFromTheBackend(t *testing.T) {
 		c := soon(t, backend.conns, "a connection to the backend")
 		assert.Contains(t, head(t, c), "\r\nExpect: 100-continue\r\n"+framing+"\r\n", "%s: %s", name, expectRule)
 
-		silent(t, front, "the backend has not said whether it wants the body, and the client got")
+		staysSilent(t, front, "the backend has not said whether it wants the body, and the client got")
 		io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n")
 		expect(t, front, s, "HTTP/1.1 100 Continue\r\n\r\n")
 		body := "hello"
@@ -177,7 +177,7 @@ func TestNothingInterimComesInTheMiddleOfAnAnswer(t *testing.T) {
 	})
 	r, _ := fronted(t, backend.addr)
 	request := "PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n"
-	s := story{sent: request, rule: "MUST, RFC 9110 §15.2: an interim answer comes before the final one", look: "alone.go, fill"}
+	s := story{sent: request, rule: "MUST, RFC 9110 §15.2: an interim answer comes before the final one", look: "handling.go, fill"}
 	for range rounds {
 		c := converse(t, r.addr, request)
 		got := upTo(t, c, "first")

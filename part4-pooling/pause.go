@@ -237,7 +237,7 @@ func staleReuse(t *timeline) error {
 	}
 	defer l.Close()
 	say := func(who, what, to string) { t.add(time.Now(), who, what, to) }
-	if err := ask(l); err != nil {
+	if err := postOn(l); err != nil {
 		return err
 	}
 	say("client", "has the answer to a POST, and keeps the connection", "")
@@ -258,15 +258,15 @@ func staleReuse(t *timeline) error {
 	}
 	say("server", "goes on: SIGCONT", "")
 	say("client", "sends a POST on it at once", "server")
-	err = ask(l)
+	err = postOn(l)
 	does, means := outcome(err)
 	say("server", does, "client")
 	say("client", "reads, and gets: "+means, "")
 	return nil
 }
 
-// ask makes a POST on l and reads the answer.
-func ask(l *link) error {
+// postOn makes a POST on l and reads the answer.
+func postOn(l *link) error {
 	a, err := l.roundTrip(context.Background(), simple("POST", "/"), &usual, time.Time{})
 	if err == nil {
 		_, err = io.Copy(io.Discard, struct{ io.Reader }{a})

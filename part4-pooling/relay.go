@@ -18,16 +18,16 @@ type guest interface {
 // guest returns what the taker has for this connection; the first time it is what
 // create returns. For takers only: nobody else sets it meanwhile.
 func (w *response) guest(create func() guest) guest {
-	c := w.x.c
-	if c.guest == nil {
+	t := w.x.c.t
+	if t.guest == nil {
 		g := create()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.guest = g; c.dead != nil { // kill has been here
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.guest = g; t.why != nil { // fail has been here
 			g.abandon()
 		}
 	}
-	return c.guest
+	return t.guest
 }
 
 // prepare leaves v for the handler. For takers only.
@@ -53,12 +53,12 @@ func (w *response) begun() bool { return w.x.begun }
 func (w *response) wanted() bool { return w.x.wanted() }
 
 // left says whether the client has gone.
-func (w *response) left() bool { return w.x.c.gone() }
+func (w *response) left() bool { return w.x.c.t.failed() }
 
-func (c *conn) gone() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.dead != nil
+func (t *transport) failed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.why != nil
 }
 
 // restart forgets all that was not sent.
@@ -74,7 +74,7 @@ func (w *response) breakOff() { w.x.breakOff() }
 // request's from then on. Nothing is written to the client until much has come
 // together; if something is left to write, deliver returns the connection, and its
 // flushAll is due.
-func (w *response) deliver() (owed *conn) {
+func (w *response) deliver() (owed *transport) {
 	x := w.x
 	x.wire = w.finish(x.wire[:0])
 	return x.deliver()
@@ -83,15 +83,15 @@ func (w *response) deliver() (owed *conn) {
 // interim sends b, the whole head of a 1xx response, when it is this response's
 // turn. A client of HTTP/1.0 must not get one.
 func (w *response) interim(b []byte) error {
-	c := w.x.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.turn(w.x); err != nil || w.x.begun { // behind its beginning it would be a part of the response
+	t := w.x.c.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.myTurn(w.x); err != nil || w.x.begun { // behind its beginning it would be a part of the response
 		return err
 	}
-	c.append(b)
-	c.flush()
-	return c.dead
+	t.out.append(b)
+	t.act()
+	return t.why
 }
 
 // endWith ends a response with trailers, if it is in chunks or can be: a client
@@ -110,29 +110,30 @@ func (w *response) endWith(trailers []field) error {
 		x.wire = append(append(append(append(x.wire, f.name...), ": "...), f.value...), "\r\n"...)
 	}
 	x.wire = append(x.wire, "\r\n"...)
-	x.c.stream(x, x.wire)
+	x.c.t.stream(x, x.wire)
 	return nil
 }
 
 // stop makes a Read that waits for the client return, and all after it. It is
 // called by another goroutine than Read's.
 func (b *body) stop() {
-	c := b.x.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	t := b.x.c.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	b.enough = true
-	c.changed.Broadcast()
+	t.asks |= askWake
+	t.attend()
 }
 
 // settle undoes stop when nobody reads any more. That the body did not come to
 // its end is then our doing, and not the client's: the response is the handler's,
 // and the connection ends behind it.
 func (b *body) settle() {
-	c := b.x.c
-	c.mu.Lock()
+	t := b.x.c.t
+	t.mu.Lock()
 	stopped := b.enough
 	b.enough = false
-	c.mu.Unlock()
+	t.mu.Unlock()
 	if !stopped {
 		return
 	}
@@ -143,7 +144,7 @@ func (b *body) settle() {
 }
 
 // context is done when the client has gone, or the handler's time is up.
-func (w *response) context() context.Context { return &front{w: w, c: w.x.c} }
+func (w *response) context() context.Context { return &front{w: w, t: w.x.c.t} }
 
 // A front is the client of a request, as a context: done when it has reset its
 // connection, or its time is up. Only who waits long enough to ask for Done
@@ -151,7 +152,7 @@ func (w *response) context() context.Context { return &front{w: w, c: w.x.c} }
 // has returned and w is somebody else's: only the first Done looks at w.
 type front struct {
 	w    *response
-	c    *conn
+	t    *transport
 	done <-chan struct{} // nil until it is asked for
 }
 
@@ -171,7 +172,7 @@ func (f *front) Err() error {
 
 func (f *front) left() bool {
 	if f.done == nil {
-		return f.c.gone()
+		return f.t.failed()
 	}
 	select {
 	case <-f.done:
@@ -185,16 +186,17 @@ func (f *front) left() bool {
 // that is worth a watch would cost a goroutine. It is called once.
 func (f *front) AfterFunc(wake func()) (stop func() bool) {
 	x := f.w.x
-	x.c.mu.Lock()
-	defer x.c.mu.Unlock()
-	if x.c.dead != nil || x.expired {
+	t := x.c.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.why != nil || x.expired {
 		go wake() // ends at once
 		return func() bool { return false }
 	}
 	x.wake = wake
 	return func() bool {
-		x.c.mu.Lock()
-		defer x.c.mu.Unlock()
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		waits := x.wake != nil
 		x.wake = nil
 		return waits

@@ -114,8 +114,8 @@ func (w *response) flush() error {
 	if !w.flushed {
 		w.flushed = true
 		w.chunked = !w.sized && x.req.minor == 1
-		x.last = x.last || !w.sized && x.req.minor == 0        // its end is the connection's: RFC 9112 §6.3
-		x.last = x.last || x.req.body != nil && x.c.unasked(x) // RFC 9110 §10.1.1: the client is told that we close
+		x.last = x.last || !w.sized && x.req.minor == 0          // its end is the connection's: RFC 9112 §6.3
+		x.last = x.last || x.req.body != nil && x.c.t.unasked(x) // RFC 9110 §10.1.1: the client is told that we close
 		if w.bodiless() {
 			return nil // finish renders the head
 		}
@@ -125,7 +125,7 @@ func (w *response) flush() error {
 	if len(x.wire) == 0 {
 		return nil
 	}
-	return x.c.stream(x, x.wire)
+	return x.c.t.stream(x, x.wire)
 }
 
 // finish appends what has not been sent.
@@ -200,16 +200,4 @@ func (w *response) appendHead(b []byte) []byte {
 
 // gone is closed when no answer is wanted any more: the client has reset the
 // connection, or the time is up.
-func (w *response) gone() <-chan struct{} {
-	x := w.x
-	x.c.mu.Lock()
-	defer x.c.mu.Unlock()
-	if x.gone == nil {
-		if x.c.dead != nil {
-			x.cancel()
-		} else {
-			x.gone = make(chan struct{})
-		}
-	}
-	return x.gone
-}
+func (w *response) gone() <-chan struct{} { return w.x.c.t.gone(w.x) }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,14 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A server accepts connections and gives each to one of its loops (loop.go).
-// There are as many as Go uses processors. A goroutine more watches the time
-// (clock.go).
+// A server accepts connections and gives each to a driver, in turns (driver.go). A
+// goroutine more watches the time (clock.go).
 type server struct {
 	listener parked
 	handler  handler
 	taker    taker // is asked first (taker.go); nil for none
-	aborts   bool  // a client that closes its side does not want its answers any more
+	aborts   bool  // a client that closes its side does not want its answers any more (loop.go)
 	limits   limits
 	log      *slog.Logger
 	clock    *clock
@@ -28,7 +26,7 @@ type server struct {
 	crowded  atomic.Bool   // somebody has to wait for room: idle connections had better go
 	hurried  time.Time     // when they were told so; serve's own
 
-	loops   []*loop
+	drivers []driver
 	turn    int           // which of them gets the next connection
 	open    atomic.Int64  // connections
 	removed chan struct{} // has a token when a connection was closed lately
@@ -47,21 +45,17 @@ func newServer(fd int, h handler, l limits, log *slog.Logger) (*server, error) {
 		listener: listener, handler: h, limits: l, log: newQuiet(log), clock: newClock(),
 		told: make(chan struct{}, 1), removed: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
-	for range runtime.GOMAXPROCS(0) {
-		loop, err := newLoop(s)
-		if err != nil {
-			s.abandon()
-			return nil, err
-		}
-		s.loops = append(s.loops, loop)
+	if s.drivers, err = newDrivers(s, l.wait); err != nil {
+		s.listener.Close()
+		return nil, err
 	}
 	return s, nil
 }
 
 // abandon closes a server that will never serve.
 func (s *server) abandon() {
-	for _, l := range s.loops {
-		l.poller.Close()
+	for _, d := range s.drivers {
+		d.abandon()
 	}
 	s.listener.Close()
 }
@@ -71,8 +65,8 @@ func (s *server) abandon() {
 func (s *server) serve() {
 	var watch sync.WaitGroup
 	watch.Go(s.watch)
-	for _, l := range s.loops {
-		go l.lead() // until close
+	for _, d := range s.drivers {
+		go d.run() // until stop
 	}
 	for !s.stopping.Load() {
 		if s.full() {
@@ -88,8 +82,8 @@ func (s *server) serve() {
 		}
 	}
 	s.drain()
-	for _, l := range s.loops {
-		l.close()
+	for _, d := range s.drivers {
+		d.stop()
 	}
 	close(s.ended)
 	watch.Wait()
@@ -119,7 +113,7 @@ func (s *server) add(fd int, peer unix.Sockaddr) {
 	s.turn++
 	err := unix.SetNonblock(fd, true)
 	if err == nil {
-		err = s.loops[s.turn%len(s.loops)].add(fd, addrPort(peer).Addr())
+		err = s.drivers[s.turn%len(s.drivers)].add(fd, addrPort(peer).Addr())
 	}
 	if err != nil {
 		s.log.Warn("accept", "error", err)
@@ -151,7 +145,7 @@ func (s *server) waitForRoom(crowd bool) {
 	s.crowded.Store(crowd)
 	if now := time.Now(); crowd && now.Sub(s.hurried) >= crowded {
 		s.hurried = now
-		s.each((*conn).check)
+		s.tick()
 	}
 	select {
 	case <-s.removed:
@@ -159,10 +153,18 @@ func (s *server) waitForRoom(crowd bool) {
 	}
 }
 
+// tick has every connection look at the clock.
+func (s *server) tick() {
+	s.each(func(t *transport) {
+		t.tick()
+		t.act()
+	})
+}
+
 // each calls f for all connections, with their lock held.
-func (s *server) each(f func(*conn)) {
-	for _, l := range s.loops {
-		l.each(f)
+func (s *server) each(f func(*transport)) {
+	for _, d := range s.drivers {
+		d.each(f)
 	}
 }
 

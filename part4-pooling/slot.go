@@ -18,7 +18,7 @@ package main
 //  3. A slot is never finished, because its handler panicked or hangs. Then
 //     nobody behind it is ever answered.
 //
-// A line has no lock of its own: that of the loop guards it.
+// A line has no lock of its own: that of its connection guards it.
 type line struct {
 	head, tail *slot
 	length     int

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// A gateway with one connection to its backend answers a pipeline in order, whoever
+// waits for its clients: the places in the queue are in the order of the requests
+// (lineup.go). If they were not, two requests could wait for each other for ever.
+func TestGatewayAnswersAPipelineHoweverItWaits(t *testing.T) {
+	t.Parallel()
+	back := answering(t, func(_ int, r *http.Request) string { return saying(r.URL.Path) })
+	drivers := []string{"serial", "goroutines"}
+	if defaultWait == "loop" {
+		drivers = append(drivers, "loop")
+	}
+	for _, wait := range drivers {
+		for _, way := range []string{"-backend", "-engine"} {
+			t.Run(wait+way, func(t *testing.T) {
+				t.Parallel()
+				_, addr, _ := serving(t, way, "http://"+back.addr, "-backend-connections=1", "-wait="+wait)
+				asked, want := "", []string{}
+				for range 20 {
+					asked += get("/a") + get("/b") + post("/c", "body")
+					want = append(want, "/a", "/b", "/c")
+				}
+				asked, want = asked+get("/last", closing), append(want, "/last")
+				s := story{sent: asked, rule: "RFC 9112 §9.3.2: answers in the order of the requests", look: "lineup.go; taker.go, give"}
+				got := s.hear(converse(t, addr, asked)).bodies(t, len(want))
+				assert.Equal(t, strings.Join(want, " "), strings.Join(got, " "))
+			})
+		}
+	}
+}
