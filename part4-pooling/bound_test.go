@@ -159,7 +159,7 @@ func TestClientThatClosesBeforeItsAnswerIsGivenUpIfAsked(t *testing.T) {
 						args = append(args, "-backend-wait=100ms")
 					}
 					_, addr, _ := serving(t, args...)
-					const rule, look = "house rule: -abort-on-close frees the backend connection of a client that has closed; without it a client that has closed its sending side waits for its answer", "conn.go, hear"
+					const rule, look = "house rule: -abort-on-close frees the backend connection of a client that has closed; without it a client that has closed its sending side waits for its answer", "loop.go, hear"
 					left := converse(t, addr, slow)
 					soon(t, asked, "the request of the client that leaves")
 					require.NoError(t, left.CloseWrite())

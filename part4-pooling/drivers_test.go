@@ -13,7 +13,8 @@ import (
 // (lineup.go). If they were not, two requests could wait for each other for ever.
 func TestGatewayAnswersAPipelineHoweverItWaits(t *testing.T) {
 	t.Parallel()
-	back := answering(t, func(_ int, r *http.Request) string { return saying(r.URL.Path) })
+	long := strings.Repeat(".", 2*maxParked) // no answer can be put aside: who has the connection keeps it until its turn
+	back := answering(t, func(_ int, r *http.Request) string { return saying(r.URL.Path + long) })
 	drivers := []string{"serial", "goroutines"}
 	if defaultWait == "loop" {
 		drivers = append(drivers, "loop")
@@ -22,16 +23,16 @@ func TestGatewayAnswersAPipelineHoweverItWaits(t *testing.T) {
 		for _, way := range []string{"-backend", "-engine"} {
 			t.Run(wait+way, func(t *testing.T) {
 				t.Parallel()
-				_, addr, _ := serving(t, way, "http://"+back.addr, "-backend-connections=1", "-wait="+wait)
+				_, addr, _ := serving(t, way, "http://"+back.addr, "-backend-connections=1", "-backend-wait=2s", "-wait="+wait)
 				asked, want := "", []string{}
-				for range 20 {
-					asked += get("/a") + get("/b") + post("/c", "body")
-					want = append(want, "/a", "/b", "/c")
+				for range 5 {
+					asked += get("/a") + get("/b") + get("/c") + post("/d", "body")
+					want = append(want, "/a", "/b", "/c", "/d")
 				}
 				asked, want = asked+get("/last", closing), append(want, "/last")
 				s := story{sent: asked, rule: "RFC 9112 §9.3.2: answers in the order of the requests", look: "lineup.go; taker.go, give"}
 				got := s.hear(converse(t, addr, asked)).bodies(t, len(want))
-				assert.Equal(t, strings.Join(want, " "), strings.Join(got, " "))
+				assert.Equal(t, strings.Join(want, " "), strings.ReplaceAll(strings.Join(got, " "), long, ""))
 			})
 		}
 	}

@@ -338,7 +338,7 @@ func TestClientThatLeavesTakesItsJobsAlong(t *testing.T) {
 	c.Close()
 
 	settled(t, g)
-	assert.Less(t, time.Since(began), 5*time.Second, "house rule: nobody works for a client that has gone. conn.go, kill")
+	assert.Less(t, time.Since(began), 5*time.Second, "house rule: nobody works for a client that has gone. conn.go, fail")
 	assert.Positive(t, g.engineCounts.ends[jobWithdrawn].Load())
 	eventually(t, "the connection is closed", func() bool { return g.pool.stats().Permits == 0 })
 }
