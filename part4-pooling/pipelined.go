@@ -93,8 +93,7 @@ func (p *pipe) add(batch []*job) (held int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil && len(p.jobs) == 0 {
-		p.l.found = p.l.check() // nobody reads now, so we can
-		p.err = p.l.found
+		p.err = p.look() // nobody reads now, so we can
 	}
 	if p.err != nil {
 		p.more.Signal()
@@ -232,6 +231,16 @@ func (p *pipe) readBody() laneEvent {
 	}
 }
 
+// look checks the connection when nothing is on its way, and the pool hears at once
+// of what is found: the next request may come before the connection is given back.
+func (p *pipe) look() error {
+	p.l.found = p.l.check()
+	if p.lease != nil && p.l.found != nil {
+		p.lease.suspect()
+	}
+	return p.l.found
+}
+
 // oldest is the job whose answer comes next. If there is none it waits, or
 // returns nil.
 func (p *pipe) oldest(wait bool) (*job, error) {
@@ -276,8 +285,7 @@ func (p *pipe) answered() laneEvent {
 	case !clean:
 		p.ended = context.Cause(p.ctx)
 	case len(p.jobs) == 0 && !p.l.quiet():
-		p.l.found = p.l.check()
-		p.ended = p.l.found
+		p.ended = p.look()
 	}
 	if p.err == nil {
 		p.err = p.ended

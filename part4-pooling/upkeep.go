@@ -184,6 +184,15 @@ func (p *pool) isWary(addr string) bool {
 	return b != nil && now.Before(b.wary)
 }
 
+// suspect tells the pool why l is of no use, though it is not given back yet.
+func (l *lease) suspect() {
+	p := l.pool
+	now := p.now()
+	p.mu.Lock()
+	defer p.unlock()
+	p.distrust(l.backend, l.found, now)
+}
+
 // isWary says so of the backend that l is a link to.
 func (l *lease) isWary() bool { return l.pool.isWary(l.backend.addr) }
 
