@@ -21,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // TestMain lets the test binary be the program, so that tests can start it.
@@ -222,7 +223,7 @@ func TestGetShowsReuse(t *testing.T) {
 func TestNamesResolveInGetAndInTheGateway(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"127.0.0.1", "[::1]"} {
-		l, err := net.Listen("tcp", host+":0")
+		l, err := onOneLoopback(t, host)
 		if err != nil {
 			t.Log("this machine has no IPv6 loopback: ", err)
 			continue
@@ -242,6 +243,33 @@ func TestNamesResolveInGetAndInTheGateway(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		assert.Zero(t, run([]string{"get", "-body", "-n", "2", "http://" + name}, &stdout, &stderr), "%s%s", &stdout, &stderr)
 		inOrder(t, stdout.String(), "for "+name, "200 OK", name+": 1 connections made, 1 calls on one that was there")
+	}
+}
+
+// onOneLoopback listens on host, and has the same port of the other loopback address
+// refuse: another test's backend could be there.
+func onOneLoopback(t *testing.T, host string) (net.Listener, error) {
+	t.Helper()
+	other := map[string]string{"127.0.0.1": "[::1]", "[::1]": "127.0.0.1"}[host]
+	for {
+		l, err := net.Listen("tcp", host+":0")
+		if err != nil {
+			return nil, err
+		}
+		sa, family, err := sockaddr(fmt.Sprintf("%s:%d", other, l.Addr().(*net.TCPAddr).Port))
+		require.NoError(t, err)
+		fd, err := newSocket(family)
+		if err != nil {
+			return l, nil // no IPv6: nothing is there
+		}
+		switch err = unix.Bind(fd, sa); err { // and does not listen
+		case unix.EADDRINUSE:
+			unix.Close(fd)
+			l.Close()
+		default:
+			t.Cleanup(func() { unix.Close(fd) })
+			return l, nil
+		}
 	}
 }
 
