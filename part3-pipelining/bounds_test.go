@@ -19,7 +19,7 @@ const short = 50 * time.Millisecond // a limit for tests
 func TestUnfinishedHeadGets408(t *testing.T) {
 	r := start(t, func(s *server) { s.limits.headTime = short })
 
-	s := tell(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "deadlines.go, check", "GET / HTTP/1.1\r\n")
+	s := tell(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "deadlines.go, tick", "GET / HTTP/1.1\r\n")
 
 	s.begins(t, "HTTP/1.1 408 Request Timeout\r\n")
 	s.framed(t)
@@ -29,8 +29,8 @@ func TestUnfinishedHeadGets408(t *testing.T) {
 func TestIdleConnectionIsClosedSilently(t *testing.T) {
 	r := start(t, func(s *server) { s.limits.idleTime = short })
 
-	fresh := tell(t, r.addr, "house rule: who asked nothing is told nothing", "deadlines.go, check", "")
-	used := tell(t, r.addr, "house rule: an idle connection is closed without a word", "deadlines.go, check", get("/"))
+	fresh := tell(t, r.addr, "house rule: who asked nothing is told nothing", "deadlines.go, tick", "")
+	used := tell(t, r.addr, "house rule: an idle connection is closed without a word", "deadlines.go, tick", get("/"))
 
 	assert.Empty(t, fresh.got)
 	fresh.endsCleanly(t)
@@ -51,14 +51,14 @@ func TestWaitingForAnAnswerIsNotIdle(t *testing.T) {
 	io.WriteString(c, get("/"))
 
 	_, body, err = readResponse(in)
-	require.NoError(t, err, "house rule: the idle time begins when the last answer is out (deadlines.go, check)")
+	require.NoError(t, err, "house rule: the idle time begins when the last answer is out (deadlines.go, tick)")
 	assert.Equal(t, "Hello, World!\n", string(body))
 }
 
 func TestUnfinishedBodyGets408(t *testing.T) {
 	r := start(t, func(s *server) { s.limits.bodyTime = short })
 
-	s := tell(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "alone.go, fill",
+	s := tell(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "handling.go, fill",
 		"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello")
 
 	s.begins(t, "HTTP/1.1 408 Request Timeout\r\n")
@@ -69,7 +69,7 @@ func TestBodyThatEndsInTheMiddleGets400(t *testing.T) {
 	c := converse(t, start(t).addr, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello")
 	require.NoError(t, c.CloseWrite())
 
-	s := story{rule: "MUST, RFC 9112 §8: an incomplete body is no request", look: "alone.go, fill"}.hear(c)
+	s := story{rule: "MUST, RFC 9112 §8: an incomplete body is no request", look: "handling.go, fill"}.hear(c)
 
 	s.begins(t, "HTTP/1.1 400 Bad Request\r\n")
 	s.endsCleanly(t)
@@ -92,7 +92,7 @@ func TestDribblersAreCutOffWhileOthersAreServed(t *testing.T) {
 	for range 3 {
 		s := tell(t, r.addr, "house rule: one client's slowness is not another's", "conn.go", get("/", closing))
 		s.begins(t, "HTTP/1.1 200 ")
-		soon(t, cut, "a dribbler is cut off: the limit is for the whole head and for 16 KiB of body (deadlines.go, check; alone.go, fill)")
+		soon(t, cut, "a dribbler is cut off: the limit is for the whole head and for 16 KiB of body (deadlines.go, tick; handling.go, fill)")
 	}
 }
 
@@ -142,7 +142,7 @@ func TestLargestHeadIsServedAndOneByteMoreIsNot(t *testing.T) {
 		rest := len(get("/", "A: \r\n", closing))
 		return get("/", "A: "+strings.Repeat("a", size-rest)+"\r\n", closing)
 	}
-	const rule, look = "RFC 6585 §5: 431 Request Header Fields Too Large", "conn.go, head"
+	const rule, look = "RFC 6585 §5: 431 Request Header Fields Too Large", "intake.go, head"
 
 	tell(t, r.addr, rule, look, head(r.limits.head)).begins(t, "HTTP/1.1 200 OK\r\n")
 	over := tell(t, r.addr, rule, look, head(r.limits.head+1))
@@ -246,5 +246,5 @@ func TestUploadThatOutlivesItsDeadlineIsClosed(t *testing.T) {
 		<-pace.C
 	}
 
-	eventually(t, "the connection is closed, though the client keeps its side open (deadlines.go, expire; conn.go, settle)", func() bool { return r.count() == 0 })
+	eventually(t, "the connection is closed, though the client keeps its side open (deadlines.go, expire; conn.go, next)", func() bool { return r.count() == 0 })
 }

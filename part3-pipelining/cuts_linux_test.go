@@ -36,7 +36,7 @@ func sendCut(t *testing.T, r *running, pieces ...string) string {
 		}
 	}
 	c.CloseWrite()
-	s := story{sent: strings.Join(pieces, ""), rule: cutRule, look: "request.go, hopeless; conn.go, head"}.hear(c)
+	s := story{sent: strings.Join(pieces, ""), rule: cutRule, look: "request.go, hopeless; intake.go, head"}.hear(c)
 	s.endsCleanly(t)
 	return dateLine.ReplaceAllString(s.got, "")
 }

@@ -63,7 +63,7 @@ func TestStopLingersNoLongerThanOthersCanWait(t *testing.T) {
 	l.release("/served")
 
 	for _, c := range waiting {
-		expect(t, c, story{rule: "house rule: a stop loses no request", look: "deadlines.go, check"}, "HTTP/1.1 200 OK\r\n")
+		expect(t, c, story{rule: "house rule: a stop loses no request", look: "deadlines.go, tick"}, "HTTP/1.1 200 OK\r\n")
 	}
 	for _, c := range waiting {
 		c.Close()
@@ -153,7 +153,7 @@ func TestEndlessPipelineDoesNotPreventACleanStop(t *testing.T) {
 			r.stop()
 
 			last := soon(t, closes, "the connection ends")
-			assert.True(t, last, "%s with -pipeline %d: the last answer says Connection: close (conn.go, hear and receive)", name, depth)
+			assert.True(t, last, "%s with -pipeline %d: the last answer says Connection: close (conn.go, heard and receive)", name, depth)
 			soon(t, r.done, "serve returns")
 		}
 	}

@@ -31,8 +31,8 @@ func TestLateHandlerDoesNotWriteToAStranger(t *testing.T) {
 	close(closed)
 	io.WriteString(c, get("/", closing))
 
-	s := story{sent: get("/") + get("/", closing), rule: "house rule: nobody gets what is for others", look: "alone.go, fill"}.hear(c)
-	assert.NotContains(t, s.got, "100 Continue", "a late handler's word to its client was sent to another one (alone.go, fill)")
+	s := story{sent: get("/") + get("/", closing), rule: "house rule: nobody gets what is for others", look: "handling.go, fill"}.hear(c)
+	assert.NotContains(t, s.got, "100 Continue", "a late handler's word to its client was sent to another one (handling.go, fill)")
 }
 
 // A connection whose answers are all out, but whose handlers hang, has no room
@@ -45,10 +45,10 @@ func TestConnectionThatIsFullOfHangingHandlersEnds(t *testing.T) {
 	}, with(func(*response, *request) { <-release }))
 	c := converse(t, r.addr, strings.Repeat(get("/"), 3))
 
-	s := story{sent: "3 requests", rule: "house rule: every connection ends", look: "deadlines.go, check"}.hear(c)
+	s := story{sent: "3 requests", rule: "house rule: every connection ends", look: "deadlines.go, tick"}.hear(c)
 
 	assert.Equal(t, 2, strings.Count(s.got, "HTTP/1.1 503 "))
-	eventually(t, "the connection is forgotten (deadlines.go, check)", func() bool { return r.count() == 0 })
+	eventually(t, "the connection is forgotten (deadlines.go, tick)", func() bool { return r.count() == 0 })
 }
 
 // With -race: the clock ends a slot while its handler says how it wants to end.
@@ -69,7 +69,7 @@ func TestHandlerThatIsFoundLateMayStillBeWriting(t *testing.T) {
 // has not read yet (part 1).
 func TestConnectionLingersUntilItsClientCloses(t *testing.T) {
 	r := start(t, func(s *server) { s.limits.lingerTime = limit })
-	s := story{sent: get("/", closing), rule: "RFC 9112 §9.6: close in stages", look: "conn.go, discard"}
+	s := story{sent: get("/", closing), rule: "RFC 9112 §9.6: close in stages", look: "transport.go, discard"}
 	c := converse(t, r.addr, s.sent)
 	answer, err := io.ReadAll(c)
 	require.NoError(t, err)
@@ -79,7 +79,7 @@ func TestConnectionLingersUntilItsClientCloses(t *testing.T) {
 		_, err := io.WriteString(c, "and another thing")
 		require.NoError(t, err, s.rule)
 		_, err = c.Read(make([]byte, 1))
-		require.ErrorIs(t, err, io.EOF, "what is sent behind the end is read, and not answered with a reset (conn.go, discard)")
+		require.ErrorIs(t, err, io.EOF, "what is sent behind the end is read, and not answered with a reset (transport.go, discard)")
 	}
 	assert.Equal(t, 1, r.count(), "the server waits for its client to close")
 	c.Close()
@@ -105,7 +105,7 @@ func TestEndThatIsToldDuringAnUploadIsNotForgotten(t *testing.T) {
 	require.NoError(t, c.CloseWrite())
 	close(release)
 
-	s := story{sent: "an upload, a request, and the end", rule: "RFC 9112 §9.6: a half-closed connection still takes answers, and ends behind them", look: "conn.go, hear"}.hear(c)
+	s := story{sent: "an upload, a request, and the end", rule: "RFC 9112 §9.6: a half-closed connection still takes answers, and ends behind them", look: "conn.go, heard"}.hear(c)
 
 	assert.Len(t, s.replies(t, "POST", "GET"), 2)
 	s.endsCleanly(t)

@@ -110,7 +110,7 @@ func TestPipelineDeeperThanATurnIsServedToItsEnd(t *testing.T) {
 			}()
 		}
 		for range clients {
-			require.NoError(t, soon(t, ended, "all answers"), "house rule: what waits for its turn is not forgotten, -pipeline %d (conn.go, yield)", slots)
+			require.NoError(t, soon(t, ended, "all answers"), "house rule: what waits for its turn is not forgotten, -pipeline %d (intake.go, yield)", slots)
 		}
 	}
 }

@@ -123,7 +123,7 @@ func TestResetsInTheMiddleOfEverything(t *testing.T) {
 				c.Close()
 			}
 
-			s := tell(t, r.addr, "house rule: one client's end is not another's", "conn.go, kill", get("/", closing))
+			s := tell(t, r.addr, "house rule: one client's end is not another's", "conn.go, fail", get("/", closing))
 			s.begins(t, "HTTP/1.1 200 ")
 		})
 	}

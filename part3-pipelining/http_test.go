@@ -293,7 +293,7 @@ func TestUnreadBodyIsSkipped(t *testing.T) {
 func TestContinueIsSentWhenTheBodyIsWanted(t *testing.T) {
 	head := "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n" + closing + "\r\n"
 	c := converse(t, contract(t), get("/sleep/20ms")+head)
-	story := story{sent: get("/sleep/20ms") + head, rule: "MUST, RFC 9110 §10.1.1: 100 Continue, or a final status, to who expects it", look: "alone.go, fill"}
+	story := story{sent: get("/sleep/20ms") + head, rule: "MUST, RFC 9110 §10.1.1: 100 Continue, or a final status, to who expects it", look: "handling.go, fill"}
 	in := bufio.NewReader(c)
 	_, _, err := readResponse(in) // to /sleep: the 100 comes in its turn
 	require.NoError(t, err, story.rule)
@@ -335,7 +335,7 @@ func TestContinueIsNotSentInTheMiddleOfAnAnswer(t *testing.T) {
 		head, body, _ := strings.Cut(framing, "\r\n\r\n")
 		head = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n" + head + "\r\n\r\n"
 		c := converse(t, r.addr, head)
-		s := story{sent: head, rule: "MUST, RFC 9110 §15.2: an interim answer comes before the final one", look: "alone.go, fill"}
+		s := story{sent: head, rule: "MUST, RFC 9110 §15.2: an interim answer comes before the final one", look: "handling.go, fill"}
 		got := upTo(t, c, "first, ")
 
 		io.WriteString(c, body)
@@ -378,7 +378,7 @@ func TestRefusedUploadIsToldAndNotReset(t *testing.T) {
 		c.Write(make([]byte, 1<<20))
 	}
 
-	s := story{sent: sent + "and 16 MiB", rule: "house rule, RFC 9112 §9.6: close in stages, or the client may not see the answer", look: "conn.go, settle"}.hear(c)
+	s := story{sent: sent + "and 16 MiB", rule: "house rule, RFC 9112 §9.6: close in stages, or the client may not see the answer", look: "conn.go, next"}.hear(c)
 
 	s.begins(t, "HTTP/1.1 413 ")
 	s.endsCleanly(t)

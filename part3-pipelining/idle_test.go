@@ -21,6 +21,6 @@ func TestEmptyLineDoesNotRenewTheIdleTime(t *testing.T) {
 
 	io.WriteString(c, "\r\n")
 
-	story{rule: idleRule, look: "conn.go, head"}.hear(c).endsCleanly(t)
-	assert.Less(t, time.Duration(r.clock.now()-before), idle*3/2, idleRule+"; the server's own time (conn.go, head)")
+	story{rule: idleRule, look: "intake.go, head"}.hear(c).endsCleanly(t)
+	assert.Less(t, time.Duration(r.clock.now()-before), idle*3/2, idleRule+"; the server's own time (intake.go, head)")
 }

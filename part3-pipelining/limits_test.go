@@ -86,7 +86,7 @@ func TestLateHandlersMakeRoomWhenTheyReturn(t *testing.T) {
 	})
 	close(release)
 
-	s := story{sent: sent, rule: "house rule: every slot has a deadline, and ends in time", look: "conn.go, full and advance"}.hear(c)
+	s := story{sent: sent, rule: "house rule: every slot has a deadline, and ends in time", look: "intake.go, full and advance"}.hear(c)
 	s.got = string(first) + s.got
 	a := s.replies(t, gets(3)...)
 	assert.Equal(t, "200 OK", a[2].status)
@@ -122,7 +122,7 @@ func TestWaitForTheTurnIsNotTheHandlersTime(t *testing.T) {
 
 	eventually(t, "more time has passed than a handler has", func() bool { return r.clock.now() > begun+int64(own)*5/4 })
 
-	const rule = "house rule: a handler's time is its own; what it waits for its turn is not in it (conn.go, await and stream)"
+	const rule = "house rule: a handler's time is its own; what it waits for its turn is not in it (handling.go, wait and stream)"
 	in := bufio.NewReader(c)
 	for _, want := range []int{size, len("flushed, and ended")} {
 		status, body, err := readResponse(in)

@@ -59,7 +59,7 @@ func TestNewsOfAConnectionThatLivesOnElsewhereAreNotAStrangers(t *testing.T) {
 		stranger := converse(t, r.addr, get("/")) // waits in the queue: the server is full
 		plugHoles(t, number)
 		old.CloseWrite() // so the server closes, and accepts the stranger
-		s := story{sent: get("/"), rule: "house rule: an event is a hint, for its number may be another's", look: "conn.go, hear"}
+		s := story{sent: get("/"), rule: "house rule: an event is a hint, for its number may be another's", look: "conn.go, heard"}
 		expect(t, stranger, s, "HTTP/1.1 200 OK\r\n")
 		same := false
 		r.each(func(c *transport) { same = same || c.fd == number })
@@ -147,11 +147,11 @@ func TestRequestsBehindAnUploadAreNotForgotten(t *testing.T) {
 		begun := r.clock.now()
 		eventually(t, "more time has passed than a head may take", func() bool { return r.clock.now() > begun+int64(4*short) })
 
-		s := story{sent: "400 uploads", rule: "house rule: who waits for the server is not slow", look: "conn.go, hear and take"}.hear(c)
+		s := story{sent: "400 uploads", rule: "house rule: who waits for the server is not slow", look: "conn.go, heard and take"}.hear(c)
 
 		a := s.replies(t, strings.Split(strings.Repeat("POST ", requests-1)+"POST", " ")...)
 		for i := range a {
-			require.Equal(t, "200 OK", a[i].status, "answer %d with -pipeline %d (conn.go, hear and take)", i+1, depth)
+			require.Equal(t, "200 OK", a[i].status, "answer %d with -pipeline %d (conn.go, heard and take)", i+1, depth)
 		}
 	}
 }
@@ -167,7 +167,7 @@ func TestSlowUploadIsNotItsHandlersSlowness(t *testing.T) {
 		eventually(t, "time passes", func() bool { return r.clock.now() > begun+int64(i+1)*int64(120*time.Millisecond) })
 	}
 
-	s := story{sent: "200,000 bytes", rule: "house rule: a handler's time is its own", look: "alone.go, fill"}.hear(c)
+	s := story{sent: "200,000 bytes", rule: "house rule: a handler's time is its own", look: "handling.go, fill"}.hear(c)
 
 	s.begins(t, "HTTP/1.1 200 ")
 }
@@ -187,7 +187,7 @@ func TestTimeForTheBodyBeginsWith100Continue(t *testing.T) {
 	begun := r.clock.now()
 	eventually(t, "more time has passed than a body may take", func() bool { return r.clock.now() > begun+int64(800*time.Millisecond) })
 	close(asked)
-	st := story{sent: sent, rule: "RFC 9110 §10.1.1: 100 says that the client should send now", look: "alone.go, fill"}
+	st := story{sent: sent, rule: "RFC 9110 §10.1.1: 100 says that the client should send now", look: "handling.go, fill"}
 	expect(t, c, st, "HTTP/1.1 100 Continue\r\n\r\n")
 
 	io.WriteString(c, "hello")

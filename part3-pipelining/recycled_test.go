@@ -58,7 +58,7 @@ func TestRefusalOfAnUnfinishedHEADHasNoBody(t *testing.T) {
 	} {
 		r := start(t, func(s *server) { s.limits.headTime = 4 * short })
 
-		s := tell(t, r.addr, "MUST, RFC 9110 §9.3.2: no content in an answer to HEAD", "conn.go, receive", sent)
+		s := tell(t, r.addr, "MUST, RFC 9110 §9.3.2: no content in an answer to HEAD", "intake.go, receive", sent)
 
 		s.begins(t, "HTTP/1.1 "+status+"\r\n")
 		s.replies(t, "HEAD")

@@ -65,7 +65,7 @@ func TestWholeAnswerToAClientThatHasHalfClosedEndsInFIN(t *testing.T) {
 	c := converse(t, r.addr, old("/stream/1000"))
 	require.NoError(t, c.CloseWrite())
 
-	s := story{sent: old("/stream/1000"), rule: resetRule, look: "conn.go, settle"}.hear(c)
+	s := story{sent: old("/stream/1000"), rule: resetRule, look: "conn.go, next"}.hear(c)
 
 	s.endsCleanly(t)
 	assert.Contains(t, s.got, "line 1000\n")

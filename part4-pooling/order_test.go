@@ -17,7 +17,7 @@ import (
 
 const (
 	ruleOrder = "MUST, RFC 9112 §9.3.2: responses are sent in the order of the requests"
-	lookOrder = "slot.go, line; conn.go, reserve"
+	lookOrder = "slot.go, line; intake.go, reserve"
 )
 
 // Latches let a test decide when the handler of a path may return; the body of
@@ -173,14 +173,14 @@ func TestFinishedAnswerDoesNotWaitForABlockedOneBehindIt(t *testing.T) {
 	sent := get("/1") + get("/2")
 	c := converse(t, r.addr, sent)
 
-	expect(t, c, story{sent: sent, rule: "house rule: what is finished at the head of the line leaves", look: "conn.go, pause"}, "HTTP/1.1 200 OK\r\n")
+	expect(t, c, story{sent: sent, rule: "house rule: what is finished at the head of the line leaves", look: "intake.go, pause"}, "HTTP/1.1 200 OK\r\n")
 }
 
 func TestHalfARequestDoesNotDelayAnAnswer(t *testing.T) {
 	sent := get("/") + "GET / HTTP/1.1\r\nHo"
 	c := converse(t, contract(t), sent)
 
-	expect(t, c, story{sent: sent, rule: "house rule: write what is finished before you wait for the rest of a request", look: "conn.go, pause"}, "HTTP/1.1 200 ")
+	expect(t, c, story{sent: sent, rule: "house rule: write what is finished before you wait for the rest of a request", look: "intake.go, pause"}, "HTTP/1.1 200 ")
 
 	io.WriteString(c, "st: x\r\n"+closing+"\r\n")
 	io.Copy(io.Discard, c)
@@ -269,7 +269,7 @@ func TestPipelineIsBounded(t *testing.T) {
 		soon(t, l.began, "the first 8 begin")
 	}
 
-	never(t, l.began, fmt.Sprintf("house rule: at most %d requests of a connection are in hand; a further one began (conn.go, full)", most))
+	never(t, l.began, fmt.Sprintf("house rule: at most %d requests of a connection are in hand; a further one began (intake.go, full)", most))
 
 	var want []string
 	for i := range sent {
@@ -442,7 +442,7 @@ func TestNothingBehindACloseIsProcessed(t *testing.T) {
 			var handled atomic.Int32
 			r := start(t, with(func(w *response, r *request) { handled.Add(1); w.text("x") }))
 
-			s := tell(t, r.addr, "MUST NOT, RFC 9112 §9.6: process no request behind one with close", "conn.go, take",
+			s := tell(t, r.addr, "MUST NOT, RFC 9112 §9.6: process no request behind one with close", "intake.go, take",
 				get("/")+get("/", field)+get("/")+post("/", "x"))
 
 			if n := len(strings.Split(s.got, "HTTP/1.1 ")) - 1; n != 2 || handled.Load() != 2 {
@@ -456,7 +456,7 @@ func TestNothingBehindACloseIsProcessed(t *testing.T) {
 
 func TestBadRequestIsAnsweredInItsTurnAndEndsTheLine(t *testing.T) {
 	sent := get("/sleep/50ms") + get("/") + "GET / HTTP/1.1\r\nHost : x\r\n\r\n" + get("/")
-	s := tell(t, contract(t), "MUST, RFC 9112 §5.1 and §9.3: 400 in its turn, then the end: what follows cannot be found", "conn.go, receive", sent)
+	s := tell(t, contract(t), "MUST, RFC 9112 §5.1 and §9.3: 400 in its turn, then the end: what follows cannot be found", "intake.go, receive", sent)
 
 	a := s.replies(t, gets(3)...)
 	s.same(t, "answer 1", "slept 50ms\n", a[0].body)
@@ -470,7 +470,7 @@ func TestHalfClosedClientGetsAllItsAnswers(t *testing.T) {
 	c := converse(t, contract(t), sent)
 	require.NoError(t, c.CloseWrite())
 
-	s := story{sent: sent + "FIN", rule: "house rule, RFC 9112 §9.6: a half-closed connection still takes answers", look: "conn.go, settle"}.hear(c)
+	s := story{sent: sent + "FIN", rule: "house rule, RFC 9112 §9.6: a half-closed connection still takes answers", look: "conn.go, next"}.hear(c)
 
 	for i, body := range s.bodies(t, 3) {
 		s.same(t, fmt.Sprint("answer ", i+1), []string{"slept 50ms\n", "Hello, World!\n", "slept 10ms\n"}[i], body)

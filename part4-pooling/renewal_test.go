@@ -16,14 +16,14 @@ func TestTwoEmptyLinesBeforeARequestAreIgnoredAndAThirdIsRefused(t *testing.T) {
 	r := start(t)
 
 	for _, pieces := range [][]string{{"\r\n\r\n" + get("/", closing)}, {"\r\n", "\r", "\n", get("/", closing)}} {
-		tell(t, r.addr, emptyRule, "conn.go, head", pieces...).begins(t, "HTTP/1.1 200 OK\r\n")
+		tell(t, r.addr, emptyRule, "intake.go, head", pieces...).begins(t, "HTTP/1.1 200 OK\r\n")
 	}
 	for _, pieces := range [][]string{{"\r\n\r\n\r\n" + get("/", closing)}, {"\r\n", "\r\n", "\r\n"}} {
-		s := tell(t, r.addr, emptyRule, "conn.go, head", pieces...)
+		s := tell(t, r.addr, emptyRule, "intake.go, head", pieces...)
 		s.begins(t, "HTTP/1.1 400 Bad Request\r\n")
 		s.endsCleanly(t)
 	}
-	behindBodies := tell(t, r.addr, "house rule: the empty lines of one request are not counted for the next", "conn.go, receive",
+	behindBodies := tell(t, r.addr, "house rule: the empty lines of one request are not counted for the next", "intake.go, receive",
 		strings.Repeat(post("/echo", "hello")+"\r\n", 10)+get("/", closing))
 	for _, a := range behindBodies.replies(t, append(strings.Split(strings.Repeat("POST ", 9)+"POST", " "), "GET")...) {
 		behindBodies.same(t, "a status", "200 OK", a.status)
