@@ -31,7 +31,9 @@ func FuzzAllDriversAnswerAlike(f *testing.F) {
 	}
 	var servers []*running
 	for _, way := range ways() {
-		servers = append(servers, start(f, waiting(way), with(alikeHandler)))
+		limited := defaults
+		limited.wait = way
+		servers = append(servers, startAt(f, "127.0.0.1:0", limited, with(alikeHandler)))
 	}
 
 	f.Fuzz(func(t *testing.T, sent, cuts []byte) {

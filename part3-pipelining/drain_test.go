@@ -57,7 +57,7 @@ func TestStopLingersNoLongerThanOthersCanWait(t *testing.T) {
 		waiting = append(waiting, converse(t, r.addr, get(path)))
 		l.release(path)
 	}
-	eventually(t, "the others are queued", func() bool { return queued(r.listener.fd) == len(waiting) })
+	eventually(t, "the others are queued", func() bool { return queued(r.fd) == len(waiting) })
 
 	r.stop()
 	l.release("/served")

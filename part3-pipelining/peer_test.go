@@ -51,7 +51,7 @@ func startOnIPv6(t testing.TB, change ...func(*server)) (r *running, addr string
 		t.Skip("no IPv6 here: ", err)
 	}
 	c.Close()
-	r = startAt(t, "[::]:0", change...)
+	r = startAt(t, "[::]:0", defaults, change...)
 	return r, fmt.Sprintf("127.0.0.1:%d", localAddr(r.fd).Port())
 }
 

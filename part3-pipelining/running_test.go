@@ -26,17 +26,17 @@ type running struct {
 // start runs our own server on a free port until the test ends.
 func start(t testing.TB, change ...func(*server)) *running {
 	t.Helper()
-	return startAt(t, "127.0.0.1:0", change...)
+	return startAt(t, "127.0.0.1:0", defaults, change...)
 }
 
-func startAt(t testing.TB, at string, change ...func(*server)) *running {
+func startAt(t testing.TB, at string, limited limits, change ...func(*server)) *running {
 	t.Helper()
 	ours(t)
 	fd, err := listen(at, backlog)
 	require.NoError(t, err)
 	logs := &logLines{}
 	addr := localAddr(fd).String()
-	s, err := newServer(fd, routes(), defaults, slog.New(slog.NewTextHandler(logs, nil)))
+	s, err := newServer(fd, routes(), limited, slog.New(slog.NewTextHandler(logs, nil)))
 	require.NoError(t, err)
 	for _, f := range change {
 		f(s)

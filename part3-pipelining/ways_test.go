@@ -56,13 +56,3 @@ func TestEveryWayToWaitKeepsTheContract(t *testing.T) {
 		})
 	}
 }
-
-// waiting is for start: another driver than that of this system.
-func waiting(way string) func(*server) {
-	return func(s *server) {
-		for _, d := range s.drivers {
-			d.abandon()
-		}
-		s.drivers, _ = newDrivers(s, way)
-	}
-}

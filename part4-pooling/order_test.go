@@ -403,34 +403,6 @@ func TestHungStreamIsBrokenOff(t *testing.T) {
 	assert.NotContains(t, s.got, "\r\n0\r\n", "the last chunk would say that the answer is whole")
 }
 
-// While an answer is streamed its slot is taken, and the next one waits.
-func TestStreamedAnswerKeepsItsSlotToTheLastByte(t *testing.T) {
-	half, nextDone := make(chan struct{}), make(chan struct{})
-	r := start(t, with(func(w *response, r *request) {
-		if string(r.path) == "/next" {
-			w.text("next")
-			close(nextDone)
-			return
-		}
-		w.text("first half, ")
-		w.flush()
-		<-half
-		w.text("second half")
-	}))
-	sent := get("/stream") + get("/next", closing)
-	c := converse(t, r.addr, sent)
-	soon(t, nextDone, "the next one is handled while the first is half out")
-	eventually(t, "the next one is finished", func() (finished bool) {
-		r.each(func(c *transport) { finished = c.running == 1 })
-		return finished
-	})
-
-	close(half)
-
-	s := story{sent: sent, rule: "house rule: a slot is free when its last byte is out, not its first", look: "slot.go"}.hear(c)
-	assert.Equal(t, []string{"first half, second half", "next"}, s.bodies(t, 2))
-}
-
 func TestNothingBehindACloseIsProcessed(t *testing.T) {
 	ours(t)
 	for name, field := range map[string]string{
