@@ -8,12 +8,7 @@ import (
 )
 
 // limits are all that a client can make the server hold or wait for. Each is a
-// flag. A connection never holds more than
-//
-//	inSize + pipeline × (head + 2 × maxParked) + 2 × (outSize + maxParked) + one body
-//
-// for an answer that waits is there twice, as written and as it will leave. What
-// Go adds is not in it: a slice that grows has up to a quarter more than it needs.
+// flag.
 type limits struct {
 	head        int           // bytes of a request head: 431, 414
 	fields      int           // in a head: 431
@@ -70,6 +65,13 @@ func (l *limits) flags(f *flag.FlagSet) {
 	f.DurationVar(&l.writeTime, "write-time", l.writeTime, "for a client to take 64 KiB of answers")
 	f.DurationVar(&l.lingerTime, "linger-time", l.lingerTime, "for a client to close after the last answer")
 	f.StringVar(&l.wait, "wait", l.wait, "how connections are served: `driver` serial, goroutines or loop (Linux)")
+}
+
+// perConnection is how many bytes a connection can hold at most. An answer that
+// waits is there twice, as written and as it will leave. What Go adds is not in it:
+// a slice that grows has up to a quarter more than it needs.
+func (l *limits) perConnection() int {
+	return inSize + l.pipeline*(l.head+2*maxParked) + 2*(outSize+maxParked) + int(l.body)
 }
 
 // check says what no server can work with.

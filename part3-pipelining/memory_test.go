@@ -11,11 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// perConnection is the formula of limits.go, in bytes.
-func perConnection(l limits) int {
-	return inSize + l.pipeline*(l.head+2*maxParked) + 2*(outSize+maxParked) + int(l.body)
-}
-
 // Clients that send and do not read cannot make the server hold more than
 // limits.go says, whatever they ask for and whatever the handlers write.
 func TestClientsThatDoNotReadHoldNoMoreThanTheLimitsSay(t *testing.T) {
@@ -65,7 +60,7 @@ func TestClientsThatDoNotReadHoldNoMoreThanTheLimitsSay(t *testing.T) {
 				require.ErrorIs(t, soon(t, stuck, "the server stops reading"), os.ErrDeadlineExceeded)
 			}
 
-			held, bound := 0, perConnection(r.limits)*5/4                    // a slice that grows has up to a quarter more than it needs
+			held, bound := 0, r.limits.perConnection()*5/4                   // a slice that grows has up to a quarter more than it needs
 			for end := time.Now().Add(patience()); time.Now().Before(end); { // a slow server is still at work
 				if held = (live() - before) / clients; held <= bound {
 					break

@@ -280,7 +280,7 @@ func TestEveryOrderOfEventsKeepsTheLaws(t *testing.T) {
 			if m.c.out.next != nil {
 				held += len(m.c.out.next.b)
 			}
-			require.LessOrEqual(t, held, perConnection(m.c.srv.limits), "seed %d", seed)
+			require.LessOrEqual(t, held, m.c.srv.limits.perConnection(), "seed %d", seed)
 		}
 		if !m.reset {
 			m.settle()

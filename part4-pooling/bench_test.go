@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,17 +13,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
-
-// canned is the fastest server there is: it answers each read with the same bytes.
-func canned(b testing.TB) string {
-	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nHello, World!\n")
-	return scriptedServer(b, func(c *net.TCPConn, _ int) {
-		in := make([]byte, 4<<10)
-		for _, err := c.Read(in); err == nil; _, err = c.Read(in) {
-			c.Write(answer)
-		}
-	}).addr
-}
 
 // BenchmarkClient counts calls per second by 64 callers: this pool with 32
 // connections, and net/http's with as many. notes/bench/pool has more peers.
@@ -70,46 +58,6 @@ func BenchmarkClient(b *testing.B) {
 			}
 		})
 	})
-}
-
-// BenchmarkPipeline is 64 callers on one connection.
-func BenchmarkPipeline(b *testing.B) {
-	l, err := dialLink(b.Context(), pipelined(b), limit)
-	require.NoError(b, err)
-	p := newPipeline(l, usual)
-	defer p.close()
-	c := getting("/")
-	b.SetParallelism(32)
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			f, err := p.send(context.Background(), c)
-			if err == nil {
-				_, err = f.wait(context.Background())
-			}
-			if err != nil {
-				b.Error(err)
-				return
-			}
-			f.free()
-		}
-	})
-}
-
-// pipelined answers every request in what it has read at once.
-func pipelined(b *testing.B) string {
-	answer := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nHello, World!\n"
-	size := len(getting("/").appendTo(nil))
-	return scriptedServer(b, func(c *net.TCPConn, _ int) {
-		in, out, had := make([]byte, 64<<10), []byte(nil), 0
-		for n, err := c.Read(in); err == nil; n, err = c.Read(in) {
-			had += n
-			for out = out[:0]; had >= size; had -= size {
-				out = append(out, answer...)
-			}
-			c.Write(out)
-		}
-	}).addr
 }
 
 // BenchmarkGateway is 32 clients, each with a connection and one request at a

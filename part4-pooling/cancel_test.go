@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"runtime"
-	"sync"
 	"testing"
 	"time"
 
@@ -253,37 +251,4 @@ func TestLateCancelDoesNotHitTheNextCall(t *testing.T) {
 		require.Equal(t, "hello", body)
 	}
 	assert.Equal(t, 1, s.accepted(), "nor does it cost a connection")
-}
-
-// A hooked is a context that calls a function when somebody begins to watch it.
-type hooked struct {
-	context.Context
-	hook func()
-}
-
-func (h hooked) Done() <-chan struct{} { h.hook(); return h.Context.Done() }
-
-// The client's body may end in the one moment in which nobody waits: when the
-// wait is renewed, because it will be a long one.
-func TestBodyThatFailsBetweenTwoWaitsEndsTheCall(t *testing.T) {
-	t.Parallel()
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
-	l := linked(t, s.addr)
-	fail, failed := make(chan bool), make(chan error, 1)
-	c := posting("/", "")
-	c.stream, c.length = failing{fail}, 100
-	ctx := hooked{t.Context(), sync.OnceFunc(func() {
-		l.SetReadDeadline(time.Time{}) // the one that has just passed
-		close(fail)
-		for l.raw.Read(func(uintptr) bool { return true }) == nil { // until the interrupt is there
-			runtime.Gosched()
-		}
-	})}
-
-	go func() {
-		_, err := l.roundTrip(ctx, c, &timeouts{idle: limit}, time.Time{})
-		failed <- err
-	}()
-
-	assert.ErrorIs(t, soon(t, failed, "the end of a call whose body has failed. client.go, fill: is there an interrupt that comes too early?"), ErrUpload)
 }

@@ -27,20 +27,6 @@ type disaster struct {
 	may    []int
 }
 
-// requests reads requests, and calls answer until that returns false.
-func requests(in *bufio.Reader, answer func(r *http.Request) bool) {
-	for {
-		r, err := http.ReadRequest(in)
-		if err != nil {
-			return
-		}
-		io.Copy(io.Discard, r.Body)
-		if !answer(r) {
-			return
-		}
-	}
-}
-
 var disasters = []disaster{
 	{"/good", func(c *net.TCPConn, in *bufio.Reader) {
 		requests(in, func(*http.Request) bool { _, err := io.WriteString(c, saying("good")); return err == nil })

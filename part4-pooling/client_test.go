@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
-	"net/http"
-	"os"
-	"strings"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -65,280 +62,35 @@ func TestEveryFramingIsReadToItsEnd(t *testing.T) {
 	}
 }
 
-func TestDoubtfulAnswersAreRefused(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct{ answer, says string }{
-		"both framings":         {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "Content-Length and Transfer-Encoding"},
-		"two lengths":           {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", "Content-Length is not one number"},
-		"a list of lengths":     {"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n", "Content-Length is not one number"},
-		"a length of 2^63":      {"HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775808\r\n\r\nhello", "none that fits"},
-		"a HEAD's length":       {"HTTP/1.1 304 Not Modified\r\nContent-Length: 99999999999999999999\r\n\r\n", "none that fits"},
-		"a bad extension":       {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
-		"an open quote":         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=\"\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
-		"three empty lines":     {"\r\n\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "bad answer"},
-		"a signed length":       {"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", "Content-Length is not one number"},
-		"another coding":        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "only chunked"},
-		"chunked twice":         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "only chunked"},
-		"chunked in HTTP/1.0":   {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.0 has no Transfer-Encoding"},
-		"bare LF":               {"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "bare CR or LF"},
-		"a folded line":         {"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "name, colon, value"},
-		"space before colon":    {"HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\n", "name, colon, value"},
-		"a NUL in a value":      {"HTTP/1.1 200 OK\r\nA: \x00\r\n\r\n", "control character"},
-		"no status":             {"HTTP/1.1 OK\r\nContent-Length: 5\r\n\r\n", "the status line is not"},
-		"a status of 2 digits":  {"HTTP/1.1 20 OK\r\nContent-Length: 5\r\n\r\n", "the status line is not"},
-		"status 600":            {"HTTP/1.1 600 OK\r\nContent-Length: 5\r\n\r\n", "between 100 and 599"},
-		"HTTP/2":                {"HTTP/2 200\r\n\r\n", "the status line is not"},
-		"garbage":               {"SSH-2.0-OpenSSH_9.6\r\n", "begin with HTTP/1."},
-		"101":                   {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "nobody asked"},
-		"an endless head":       {"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", maxAnswerHead), "too long"},
-		"endless interims":      {strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", maxInterim+1), "one interim answer after the other"},
-		"a chunk with no size":  {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
-		"a chunk that overruns": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
-		"a chunk of 2^64 bytes": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello", "too long"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := answering(t, func(int, *http.Request) string { return c.answer })
-			p := small(t, 1)
-
-			_, body, err := asked(p, s.addr, getting("/"))
-
-			require.ErrorIs(t, err, ErrBadAnswer, "MUST, RFC 9112 §6.3 and §2.2; it was taken for an answer with the body %q. answer.go, parse", body)
-			assert.ErrorContains(t, err, c.says)
-			assert.Zero(t, p.stats().Permits, "the connection is of no use any more")
-		})
-	}
+// A hooked is a context that calls a function when somebody begins to watch it.
+type hooked struct {
+	context.Context
+	hook func()
 }
 
-func TestTruncatedBodiesAreErrors(t *testing.T) {
-	t.Parallel()
-	for name, answer := range map[string]string{
-		"Content-Length":      "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
-		"chunked":             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-		"chunked, in a chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhello",
-	} {
-		s := scriptedServer(t, func(c *net.TCPConn, _ int) {
-			c.Read(make([]byte, 1000))
-			io.WriteString(c, answer)
-		})
+func (h hooked) Done() <-chan struct{} { h.hook(); return h.Context.Done() }
 
-		_, body, err := asked(small(t, 1), s.addr, getting("/"))
-
-		assert.ErrorIs(t, err, ErrTruncated, name)
-		assert.Equal(t, "hello", body, name)
-	}
-}
-
-func TestEveryWaitHasItsLimit(t *testing.T) {
-	t.Parallel()
-	silent := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
-	half := scriptedServer(t, func(c *net.TCPConn, _ int) {
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
-		io.Copy(io.Discard, c)
-	})
-	deaf := scriptedServer(t, func(*net.TCPConn, int) { <-t.Context().Done() })
-	const short = 50 * time.Millisecond
-	slow := func() *call { return longUpload(false) }
-	for name, c := range map[string]struct {
-		addr string
-		t    timeouts
-		want error
-		call func() *call
-	}{
-		"for a head":         {silent.addr, timeouts{connect: limit, head: short, idle: limit, total: limit}, ErrHeadTimeout, nil},
-		"for a body":         {half.addr, timeouts{connect: limit, head: limit, idle: short, total: limit}, ErrBodyTimeout, nil},
-		"for all, in a head": {silent.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout, nil},
-		"for all, in a body": {half.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout, nil},
-		"for a connection":   {"", timeouts{connect: short, head: limit, idle: limit, total: limit}, ErrConnectTimeout, nil},
-		"for a body to go":   {deaf.addr, timeouts{connect: limit, head: short, idle: short, total: limit}, ErrHeadTimeout, slow},
-		"for all, to go":     {deaf.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout, slow},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if c.addr == "" {
-				c.addr = silentQueue(t)
-			}
-			p, asking := small(t, 1), getting("/")
-			if c.call != nil {
-				asking = c.call()
-			}
-			began := time.Now()
-			r, err := p.roundTrip(t.Context(), c.addr, asking, &c.t)
-			if err == nil {
-				_, err = readAll(r)
-			}
-
-			assert.ErrorIs(t, err, c.want)
-			assert.GreaterOrEqual(t, time.Since(began), short)
-			assert.Zero(t, p.stats().Permits, "what was given up in the middle is closed")
-		})
-	}
-}
-
-// A deadline that an earlier call left behind must not end a later one.
-func TestADeadlineIsForOneCallOnly(t *testing.T) {
-	t.Parallel()
-	release := make(chan struct{})
-	s := answering(t, func(_ int, r *http.Request) string {
-		if r.URL.Path == "/slow" {
-			<-release
-		}
-		return saying("x")
-	})
-	p := small(t, 1)
-	hurried := timeouts{connect: limit, head: 100 * time.Millisecond, idle: limit, total: limit}
-	r, err := p.roundTrip(t.Context(), s.addr, getting("/"), &hurried)
-	require.NoError(t, err)
-	readAll(r)
-
-	time.AfterFunc(300*time.Millisecond, func() { close(release) })
-	_, body, err := asked(p, s.addr, getting("/slow"))
-
-	require.NoError(t, err)
-	assert.Equal(t, "x", body)
-	assert.Equal(t, 1, s.accepted())
-}
-
-// A client may be told why while it still sends.
-func TestAnswerIsReadAlthoughTheCallCouldNotBeSent(t *testing.T) {
-	t.Parallel()
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
-		c.Read(make([]byte, 1000))
-		io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno\n")
-		c.CloseWrite()
-		io.CopyN(io.Discard, c, 1<<20)
-	})
-	p := small(t, 1)
-
-	status, body, err := asked(p, s.addr, posting("/", strings.Repeat("x", 32<<20)))
-
-	require.NoError(t, err, "house rule: when a write fails, read the answer that is there. client.go, turn")
-	assert.Equal(t, 413, status)
-	assert.Equal(t, "no\n", body)
-	assert.Zero(t, p.stats().Permits)
-}
-
-func TestLongBodiesPassBothWaysAtOnce(t *testing.T) {
-	t.Parallel()
-	echo := scriptedServer(t, func(c *net.TCPConn, _ int) { // answers while it reads: a pipe, not a store
-		http.Serve(&oneConn{c: c, done: t.Context().Done()}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			http.NewResponseController(w).EnableFullDuplex()
-			io.Copy(w, r.Body)
-		}))
-	})
-	for _, length := range []int64{64 << 20, chunked} {
-		p := small(t, 1)
-		c := posting("/", "")
-		c.stream, c.length = io.LimitReader(zeros{}, 64<<20), length
-
-		r, err := p.roundTrip(t.Context(), echo.addr, c, &quick)
-		require.NoError(t, err)
-		n, err := io.Copy(io.Discard, struct{ io.Reader }{r})
-		r.close()
-
-		require.NoError(t, err)
-		assert.EqualValues(t, 64<<20, n)
-		assert.Equal(t, 1, p.stats().of(echo.addr).Idle, "and the connection is as good as before")
-	}
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
-// A oneConn is a listener for one connection.
-type oneConn struct {
-	c    net.Conn
-	done <-chan struct{}
-}
-
-func (l *oneConn) Accept() (net.Conn, error) {
-	if c := l.c; c != nil {
-		l.c = nil
-		return c, nil
-	}
-	<-l.done
-	return nil, io.EOF
-}
-func (l *oneConn) Close() error   { return nil }
-func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
-
-func TestBodyThatCannotBeReadEndsTheCall(t *testing.T) {
+// The client's body may end in the one moment in which nobody waits: when the
+// wait is renewed, because it will be a long one.
+func TestBodyThatFailsBetweenTwoWaitsEndsTheCall(t *testing.T) {
 	t.Parallel()
 	s := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	l := linked(t, s.addr)
+	fail, failed := make(chan bool), make(chan error, 1)
 	c := posting("/", "")
-	c.stream, c.length = io.MultiReader(strings.NewReader("some"), failing{}), 100
-	p := small(t, 1)
-
-	_, _, err := asked(p, s.addr, c)
-
-	assert.ErrorIs(t, err, ErrUpload)
-	assert.ErrorIs(t, err, os.ErrProcessDone)
-	assert.Zero(t, p.stats().Permits)
-}
-
-// failing is a body that fails, when it may.
-type failing struct{ may chan bool }
-
-func (f failing) Read([]byte) (int, error) {
-	if f.may != nil {
-		<-f.may
-	}
-	return 0, os.ErrProcessDone
-}
-
-// Whenever the cancel comes, the link is closed or given back, and never both:
-// put panics at a second time, and the permits add up.
-func TestCancelAtAnyMomentClosesOrReturnsTheLink(t *testing.T) {
-	t.Parallel()
-	s := answering(t, func(_ int, r *http.Request) string {
-		if r.URL.Path == "/slow" {
-			time.Sleep(30 * time.Millisecond) // a slow handler; nothing waits for it
+	c.stream, c.length = failing{fail}, 100
+	ctx := hooked{t.Context(), sync.OnceFunc(func() {
+		l.SetReadDeadline(time.Time{}) // the one that has just passed
+		close(fail)
+		for l.raw.Read(func(uintptr) bool { return true }) == nil { // until the interrupt is there
+			runtime.Gosched()
 		}
-		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
-	})
-	p := small(t, 4)
-	var group sync.WaitGroup
-	for i := range 8 {
-		group.Go(func() {
-			for j := range 60 {
-				ctx, cancel := context.WithCancel(t.Context())
-				target := "/"
-				if j%4 == 0 {
-					target = "/slow"
-				}
-				time.AfterFunc(time.Duration((i*60+j)%45)*time.Millisecond, cancel)
-				r, err := p.roundTrip(ctx, s.addr, getting(target), &quick)
-				if err == nil {
-					var body string
-					body, err = readAll(r)
-					if err == nil && body != "hello" {
-						t.Errorf("got %q", body)
-					}
-				}
-				if err != nil && !errors.Is(err, context.Canceled) {
-					t.Error(err)
-				}
-				cancel()
-			}
-		})
-	}
-	finish(t, &group, "all goroutines of the test end")
+	})}
 
-	b := p.stats().of(s.addr)
-	assert.Zero(t, b.Leased, "every link was given back or closed")
-	assert.LessOrEqual(t, b.Idle, 4)
-}
+	go func() {
+		_, err := l.roundTrip(ctx, c, &timeouts{idle: limit}, time.Time{})
+		failed <- err
+	}()
 
-func TestResultsThatAreClosedTwiceAreClosedOnce(t *testing.T) {
-	t.Parallel()
-	s := answering(t, func(int, *http.Request) string { return saying("hello") })
-	p := small(t, 1)
-	r, err := p.roundTrip(t.Context(), s.addr, getting("/"), &quick)
-	require.NoError(t, err)
-
-	r.close()
-	r.close()
-
-	_, err = r.next()
-	assert.ErrorContains(t, err, "closed")
-	assert.Equal(t, 1, p.stats().of(s.addr).Idle)
+	assert.ErrorIs(t, soon(t, failed, "the end of a call whose body has failed. client.go, fill: is there an interrupt that comes too early?"), ErrUpload)
 }

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -31,8 +30,7 @@ func TestDeadlineOfAnUploadIsNotForTheNextRequests(t *testing.T) {
 	c.stream, c.length = strings.NewReader(strings.Repeat("x", 64<<10)), 64<<10
 	a, err := p.roundTrip(t.Context(), s.addr, c, &hurried)
 	require.NoError(t, err)
-	soon(t, a.l.upload.done, "the end of the upload, which nobody has to stop")
-	_, err = readAll(a)
+	_, err = readAll(a) // the server has read all of the upload: nobody has to stop it
 	require.NoError(t, err)
 	l, err := p.get(t.Context(), s.addr, &hurried)
 	require.NoError(t, err)
@@ -68,32 +66,4 @@ func TestDeadlineOfAFlushIsNotForTheNextOne(t *testing.T) {
 	afterwards(hurried.idle)
 
 	require.NoError(t, line.get(getting("/")), writeRule)
-}
-
-// What the two mean to clients of a gateway: an engine gets the connection that
-// had an upload, and loses it in the middle of other requests.
-func TestUploadDoesNotSpoilItsConnectionForAnEngine(t *testing.T) {
-	t.Parallel()
-	s := answering(t, func(int, *http.Request) string { return saying("ok") })
-	const idle = 50 * time.Millisecond
-	r, _ := engined(t, s.addr, func(g *gateway) {
-		g.pool.limits.perBackend, g.t.idle, g.engines.linger = 1, idle, time.Second
-	})
-	c := converse(t, r.addr, post("/", strings.Repeat("x", 64<<10)))
-	in := bufio.NewReader(c)
-	asks := func() int {
-		a, err := http.ReadResponse(in, nil)
-		require.NoError(t, err)
-		io.Copy(io.Discard, a.Body)
-		return a.StatusCode
-	}
-	require.Equal(t, 200, asks())
-
-	for began := time.Now(); time.Since(began) < 4*idle; {
-		io.WriteString(c, get("/"))
-		require.Equal(t, 200, asks(), writeRule)
-	}
-
-	assert.Equal(t, 1, s.accepted(), writeRule)
-	c.Close()
 }

@@ -13,7 +13,7 @@ import (
 // (lineup.go). If they were not, two requests could wait for each other for ever.
 func TestGatewayAnswersAPipelineHoweverItWaits(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat(".", 2*maxParked) // no answer can be put aside: who has the connection keeps it until its turn
+	long := strings.Repeat(".", 64<<10) // no answer can be put aside: who has the connection keeps it until its turn
 	back := answering(t, func(_ int, r *http.Request) string { return saying(r.URL.Path + long) })
 	drivers := []string{"serial", "goroutines"}
 	if defaultWait == "loop" {

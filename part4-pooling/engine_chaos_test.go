@@ -79,8 +79,9 @@ func TestEnginesLeaveNothingBehindAfterChaos(t *testing.T) {
 	}
 	assert.Zero(t, p.stats().Permits, "a connection was not given back")
 	assert.Positive(t, g.engineCounts.Again.Load(), "and some were tried again")
+	s := g.engineCounts.read()
 	t.Logf("%d handed over, %d done, %d failed, %d withdrawn", g.engineCounts.Pushed.Load(),
-		g.engineCounts.ends[jobDone].Load(), g.engineCounts.ends[jobFailed].Load(), g.engineCounts.ends[jobWithdrawn].Load())
+		s.Done, s.Failed, s.Withdrawn)
 }
 
 // askAll asks for all paths in one write, and looks at what comes, unless it leaves.

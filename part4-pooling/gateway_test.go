@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -183,22 +182,6 @@ func answeringOnce(t testing.TB, bytes string) (addr string) {
 	}).addr
 }
 
-// silentQueue is a listener whose queue is full: SYNs to it are not answered.
-func silentQueue(t testing.TB) string {
-	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skip("a backlog of 0 means the maximum here: run this in a Linux container")
-	}
-	fd, err := listen("127.0.0.1:0", 0)
-	require.NoError(t, err)
-	l, err := park(fd)
-	require.NoError(t, err)
-	t.Cleanup(func() { l.Close() })
-	addr := localAddr(fd).String()
-	dial(t, addr)
-	return addr
-}
-
 // Once a byte is out there is no other status to give: what is left is to cut.
 func TestBrokenAnswerIsCutNotMended(t *testing.T) {
 	t.Parallel()
@@ -218,29 +201,6 @@ func TestBrokenAnswerIsCutNotMended(t *testing.T) {
 		eventually(t, "the cut is counted", func() bool { return g.counts.Cut.Load() == 1 })
 		eventually(t, "the link is closed", func() bool { return g.pool.stats().Permits == 0 })
 	}
-}
-
-// dying answers the first request of each connection, and closes after it has
-// read the second: so does a server whose idle timer goes off just then.
-func dying(t testing.TB) (s *scripted, requests func(method string) int64) {
-	t.Helper()
-	counts := map[string]*atomic.Int64{"GET": {}, "POST": {}, "PUT": {}}
-	s = scriptedServer(t, func(c *net.TCPConn, _ int) {
-		in := bufio.NewReader(c)
-		for n := 0; ; n++ {
-			r, err := http.ReadRequest(in)
-			if err != nil {
-				return
-			}
-			io.Copy(io.Discard, r.Body)
-			counts[r.Method].Add(1)
-			if n == 1 {
-				return
-			}
-			io.WriteString(c, saying("ok"))
-		}
-	})
-	return s, func(method string) int64 { return counts[method].Load() }
 }
 
 func TestIdempotentCallIsTriedOnceMoreOnAFreshConnection(t *testing.T) {
@@ -415,10 +375,13 @@ func TestPrefixesChooseTheBackend(t *testing.T) {
 func TestGatewayThatIsItsOwnBackendSaysSo(t *testing.T) {
 	t.Parallel()
 	p := small(t, 64)
-	r := start(t, func(s *server) {
-		g := newGateway(p, []prefix{{path: "/", addr: localAddr(s.listener.fd).String()}})
-		s.handler = g.handler(routes())
-	})
+	ready := make(chan handler, 1)
+	r := start(t, with(func(w *response, r *request) {
+		h := <-ready
+		ready <- h
+		h(w, r)
+	}))
+	ready <- newGateway(p, []prefix{{path: "/", addr: r.addr}}).handler(routes())
 	defer p.close()
 
 	tell(t, r.addr, "RFC 9110 §7.6.3: Via is there to find circles", "gateway.go, forward", get("/", closing)).begins(t, "HTTP/1.1 508 ")
@@ -487,13 +450,13 @@ func TestStrangersAreNotToldWhichBackendFailed(t *testing.T) {
 			g := newGateway(small(t, 4), []prefix{{"/", c.addr, engine}})
 			g.t.head = 30 * time.Millisecond
 			g.pool.dial = func(ctx context.Context, addr string, timeout time.Duration) (*link, error) {
-				n := newNames(func(context.Context, string, string) ([]netip.Addr, error) {
-					if addr == "short.example:80" {
-						return nil, unix.EMFILE
-					}
-					return nil, &net.DNSError{Name: addr, IsNotFound: true}
-				})
-				return inTurn(ctx, n, addr, timeout, dialLink)
+				switch addr {
+				case "short.example:80":
+					return nil, fmt.Errorf("looking up %s: %w", addr, unix.EMFILE)
+				case "nobody.example:80":
+					return nil, fmt.Errorf("%w: %s", ErrUnknownHost, addr)
+				}
+				return dialLink(ctx, addr, timeout)
 			}
 			r := start(t, handing(g))
 

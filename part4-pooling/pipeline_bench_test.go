@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// BenchmarkPipeline is 64 callers on one connection.
+func BenchmarkPipeline(b *testing.B) {
+	l, err := dialLink(b.Context(), pipelined(b), limit)
+	require.NoError(b, err)
+	p := newPipeline(l, usual)
+	defer p.close()
+	c := getting("/")
+	b.SetParallelism(32)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			f, err := p.send(context.Background(), c)
+			if err == nil {
+				_, err = f.wait(context.Background())
+			}
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			f.free()
+		}
+	})
+}
+
+// pipelined answers every request in what it has read at once.
+func pipelined(b *testing.B) string {
+	answer := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nHello, World!\n"
+	size := len(getting("/").appendTo(nil))
+	return scriptedServer(b, func(c *net.TCPConn, _ int) {
+		in, out, had := make([]byte, 64<<10), []byte(nil), 0
+		for n, err := c.Read(in); err == nil; n, err = c.Read(in) {
+			had += n
+			for out = out[:0]; had >= size; had -= size {
+				out = append(out, answer...)
+			}
+			c.Write(out)
+		}
+	}).addr
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What the two mean to clients of a gateway: an engine gets the connection that
+// had an upload, and loses it in the middle of other requests.
+func TestUploadDoesNotSpoilItsConnectionForAnEngine(t *testing.T) {
+	t.Parallel()
+	s := answering(t, func(int, *http.Request) string { return saying("ok") })
+	const idle = 50 * time.Millisecond
+	r, _ := engined(t, s.addr, func(g *gateway) {
+		g.pool.limits.perBackend, g.t.idle, g.engines.linger = 1, idle, time.Second
+	})
+	c := converse(t, r.addr, post("/", strings.Repeat("x", 64<<10)))
+	in := bufio.NewReader(c)
+	asks := func() int {
+		a, err := http.ReadResponse(in, nil)
+		require.NoError(t, err)
+		io.Copy(io.Discard, a.Body)
+		return a.StatusCode
+	}
+	require.Equal(t, 200, asks())
+
+	for began := time.Now(); time.Since(began) < 4*idle; {
+		io.WriteString(c, get("/"))
+		require.Equal(t, 200, asks(), "house rule: a write deadline is for one write. client.go, write")
+	}
+
+	assert.Equal(t, 1, s.accepted(), "house rule: a write deadline is for one write. client.go, write")
+	c.Close()
+}
