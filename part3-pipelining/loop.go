@@ -55,7 +55,7 @@ func newLoops(s *server) (all []driver, err error) {
 		l, err := newLoop(s)
 		if err != nil {
 			for _, other := range all {
-				other.abandon()
+				other.discard()
 			}
 			return nil, err
 		}
@@ -289,10 +289,10 @@ func (l *loop) each(f func(*transport)) {
 func (l *loop) run() { l.lead() }
 
 // abandon closes a loop that has never run.
-func (l *loop) abandon() { l.poller.Close() }
+func (l *loop) discard() { l.poller.Close() }
 
 // stop ends the loop. It has no connections any more.
-func (l *loop) stop() {
+func (l *loop) shutdown() {
 	l.poller.Close()
 	<-l.done
 }

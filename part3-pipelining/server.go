@@ -73,7 +73,7 @@ func (s *server) serve() {
 	}
 	s.drain()
 	for _, d := range s.drivers {
-		d.stop()
+		d.shutdown()
 	}
 	close(s.ended)
 	watch.Wait()

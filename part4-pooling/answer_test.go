@@ -23,8 +23,8 @@ func readAnswer(t testing.TB, method string, sent []byte) (a *answer, body []byt
 	defer l.Close()
 	unix.Write(pair[1], sent[:min(len(sent), 60_000)])
 	unix.Close(pair[1])
-	a = &answer{l: l, ctx: t.Context(), idle: limit}
-	if err = a.readHead([]byte(method), limit); err == nil {
+	a = &answer{l: l, ctx: t.Context(), idle: Limit}
+	if err = a.readHead([]byte(method), Limit); err == nil {
 		body, err = io.ReadAll(a)
 	}
 	return a, body, err

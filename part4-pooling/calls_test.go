@@ -95,13 +95,13 @@ func TestEveryWaitHasItsLimit(t *testing.T) {
 		want error
 		call func() *call
 	}{
-		"for a head":         {silent.addr, timeouts{connect: limit, head: short, idle: limit, total: limit}, ErrHeadTimeout, nil},
-		"for a body":         {half.addr, timeouts{connect: limit, head: limit, idle: short, total: limit}, ErrBodyTimeout, nil},
-		"for all, in a head": {silent.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout, nil},
-		"for all, in a body": {half.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout, nil},
-		"for a connection":   {"", timeouts{connect: short, head: limit, idle: limit, total: limit}, ErrConnectTimeout, nil},
-		"for a body to go":   {deaf.addr, timeouts{connect: limit, head: short, idle: short, total: limit}, ErrHeadTimeout, slow},
-		"for all, to go":     {deaf.addr, timeouts{connect: limit, head: limit, idle: limit, total: short}, ErrTotalTimeout, slow},
+		"for a head":         {silent.addr, timeouts{connect: Limit, head: short, idle: Limit, total: Limit}, ErrHeadTimeout, nil},
+		"for a body":         {half.addr, timeouts{connect: Limit, head: Limit, idle: short, total: Limit}, ErrBodyTimeout, nil},
+		"for all, in a head": {silent.addr, timeouts{connect: Limit, head: Limit, idle: Limit, total: short}, ErrTotalTimeout, nil},
+		"for all, in a body": {half.addr, timeouts{connect: Limit, head: Limit, idle: Limit, total: short}, ErrTotalTimeout, nil},
+		"for a connection":   {"", timeouts{connect: short, head: Limit, idle: Limit, total: Limit}, ErrConnectTimeout, nil},
+		"for a body to go":   {deaf.addr, timeouts{connect: Limit, head: short, idle: short, total: Limit}, ErrHeadTimeout, slow},
+		"for all, to go":     {deaf.addr, timeouts{connect: Limit, head: Limit, idle: Limit, total: short}, ErrTotalTimeout, slow},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.addr == "" {
@@ -135,7 +135,7 @@ func TestADeadlineIsForOneCallOnly(t *testing.T) {
 		return saying("x")
 	})
 	p := small(t, 1)
-	hurried := timeouts{connect: limit, head: 100 * time.Millisecond, idle: limit, total: limit}
+	hurried := timeouts{connect: Limit, head: 100 * time.Millisecond, idle: Limit, total: Limit}
 	r, err := p.roundTrip(t.Context(), s.addr, getting("/"), &hurried)
 	require.NoError(t, err)
 	readAll(r)
@@ -258,7 +258,7 @@ func TestCancelAtAnyMomentClosesOrReturnsTheLink(t *testing.T) {
 			}
 		})
 	}
-	finish(t, &group, "all goroutines of the test end")
+	Finish(t, &group, "all goroutines of the test end")
 
 	b := p.stats().of(s.addr)
 	assert.Zero(t, b.Leased, "every link was given back or closed")

@@ -99,9 +99,9 @@ func (m *impatient) begin(c *call) <-chan error {
 func duringRequest(c func() *call) func(*testing.T, *impatient) error {
 	return func(t *testing.T, m *impatient) error {
 		failed := m.begin(c())
-		soon(t, m.asked, "the request")
+		Soon(t, m.asked, "the request")
 		m.cancel()
-		return soon(t, failed, "the end of a call that was cancelled")
+		return Soon(t, failed, "the end of a call that was cancelled")
 	}
 }
 
@@ -115,15 +115,15 @@ func longUpload(expects bool) *call {
 var moments = []moment{
 	{"before it begins", func(t *testing.T, m *impatient) error {
 		m.cancel()
-		return soon(t, m.begin(getting("/good")), "its end")
+		return Soon(t, m.begin(getting("/good")), "its end")
 	}, false},
 	{"while it waits for a connection", func(t *testing.T, m *impatient) error {
 		l, err := m.p.get(t.Context(), m.addr, &quick)
 		require.NoError(t, err)
 		failed := m.begin(getting("/good"))
-		eventually(t, "it waits", func() bool { return m.p.stats().of(m.addr).Waiting == 1 })
+		Eventually(t, "it waits", func() bool { return m.p.stats().of(m.addr).Waiting == 1 })
 		m.cancel()
-		err = soon(t, failed, "its end")
+		err = Soon(t, failed, "its end")
 		m.p.put(l, true)
 		return err
 	}, true},
@@ -131,9 +131,9 @@ var moments = []moment{
 		addr := m.addr
 		m.addr = silentQueue(t)
 		failed := m.begin(getting("/good"))
-		eventually(t, "it connects", func() bool { return m.p.stats().of(m.addr).Leased == 1 })
+		Eventually(t, "it connects", func() bool { return m.p.stats().of(m.addr).Leased == 1 })
 		m.cancel()
-		err := soon(t, failed, "its end")
+		err := Soon(t, failed, "its end")
 		m.addr = addr
 		return err
 	}, false},
@@ -143,25 +143,25 @@ var moments = []moment{
 			m.cancel()
 			return l, err
 		}
-		return soon(t, m.begin(getting("/good")), "its end")
+		return Soon(t, m.begin(getting("/good")), "its end")
 	}, true},
 	{"as a connection is delivered", func(t *testing.T, m *impatient) error {
 		l, err := m.p.get(t.Context(), m.addr, &quick)
 		require.NoError(t, err)
 		failed := m.begin(getting("/good"))
-		eventually(t, "it waits", func() bool { return m.p.stats().of(m.addr).Waiting == 1 })
+		Eventually(t, "it waits", func() bool { return m.p.stats().of(m.addr).Waiting == 1 })
 		m.p.mu.Lock() // so that the caller finds out when it has been delivered to
 		m.cancel()
 		m.p.deliver(m.p.backend(m.addr).queue.first, grant{lease: l})
 		m.p.mu.Unlock()
-		return soon(t, failed, "its end")
+		return Soon(t, failed, "its end")
 	}, true},
 	{"before the head", duringRequest(func() *call { return getting("/silent") }), false},
 	{"inside the head", duringRequest(func() *call { return getting("/half-head") }), false},
 	{"between an interim answer and the answer", func(t *testing.T, m *impatient) error {
 		c := getting("/hints")
 		c.interim = func(*heading) error { m.cancel(); return nil }
-		return soon(t, m.begin(c), "its end")
+		return Soon(t, m.begin(c), "its end")
 	}, false},
 	{"inside the body", duringRequest(func() *call { return getting("/half-body") }), false},
 	{"while its body is sent", duringRequest(func() *call { return longUpload(false) }), false},
@@ -174,7 +174,7 @@ var moments = []moment{
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
 		}
-		err = soon(t, m.begin(getting("/closes")), "its end")
+		err = Soon(t, m.begin(getting("/closes")), "its end")
 		m.p.dial = dialLink
 		return err
 	}, false},
@@ -196,7 +196,7 @@ var moments = []moment{
 		return context.Canceled
 	}, false},
 	{"when all is over", func(t *testing.T, m *impatient) error {
-		err := soon(t, m.begin(getting("/good")), "its end")
+		err := Soon(t, m.begin(getting("/good")), "its end")
 		require.NoError(t, err)
 		m.cancel()
 		return context.Canceled

@@ -88,9 +88,9 @@ func TestBodyThatFailsBetweenTwoWaitsEndsTheCall(t *testing.T) {
 	})}
 
 	go func() {
-		_, err := l.roundTrip(ctx, c, &timeouts{idle: limit}, time.Time{})
+		_, err := l.roundTrip(ctx, c, &timeouts{idle: Limit}, time.Time{})
 		failed <- err
 	}()
 
-	assert.ErrorIs(t, soon(t, failed, "the end of a call whose body has failed. client.go, fill: is there an interrupt that comes too early?"), ErrUpload)
+	assert.ErrorIs(t, Soon(t, failed, "the end of a call whose body has failed. client.go, fill: is there an interrupt that comes too early?"), ErrUpload)
 }

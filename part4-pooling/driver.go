@@ -16,8 +16,8 @@ type driver interface {
 	run()                              // until stop, on a goroutine of its own
 	add(fd int, peer netip.Addr) error // serves fd from now on; with an error it is the caller's again
 	each(f func(*transport))           // calls f for all connections, with their lock held
-	stop()                             // when there are no connections any more
-	abandon()                          // instead of run
+	shutdown()                         // when there are no connections any more
+	discard()                          // instead of run
 }
 
 // newDrivers makes what serves the connections of s, which takes turns.

@@ -289,30 +289,6 @@ func TestServerThatClosesNowAndThenLosesNothing(t *testing.T) {
 	assert.Equal(t, want, got)
 }
 
-func TestAnswerThatComesTooLateIsReadAndForgotten(t *testing.T) {
-	t.Parallel()
-	back, held, release := parallel(t)
-	g := newGateway(small(t, 4), []prefix{{path: "/", addr: back.addr, engine: true}})
-	r := start(t, handing(g), func(s *server) { s.limits.handlerTime = time.Second })
-	defer settled(t, g)
-	warm(t, r.addr, g)
-	c := converse(t, r.addr, get("/hold/1"))
-	eventually(t, "the backend works on it", func() bool { return held.Load() == 1 })
-
-	expect(t, c, story{rule: "house rule: every slot has a deadline", look: "deadlines.go, expire"}, "HTTP/1.1 503 Service Unavailable\r\n")
-	release()
-	_, err := io.WriteString(c, get("/2"))
-	require.NoError(t, err)
-
-	for seen := ""; !strings.HasSuffix(seen, "\r\n\r\n/2"); {
-		b := make([]byte, 1)
-		_, err := c.Read(b)
-		require.NoError(t, err, "%s: the next answer is not the late one; so far came %q", engineRule, seen)
-		seen += string(b)
-	}
-	assert.Equal(t, 1, back.count(), "one job that ends early does not cost the others their connection. engine.go, pass")
-}
-
 func TestClientThatLeavesTakesItsJobsAlong(t *testing.T) {
 	t.Parallel()
 	back, held, _ := parallel(t)

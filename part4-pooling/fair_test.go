@@ -18,7 +18,7 @@ import (
 // oneLoop is for start: all connections are neighbours.
 func oneLoop(s *server) {
 	for _, d := range s.drivers[1:] {
-		d.abandon()
+		d.discard()
 	}
 	s.drivers = s.drivers[:1]
 }

@@ -41,12 +41,12 @@ func TestFuturesGetTheAnswersInOrder(t *testing.T) {
 				if j%7 == 0 {
 					c.method, want = []byte("HEAD"), ""
 				}
-				f, err := p.send(inTime(t), c)
+				f, err := p.send(InTime(t), c)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				a, err := f.wait(inTime(t))
+				a, err := f.wait(InTime(t))
 				if err != nil || string(a.body) != want {
 					t.Errorf("asked for %q, got %v, %v", want, a, err)
 				}
@@ -54,7 +54,7 @@ func TestFuturesGetTheAnswersInOrder(t *testing.T) {
 			}
 		})
 	}
-	finish(t, &group, "all goroutines of the test end")
+	Finish(t, &group, "all goroutines of the test end")
 	assert.Equal(t, 1, s.accepted())
 }
 
@@ -82,21 +82,21 @@ func TestFuturesFailWithTheReasonWhenTheConnectionEnds(t *testing.T) {
 			p := piped(t, s.addr)
 			var futures []*future
 			for range 4 {
-				f, err := p.send(inTime(t), getting("/"))
+				f, err := p.send(InTime(t), getting("/"))
 				require.NoError(t, err)
 				futures = append(futures, f)
 			}
 			close(all)
 
-			first, err := futures[0].wait(inTime(t))
+			first, err := futures[0].wait(InTime(t))
 			require.NoError(t, err)
 			assert.Equal(t, "1", string(first.body))
 			for _, f := range futures[1:] {
-				_, err := f.wait(inTime(t))
+				_, err := f.wait(InTime(t))
 				assert.ErrorIs(t, err, c.want, "MUST, RFC 9112 §9.5: what was not answered has failed. future.go, end")
 				assert.ErrorContains(t, err, c.says)
 			}
-			_, err = p.send(inTime(t), getting("/"))
+			_, err = p.send(InTime(t), getting("/"))
 			assert.ErrorIs(t, err, c.want, "and nothing more is sent")
 		})
 	}
@@ -119,19 +119,19 @@ func TestPipelineRefusesWhatNobodyAskedFor(t *testing.T) {
 	})
 	for range 2 {
 		p := piped(t, s.addr)
-		f, err := p.send(inTime(t), getting("/"))
+		f, err := p.send(InTime(t), getting("/"))
 		require.NoError(t, err)
-		a, err := f.wait(inTime(t))
+		a, err := f.wait(InTime(t))
 		require.NoError(t, err)
 		require.Equal(t, "1", string(a.body))
 		if s.accepted() == 2 {
-			give(t, late, true, "the server has answered")
-			soon(t, late, "the server has sent what nobody asked for")
+			Give(t, late, true, "the server has answered")
+			Soon(t, late, "the server has sent what nobody asked for")
 		}
 
-		f, err = p.send(inTime(t), getting("/"))
+		f, err = p.send(InTime(t), getting("/"))
 		if err == nil {
-			_, err = f.wait(inTime(t))
+			_, err = f.wait(InTime(t))
 		}
 
 		assert.ErrorIs(t, err, ErrUnsolicited)
@@ -142,7 +142,7 @@ func TestOnlyWhatMayBeSentTwiceIsPipelined(t *testing.T) {
 	t.Parallel()
 	p := piped(t, polite(t).addr)
 
-	_, err := p.send(inTime(t), posting("/", "x"))
+	_, err := p.send(InTime(t), posting("/", "x"))
 
 	assert.ErrorIs(t, err, ErrNotIdempotent, "SHOULD NOT, RFC 9112 §9.3.2")
 	c := getting("/")
@@ -156,7 +156,7 @@ func TestPipelineHasBounds(t *testing.T) {
 	s := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
 	p := piped(t, s.addr)
 	for range maxAhead {
-		_, err := p.send(inTime(t), getting("/"))
+		_, err := p.send(InTime(t), getting("/"))
 		require.NoError(t, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), tick)
@@ -166,9 +166,9 @@ func TestPipelineHasBounds(t *testing.T) {
 
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	long := piped(t, answering(t, func(int, *http.Request) string { return saying(strings.Repeat("x", 2*maxWhole)) }).addr)
-	f, err := long.send(inTime(t), getting("/"))
+	f, err := long.send(InTime(t), getting("/"))
 	require.NoError(t, err)
-	_, err = f.wait(inTime(t))
+	_, err = f.wait(InTime(t))
 	assert.ErrorIs(t, err, errBodyTooLong)
 }
 
@@ -176,11 +176,11 @@ func TestClosedPipelineFailsWhoWaits(t *testing.T) {
 	t.Parallel()
 	s := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
 	p := piped(t, s.addr)
-	f, err := p.send(inTime(t), getting("/"))
+	f, err := p.send(InTime(t), getting("/"))
 	require.NoError(t, err)
 	time.AfterFunc(tick, p.close)
 
-	_, err = f.wait(inTime(t))
+	_, err = f.wait(InTime(t))
 
 	assert.ErrorIs(t, err, ErrClosed)
 }

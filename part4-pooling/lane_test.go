@@ -208,7 +208,7 @@ func (y *yard) lane(ctx context.Context, lost lane) (lane, error) {
 // empty waits until all engines of y have retired, and looks at the books.
 func (y *yard) empty(t testing.TB) {
 	t.Helper()
-	eventually(t, "all engines have retired", func() bool { return y.counts.Engines.Load() == y.counts.Retired.Load() })
+	Eventually(t, "all engines have retired", func() bool { return y.counts.Engines.Load() == y.counts.Retired.Load() })
 }
 
 // An engine retires, and while it still closes its connection a successor begins.
@@ -235,18 +235,18 @@ func TestEngineThatRetiresLeavesItsSuccessorAlone(t *testing.T) {
 	var r registry
 	first, second, third := newFakeSink("1"), newFakeSink("2"), newFakeSink("3")
 	require.True(t, r.push("a", &first.job, y.engine))
-	soon(t, closing, "the first engine retires")
+	Soon(t, closing, "the first engine retires")
 	require.True(t, r.push("a", &second.job, y.engine))
-	eventually(t, "the second job has an engine, and not the one that leaves (registry.go, retire)", func() bool { return opened.Load() == 2 })
+	Eventually(t, "the second job has an engine, and not the one that leaves (registry.go, retire)", func() bool { return opened.Load() == 2 })
 
 	close(release)
-	eventually(t, "the first engine has gone", func() bool { return y.counts.Retired.Load() == 1 })
+	Eventually(t, "the first engine has gone", func() bool { return y.counts.Retired.Load() == 1 })
 	require.True(t, r.push("a", &third.job, y.engine))
 
 	assert.EqualValues(t, 2, y.counts.Engines.Load(), "the engine that retired has taken its successor out of the registry: two engines for one backend. registry.go, retire")
 	close(answer)
-	soon(t, second.finished, "the answer to the second job")
-	soon(t, third.finished, "the answer to the third job")
+	Soon(t, second.finished, "the answer to the second job")
+	Soon(t, third.finished, "the answer to the third job")
 	y.empty(t)
 }
 
@@ -274,18 +274,18 @@ func TestEngineThatIsRecalledLeavesItsSuccessorAlone(t *testing.T) {
 	var r registry
 	first, second, third := newFakeSink("1"), newFakeSink("2"), newFakeSink("3")
 	require.True(t, r.push("a", &first.job, y.engine))
-	soon(t, begun, "the first job is on a connection that is recalled")
+	Soon(t, begun, "the first job is on a connection that is recalled")
 	require.True(t, r.push("a", &second.job, y.engine))
-	require.EqualValues(t, 2, soon(t, begun, "the second job"), "an engine that departs gets no more jobs. registry.go, depart")
+	require.EqualValues(t, 2, Soon(t, begun, "the second job"), "an engine that departs gets no more jobs. registry.go, depart")
 
 	close(release)
-	eventually(t, "the first engine has gone", func() bool { return y.counts.Retired.Load() == 1 })
+	Eventually(t, "the first engine has gone", func() bool { return y.counts.Retired.Load() == 1 })
 	require.True(t, r.push("a", &third.job, y.engine))
 
 	assert.EqualValues(t, 2, y.counts.Engines.Load(), "the engine that left has taken its successor out of the registry: two engines for one backend. registry.go, remove")
 	close(answer)
-	soon(t, second.finished, "the answer to the second job")
-	soon(t, third.finished, "the answer to the third job")
+	Soon(t, second.finished, "the answer to the second job")
+	Soon(t, third.finished, "the answer to the third job")
 	y.empty(t)
 }
 
@@ -309,7 +309,7 @@ func TestNoJobIsLostWhenAnEngineRetires(t *testing.T) {
 				}
 				select {
 				case <-s.finished:
-				case <-time.After(limit):
+				case <-time.After(Limit):
 					t.Errorf("a job was pushed while its engine retired, and nobody has it. registry.go, retire")
 					return
 				}
@@ -320,7 +320,7 @@ func TestNoJobIsLostWhenAnEngineRetires(t *testing.T) {
 			}
 		})
 	}
-	finish(t, &group, "all goroutines of the test end")
+	Finish(t, &group, "all goroutines of the test end")
 	y.empty(t)
 	assert.Greater(t, y.counts.Engines.Load(), uint64(clients), "and engines did retire in between")
 	t.Logf("%d engines for %d jobs", y.counts.Engines.Load(), clients*jobs)
@@ -392,7 +392,7 @@ func whatever(t *testing.T, seed uint64) bool {
 			}
 		})
 	}
-	finish(t, &group, "all goroutines of the test end")
+	Finish(t, &group, "all goroutines of the test end")
 	y.empty(t)
 	for _, all := range sinks {
 		for _, s := range all {
@@ -455,7 +455,7 @@ func TestFateOfAJobWhoseConnectionEnds(t *testing.T) {
 			var r registry
 			s := newFakeSink("1")
 			require.True(t, r.push("a", &s.job, y.engine))
-			soon(t, s.finished, "the end of the job")
+			Soon(t, s.finished, "the end of the job")
 			y.empty(t)
 
 			assert.Equal(t, c.lanes, opened.Load())

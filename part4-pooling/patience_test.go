@@ -142,17 +142,17 @@ func TestWaitsForABackendAreFlags(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, addr, _ := serving(t, c.flag, "-backend", "http://"+c.backend)
-			client := converse(t, addr, c.request)
+			front := converse(t, addr, c.request)
 
 			if c.backend != s.addr {
-				a := story{sent: c.request, rule: "house rule: " + c.flag + " is how long a gateway waits", look: "call.go, flags"}.hear(client)
+				a := story{sent: c.request, rule: "house rule: " + c.flag + " is how long a gateway waits", look: "call.go, flags"}.hear(front)
 				a.begins(t, c.begins)
 				return
 			}
 
 			assert.Contains(t, soon(t, got, "the head of the request"), "100-continue")
 			began := time.Now()
-			soon(t, firstByte(client), "100 Continue for the client: its body is asked for")
+			soon(t, firstByte(front), "100 Continue for the client: its body is asked for")
 			assert.Less(t, time.Since(began), usual.cont, "it waited as if there was no flag")
 		})
 	}

@@ -30,8 +30,8 @@ func inPieces(t *testing.T, pieces ...string) string {
 	verdict := make(chan string, 1)
 	go func() { // ends with the connection, at the latest
 		defer l.Close() // so that the other end is not stuck in a write
-		a := &answer{l: l, ctx: t.Context(), idle: limit}
-		err := a.readHead([]byte("GET"), limit)
+		a := &answer{l: l, ctx: t.Context(), idle: Limit}
+		err := a.readHead([]byte("GET"), Limit)
 		said := ""
 		if err == nil {
 			var body []byte
@@ -45,7 +45,7 @@ func inPieces(t *testing.T, pieces ...string) string {
 		}
 		verdict <- said + fmt.Sprint(err)
 	}()
-	for deadline := time.Now().Add(limit); len(pieces) > 0; pieces = pieces[1:] {
+	for deadline := time.Now().Add(Limit); len(pieces) > 0; pieces = pieces[1:] {
 		unix.Write(pair[1], []byte(pieces[0])) // fails when the other side has seen enough
 		for unread := 1; unread > 0 && len(verdict) == 0; runtime.Gosched() {
 			unread, err = unix.IoctlGetInt(pair[1], unix.SIOCOUTQ)
@@ -54,7 +54,7 @@ func inPieces(t *testing.T, pieces ...string) string {
 		}
 	}
 	unix.Close(pair[1])
-	return soon(t, verdict, "the end of the answer")
+	return Soon(t, verdict, "the end of the answer")
 }
 
 func TestAnswerMeansTheSameWhereverItIsCut(t *testing.T) {

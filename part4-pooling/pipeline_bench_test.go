@@ -10,7 +10,7 @@ import (
 
 // BenchmarkPipeline is 64 callers on one connection.
 func BenchmarkPipeline(b *testing.B) {
-	l, err := dialLink(b.Context(), pipelined(b), limit)
+	l, err := dialLink(b.Context(), pipelined(b), Limit)
 	require.NoError(b, err)
 	p := newPipeline(l, usual)
 	defer p.close()

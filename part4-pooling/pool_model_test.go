@@ -28,6 +28,7 @@ type poolModel struct {
 	waiters  []*waiter
 	links    []*link       // all there ever were
 	peers    map[*link]int // the server's end; -1 when that is closed
+	addrs    map[*link]string
 	history  []string
 }
 
@@ -39,7 +40,7 @@ type dialling struct {
 var places = []string{"a", "b", "c"}
 
 func newPoolModel(t testing.TB, choose func(int) int) *poolModel {
-	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*link]int{}}
+	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*link]int{}, addrs: map[*link]string{}}
 	m.p = newPool(poolLimits{perBackend: 2 + choose(2), total: 3 + choose(3), idle: 10 * time.Second, life: time.Minute, wary: time.Duration(choose(2)) * 5 * time.Second})
 	m.p.now = func() time.Time { return m.clock }
 	m.p.dial = m.dial
@@ -57,7 +58,7 @@ func (m *poolModel) dial(_ context.Context, addr string, _ time.Duration) (*link
 	end, err := park(pair[0])
 	require.NoError(m.t, err)
 	l := newLink(end, addr)
-	m.links, m.peers[l] = append(m.links, l), pair[1]
+	m.links, m.peers[l], m.addrs[l] = append(m.links, l), pair[1], addr
 	return l, nil
 }
 
@@ -163,13 +164,13 @@ func (m *poolModel) disturb() {
 	case m.choose(2) == 0:
 		unix.Close(peer)
 		m.peers[l] = -1
-		m.note("a server of %s closes", l.addr)
+		m.note("a server of %s closes", m.addrs[l])
 	case m.choose(2) == 0:
 		unix.Write(peer, []byte("HTTP/1.1 408 Request Timeout\r\n\r\n"))
-		m.note("a server of %s says that it is about to close", l.addr)
+		m.note("a server of %s says that it is about to close", m.addrs[l])
 	default:
 		unix.Write(peer, []byte("HTTP/1.1 200 OK\r\n\r\n"))
-		m.note("a server of %s says something", l.addr)
+		m.note("a server of %s says something", m.addrs[l])
 	}
 }
 
@@ -280,7 +281,7 @@ func (m *poolModel) end() {
 	}
 	m.must(m.p.permits == 0, "%d permits were never given back", m.p.permits)
 	for _, l := range m.links {
-		m.must(l.owner.(*lease).state == isClosed, "a link to %s was never closed", l.addr)
+		m.must(l.owner.(*lease).state == isClosed, "a link to %s was never closed", m.addrs[l])
 		if peer := m.peers[l]; peer >= 0 {
 			unix.Close(peer)
 		}

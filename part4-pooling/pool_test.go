@@ -40,14 +40,10 @@ func clocked(p *pool) *hand {
 	return h
 }
 
-func polite(t testing.TB) *scripted {
-	return answering(t, func(int, *http.Request) string { return saying("hello") })
-}
-
 // seen waits until the kernel has told l that its server has closed.
 func seen(t testing.TB, l *lease) {
 	t.Helper()
-	eventually(t, "the server's FIN has come", func() bool {
+	Eventually(t, "the server's FIN has come", func() bool {
 		n, _, err := unix.Recvfrom(l.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		return n == 0 && err == nil
 	})
@@ -81,7 +77,7 @@ func TestNoMoreConnectionsThanAllowed(t *testing.T) {
 			}
 		})
 	}
-	finish(t, &group, "all goroutines of the test end")
+	Finish(t, &group, "all goroutines of the test end")
 
 	assert.LessOrEqual(t, s.accepted(), 3)
 	assert.Equal(t, 0, p.stats().of(s.addr).Leased)
@@ -118,13 +114,13 @@ func TestWaitersAreServedInTheirOrder(t *testing.T) {
 				p.put(l, true)
 			}
 		}()
-		eventually(t, "it waits", func() bool { return p.stats().of(s.addr).Waiting == i+1 })
+		Eventually(t, "it waits", func() bool { return p.stats().of(s.addr).Waiting == i+1 })
 	}
 
 	p.put(l, true)
 
 	for i := range 10 {
-		assert.Equal(t, i, soon(t, served, "the next waiter is served"))
+		assert.Equal(t, i, Soon(t, served, "the next waiter is served"))
 	}
 }
 
@@ -171,12 +167,12 @@ func TestWaiterGoesOnWhenAnotherFailsToConnect(t *testing.T) {
 			_, err := p.get(context.Background(), "x", &quick)
 			failed <- err
 		}()
-		eventually(t, "both are at it", func() bool { return p.stats().of("x").Leased+p.stats().of("x").Waiting == i+1 })
+		Eventually(t, "both are at it", func() bool { return p.stats().of("x").Leased+p.stats().of("x").Waiting == i+1 })
 	}
 
 	for range 2 {
-		give(t, dials, error(ErrRefused), "a dial")
-		assert.ErrorIs(t, soon(t, failed, "the call whose dial has failed"), ErrRefused)
+		Give(t, dials, error(ErrRefused), "a dial")
+		assert.ErrorIs(t, Soon(t, failed, "the call whose dial has failed"), ErrRefused)
 	}
 }
 
@@ -197,7 +193,7 @@ func TestWaiterWhoLeavesSwallowsNothing(t *testing.T) {
 			}
 		})
 	}
-	finish(t, &group, "all goroutines of the test end")
+	Finish(t, &group, "all goroutines of the test end")
 
 	b := p.stats().of(s.addr)
 	assert.Zero(t, b.Leased, "house rule: delivery and cancel are one decision, and whoever was delivered to has it. waiters.go, withdraw")
@@ -294,7 +290,7 @@ func TestEvictorFindsTheDead(t *testing.T) {
 
 	s.closeAll()
 
-	eventually(t, "the evictor has seen it", func() bool { p.evict(); return p.stats().Permits == 0 })
+	Eventually(t, "the evictor has seen it", func() bool { p.evict(); return p.stats().Permits == 0 })
 	assert.EqualValues(t, 1, p.stats().of(s.addr).Stale)
 }
 
@@ -317,7 +313,7 @@ func TestDropAllReachesEveryLink(t *testing.T) {
 		l, _ := p.get(context.Background(), s.addr, &quick)
 		dialling <- l
 	}()
-	eventually(t, "one is being dialled", func() bool { return p.stats().of(s.addr).Leased == 3 })
+	Eventually(t, "one is being dialled", func() bool { return p.stats().of(s.addr).Leased == 3 })
 	p.put(again, true)
 
 	assert.Equal(t, 1, p.dropAll(s.addr), "one was idle")
@@ -325,7 +321,7 @@ func TestDropAllReachesEveryLink(t *testing.T) {
 
 	close(dial)
 	p.put(leased, true)
-	p.put(soon(t, dialling, "the new connection"), true)
+	p.put(Soon(t, dialling, "the new connection"), true)
 	assert.Zero(t, p.stats().Permits, "the others die when they come back. upkeep.go, dropAll")
 	assert.EqualValues(t, 3, p.stats().of(s.addr).Dropped)
 }
@@ -342,12 +338,12 @@ func TestCloseFailsEveryWaiter(t *testing.T) {
 			failed <- err
 		}()
 	}
-	eventually(t, "five wait", func() bool { return p.stats().of(s.addr).Waiting == 5 })
+	Eventually(t, "five wait", func() bool { return p.stats().of(s.addr).Waiting == 5 })
 
 	p.close()
 
 	for range 5 {
-		assert.ErrorIs(t, soon(t, failed, "a waiter is told that the pool is closed"), ErrPoolClosed)
+		assert.ErrorIs(t, Soon(t, failed, "a waiter is told that the pool is closed"), ErrPoolClosed)
 	}
 	_, err = p.get(t.Context(), s.addr, &quick)
 	assert.ErrorIs(t, err, ErrPoolClosed)
@@ -433,8 +429,8 @@ func TestBytesThatNobodyAskedForEndTheConnection(t *testing.T) {
 		a, err := l.roundTrip(t.Context(), getting("/"), &quick, time.Time{})
 		require.NoError(t, err)
 		readAll(a)
-		give(t, idle, true, "the server has answered")
-		eventually(t, "the bytes have come", func() bool {
+		Give(t, idle, true, "the server has answered")
+		Eventually(t, "the bytes have come", func() bool {
 			n, _, _ := unix.Recvfrom(l.fd, make([]byte, 10), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 			return n == min(len(c.bytes), 10)
 		})
@@ -528,7 +524,7 @@ func TestNoAnswerIsEverSomebodyElses(t *testing.T) {
 			}
 		})
 	}
-	finish(t, &group, "all goroutines of the test end")
+	Finish(t, &group, "all goroutines of the test end")
 
 	assert.Zero(t, wrong.Load(), "of %d answers were given to a caller who had not asked for them. MUST, RFC 9112 §9.2. client.go, check", callers*each)
 	assert.NotZero(t, p.stats().of(s.addr).Unsolicited)

@@ -62,13 +62,13 @@ func TestAllAddressesOfANameAreTriedInTurn(t *testing.T) {
 	n := newNames(d.lookup)
 	var dialled []string
 
-	at, err := inTurn(t.Context(), n, "many.example:80", limit, only("[2001:db8::1]:80", &dialled))
+	at, err := inTurn(t.Context(), n, "many.example:80", Limit, only("[2001:db8::1]:80", &dialled))
 
 	require.NoError(t, err)
 	assert.Equal(t, "[2001:db8::1]:80", at)
 	assert.Equal(t, []string{"192.0.2.1:80", "192.0.2.2:80", "[2001:db8::1]:80"}, dialled)
 
-	_, err = inTurn(t.Context(), n, "many.example:81", limit, only("", &dialled))
+	_, err = inTurn(t.Context(), n, "many.example:81", Limit, only("", &dialled))
 	assert.ErrorIs(t, err, errNot)
 	for _, addr := range []string{"192.0.2.1:81", "192.0.2.2:81", "[2001:db8::1]:81"} {
 		assert.ErrorContains(t, err, addr, "the error is that of all")
@@ -84,19 +84,19 @@ func TestNameIsLookedUpAgainWhenNoAddressIsGood(t *testing.T) {
 	n := newNames(d.lookup)
 	var dialled []string
 	for range 3 {
-		_, err := inTurn(t.Context(), n, "moves.example:80", limit, only("192.0.2.1:80", &dialled))
+		_, err := inTurn(t.Context(), n, "moves.example:80", Limit, only("192.0.2.1:80", &dialled))
 		require.NoError(t, err)
 	}
 	assert.EqualValues(t, 1, d.asked.Load(), "what is known is not asked for with every connection")
 
 	d.say(nil, "192.0.2.9")
-	at, err := inTurn(t.Context(), n, "moves.example:80", limit, only("192.0.2.9:80", &dialled))
+	at, err := inTurn(t.Context(), n, "moves.example:80", Limit, only("192.0.2.9:80", &dialled))
 
 	require.NoError(t, err, "a stale address is kept for ever")
 	assert.Equal(t, "192.0.2.9:80", at)
 	assert.EqualValues(t, 2, d.asked.Load())
 
-	_, err = inTurn(t.Context(), n, "moves.example:80", limit, only("", &dialled))
+	_, err = inTurn(t.Context(), n, "moves.example:80", Limit, only("", &dialled))
 	assert.ErrorIs(t, err, errNot)
 	assert.EqualValues(t, 3, d.asked.Load(), "and it is not asked again and again either")
 }
@@ -108,14 +108,14 @@ func TestWhatANameMeansGrowsOld(t *testing.T) {
 	d.say(nil, "192.0.2.1")
 	n := newNames(d.lookup)
 	var dialled []string
-	_, err := inTurn(t.Context(), n, "old.example:80", limit, only("192.0.2.1:80", &dialled))
+	_, err := inTurn(t.Context(), n, "old.example:80", Limit, only("192.0.2.1:80", &dialled))
 	require.NoError(t, err)
 
 	n.mu.Lock()
 	n.findings["old.example"].until = time.Now().Add(-time.Millisecond)
 	n.mu.Unlock()
 	d.say(nil, "192.0.2.2")
-	at, err := inTurn(t.Context(), n, "old.example:80", limit, only("192.0.2.2:80", &dialled))
+	at, err := inTurn(t.Context(), n, "old.example:80", Limit, only("192.0.2.2:80", &dialled))
 
 	require.NoError(t, err)
 	assert.Equal(t, "192.0.2.2:80", at)
@@ -134,7 +134,7 @@ func TestFailuresToLookUpAreToldAndNotKept(t *testing.T) {
 	} {
 		d.say(c.said)
 
-		_, err := inTurn(t.Context(), n, "gone.example:80", limit, only("", &dialled))
+		_, err := inTurn(t.Context(), n, "gone.example:80", Limit, only("", &dialled))
 
 		assert.ErrorIs(t, err, c.want, text)
 		assert.ErrorContains(t, err, "look up gone.example: ", text)
@@ -157,15 +157,15 @@ func TestCallersWaitForOneLookupTogether(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			_, err := inTurn(t.Context(), n, "slow.example:80", limit, dial)
+			_, err := inTurn(t.Context(), n, "slow.example:80", Limit, dial)
 			assert.NoError(t, err)
 		})
 	}
-	eventually(t, "somebody asks", func() bool { return asked.Load() == 1 })
+	Eventually(t, "somebody asks", func() bool { return asked.Load() == 1 })
 
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := inTurn(gone, n, "slow.example:80", limit, dial)
+	_, err := inTurn(gone, n, "slow.example:80", Limit, dial)
 	assert.ErrorIs(t, err, context.Canceled)
 	_, err = inTurn(t.Context(), n, "slow.example:80", time.Millisecond, dial)
 	assert.ErrorIs(t, err, ErrConnectTimeout)

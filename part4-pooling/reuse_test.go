@@ -39,8 +39,7 @@ func crowd(callers, each int, call func(caller, n int) error) (failed []error) {
 	go func() { group.Wait(); close(done) }() // ends when the last of the calls does
 	select {
 	case <-done:
-	case <-time.After(3 * patience()):
-		inVain.Add(1)
+	case <-time.After(3 * Limit):
 		return []error{errors.New("some calls do not end")}
 	}
 	return failed
@@ -106,7 +105,7 @@ func TestManyCallersOfManyServersShareWhatThereIs(t *testing.T) {
 	for range 10 {
 		servers = append(servers, polite(t))
 	}
-	p := newPool(poolLimits{perBackend: 5, total: 20, wait: limit, idle: time.Hour, life: time.Hour})
+	p := newPool(poolLimits{perBackend: 5, total: 20, wait: Limit, idle: time.Hour, life: time.Hour})
 	defer p.close()
 
 	failed := crowd(100, 20, func(caller, n int) error {
@@ -164,10 +163,10 @@ func TestSlowCloseKeepsNobodyElseWaiting(t *testing.T) {
 		_, err = writeNow(uintptr(slow.fd), make([]byte, 64<<10))
 	}
 	require.ErrorIs(t, err, unix.EAGAIN)
-	require.NoError(t, unix.SetsockoptLinger(slow.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(limit.Seconds())})) // close waits until the server has taken it
+	require.NoError(t, unix.SetsockoptLinger(slow.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(Limit.Seconds())})) // close waits until the server has taken it
 	closed := make(chan bool)
 	go func() { p.put(slow, false); close(closed) }()
-	eventually(t, "it is being closed", func() bool { return p.stats().of(deaf.addr).Leased == 0 })
+	Eventually(t, "it is being closed", func() bool { return p.stats().of(deaf.addr).Leased == 0 })
 
 	_, _, err = asked(p, s.addr, getting("/"))
 
@@ -178,7 +177,7 @@ func TestSlowCloseKeepsNobodyElseWaiting(t *testing.T) {
 	default: // others go on while it does
 	}
 	close(listen)
-	soon(t, closed, "the end of close")
+	Soon(t, closed, "the end of close")
 }
 
 // The limit for all of a call is for both tries together: when the second
@@ -195,7 +194,7 @@ func TestTotalTimeIsForBothTriesTogether(t *testing.T) {
 		return dialLink(ctx, addr, timeout)
 	}
 
-	_, err = p.roundTrip(t.Context(), s.addr, getting("/"), &timeouts{connect: limit, head: limit, idle: limit, total: total})
+	_, err = p.roundTrip(t.Context(), s.addr, getting("/"), &timeouts{connect: Limit, head: Limit, idle: Limit, total: total})
 
 	assert.ErrorIs(t, err, ErrTotalTimeout)
 	assert.Zero(t, p.stats().Permits)
@@ -226,7 +225,7 @@ func TestPostThatNeverLeftMayBeSentAgain(t *testing.T) {
 	require.NoError(t, err)
 
 	close(release) // after the look, before the write
-	eventually(t, "the reset has come", func() bool {
+	Eventually(t, "the reset has come", func() bool {
 		info, err := unix.Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, 0)
 		return err == nil && info == 1
 	})
@@ -234,7 +233,7 @@ func TestPostThatNeverLeftMayBeSentAgain(t *testing.T) {
 	_, err = l.roundTrip(t.Context(), c, &quick, time.Time{})
 
 	assert.ErrorIs(t, err, ErrEnded)
-	assert.True(t, l.mayRetry(c, err), "house rule: a POST is sent again if no byte of it left. again.go, mayRetry; it left: %d bytes", l.sent)
+	assert.True(t, l.mayRetry(c, err), "house rule: a POST is sent again if no byte of it left. again.go, mayRetry")
 	l.release(false)
 }
 
@@ -269,7 +268,7 @@ func TestBodyThatWasHeldCanBeSentElsewhere(t *testing.T) {
 
 	require.NoError(t, err, "house rule: what was not read can be read yet. again.go, mayRetry")
 	assert.Equal(t, 200, status)
-	assert.EqualValues(t, 100_000, soon(t, got, "the body"))
+	assert.EqualValues(t, 100_000, Soon(t, got, "the body"))
 	assert.Equal(t, 2, s.accepted())
 }
 
@@ -306,7 +305,7 @@ func TestTimeoutThatCrossesACallIsNotItsAnswer(t *testing.T) {
 
 // What is needed for every call is made once.
 func TestCallsAllocateNextToNothing(t *testing.T) { // alone: it counts what all do
-	if raceDetector {
+	if RaceDetector {
 		t.Skip("the race detector allocates too")
 	}
 	addr, p, c := canned(t), small(t, 1), getting("/")

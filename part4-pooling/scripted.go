@@ -107,6 +107,11 @@ func answering(t testing.TB, answer func(connection int, r *http.Request) string
 	})
 }
 
+// polite is a server that answers every request with hello.
+func polite(t testing.TB) *scripted {
+	return answering(t, func(int, *http.Request) string { return saying("hello") })
+}
+
 // saying answers with a body.
 func saying(body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)

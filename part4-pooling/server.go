@@ -55,7 +55,7 @@ func newServer(fd int, h handler, l limits, log *slog.Logger) (*server, error) {
 // abandon closes a server that will never serve.
 func (s *server) abandon() {
 	for _, d := range s.drivers {
-		d.abandon()
+		d.discard()
 	}
 	s.listener.Close()
 }
@@ -83,7 +83,7 @@ func (s *server) serve() {
 	}
 	s.drain()
 	for _, d := range s.drivers {
-		d.stop()
+		d.shutdown()
 	}
 	close(s.ended)
 	watch.Wait()

@@ -33,9 +33,9 @@ func newStrands(s *server, serial bool, serve func(*strand)) []driver {
 	return []driver{&strands{srv: s, serve: serve, serial: serial, open: map[*strand]bool{}, done: make(chan struct{})}}
 }
 
-func (d *strands) run()     { <-d.done }
-func (d *strands) stop()    { close(d.done) }
-func (d *strands) abandon() {}
+func (d *strands) run()      { <-d.done }
+func (d *strands) shutdown() { close(d.done) }
+func (d *strands) discard()  {}
 
 // add starts the goroutine of fd's connection.
 func (d *strands) add(fd int, peer netip.Addr) error {
