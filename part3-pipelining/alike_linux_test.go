@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"socketup/part3-pipelining/server"
 )
 
 // FuzzAllDriversAnswerAlike sends the same bytes, cut in the same places, to a
@@ -31,8 +33,8 @@ func FuzzAllDriversAnswerAlike(f *testing.F) {
 	}
 	var servers []*running
 	for _, way := range ways() {
-		limited := defaults
-		limited.wait = way
+		limited := server.DefaultLimits
+		limited.Wait = way
 		servers = append(servers, startAt(f, "127.0.0.1:0", limited, with(alikeHandler)))
 	}
 
@@ -51,16 +53,16 @@ func FuzzAllDriversAnswerAlike(f *testing.F) {
 // alikeHandler answers by what was asked, and by nothing else. It never breaks off in
 // the middle of an answer: whether that is seen as an end or as a reset depends on
 // what the kernel holds at that moment.
-func alikeHandler(w *response, r *request) {
-	path := string(r.path)
+func alikeHandler(w *server.Response, r *server.Request) {
+	path := string(r.Path)
 	if path != "/unread" {
-		body, err := r.body.all()
-		w.text(fmt.Sprintf("%s %s %q %v\n", r.method, path, body, err))
+		body, err := r.Body.ReadAll()
+		w.WriteString(fmt.Sprintf("%s %s %q %v\n", r.Method, path, body, err))
 	}
 	switch path {
 	case "/flush":
-		w.flush()
-		w.text("and more\n")
+		w.Flush()
+		w.WriteString("and more\n")
 	case "/panic":
 		panic("as asked")
 	}

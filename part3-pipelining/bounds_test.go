@@ -12,12 +12,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part3-pipelining/server"
 )
 
 const short = 50 * time.Millisecond // a limit for tests
 
 func TestUnfinishedHeadGets408(t *testing.T) {
-	r := start(t, func(s *server) { s.limits.headTime = short })
+	r := start(t, func(s *server.Server) { s.Limits.HeadTime = short })
 
 	s := tell(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "deadlines.go, tick", "GET / HTTP/1.1\r\n")
 
@@ -27,7 +29,7 @@ func TestUnfinishedHeadGets408(t *testing.T) {
 }
 
 func TestIdleConnectionIsClosedSilently(t *testing.T) {
-	r := start(t, func(s *server) { s.limits.idleTime = short })
+	r := start(t, func(s *server.Server) { s.Limits.IdleTime = short })
 
 	fresh := tell(t, r.addr, "house rule: who asked nothing is told nothing", "deadlines.go, tick", "")
 	used := tell(t, r.addr, "house rule: an idle connection is closed without a word", "deadlines.go, tick", get("/"))
@@ -41,7 +43,7 @@ func TestIdleConnectionIsClosedSilently(t *testing.T) {
 // Who waits for an answer is not idle, and neither is who waits for the one
 // behind it.
 func TestWaitingForAnAnswerIsNotIdle(t *testing.T) {
-	r := start(t, func(s *server) { s.limits.idleTime = 300 * time.Millisecond })
+	r := start(t, func(s *server.Server) { s.Limits.IdleTime = 300 * time.Millisecond })
 	c := converse(t, r.addr, get("/sleep/400ms"))
 	in := bufio.NewReader(c)
 	_, body, err := readResponse(in)
@@ -56,7 +58,7 @@ func TestWaitingForAnAnswerIsNotIdle(t *testing.T) {
 }
 
 func TestUnfinishedBodyGets408(t *testing.T) {
-	r := start(t, func(s *server) { s.limits.bodyTime = short })
+	r := start(t, func(s *server.Server) { s.Limits.BodyTime = short })
 
 	s := tell(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "handling.go, fill",
 		"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello")
@@ -77,7 +79,9 @@ func TestBodyThatEndsInTheMiddleGets400(t *testing.T) {
 
 // Bytes that come one by one do not renew a time limit.
 func TestDribblersAreCutOffWhileOthersAreServed(t *testing.T) {
-	r := start(t, func(s *server) { s.limits.headTime, s.limits.bodyTime, s.limits.lingerTime = 2*short, 2*short, short })
+	r := start(t, func(s *server.Server) {
+		s.Limits.HeadTime, s.Limits.BodyTime, s.Limits.LingerTime = 2*short, 2*short, short
+	})
 	cut := make(chan string)
 	for _, begin := range []string{"GET / HTTP/1.1\r\nA: ", "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n", chunkedPost("FFFFF\r\n")} {
 		c := converse(t, r.addr, begin)
@@ -99,7 +103,7 @@ func TestDribblersAreCutOffWhileOthersAreServed(t *testing.T) {
 // A client that asks and does not read is not answered for ever, and costs no
 // more memory than the limits say.
 func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
-	r := start(t, func(s *server) { s.limits.writeTime = 2 * short }, with(func(w *response, r *request) { w.Write(make([]byte, 16<<10)) }))
+	r := start(t, func(s *server.Server) { s.Limits.WriteTime = 2 * short }, with(func(w *server.Response, r *server.Request) { w.Write(make([]byte, 16<<10)) }))
 	c := dial(t, r.addr)
 	batch := strings.Repeat(get("/"), 1000)
 
@@ -114,12 +118,12 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 	netErr, isNet := err.(net.Error)
 	require.Error(t, err, "the server reads on and on for a client that takes no answer")
 	require.False(t, isNet && netErr.Timeout(), "the server neither reads nor closes")
-	eventually(t, "the connection is forgotten", func() bool { return r.count() == 0 })
+	eventually(t, "the connection is forgotten", func() bool { return r.Connections() == 0 })
 	t.Logf("cut off after %d requests; TCP had pushed back long before", sent*1000)
 }
 
 func TestBodyOverTheLimitGets413(t *testing.T) {
-	r := start(t, func(s *server) { s.limits.body = 10 })
+	r := start(t, func(s *server.Server) { s.Limits.Body = 10 })
 	const rule, look = "RFC 9110 §15.5.14: 413 Content Too Large", "framing.go, frame and takeSize"
 
 	for name, sent := range map[string]string{
@@ -144,8 +148,8 @@ func TestLargestHeadIsServedAndOneByteMoreIsNot(t *testing.T) {
 	}
 	const rule, look = "RFC 6585 §5: 431 Request Header Fields Too Large", "intake.go, head"
 
-	tell(t, r.addr, rule, look, head(r.limits.head)).begins(t, "HTTP/1.1 200 OK\r\n")
-	over := tell(t, r.addr, rule, look, head(r.limits.head+1))
+	tell(t, r.addr, rule, look, head(r.Limits.Head)).begins(t, "HTTP/1.1 200 OK\r\n")
+	over := tell(t, r.addr, rule, look, head(r.Limits.Head+1))
 
 	over.begins(t, "HTTP/1.1 431 ")
 	over.endsCleanly(t)
@@ -155,7 +159,9 @@ func TestLargestHeadIsServedAndOneByteMoreIsNot(t *testing.T) {
 // room for them.
 func TestConnectionsOverTheLimitWaitTheirTurn(t *testing.T) {
 	const most, clients = 4, 40
-	r := start(t, func(s *server) { s.limits.connections, s.limits.idleTime, s.limits.lingerTime = most, short, short })
+	r := start(t, func(s *server.Server) {
+		s.Limits.Connections, s.Limits.IdleTime, s.Limits.LingerTime = most, short, short
+	})
 	var all []net.Conn
 	for range clients {
 		all = append(all, converse(t, r.addr, get("/"))) // none of them closes
@@ -165,7 +171,7 @@ func TestConnectionsOverTheLimitWaitTheirTurn(t *testing.T) {
 		status, _, err := readResponse(bufio.NewReader(c))
 		require.NoError(t, err, "client %d", i)
 		assert.Equal(t, "200 OK", status)
-		assert.LessOrEqual(t, r.count(), most)
+		assert.LessOrEqual(t, r.Connections(), most)
 	}
 }
 
@@ -174,8 +180,8 @@ func TestConnectionsOverTheLimitWaitTheirTurn(t *testing.T) {
 func TestIdleConnectionsAreHurriedInACrowd(t *testing.T) {
 	t.Parallel()
 	const most, clients = 2, 6
-	r := start(t, func(s *server) {
-		s.limits.connections, s.limits.idleTime, s.limits.lingerTime = most, time.Hour, short
+	r := start(t, func(s *server.Server) {
+		s.Limits.Connections, s.Limits.IdleTime, s.Limits.LingerTime = most, time.Hour, short
 	})
 	var all []net.Conn
 	for range clients {
@@ -215,11 +221,11 @@ func TestTenThousandIdleConnectionsAndABusyOne(t *testing.T) {
 // connection. It may end the connection, not the process.
 func TestHandlerThatEndsItsGoroutineGets500(t *testing.T) {
 	t.Parallel()
-	r := start(t, with(func(w *response, r *request) {
-		if string(r.path) == "/exit" {
+	r := start(t, with(func(w *server.Response, r *server.Request) {
+		if string(r.Path) == "/exit" {
 			runtime.Goexit()
 		}
-		w.text("done\n")
+		w.WriteString("done\n")
 	}))
 
 	s := tell(t, r.addr, "house rule: a handler's end is not the server's", "exchange.go, call", get("/")+post("/exit", ""))
@@ -234,8 +240,8 @@ func TestHandlerThatEndsItsGoroutineGets500(t *testing.T) {
 // deadline of that close: nobody else would end it.
 func TestUploadThatOutlivesItsDeadlineIsClosed(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) {
-		s.limits.handlerTime, s.limits.bodyTime, s.limits.lingerTime = 300*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
+	r := start(t, func(s *server.Server) {
+		s.Limits.HandlerTime, s.Limits.BodyTime, s.Limits.LingerTime = 300*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
 	})
 	c := dial(t, r.addr)
 	fmt.Fprintf(c, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", 1<<20)
@@ -246,5 +252,5 @@ func TestUploadThatOutlivesItsDeadlineIsClosed(t *testing.T) {
 		<-pace.C
 	}
 
-	eventually(t, "the connection is closed, though the client keeps its side open (deadlines.go, expire; conn.go, next)", func() bool { return r.count() == 0 })
+	eventually(t, "the connection is closed, though the client keeps its side open (deadlines.go, expire; conn.go, next)", func() bool { return r.Connections() == 0 })
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"socketup/part3-pipelining/server"
+	"socketup/part3-pipelining/socket"
 )
 
 // How the bytes of a request come is the network's doing. What they mean is not.
@@ -27,7 +30,7 @@ var dateLine = regexp.MustCompile("Date: [^\r]*\r\n")
 // returns what came back, without its date.
 func sendCut(t *testing.T, r *running, pieces ...string) string {
 	t.Helper()
-	spin(t, "the connection before has gone", func() bool { return r.count() == 0 })
+	spin(t, "the connection before has gone", func() bool { return r.Connections() == 0 })
 	c := dial(t, r.addr)
 	for i, piece := range pieces {
 		io.WriteString(c, piece) // fails when the server has seen enough
@@ -68,7 +71,7 @@ func otherEnd(c *net.TCPConn) int {
 
 func isOtherEnd(fd int, c *net.TCPConn) bool {
 	peer, err := unix.Getpeername(fd)
-	return err == nil && addrPort(peer) == c.LocalAddr().(*net.TCPAddr).AddrPort()
+	return err == nil && socket.AddrPort(peer) == c.LocalAddr().(*net.TCPAddr).AddrPort()
 }
 
 // spin is eventually for what happens at once, some thousand times.
@@ -119,7 +122,7 @@ func TestRequestMeansTheSameWhereverItIsCut(t *testing.T) {
 func TestLimitsDoNotDependOnWhereTheBytesAreCut(t *testing.T) {
 	t.Parallel()
 	const most = 1000
-	r := start(t, func(s *server) { s.limits.head, s.limits.body = most, most })
+	r := start(t, func(s *server.Server) { s.Limits.Head, s.Limits.Body = most, most })
 	long := func(begin string, n int, end string) string { // of n bytes
 		return begin + strings.Repeat("a", n-len(begin)-len(end)) + end
 	}
@@ -167,7 +170,7 @@ func TestLimitsDoNotDependOnWhereTheBytesAreCut(t *testing.T) {
 // A number that does not fit is not the largest one that does.
 func TestLengthThatDoesNotFitIsRefusedWhateverTheLimit(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.limits.body = math.MaxInt64 })
+	r := start(t, func(s *server.Server) { s.Limits.Body = math.MaxInt64 })
 	for _, length := range []string{"9223372036854775807", "9223372036854775808", "18446744073709551621", strings.Repeat("9", 100)} {
 		got := sendCut(t, r, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: "+length+"\r\n\r\nhello")
 

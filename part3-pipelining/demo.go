@@ -5,6 +5,9 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"socketup/part3-pipelining/server"
+	"socketup/part3-pipelining/socket"
 )
 
 // demo plays the experiments of part 3 against a server of its own.
@@ -26,22 +29,22 @@ func demo(stdout io.Writer, asJSON bool) error {
 // inOneServer runs f against a server whose handlers put on t when they begin
 // and end.
 func inOneServer(t *timeline, f func(addr string) error) error {
-	fd, err := listen("127.0.0.1:0", backlog)
+	fd, err := socket.Listen("127.0.0.1:0", backlog)
 	if err != nil {
 		return err
 	}
-	addr, inner := localAddr(fd).String(), routes()
-	s, err := newServer(fd, func(w *response, r *request) {
-		t.add(time.Now(), "server", "begins GET "+string(r.path), "")
+	addr, inner := socket.LocalAddr(fd).String(), routes()
+	s, err := server.New(fd, func(w *server.Response, r *server.Request) {
+		t.add(time.Now(), "server", "begins GET "+string(r.Path), "")
 		inner(w, r)
-		t.add(time.Now(), "server", "is done with GET "+string(r.path), "")
-	}, defaults, slog.New(slog.DiscardHandler))
+		t.add(time.Now(), "server", "is done with GET "+string(r.Path), "")
+	}, server.DefaultLimits, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
 	done := make(chan struct{})
-	go func() { s.serve(); close(done) }()
-	defer func() { s.stop(); <-done }()
+	go func() { s.Serve(); close(done) }()
+	defer func() { s.Stop(); <-done }()
 	return f(addr)
 }
 

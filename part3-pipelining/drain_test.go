@@ -12,13 +12,16 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"socketup/part3-pipelining/server"
+	"socketup/part3-pipelining/socket"
 )
 
 // Closing a listener resets the connections in its queue. A server that is full
 // takes them in all the same, one after the other.
 func TestStopOfAFullServerAnswersWhoIsQueued(t *testing.T) {
 	l := newLatches()
-	r := start(t, func(s *server) { s.limits.connections = 1 }, with(l.handle))
+	r := start(t, func(s *server.Server) { s.Limits.Connections = 1 }, with(l.handle))
 	served := converse(t, r.addr, get("/served", closing))
 	soon(t, l.began, "one is served")
 	paths := []string{"/1", "/2", "/3"}
@@ -26,9 +29,9 @@ func TestStopOfAFullServerAnswersWhoIsQueued(t *testing.T) {
 	for _, path := range paths {
 		waiting = append(waiting, converse(t, r.addr, get(path, closing)))
 	}
-	eventually(t, "the others are queued", func() bool { return queued(r.fd) == len(paths) })
+	eventually(t, "the others are queued", func() bool { return socket.Queued(r.fd) == len(paths) })
 
-	r.stop()
+	r.Stop()
 	l.release("/served")
 
 	rule := story{rule: "house rule: a stop loses no request", look: "drain.go, takeIn"}
@@ -49,7 +52,7 @@ func TestStopOfAFullServerAnswersWhoIsQueued(t *testing.T) {
 func TestStopLingersNoLongerThanOthersCanWait(t *testing.T) {
 	t.Parallel()
 	l := newLatches()
-	r := start(t, func(s *server) { s.limits.connections, s.limits.lingerTime = 1, time.Hour }, with(l.handle))
+	r := start(t, func(s *server.Server) { s.Limits.Connections, s.Limits.LingerTime = 1, time.Hour }, with(l.handle))
 	converse(t, r.addr, get("/served")) // neither closes nor reads
 	soon(t, l.began, "one is served")
 	var waiting []*net.TCPConn
@@ -57,9 +60,9 @@ func TestStopLingersNoLongerThanOthersCanWait(t *testing.T) {
 		waiting = append(waiting, converse(t, r.addr, get(path)))
 		l.release(path)
 	}
-	eventually(t, "the others are queued", func() bool { return queued(r.fd) == len(waiting) })
+	eventually(t, "the others are queued", func() bool { return socket.Queued(r.fd) == len(waiting) })
 
-	r.stop()
+	r.Stop()
 	l.release("/served")
 
 	for _, c := range waiting {
@@ -75,7 +78,7 @@ func TestStopLingersNoLongerThanOthersCanWait(t *testing.T) {
 // everybody who comes meanwhile: they could keep it from ending.
 func TestNewcomersDoNotKeepAFullServerFromStopping(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.limits.connections = 1 })
+	r := start(t, func(s *server.Server) { s.Limits.Connections = 1 })
 	var gone atomic.Bool
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -101,7 +104,7 @@ func TestNewcomersDoNotKeepAFullServerFromStopping(t *testing.T) {
 	}
 	soon(t, began, "clients come and go")
 
-	r.stop()
+	r.Stop()
 
 	soon(t, r.done, "serve returns (drain.go, takeIn)")
 }
@@ -120,7 +123,7 @@ func TestEndlessPipelineDoesNotPreventACleanStop(t *testing.T) {
 		"POST of what looks like the end of a head": post("/echo", strings.Repeat("\r\n\r\n", 2_500)),
 	} {
 		for _, depth := range []int{1, 32} {
-			r := start(t, func(s *server) { s.limits.pipeline = depth })
+			r := start(t, func(s *server.Server) { s.Limits.Pipeline = depth })
 			c := dial(t, r.addr)
 			c.SetDeadline(time.Now().Add(2 * limit))
 			batch := strings.Repeat(request, 100)
@@ -150,7 +153,7 @@ func TestEndlessPipelineDoesNotPreventACleanStop(t *testing.T) {
 			}()
 			soon(t, answered, "a hundred answers")
 
-			r.stop()
+			r.Stop()
 
 			last := soon(t, closes, "the connection ends")
 			assert.True(t, last, "%s with -pipeline %d: the last answer says Connection: close (conn.go, heard and receive)", name, depth)

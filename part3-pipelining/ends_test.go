@@ -7,24 +7,26 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part3-pipelining/server"
 )
 
 // A handler that comes back when its connection is closed must not touch it: the
 // descriptor may be somebody else's.
 func TestLateHandlerDoesNotWriteToAStranger(t *testing.T) {
 	closed := make(chan struct{})
-	r := start(t, func(s *server) { s.limits.handlerTime, s.limits.lingerTime = short, short }, with(func(w *response, r *request) {
-		if string(r.path) == "/late" {
+	r := start(t, func(s *server.Server) { s.Limits.HandlerTime, s.Limits.LingerTime = short, short }, with(func(w *server.Response, r *server.Request) {
+		if string(r.Path) == "/late" {
 			<-closed
-			r.body.all()
+			r.Body.ReadAll()
 			return
 		}
-		w.text("mine")
+		w.WriteString("mine")
 	}))
 	before := converse(t, r.addr, "POST /late HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
 	io.Copy(io.Discard, before) // 503
 	before.Close()
-	eventually(t, "the connection is closed", func() bool { return r.count() == 0 })
+	eventually(t, "the connection is closed", func() bool { return r.Connections() == 0 })
 	c := converse(t, r.addr, get("/")) // has its descriptor, most likely
 	expect(t, c, story{}, "HTTP/1.1 200 ")
 
@@ -40,23 +42,23 @@ func TestLateHandlerDoesNotWriteToAStranger(t *testing.T) {
 func TestConnectionThatIsFullOfHangingHandlersEnds(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
-	r := start(t, func(s *server) {
-		s.limits.pipeline, s.limits.handlerTime, s.limits.idleTime, s.limits.lingerTime = 2, short, short, short
-	}, with(func(*response, *request) { <-release }))
+	r := start(t, func(s *server.Server) {
+		s.Limits.Pipeline, s.Limits.HandlerTime, s.Limits.IdleTime, s.Limits.LingerTime = 2, short, short, short
+	}, with(func(*server.Response, *server.Request) { <-release }))
 	c := converse(t, r.addr, strings.Repeat(get("/"), 3))
 
 	s := story{sent: "3 requests", rule: "house rule: every connection ends", look: "deadlines.go, tick"}.hear(c)
 
 	assert.Equal(t, 2, strings.Count(s.got, "HTTP/1.1 503 "))
-	eventually(t, "the connection is forgotten (deadlines.go, tick)", func() bool { return r.count() == 0 })
+	eventually(t, "the connection is forgotten (deadlines.go, tick)", func() bool { return r.Connections() == 0 })
 }
 
 // With -race: the clock ends a slot while its handler says how it wants to end.
 func TestHandlerThatIsFoundLateMayStillBeWriting(t *testing.T) {
-	r := start(t, func(s *server) { s.limits.handlerTime, s.limits.lingerTime = short, short }, with(func(w *response, r *request) {
-		<-w.gone()
-		w.text("x")
-		w.flush()
+	r := start(t, func(s *server.Server) { s.Limits.HandlerTime, s.Limits.LingerTime = short, short }, with(func(w *server.Response, r *server.Request) {
+		<-w.Done()
+		w.WriteString("x")
+		w.Flush()
 	}))
 	for _, sent := range []string{get("/", closing), post("/", "body", closing), "GET / HTTP/1.0\r\n\r\n"} {
 		s := tell(t, r.addr, "house rule: every slot has a deadline", "deadlines.go, expire", sent)
@@ -68,7 +70,7 @@ func TestHandlerThatIsFoundLateMayStillBeWriting(t *testing.T) {
 // once, its bytes would be answered with a reset, and a reset takes away what it
 // has not read yet (part 1).
 func TestConnectionLingersUntilItsClientCloses(t *testing.T) {
-	r := start(t, func(s *server) { s.limits.lingerTime = limit })
+	r := start(t, func(s *server.Server) { s.Limits.LingerTime = limit })
 	s := story{sent: get("/", closing), rule: "RFC 9112 §9.6: close in stages", look: "transport.go, discard"}
 	c := converse(t, r.addr, s.sent)
 	answer, err := io.ReadAll(c)
@@ -81,22 +83,22 @@ func TestConnectionLingersUntilItsClientCloses(t *testing.T) {
 		_, err = c.Read(make([]byte, 1))
 		require.ErrorIs(t, err, io.EOF, "what is sent behind the end is read, and not answered with a reset (transport.go, discard)")
 	}
-	assert.Equal(t, 1, r.count(), "the server waits for its client to close")
+	assert.Equal(t, 1, r.Connections(), "the server waits for its client to close")
 	c.Close()
-	eventually(t, "the connection is forgotten", func() bool { return r.count() == 0 })
+	eventually(t, "the connection is forgotten", func() bool { return r.Connections() == 0 })
 }
 
 // A client may close its side while an upload has the connection for itself. The
 // loop hears of it then, and has to remember: it is not told twice.
 func TestEndThatIsToldDuringAnUploadIsNotForgotten(t *testing.T) {
 	began, release := make(chan struct{}), make(chan struct{})
-	r := start(t, with(func(w *response, r *request) {
-		if r.body != nil {
+	r := start(t, with(func(w *server.Response, r *server.Request) {
+		if r.Body != nil {
 			close(began)
 			<-release
-			r.body.all()
+			r.Body.ReadAll()
 		}
-		w.text("done")
+		w.WriteString("done")
 	}))
 	body := strings.Repeat("b", 3*32<<10)
 	c := converse(t, r.addr, strings.TrimSuffix(post("/", body), body))

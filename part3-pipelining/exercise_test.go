@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part3-pipelining/server"
 )
 
 // The exercises of chapter 3. Run one with
@@ -50,7 +52,7 @@ func TestExercise2TraceAnswersWithTheRequest(t *testing.T) {
 // A client that keeps a connection wants to know how long it may. Part 4's pool
 // reads this field, and so do Apache's client and Python's.
 func TestExercise3ServerSaysHowLongItKeepsAConnection(t *testing.T) {
-	addr := start(t, func(s *server) { s.limits.idleTime = 42 * time.Second }).addr
+	addr := start(t, func(s *server.Server) { s.Limits.IdleTime = 42 * time.Second }).addr
 
 	s := tell(t, addr, "house rule: Keep-Alive: timeout=SECONDS, unless the connection ends", "response.go, appendHead", get("/")+get("/", closing))
 

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part3-pipelining/http1"
 )
 
 // filed is a server of a directory with the files, whose names may have slashes.
@@ -98,9 +100,9 @@ func TestLastModifiedIsNeverLaterThanDate(t *testing.T) {
 		s := tell(t, addr, "MUST NOT, RFC 9110 §8.8.2.1: Last-Modified is never later than Date", "files.go, notAfter", get("/files/a.txt", closing))
 
 		fields := s.framed(t).fields
-		modified, err := time.Parse(dateFormat, fields["last-modified"])
+		modified, err := time.Parse(http1.DateFormat, fields["last-modified"])
 		require.NoError(t, err)
-		date, err := time.Parse(dateFormat, fields["date"])
+		date, err := time.Parse(http1.DateFormat, fields["date"])
 		require.NoError(t, err)
 		if modified.After(date) {
 			s.fail(t, strings.Index(s.got, "Last-Modified"), "Last-Modified is %s, and Date %s", fields["last-modified"], fields["date"])

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"socketup/part3-pipelining/server"
 )
 
 // FuzzConnection sends any bytes at all, in two writes. The server must answer
@@ -22,7 +24,7 @@ func FuzzConnection(f *testing.F) {
 	for _, seed := range []string{get("/"), post("/echo", "hello"), chunkedPost("5\r\nhello\r\n0\r\n\r\n"), get("/stream/2") + get("/"), "GET / HTTP/1.0\r\n\r\n", "\x16\x03"} {
 		f.Add([]byte(seed), 3)
 	}
-	s := start(f, func(s *server) { s.limits.lingerTime = short })
+	s := start(f, func(s *server.Server) { s.Limits.LingerTime = short })
 	f.Fuzz(func(t *testing.T, sent []byte, cut int) {
 		if bytes.Contains(sent, []byte("sleep")) {
 			return // it would
@@ -54,8 +56,8 @@ func soak(t testing.TB) time.Duration {
 // Random bytes and random ends leave the server as it was: no descriptor, no
 // goroutine, no connection more.
 func TestGarbageLeavesNothingBehind(t *testing.T) {
-	r := start(t, func(s *server) {
-		s.limits.headTime, s.limits.bodyTime, s.limits.lingerTime, s.limits.idleTime = short, short, short, short
+	r := start(t, func(s *server.Server) {
+		s.Limits.HeadTime, s.Limits.BodyTime, s.Limits.LingerTime, s.Limits.IdleTime = short, short, short, short
 	})
 	tell(t, r.addr, "", "", get("/", closing))
 	goroutines, open, heap := runtime.NumGoroutine(), descriptors(), live()
@@ -83,7 +85,7 @@ func TestGarbageLeavesNothingBehind(t *testing.T) {
 	s := tell(t, r.addr, "house rule: one client's rubbish is not another's", "conn.go", get("/", closing))
 
 	s.begins(t, "HTTP/1.1 200 ")
-	eventually(t, "no connection is open", func() bool { return r.count() == 0 })
+	eventually(t, "no connection is open", func() bool { return r.Connections() == 0 })
 	eventually(t, "as many descriptors are open as before", func() bool { return descriptors() <= open })
 	eventually(t, "as many goroutines run as before", func() bool { return runtime.NumGoroutine() <= goroutines+1 }) // eventually has one
 	t.Logf("%d connections of rubbish in %v; before and after: %d and %d descriptors, %d and %d goroutines, %d and %d KiB of live heap",
@@ -127,7 +129,7 @@ func TestResetsInTheMiddleOfEverything(t *testing.T) {
 			s.begins(t, "HTTP/1.1 200 ")
 		})
 	}
-	eventually(t, "no connection is open", func() bool { return r.count() == 0 })
+	eventually(t, "no connection is open", func() bool { return r.Connections() == 0 })
 	assert.NotContains(t, r.logs.String(), "panic")
 }
 

@@ -15,6 +15,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"socketup/part3-pipelining/http1"
+	"socketup/part3-pipelining/server"
 )
 
 // What HTTP/1.1 demands of an origin server, asked from outside: any server
@@ -42,7 +45,7 @@ func TestEveryAnswerHasADate(t *testing.T) {
 	s := tell(t, addr, "MUST, RFC 9110 §6.6.1: a server with a clock sends Date", "clock.go, clock", get("/")+get("/none", closing))
 
 	for _, r := range s.replies(t, gets(2)...) {
-		date, err := time.Parse(dateFormat, r.fields["date"])
+		date, err := time.Parse(http1.DateFormat, r.fields["date"])
 		if err != nil || date.Sub(began).Abs() > limit {
 			s.fail(t, 0, "Date is %q, not now as an IMF-fixdate in GMT", r.fields["date"])
 		}
@@ -326,10 +329,10 @@ func TestContinueIsNotSentWhenTheBodyIsNotWanted(t *testing.T) {
 // itself, or not, and is told that the connection ends.
 func TestContinueIsNotSentInTheMiddleOfAnAnswer(t *testing.T) {
 	for name, framing := range map[string]string{"a length": "Content-Length: 5\r\n\r\nhello", "chunks": "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"} {
-		r := start(t, with(func(w *response, r *request) {
-			w.text("first, ")
-			w.flush()
-			body, _ := r.body.all()
+		r := start(t, with(func(w *server.Response, r *server.Request) {
+			w.WriteString("first, ")
+			w.Flush()
+			body, _ := r.Body.ReadAll()
 			w.Write(body)
 		}))
 		head, body, _ := strings.Cut(framing, "\r\n\r\n")
@@ -435,9 +438,9 @@ func TestFilesWithConditionsAndRanges(t *testing.T) {
 	require.NoError(t, err)
 	r := start(t, with(routes(files)))
 	first := tell(t, r.addr, "RFC 9110 §8.8", "files.go", get("/files/a.txt", closing)).framed(t)
-	changed, err := time.Parse(dateFormat, first.fields["last-modified"])
+	changed, err := time.Parse(http1.DateFormat, first.fields["last-modified"])
 	require.NoError(t, err)
-	tag, old := strongTag(t, r.addr, "/files/a.txt"), changed.Add(-time.Second).Format(dateFormat)
+	tag, old := strongTag(t, r.addr, "/files/a.txt"), changed.Add(-time.Second).Format(http1.DateFormat)
 
 	for name, c := range map[string]struct{ path, field, status, body string }{
 		"whole":           {"/files/a.txt", "", "200", "0123456789"},

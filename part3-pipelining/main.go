@@ -16,6 +16,9 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"socketup/part3-pipelining/server"
+	"socketup/part3-pipelining/socket"
 )
 
 const usage = `usage: part3-pipelining [serve] [-addr ADDRESS] [-grace DURATION] [-root DIR [-dotfiles]] [-wait DRIVER] [LIMITS]
@@ -44,7 +47,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	switch verb {
 	case "serve":
 		o := serveFlags(flags)
-		check = func() error { return errors.Join(noArguments(flags), o.limits.check()) }
+		check = func() error { return errors.Join(noArguments(flags), o.limits.Check()) }
 		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "pipe":
 		check = func() error { return pipeArguments(flags.Args()) }
@@ -87,7 +90,7 @@ type options struct {
 	grace    time.Duration
 	root     string
 	dotfiles bool // files whose names begin with a dot are served too
-	limits   limits
+	limits   server.Limits
 }
 
 func serveFlags(f *flag.FlagSet) *options {
@@ -96,7 +99,7 @@ func serveFlags(f *flag.FlagSet) *options {
 	f.DurationVar(&o.grace, "grace", 5*time.Second, "time to answer who is in line after SIGINT or SIGTERM")
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
 	f.BoolVar(&o.dotfiles, "dotfiles", false, "serve files and directories whose names begin with a dot, too")
-	o.limits.flags(f)
+	o.limits.AddFlags(f)
 	return o
 }
 
@@ -111,24 +114,24 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 		}
 		extra = append(extra, files)
 	}
-	o.limits.shareDescriptors(0, 0, log)
-	fd, err := listen(o.addr, backlog)
+	o.limits.ShareDescriptors(0, 0, log)
+	fd, err := socket.Listen(o.addr, backlog)
 	if err != nil {
 		return err
 	}
-	s, err := newServer(fd, routes(extra...), o.limits, log)
+	s, err := server.New(fd, routes(extra...), o.limits, log)
 	if err != nil {
 		return err
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	fmt.Fprintf(stdout, "listening on http://%s\n", localAddr(fd))
+	fmt.Fprintf(stdout, "listening on http://%s\n", socket.LocalAddr(fd))
 	done := make(chan struct{})
-	go func() { s.serve(); close(done) }()
+	go func() { s.Serve(); close(done) }()
 
 	<-signals
 	log.Info("stopping: first those who are in line; at once with a second signal")
-	s.stop()
+	s.Stop()
 	select {
 	case <-done:
 		return nil

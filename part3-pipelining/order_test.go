@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part3-pipelining/server"
 )
 
 const (
@@ -47,8 +49,8 @@ func (l *latches) release(paths ...string) {
 	}
 }
 
-func (l *latches) handle(w *response, r *request) {
-	path := string(r.path)
+func (l *latches) handle(w *server.Response, r *server.Request) {
+	path := string(r.Path)
 	l.began <- path
 	<-l.of(path)
 	io.WriteString(w, path)
@@ -62,8 +64,8 @@ func (l *latches) handle(w *response, r *request) {
 func TestHandlerThatStartsLateKeepsItsPlace(t *testing.T) {
 	l := newLatches()
 	worker := make(chan struct{}, 1) // has a token while it is at work
-	r := start(t, with(func(w *response, r *request) {
-		if string(r.path) != "/3" {
+	r := start(t, with(func(w *server.Response, r *server.Request) {
+		if string(r.Path) != "/3" {
 			worker <- struct{}{}
 			defer func() { <-worker }()
 		}
@@ -192,14 +194,14 @@ func TestFiftyThousandRequestsGetTheirOwnAnswers(t *testing.T) {
 	if raceDetector {
 		each = 100
 	}
-	r := start(t, with(func(w *response, r *request) {
+	r := start(t, with(func(w *server.Response, r *server.Request) {
 		switch n := rand.IntN(100); {
 		case n < 2:
 			time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond) // a handler that takes its time, nothing waits for it
 		case n < 30:
 			runtime.Gosched()
 		}
-		w.Write(r.path)
+		w.Write(r.Path)
 	}))
 	var all sync.WaitGroup
 	for i := range conns {
@@ -254,7 +256,7 @@ func TestUnsafeRequestIsABarrier(t *testing.T) {
 func TestPipelineIsBounded(t *testing.T) {
 	const most, sent = 8, 100
 	l := newLatches()
-	r := start(t, with(l.handle), func(s *server) { s.limits.pipeline = most })
+	r := start(t, with(l.handle), func(s *server.Server) { s.Limits.Pipeline = most })
 	c := dial(t, r.addr)
 	go func() { // ends when all are sent: the server takes them in the end
 		for i := range sent {
@@ -285,10 +287,10 @@ func TestBytesBehindASlowAnswerAreBounded(t *testing.T) {
 	const n, size, parked = 8, 1 << 20, 32 << 10
 	block := make(chan struct{})
 	var written atomic.Int64
-	r := start(t, with(func(w *response, r *request) {
-		if string(r.path) == "/slow" {
+	r := start(t, with(func(w *server.Response, r *server.Request) {
+		if string(r.Path) == "/slow" {
 			<-block
-			w.text("slow")
+			w.WriteString("slow")
 			return
 		}
 		for range size / 1024 {
@@ -315,15 +317,15 @@ func TestBytesBehindASlowAnswerAreBounded(t *testing.T) {
 }
 
 func TestPanicGets500InItsTurnAndTheLineGoesOn(t *testing.T) {
-	r := start(t, with(func(w *response, r *request) {
-		switch string(r.path) {
+	r := start(t, with(func(w *server.Response, r *server.Request) {
+		switch string(r.Path) {
 		case "/panic":
-			w.text("half an answer that nobody has seen")
+			w.WriteString("half an answer that nobody has seen")
 			panic("oh")
 		case "/nothing":
 			return
 		}
-		w.text("fine")
+		w.WriteString("fine")
 	}))
 
 	sent := get("/") + get("/panic") + get("/nothing") + get("/", closing)
@@ -340,13 +342,13 @@ func TestHungHandlerGets503InItsTurnAndTheLineGoesOn(t *testing.T) {
 	gone := make(chan string, 2)
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
-	r := start(t, func(s *server) { s.limits.handlerTime = 100 * time.Millisecond }, with(func(w *response, r *request) {
-		if string(r.path) == "/hang" {
-			<-w.gone()
+	r := start(t, func(s *server.Server) { s.Limits.HandlerTime = 100 * time.Millisecond }, with(func(w *server.Response, r *server.Request) {
+		if string(r.Path) == "/hang" {
+			<-w.Done()
 			gone <- "told"
 			<-release
 		}
-		w.text("fine")
+		w.WriteString("fine")
 	}))
 	sent := get("/") + get("/hang") + get("/", closing)
 
@@ -362,7 +364,7 @@ func TestHungHandlerGets503InItsTurnAndTheLineGoesOn(t *testing.T) {
 func TestHungUnsafeHandlerGets503AndTheConnectionEnds(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
-	r := start(t, func(s *server) { s.limits.handlerTime = 50 * time.Millisecond }, with(func(w *response, r *request) { <-release }))
+	r := start(t, func(s *server.Server) { s.Limits.HandlerTime = 50 * time.Millisecond }, with(func(w *server.Response, r *server.Request) { <-release }))
 
 	s := tell(t, r.addr, "house rule: every slot has a deadline", "deadlines.go, expire", post("/", "body")+get("/"))
 
@@ -373,9 +375,9 @@ func TestHungUnsafeHandlerGets503AndTheConnectionEnds(t *testing.T) {
 }
 
 func TestFailureInTheMiddleOfAnAnswerTruncatesIt(t *testing.T) {
-	r := start(t, with(func(w *response, r *request) {
-		w.text("half")
-		w.flush()
+	r := start(t, with(func(w *server.Response, r *server.Request) {
+		w.WriteString("half")
+		w.Flush()
 		panic("oh")
 	}))
 
@@ -390,9 +392,9 @@ func TestFailureInTheMiddleOfAnAnswerTruncatesIt(t *testing.T) {
 func TestHungStreamIsBrokenOff(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
-	r := start(t, func(s *server) { s.limits.handlerTime = 50 * time.Millisecond }, with(func(w *response, r *request) {
-		w.text("half")
-		w.flush()
+	r := start(t, func(s *server.Server) { s.Limits.HandlerTime = 50 * time.Millisecond }, with(func(w *server.Response, r *server.Request) {
+		w.WriteString("half")
+		w.Flush()
 		<-release
 	}))
 
@@ -412,7 +414,7 @@ func TestNothingBehindACloseIsProcessed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var handled atomic.Int32
-			r := start(t, with(func(w *response, r *request) { handled.Add(1); w.text("x") }))
+			r := start(t, with(func(w *server.Response, r *server.Request) { handled.Add(1); w.WriteString("x") }))
 
 			s := tell(t, r.addr, "MUST NOT, RFC 9112 §9.6: process no request behind one with close", "intake.go, take",
 				get("/")+get("/", field)+get("/")+post("/", "x"))
@@ -452,9 +454,9 @@ func TestHalfClosedClientGetsAllItsAnswers(t *testing.T) {
 
 func TestResetTellsTheHandlers(t *testing.T) {
 	began, gone := make(chan string, 1), make(chan string, 1)
-	r := start(t, with(func(w *response, r *request) {
+	r := start(t, with(func(w *server.Response, r *server.Request) {
 		began <- "handler"
-		<-w.gone()
+		<-w.Done()
 		gone <- "told"
 	}))
 	c := converse(t, r.addr, get("/"))
@@ -464,5 +466,5 @@ func TestResetTellsTheHandlers(t *testing.T) {
 	c.Close()
 
 	soon(t, gone, "the handler hears of the reset")
-	eventually(t, "the connection is forgotten", func() bool { return r.count() == 0 })
+	eventually(t, "the connection is forgotten", func() bool { return r.Connections() == 0 })
 }

@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"socketup/part3-pipelining/server"
+	"socketup/part3-pipelining/socket"
 )
 
 // A handler may still be at work when its client has reset the connection, and
@@ -14,13 +17,13 @@ import (
 func TestLogNamesTheClientThatAskedNotTheNextOneWithItsDescriptor(t *testing.T) {
 	t.Parallel()
 	began, release := make(chan bool), make(chan bool)
-	r := start(t, with(func(w *response, r *request) {
-		if string(r.path) == "/hold" {
+	r := start(t, with(func(w *server.Response, r *server.Request) {
+		if string(r.Path) == "/hold" {
 			began <- true
 			<-release
 			panic("held")
 		}
-		w.text("ok")
+		w.WriteString("ok")
 	}))
 	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}, Timeout: limit}
 	c, err := from.Dial("tcp", r.addr)
@@ -31,7 +34,7 @@ func TestLogNamesTheClientThatAskedNotTheNextOneWithItsDescriptor(t *testing.T) 
 	soon(t, began, "the handler begins")
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()
-	eventually(t, "the connection is closed", func() bool { return r.count() == 0 })
+	eventually(t, "the connection is closed", func() bool { return r.Connections() == 0 })
 	for range 4 { // one of them has the number
 		expect(t, converse(t, r.addr, get("/")), story{}, "HTTP/1.1 200 OK\r\n")
 	}
@@ -44,21 +47,21 @@ func TestLogNamesTheClientThatAskedNotTheNextOneWithItsDescriptor(t *testing.T) 
 }
 
 // startOnIPv6 is start, on all addresses of both families. addr is for clients of IPv4.
-func startOnIPv6(t testing.TB, change ...func(*server)) (r *running, addr string) {
+func startOnIPv6(t testing.TB, change ...func(*server.Server)) (r *running, addr string) {
 	t.Helper()
 	c, err := net.Listen("tcp6", "[::]:0")
 	if err != nil {
 		t.Skip("no IPv6 here: ", err)
 	}
 	c.Close()
-	r = startAt(t, "[::]:0", defaults, change...)
-	return r, fmt.Sprintf("127.0.0.1:%d", localAddr(r.fd).Port())
+	r = startAt(t, "[::]:0", server.DefaultLimits, change...)
+	return r, fmt.Sprintf("127.0.0.1:%d", socket.LocalAddr(r.fd).Port())
 }
 
 const mappedRule = "house rule: a listener on [::] calls 127.0.0.1 ::ffff:127.0.0.1, and no client of IPv4 does (socket.go, addrPort)"
 
 func TestIPv4ClientOfAnIPv6ListenerHasAnIPv4Address(t *testing.T) {
-	r, addr := startOnIPv6(t, with(func(*response, *request) { panic("any") }))
+	r, addr := startOnIPv6(t, with(func(*server.Response, *server.Request) { panic("any") }))
 
 	tell(t, addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 500 ")
 

@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"socketup/part3-pipelining/http1"
+	"socketup/part3-pipelining/server"
 )
 
 // pipe is a client that pipelines: it sends all requests in one write, then
@@ -21,11 +24,11 @@ func pipeArguments(args []string) error {
 		return errors.New("want an address and at least one path")
 	}
 	_, port, err := net.SplitHostPort(args[0])
-	if n, _ := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || !validHost([]byte(args[0])) {
+	if n, _ := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || !http1.ValidHost([]byte(args[0])) {
 		return fmt.Errorf("bad address %q: want a host and a port, such as 127.0.0.1:8080 or localhost:8080", args[0])
 	}
 	for _, path := range args[1:] {
-		if path[:min(1, len(path))] != "/" || span([]byte(path), targetByte) != len(path) {
+		if path[:min(1, len(path))] != "/" || http1.Span([]byte(path), http1.TargetByte) != len(path) {
 			return fmt.Errorf("bad path %q: want a slash first, and no space and nothing else that a request line cannot carry", path)
 		}
 	}
@@ -93,7 +96,7 @@ func readResponse(in *bufio.Reader) (status string, body []byte, err error) {
 	}
 	switch {
 	case strings.HasPrefix(status, "204") || strings.HasPrefix(status, "304"):
-	case length == chunked:
+	case length == http1.Chunked:
 		body, err = readChunks(in)
 	case length >= 0:
 		body, err = io.ReadAll(io.LimitReader(in, length))
@@ -108,36 +111,36 @@ func readResponse(in *bufio.Reader) (status string, body []byte, err error) {
 
 const (
 	maxInterim = 100
-	untilClose = -2 // as a length: the body ends with the connection
+	UntilClose = -2 // as a length: the body ends with the connection
 )
 
 // readHead reads a head and says how long the body will be. An empty line or two in
 // front of it are skipped (RFC 9112 §2.2).
 func readHead(in *bufio.Reader) (status string, length int64, err error) {
 	line, err := readLine(in)
-	for empty := 0; err == nil && line == "" && empty < maxEmpty; empty++ {
+	for empty := 0; err == nil && line == "" && empty < server.MaxEmpty; empty++ {
 		line, err = readLine(in)
 	}
 	version, status, _ := strings.Cut(line, " ")
 	if err == nil && !strings.HasPrefix(version, "HTTP/1.") {
 		err = fmt.Errorf("not a status line: %q", line)
 	}
-	for length = untilClose; err == nil; {
+	for length = UntilClose; err == nil; {
 		if line, err = readLine(in); err != nil || line == "" {
 			break
 		}
 		name, value, _ := strings.Cut(strings.ToLower(line), ":")
 		value = strings.Trim(value, " \t")
-		n, ok := number([]byte(value))
+		n, ok := http1.ParseNumber([]byte(value))
 		switch {
-		case name == "content-length" && (length != untilClose || !ok || n == tooLarge):
+		case name == "content-length" && (length != UntilClose || !ok || n == http1.TooLarge):
 			err = fmt.Errorf("a length that is none, or one of two: %q", line)
 		case name == "content-length":
 			length = n
-		case name == "transfer-encoding" && (length != untilClose || value != "chunked"):
+		case name == "transfer-encoding" && (length != UntilClose || value != "chunked"):
 			err = fmt.Errorf("a coding that is not chunked alone: %q", line)
 		case name == "transfer-encoding":
-			length = chunked
+			length = http1.Chunked
 		}
 	}
 	return status, length, err
@@ -153,13 +156,13 @@ func readLine(in *bufio.Reader) (string, error) {
 
 // readChunks reads a chunked body. The framing is the server's own: framing.go.
 func readChunks(in *bufio.Reader) (body []byte, err error) {
-	f, _ := frame(chunked, 1<<30, 32<<10)
-	for need := 1; !f.over(); {
+	f, _ := http1.NewFraming(http1.Chunked, 1<<30, 32<<10)
+	for need := 1; !f.Ended(); {
 		b, err := in.Peek(max(need, in.Buffered()))
 		if err != nil {
 			return body, io.ErrUnexpectedEOF
 		}
-		piece, used, refused := f.take(b, len(b))
+		piece, used, refused := f.Take(b, len(b))
 		if refused != nil {
 			return body, refused
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"socketup/part3-pipelining/server"
 )
 
 // BenchmarkPipelined is a connection with so many requests in flight: time and
@@ -15,7 +17,7 @@ import (
 func BenchmarkPipelined(b *testing.B) {
 	for name, depth := range map[string]int{"depth 1": 1, "depth 16": 16, "depth 64": 64} {
 		b.Run(name, func(b *testing.B) {
-			r := start(b, func(s *server) { s.log = slog.New(slog.DiscardHandler) })
+			r := start(b, func(s *server.Server) { s.Log = slog.New(slog.DiscardHandler) })
 			c := converse(b, r.addr, get("/"))
 			head := make([]byte, 4096)
 			n, err := c.Read(head)
@@ -41,12 +43,12 @@ func BenchmarkConnectWhenFull(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			block := make(chan struct{})
 			began := make(chan string, busy)
-			r := start(b, func(s *server) { s.limits.connections = busy + 1 }, with(func(w *response, r *request) {
-				if string(r.path) == "/slow" {
+			r := start(b, func(s *server.Server) { s.Limits.Connections = busy + 1 }, with(func(w *server.Response, r *server.Request) {
+				if string(r.Path) == "/slow" {
 					began <- "a slow one"
 					<-block
 				}
-				w.text("done\n")
+				w.WriteString("done\n")
 			}))
 			for range busy {
 				converse(b, r.addr, get("/slow"))

@@ -148,7 +148,7 @@ func TestStopAnswersWhoIsInFlightOrQueued(t *testing.T) {
 	soon(t, l.began, "2 begins")
 	idle := dial(t, r.addr)
 
-	r.stop()
+	r.Stop()
 	l.release("/1", "/2")
 
 	s := story{sent: get("/1") + get("/2"), rule: "house rule: what was read is answered, also by a server that stops", look: "drain.go"}.hear(inFlight)

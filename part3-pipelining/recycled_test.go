@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"socketup/part3-pipelining/server"
 )
 
 // What the server keeps for the next request is memory, and no word of the last one.
@@ -14,14 +16,14 @@ func TestRefusalIsNotShapedByAnEarlierRequest(t *testing.T) {
 	for name, c := range map[string]struct{ sent, status string }{
 		"not HTTP":     {"\x16\x03\x01", "400 Bad Request"},
 		"too slow":     {"GET / HT", "408 Request Timeout"},
-		"long target":  {"GET /" + strings.Repeat("x", defaults.head), "414 URI Too Long"},
-		"long head":    {"GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("x", defaults.head), "431 Request Header Fields Too Large"},
+		"long target":  {"GET /" + strings.Repeat("x", server.DefaultLimits.Head), "414 URI Too Long"},
+		"long head":    {"GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("x", server.DefaultLimits.Head), "431 Request Header Fields Too Large"},
 		"a bare LF":    {"GET / HTTP/1.1\nHost: x\n\n", "400 Bad Request"},
 		"an end":       {"GET / HTTP/1.1\r\n", "400 Bad Request"},
 		"no such line": {"GET /\r\n\r\n", "400 Bad Request"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := start(t, func(s *server) { s.limits.headTime = 4 * short })
+			r := start(t, func(s *server.Server) { s.Limits.HeadTime = 4 * short })
 			story := story{rule: "MUST, RFC 9110 §6.4.1: only an answer to HEAD has no body", look: "exchange.go, recycle"}
 
 			story.sent = head + "\r\n" + c.sent
@@ -51,12 +53,12 @@ func TestRefusalIsNotShapedByAnEarlierRequest(t *testing.T) {
 // The answer to HEAD has no body, also when not all of the request has come.
 func TestRefusalOfAnUnfinishedHEADHasNoBody(t *testing.T) {
 	for sent, status := range map[string]string{
-		"HEAD / HTTP/1.1\r\nHo":                                                  "408 Request Timeout",
-		"HEAD /" + strings.Repeat("x", defaults.head):                            "414 URI Too Long",
-		"HEAD / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("x", defaults.head): "431 Request Header Fields Too Large",
-		"HEAD / HTTP/1.1\nHost: x\n\n":                                           "400 Bad Request",
+		"HEAD / HTTP/1.1\r\nHo":                                                              "408 Request Timeout",
+		"HEAD /" + strings.Repeat("x", server.DefaultLimits.Head):                            "414 URI Too Long",
+		"HEAD / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("x", server.DefaultLimits.Head): "431 Request Header Fields Too Large",
+		"HEAD / HTTP/1.1\nHost: x\n\n":                                                       "400 Bad Request",
 	} {
-		r := start(t, func(s *server) { s.limits.headTime = 4 * short })
+		r := start(t, func(s *server.Server) { s.Limits.HeadTime = 4 * short })
 
 		s := tell(t, r.addr, "MUST, RFC 9110 §9.3.2: no content in an answer to HEAD", "intake.go, receive", sent)
 
@@ -67,26 +69,26 @@ func TestRefusalOfAnUnfinishedHEADHasNoBody(t *testing.T) {
 
 // An answer that says nothing of what an earlier one has set.
 func TestAnswerHasNothingOfAnEarlierOne(t *testing.T) {
-	r := start(t, with(func(w *response, r *request) {
-		switch string(r.path) {
+	r := start(t, with(func(w *server.Response, r *server.Request) {
+		switch string(r.Path) {
 		case "/all": // whatever a handler can leave behind
-			w.status = 404
-			w.set("X-Left", "behind")
-			w.size(4)
+			w.Status = 404
+			w.SetField("X-Left", "behind")
+			w.SetLength(4)
 			w.Write([]byte("left"))
 		case "/chunks":
-			w.text("left")
-			w.flush()
-			w.text("behind")
+			w.WriteString("left")
+			w.Flush()
+			w.WriteString("behind")
 		case "/panic":
-			w.set("X-Left", "behind")
-			w.text("left")
+			w.SetField("X-Left", "behind")
+			w.WriteString("left")
 			panic("left behind")
 		case "/none":
-			w.status = 204
+			w.Status = 204
 		default:
-			body, _ := r.body.all()
-			w.text("[" + string(body) + "]")
+			body, _ := r.Body.ReadAll()
+			w.WriteString("[" + string(body) + "]")
 		}
 	}))
 	plain := "HTTP/1.1 200 OK\r\n"

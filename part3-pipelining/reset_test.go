@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part3-pipelining/server"
 )
 
 // old is a request of HTTP/1.0, whose answer ends with the connection unless it
@@ -30,16 +32,16 @@ func (s story) isCut(t testing.TB, want string) {
 
 func TestBrokenAnswerThatEndsWithTheConnectionEndsInAReset(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.limits.handlerTime = 50 * time.Millisecond }, with(func(w *response, r *request) {
-		w.text("half")
-		w.flush()
-		switch string(r.path) {
+	r := start(t, func(s *server.Server) { s.Limits.HandlerTime = 50 * time.Millisecond }, with(func(w *server.Response, r *server.Request) {
+		w.WriteString("half")
+		w.Flush()
+		switch string(r.Path) {
 		case "/panic":
 			panic("in the middle")
 		case "/exit":
 			runtime.Goexit()
 		case "/hang":
-			<-w.gone()
+			<-w.Done()
 		}
 	}))
 	for _, path := range []string{"/panic", "/exit", "/hang"} {
@@ -75,10 +77,10 @@ func TestWholeAnswerToAClientThatHasHalfClosedEndsInFIN(t *testing.T) {
 // must not look like all.
 func TestAnswerThatItsClientDidNotTakeInTimeEndsInAReset(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.limits.writeTime = 50 * time.Millisecond })
+	r := start(t, func(s *server.Server) { s.Limits.WriteTime = 50 * time.Millisecond })
 	c := converse(t, r.addr, old("/stream/1000000"))
-	eventually(t, "the answer begins", func() bool { return r.count() == 1 })
-	eventually(t, "the client is cut off", func() bool { return r.count() == 0 })
+	eventually(t, "the answer begins", func() bool { return r.Connections() == 1 })
+	eventually(t, "the client is cut off", func() bool { return r.Connections() == 0 })
 
 	s := story{sent: old("/stream/1000000"), rule: resetRule, look: "cut.go"}.hear(c)
 

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"socketup/part3-pipelining/server"
 )
 
 // A route is a path, or with a slash at its end all paths that begin so, and
@@ -14,7 +16,7 @@ import (
 type route struct {
 	path    string
 	methods []string
-	handle  func(w *response, r *request, rest []byte) // rest of the path
+	handle  func(w *server.Response, r *server.Request, rest []byte) // rest of the path
 }
 
 // known are the methods that 405 is for; the others get 501 (RFC 9110 §9.1).
@@ -22,7 +24,7 @@ var known = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS",
 
 const maxSleep = 60 * time.Second
 
-func routes(extra ...route) handler {
+func routes(extra ...route) server.Handler {
 	read, write := []string{"GET", "HEAD"}, []string{"POST", "PUT"}
 	all := append([]route{
 		{"/", read, hello},
@@ -30,44 +32,44 @@ func routes(extra ...route) handler {
 		{"/sleep/", read, sleep},
 		{"/stream/", read, stream},
 	}, extra...)
-	return func(w *response, r *request) { dispatch(w, r, all) }
+	return func(w *server.Response, r *server.Request) { dispatch(w, r, all) }
 }
 
 // dispatch finds the route, then the method in it.
-func dispatch(w *response, r *request, all []route) {
-	if string(r.path) == "*" {
+func dispatch(w *server.Response, r *server.Request, all []route) {
+	if string(r.Path) == "*" {
 		allow(w, anywhere(all))
 		return
 	}
 	for i := range all {
-		rest, found := bytes.CutPrefix(r.path, []byte(all[i].path))
+		rest, found := bytes.CutPrefix(r.Path, []byte(all[i].path))
 		if found && (len(rest) == 0 || len(all[i].path) > 1 && all[i].path[len(all[i].path)-1] == '/') {
 			all[i].serve(w, r, rest)
 			return
 		}
 	}
-	if !slices.Contains(known, string(r.method)) {
-		w.fail(501, "the method "+string(r.method)+" is not known here")
+	if !slices.Contains(known, string(r.Method)) {
+		w.Error(501, "the method "+string(r.Method)+" is not known here")
 		return
 	}
-	w.fail(404, "nothing is at "+string(r.path))
+	w.Error(404, "nothing is at "+string(r.Path))
 }
 
-func (t *route) serve(w *response, r *request, rest []byte) {
+func (t *route) serve(w *server.Response, r *server.Request, rest []byte) {
 	for _, m := range t.methods {
-		if m == string(r.method) {
+		if m == string(r.Method) {
 			t.handle(w, r, rest)
 			return
 		}
 	}
 	switch {
-	case string(r.method) == "OPTIONS":
+	case string(r.Method) == "OPTIONS":
 		allow(w, t.methods)
-	case slices.Contains(known, string(r.method)):
-		w.set("Allow", strings.Join(t.methods, ", ")+", OPTIONS")
-		w.fail(405, "allowed are "+strings.Join(t.methods, ", "))
+	case slices.Contains(known, string(r.Method)):
+		w.SetField("Allow", strings.Join(t.methods, ", ")+", OPTIONS")
+		w.Error(405, "allowed are "+strings.Join(t.methods, ", "))
 	default:
-		w.fail(501, "the method "+string(r.method)+" is not known here")
+		w.Error(501, "the method "+string(r.Method)+" is not known here")
 	}
 }
 
@@ -81,60 +83,60 @@ func anywhere(all []route) (methods []string) {
 	return methods
 }
 
-func allow(w *response, methods []string) {
-	w.status = 204
-	w.set("Allow", strings.Join(methods, ", ")+", OPTIONS")
+func allow(w *server.Response, methods []string) {
+	w.Status = 204
+	w.SetField("Allow", strings.Join(methods, ", ")+", OPTIONS")
 }
 
-func hello(w *response, _ *request, _ []byte) {
-	w.plain()
-	w.text("Hello, World!\n")
+func hello(w *server.Response, _ *server.Request, _ []byte) {
+	w.SetPlainText()
+	w.WriteString("Hello, World!\n")
 }
 
 // echo reads all before it answers: a client that only reads when it has
 // written all would otherwise wait for us, and we for it.
-func echo(w *response, r *request, _ []byte) {
-	body, err := r.body.all()
+func echo(w *server.Response, r *server.Request, _ []byte) {
+	body, err := r.Body.ReadAll()
 	if err != nil {
 		return // the server says what was wrong
 	}
 	kind := "application/octet-stream" // bytes, and nobody has said of what
-	if told := r.get("content-type"); len(told) > 0 {
+	if told := r.Get("content-type"); len(told) > 0 {
 		kind = string(told)
 	}
-	w.set("Content-Type", kind)
-	w.size(int64(len(body)))
+	w.SetField("Content-Type", kind)
+	w.SetLength(int64(len(body)))
 	w.Write(body)
 }
 
-func sleep(w *response, _ *request, rest []byte) {
+func sleep(w *server.Response, _ *server.Request, rest []byte) {
 	d, err := time.ParseDuration(string(rest))
 	if err != nil || d < 0 || d > maxSleep {
-		w.fail(400, "want a duration up to 60s, such as /sleep/250ms")
+		w.Error(400, "want a duration up to 60s, such as /sleep/250ms")
 		return
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-w.gone():
+	case <-w.Done():
 	}
-	w.plain()
+	w.SetPlainText()
 	fmt.Fprintf(w, "slept %v\n", d)
 }
 
-func stream(w *response, _ *request, rest []byte) {
+func stream(w *server.Response, _ *server.Request, rest []byte) {
 	n, err := strconv.Atoi(string(rest))
 	if err != nil || n < 0 || n > 1e6 {
-		w.fail(400, "want a number of lines up to 1000000, such as /stream/10")
+		w.Error(400, "want a number of lines up to 1000000, such as /stream/10")
 		return
 	}
-	w.plain()
+	w.SetPlainText()
 	for i := range n {
 		fmt.Fprintf(w, "line %d\n", i+1)
-		if w.flush() != nil {
+		if w.Flush() != nil {
 			return // nobody reads any more
 		}
 	}
-	w.flush() // in chunks even if there is no line
+	w.Flush() // in chunks even if there is no line
 }

@@ -12,11 +12,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"socketup/part3-pipelining/server"
+	"socketup/part3-pipelining/socket"
 )
 
 // A running is our own server under test.
 type running struct {
-	*server
+	*server.Server
 	fd   int // it listens here
 	addr string
 	logs *logLines
@@ -24,27 +27,27 @@ type running struct {
 }
 
 // start runs our own server on a free port until the test ends.
-func start(t testing.TB, change ...func(*server)) *running {
+func start(t testing.TB, change ...func(*server.Server)) *running {
 	t.Helper()
-	return startAt(t, "127.0.0.1:0", defaults, change...)
+	return startAt(t, "127.0.0.1:0", server.DefaultLimits, change...)
 }
 
-func startAt(t testing.TB, at string, limited limits, change ...func(*server)) *running {
+func startAt(t testing.TB, at string, limited server.Limits, change ...func(*server.Server)) *running {
 	t.Helper()
 	ours(t)
-	fd, err := listen(at, backlog)
+	fd, err := socket.Listen(at, backlog)
 	require.NoError(t, err)
 	logs := &logLines{}
-	addr := localAddr(fd).String()
-	s, err := newServer(fd, routes(), limited, slog.New(slog.NewTextHandler(logs, nil)))
+	addr := socket.LocalAddr(fd).String()
+	s, err := server.New(fd, routes(), limited, slog.New(slog.NewTextHandler(logs, nil)))
 	require.NoError(t, err)
 	for _, f := range change {
 		f(s)
 	}
 	r := &running{s, fd, addr, logs, make(chan struct{})}
-	go func() { s.serve(); close(r.done) }() // the cleanup waits for it
+	go func() { s.Serve(); close(r.done) }() // the cleanup waits for it
 	t.Cleanup(func() {
-		s.stop()
+		s.Stop()
 		select {
 		case <-r.done:
 		case <-time.After(patience()):
@@ -56,7 +59,7 @@ func startAt(t testing.TB, at string, limited limits, change ...func(*server)) *
 }
 
 // with is for start: this handler instead of the routes.
-func with(h handler) func(*server) { return func(s *server) { s.handler = h } }
+func with(h server.Handler) func(*server.Server) { return func(s *server.Server) { s.Handler = h } }
 
 // contract is the address of the server to judge: the one in $SERVER, or ours.
 func contract(t testing.TB) string {

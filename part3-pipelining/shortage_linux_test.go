@@ -14,6 +14,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"socketup/part3-pipelining/server"
+	"socketup/part3-pipelining/socket"
 )
 
 // withFree calls f while this process can open n descriptors and no more.
@@ -76,10 +79,10 @@ func TestServerThatCannotBeMadeLeavesNothingOpen(t *testing.T) {
 	start(t) // Go's runtime opens descriptors of its own for the first
 	for free := range runtime.GOMAXPROCS(0) {
 		leavesNothingOpen(t, fmt.Sprintf("newServer with %d descriptors, one for each loop but one (server.go, newServer)", free), func() {
-			fd, err := listen("127.0.0.1:0", backlog)
+			fd, err := socket.Listen("127.0.0.1:0", backlog)
 			require.NoError(t, err)
 			withFree(t, free, func() {
-				_, err = newServer(fd, routes(), defaults, slog.New(slog.DiscardHandler))
+				_, err = server.New(fd, routes(), server.DefaultLimits, slog.New(slog.DiscardHandler))
 			})
 			require.ErrorIs(t, err, unix.EMFILE)
 		})
@@ -96,7 +99,7 @@ func TestServerOutOfDescriptorsWithNobodyQueuedHurriesNobody(t *testing.T) {
 	require.NoError(t, err)
 	withFree(t, 2, func() { // the other client's and its server's
 		converse(t, r.addr, get("/"))
-		eventually(t, "it is accepted", func() bool { return r.count() == 2 })
+		eventually(t, "it is accepted", func() bool { return r.Connections() == 2 })
 		idle := time.Now()
 		eventually(t, "both have been idle for longer than the second that a crowd lets them", func() bool { return time.Since(idle) > 3*time.Second/2 })
 	})

@@ -10,11 +10,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part3-pipelining/server"
 )
 
 // ways are the values of -wait that this system has.
 func ways() []string {
-	if defaultWait == "loop" {
+	if server.DefaultWait == "loop" {
 		return []string{"serial", "goroutines", "loop"}
 	}
 	return []string{"serial", "goroutines"}
@@ -34,7 +36,7 @@ func TestEveryWayToWaitKeepsTheContract(t *testing.T) {
 	out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	for _, way := range ways() {
-		if way == defaultWait {
+		if way == server.DefaultWait {
 			continue // as all the other tests
 		}
 		t.Run(way, func(t *testing.T) {

@@ -14,20 +14,24 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/pool"
 )
 
 // A request goes by a handler and the pool, or by an engine. What becomes of it,
 // of its connection, and of what the pool knows of the backend is the same.
 
 // bothWays runs a test with a gateway that has no engine, and with one that has.
-func bothWays(t *testing.T, test func(t *testing.T, change func(*gateway))) {
+func bothWays(t *testing.T, test func(t *testing.T, change func(*gateway.Gateway))) {
 	t.Parallel()
 	for _, way := range []string{"pool", "engine"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			test(t, func(g *gateway) {
-				g.engines.linger = 50 * time.Millisecond // so that the engine is still there for the next request
-				g.prefixes[0].engine = way == "engine"
+			test(t, func(g *gateway.Gateway) {
+				g.Engines.Linger = 50 * time.Millisecond // so that the engine is still there for the next request
+				g.Prefixes[0].Engine = way == "engine"
 			})
 		})
 	}
@@ -52,28 +56,28 @@ func asks(t testing.TB, c net.Conn, in *bufio.Reader, request, status, body stri
 // What a backend does to a kept connection while nothing is asked for is found
 // out on both ways, counted as what it is, and remembered.
 func TestConnectionThatGoesBadIsFoundAndCountedOnBothWays(t *testing.T) {
-	bothWays(t, func(t *testing.T, change func(*gateway)) {
+	bothWays(t, func(t *testing.T, change func(*gateway.Gateway)) {
 		for name, c := range map[string]struct {
 			with  string               // is sent with the first answer
 			later func(c *net.TCPConn) // happens when the client has the first answer
-			want  counts
+			want  pool.Counts
 		}{
-			"a second answer with the first": {saying("/evil"), nil, counts{Dialled: 3, Unsolicited: 1, Dropped: 2}},
-			"a second answer, later":         {"", func(c *net.TCPConn) { io.WriteString(c, saying("/evil")) }, counts{Dialled: 3, Unsolicited: 1, Dropped: 2}},
-			"408, later":                     {"", func(c *net.TCPConn) { io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n") }, counts{Dialled: 2, Stale: 1}},
-			"an empty line with the first":   {"\r\n", nil, counts{Dialled: 1}},
-			"an end":                         {"", func(c *net.TCPConn) { c.Close() }, counts{Dialled: 2, Stale: 1}},
+			"a second answer with the first": {testutil.Saying("/evil"), nil, pool.Counts{Dialled: 3, Unsolicited: 1, Dropped: 2}},
+			"a second answer, later":         {"", func(c *net.TCPConn) { io.WriteString(c, testutil.Saying("/evil")) }, pool.Counts{Dialled: 3, Unsolicited: 1, Dropped: 2}},
+			"408, later":                     {"", func(c *net.TCPConn) { io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n") }, pool.Counts{Dialled: 2, Stale: 1}},
+			"an empty line with the first":   {"\r\n", nil, pool.Counts{Dialled: 1}},
+			"an end":                         {"", func(c *net.TCPConn) { c.Close() }, pool.Counts{Dialled: 2, Stale: 1}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				told, done := make(chan bool), make(chan bool)
-				s := scriptedServer(t, func(conn *net.TCPConn, number int) {
-					requests(bufio.NewReader(conn), func(r *http.Request) bool {
+				s := testutil.Serve(t, func(conn *net.TCPConn, number int) {
+					testutil.Requests(bufio.NewReader(conn), func(r *http.Request) bool {
 						if number > 1 || r.URL.Path != "/1" {
-							_, err := io.WriteString(conn, saying(r.URL.Path))
+							_, err := io.WriteString(conn, testutil.Saying(r.URL.Path))
 							return err == nil
 						}
-						io.WriteString(conn, saying(r.URL.Path)+c.with)
+						io.WriteString(conn, testutil.Saying(r.URL.Path)+c.with)
 						<-told
 						if c.later != nil {
 							c.later(conn)
@@ -82,7 +86,7 @@ func TestConnectionThatGoesBadIsFoundAndCountedOnBothWays(t *testing.T) {
 						return true
 					})
 				})
-				r, g := engined(t, s.addr, func(g *gateway) { g.pool.limits.wary = time.Hour }, change)
+				r, g := engined(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.Wary = time.Hour }, change)
 				client := converse(t, r.addr, "")
 				in := bufio.NewReader(client)
 
@@ -94,7 +98,7 @@ func TestConnectionThatGoesBadIsFoundAndCountedOnBothWays(t *testing.T) {
 
 				client.Close()
 				settled(t, g)
-				got := g.pool.stats().of(s.addr).counts
+				got := g.Pool.Stats().Of(s.Addr).Counts
 				got.Reused, got.Waited = 0, 0 // an engine asks the pool once, for many requests
 				assert.Equal(t, c.want, got, "house rule: one distrust for all, whoever finds it. pool.go, distrust")
 			})
@@ -116,19 +120,19 @@ func sendsNothingTwice(t *testing.T, byName bool) {
 	const many = 8
 	var mu sync.Mutex
 	got := map[int]int{} // requests by connection; guarded by mu
-	s := answering(t, func(connection int, r *http.Request) string {
+	s := testutil.Answering(t, func(connection int, r *http.Request) string {
 		mu.Lock()
 		defer mu.Unlock()
 		if got[connection]++; connection == 1 {
-			return saying(r.URL.Path) + saying("/evil")
+			return testutil.Saying(r.URL.Path) + testutil.Saying("/evil")
 		}
-		return saying(r.URL.Path)
+		return testutil.Saying(r.URL.Path)
 	})
-	addr := s.addr
+	addr := s.Addr
 	if byName {
 		addr = strings.Replace(addr, "127.0.0.1", "localhost", 1)
 	}
-	r, g := engined(t, addr, func(g *gateway) { g.pool.limits.wary = time.Hour })
+	r, g := engined(t, addr, func(g *gateway.Gateway) { g.Pool.Limits.Wary = time.Hour })
 	text, want := paths("/", many)
 
 	answers := tell(t, r.addr, engineRule, "upkeep.go, recalled", text).bodies(t, many)
@@ -140,7 +144,7 @@ func sendsNothingTwice(t *testing.T, byName bool) {
 	for connection, requests := range got {
 		assert.Equal(t, 1, requests, "house rule: no second request on a connection of a backend that spoke unasked; it was connection %d. upkeep.go, recalled", connection)
 	}
-	assert.EqualValues(t, 1, g.pool.stats().of(addr).Unsolicited)
+	assert.EqualValues(t, 1, g.Pool.Stats().Of(addr).Unsolicited)
 }
 
 // An engine has one connection, and would send them one after the other.
@@ -148,21 +152,21 @@ func TestRequestsToABackendThatIsNotTrustedGoByThePool(t *testing.T) {
 	t.Parallel()
 	var held atomic.Int64
 	release := make(chan struct{})
-	s := answering(t, func(connection int, r *http.Request) string {
+	s := testutil.Answering(t, func(connection int, r *http.Request) string {
 		if r.URL.Path == "/first" {
-			return saying("first") + saying("evil")
+			return testutil.Saying("first") + testutil.Saying("evil")
 		}
 		held.Add(1)
 		<-release
-		return saying(r.URL.Path)
+		return testutil.Saying(r.URL.Path)
 	})
-	r, g := engined(t, s.addr, func(g *gateway) { g.pool.limits.wary = time.Hour })
+	r, g := engined(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.Wary = time.Hour })
 	free := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(free)
 	client := converse(t, r.addr, "")
 	in := bufio.NewReader(client)
 	asks(t, client, in, get("/first"), "200 OK", "first")
-	eventually(t, "the backend is not trusted", func() bool { return g.pool.stats().of(s.addr).Unsolicited == 1 })
+	eventually(t, "the backend is not trusted", func() bool { return g.Pool.Stats().Of(s.Addr).Unsolicited == 1 })
 
 	io.WriteString(client, get("/1")+get("/2")+get("/3"))
 
@@ -175,7 +179,7 @@ func TestRequestsToABackendThatIsNotTrustedGoByThePool(t *testing.T) {
 
 // What is no answer today is none tomorrow: the backend is not asked again.
 func TestWhatIsNoAnswerIsNotAskedForAgain(t *testing.T) {
-	bothWays(t, func(t *testing.T, change func(*gateway)) {
+	bothWays(t, func(t *testing.T, change func(*gateway.Gateway)) {
 		for name, answer := range map[string]string{
 			"garbage":             "what?\r\n\r\n",
 			"two lengths":         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
@@ -187,14 +191,14 @@ func TestWhatIsNoAnswerIsNotAskedForAgain(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, kept: %v", name, kept), func(t *testing.T) {
 					t.Parallel()
 					var asked atomic.Int64
-					s := answering(t, func(_ int, r *http.Request) string {
+					s := testutil.Answering(t, func(_ int, r *http.Request) string {
 						if r.URL.Path == "/good" {
-							return saying("ok")
+							return testutil.Saying("ok")
 						}
 						asked.Add(1)
 						return answer
 					})
-					r, _ := engined(t, s.addr, change)
+					r, _ := engined(t, s.Addr, change)
 					client := converse(t, r.addr, "")
 					in := bufio.NewReader(client)
 					if kept {
@@ -217,18 +221,18 @@ func TestWhatIsNoAnswerIsNotAskedForAgain(t *testing.T) {
 
 // A 408 on a kept connection has met the request on its way.
 func TestTimeoutThatCrossesARequestIsNotItsAnswerOnBothWays(t *testing.T) {
-	bothWays(t, func(t *testing.T, change func(*gateway)) {
-		s := scriptedServer(t, func(c *net.TCPConn, number int) {
-			requests(bufio.NewReader(c), func(r *http.Request) bool {
+	bothWays(t, func(t *testing.T, change func(*gateway.Gateway)) {
+		s := testutil.Serve(t, func(c *net.TCPConn, number int) {
+			testutil.Requests(bufio.NewReader(c), func(r *http.Request) bool {
 				if number > 1 || r.URL.Path == "/1" {
-					io.WriteString(c, saying(r.URL.Path))
+					io.WriteString(c, testutil.Saying(r.URL.Path))
 					return true
 				}
 				io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 				return false
 			})
 		})
-		r, g := engined(t, s.addr, change)
+		r, g := engined(t, s.Addr, change)
 		client := converse(t, r.addr, "")
 		in := bufio.NewReader(client)
 
@@ -237,7 +241,7 @@ func TestTimeoutThatCrossesARequestIsNotItsAnswerOnBothWays(t *testing.T) {
 
 		client.Close()
 		settled(t, g)
-		got := g.pool.stats().of(s.addr).counts
+		got := g.Pool.Stats().Of(s.Addr).Counts
 		assert.Equal(t, [3]uint64{2, 1, 1}, [3]uint64{got.Dialled, got.Broken, got.Retried}, "again.go, crossed; pipelined.go, unreliable")
 	})
 }

@@ -12,6 +12,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/pool"
 )
 
 // BenchmarkClient counts calls per second by 64 callers: this pool with 32
@@ -19,27 +24,27 @@ import (
 func BenchmarkClient(b *testing.B) {
 	const callers, connections = 64, 32
 	b.Run("pool", func(b *testing.B) {
-		addr, p := canned(b), newPool(poolDefaults)
-		defer p.close()
+		addr, p := testutil.Canned(b), pool.New(pool.DefaultLimits)
+		defer p.Close()
 		c := getting("/")
 		b.SetParallelism(callers / 2)
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				r, err := p.roundTrip(context.Background(), addr, c, &usual)
+				r, err := p.RoundTrip(context.Background(), addr, c, &client.DefaultTimeouts)
 				if err != nil {
 					b.Error(err)
 					return
 				}
-				if _, err := r.next(); err != nil {
+				if _, err := r.Next(); err != nil {
 					b.Error(err)
 				}
-				r.close()
+				r.Close()
 			}
 		})
 	})
 	b.Run("nethttp", func(b *testing.B) {
-		addr := canned(b)
+		addr := testutil.Canned(b)
 		t := &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, DisableCompression: true}
 		defer t.CloseIdleConnections()
 		r, err := http.NewRequest("GET", "http://"+addr+"/", nil)
@@ -64,13 +69,13 @@ func BenchmarkClient(b *testing.B) {
 // time: through this gateway, and through net/http's.
 func BenchmarkGateway(b *testing.B) {
 	b.Run("gateway", func(b *testing.B) {
-		p := newPool(poolDefaults)
-		defer p.close()
-		g := newGateway(p, []prefix{{path: "/", addr: canned(b)}})
+		p := pool.New(pool.DefaultLimits)
+		defer p.Close()
+		g := gateway.New(p, []gateway.Prefix{{Path: "/", Addr: testutil.Canned(b)}})
 		askInTurn(b, start(b, handing(g)).addr)
 	})
 	b.Run("nethttp", func(b *testing.B) {
-		g := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: canned(b)})
+		g := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: testutil.Canned(b)})
 		g.Transport = &http.Transport{MaxConnsPerHost: 32, MaxIdleConnsPerHost: 32}
 		s := httptest.NewServer(g)
 		defer s.Close()

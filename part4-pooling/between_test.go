@@ -13,6 +13,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/internal/testutil"
 )
 
 // What a backend may say around its answers. The pool and the engine read the
@@ -50,13 +53,13 @@ func final(t *testing.T, c net.Conn, in *bufio.Reader, method, text string) stri
 
 // answerInTurn is a backend that writes before(n), an answer and behind(n) to
 // the request n of a connection.
-func answerInTurn(t *testing.T, before, behind func(n int) string) *scripted {
+func answerInTurn(t *testing.T, before, behind func(n int) string) *testutil.Server {
 	t.Helper()
-	return scriptedServer(t, func(c *net.TCPConn, _ int) {
+	return testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		n := 0
-		requests(bufio.NewReader(c), func(r *http.Request) bool {
+		testutil.Requests(bufio.NewReader(c), func(r *http.Request) bool {
 			n++
-			_, err := io.WriteString(c, before(n)+saying(r.URL.Path)+behind(n))
+			_, err := io.WriteString(c, before(n)+testutil.Saying(r.URL.Path)+behind(n))
 			return err == nil
 		})
 	})
@@ -76,7 +79,7 @@ func TestEmptyLinesBetweenAnswersAreForgivenWheneverTheyCome(t *testing.T) {
 	t.Parallel()
 	const rule = "house rule, after RFC 9112 §2.2: empty lines before an answer are skipped, whenever they come, and as many as two"
 	line := func(int) string { return "\r\n" }
-	for name, s := range map[string]*scripted{
+	for name, s := range map[string]*testutil.Server{
 		"behind the answer":      answerInTurn(t, nothing, line),
 		"before the next":        answerInTurn(t, func(n int) string { return strings.Repeat("\r\n", min(n-1, 2)) }, nothing),
 		"one here and one there": answerInTurn(t, func(n int) string { return strings.Repeat("\r\n", min(n-1, 1)) }, line),
@@ -86,8 +89,8 @@ func TestEmptyLinesBetweenAnswersAreForgivenWheneverTheyCome(t *testing.T) {
 	} {
 		for _, way := range ways {
 			t.Run(name+", through "+way, func(t *testing.T) {
-				before := s.accepted()
-				c := dial(t, by(t, way, s.addr))
+				before := s.Accepted()
+				c := dial(t, by(t, way, s.Addr))
 				c.SetDeadline(time.Now().Add(limit))
 				in := bufio.NewReader(c)
 				for i := range 6 {
@@ -99,7 +102,7 @@ func TestEmptyLinesBetweenAnswersAreForgivenWheneverTheyCome(t *testing.T) {
 
 					require.Equal(t, "200 "+path, final(t, c, in, method, text), "%s: client.go, skipEmptyLines", rule)
 				}
-				assert.Equal(t, 1, s.accepted()-before, "%s: the connection is as good as before. client.go, quiet; pipelined.go, answered", rule)
+				assert.Equal(t, 1, s.Accepted()-before, "%s: the connection is as good as before. client.go, quiet; pipelined.go, answered", rule)
 			})
 		}
 	}
@@ -108,12 +111,12 @@ func TestEmptyLinesBetweenAnswersAreForgivenWheneverTheyCome(t *testing.T) {
 // A server that sends empty lines for ever is never late, and never answers.
 func TestEmptyLinesAreNotForgivenForEver(t *testing.T) {
 	t.Parallel()
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		for _, err := c.Read(make([]byte, 4<<10)); err == nil; _, err = io.WriteString(c, "\r\n") {
 		}
 	})
 	for _, way := range ways {
-		got := tell(t, by(t, way, s.addr), "house rule: what means nothing does not renew a limit", "client.go, skipEmptyLines", get("/", closing))
+		got := tell(t, by(t, way, s.Addr), "house rule: what means nothing does not renew a limit", "client.go, skipEmptyLines", get("/", closing))
 		got.begins(t, "HTTP/1.1 502 ")
 		assert.Contains(t, got.framed(t).body, "bad answer", way)
 	}
@@ -124,13 +127,13 @@ func TestAHundredInterimAnswersPassAndNoMore(t *testing.T) {
 	const interim = "HTTP/1.1 102 Processing\r\n\r\n"
 	for _, many := range []int{17, 100, 101} {
 		var asked atomic.Int64
-		s := answering(t, func(int, *http.Request) string {
+		s := testutil.Answering(t, func(int, *http.Request) string {
 			asked.Add(1)
-			return strings.Repeat(interim, many) + saying("done")
+			return strings.Repeat(interim, many) + testutil.Saying("done")
 		})
 		for _, way := range ways {
 			asked.Store(0)
-			got := tell(t, by(t, way, s.addr), "house rule: 100 interim answers are work, one more is an attack; what is answered badly is not asked twice", "client.go, readHead; engine.go, settle", get("/", closing))
+			got := tell(t, by(t, way, s.Addr), "house rule: 100 interim answers are work, one more is an attack; what is answered badly is not asked twice", "client.go, readHead; engine.go, settle", get("/", closing))
 			all := got.replies(t, gets(min(many, 100)+1)...)
 			want := "200 OK"
 			if many > 100 {
@@ -145,13 +148,13 @@ func TestAHundredInterimAnswersPassAndNoMore(t *testing.T) {
 func TestBadAnswerIsNotAskedForTwice(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
-	s := answering(t, func(int, *http.Request) string {
+	s := testutil.Answering(t, func(int, *http.Request) string {
 		asked.Add(1)
 		return "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nhello"
 	})
 	for _, way := range ways {
 		asked.Store(0)
-		tell(t, by(t, way, s.addr), "house rule: a bad answer is an answer", "again.go, mayRetry; engine.go, spent", get("/", closing)).begins(t, "HTTP/1.1 502 ")
+		tell(t, by(t, way, s.Addr), "house rule: a bad answer is an answer", "again.go, mayRetry; engine.go, spent", get("/", closing)).begins(t, "HTTP/1.1 502 ")
 		assert.EqualValues(t, 1, asked.Load(), way)
 	}
 }
@@ -163,25 +166,25 @@ func TestConnectionThatEndsBeforeItsAnswerIsReplacedOnce(t *testing.T) {
 		for uses, last := range map[string]int{"new": 1, "kept": 2} { // requests that the first connection takes
 			for _, way := range ways {
 				t.Run(fmt.Sprintf("a %s one, %s, through %s", uses, name, way), func(t *testing.T) {
-					s := scriptedServer(t, func(c *net.TCPConn, number int) {
+					s := testutil.Serve(t, func(c *net.TCPConn, number int) {
 						n := 0
-						requests(bufio.NewReader(c), func(r *http.Request) bool {
+						testutil.Requests(bufio.NewReader(c), func(r *http.Request) bool {
 							if n++; number == 1 && n == last {
 								io.WriteString(c, half)
 								return false
 							}
-							io.WriteString(c, saying("ok"))
+							io.WriteString(c, testutil.Saying("ok"))
 							return true
 						})
 					})
-					c := dial(t, by(t, way, s.addr))
+					c := dial(t, by(t, way, s.Addr))
 					c.SetDeadline(time.Now().Add(limit))
 					in := bufio.NewReader(c)
 
 					for range 2 {
 						assert.Equal(t, "200 ok", final(t, c, in, "GET", get("/")), "MAY, RFC 9112 §9.3.1: what is safe is sent once more. again.go, mayRetry; engine.go, settle")
 					}
-					assert.Equal(t, 2, s.accepted())
+					assert.Equal(t, 2, s.Accepted())
 				})
 			}
 		}
@@ -192,41 +195,41 @@ func TestConnectionThatEndsBeforeItsAnswerIsReplacedOnce(t *testing.T) {
 // its way; an engine, too, does not take it for the answer.
 func TestKeepAliveOfNoTimeIsNotKept(t *testing.T) {
 	t.Parallel()
-	s := answering(t, func(int, *http.Request) string {
+	s := testutil.Answering(t, func(int, *http.Request) string {
 		return "HTTP/1.1 200 OK\r\nKeep-Alive: max=5, timeout=0\r\nContent-Length: 2\r\n\r\nok"
 	})
 	for _, way := range ways {
-		before := s.accepted()
+		before := s.Accepted()
 		text, _ := paths("/", 3)
 
-		tell(t, by(t, way, s.addr), "house rule: a backend that keeps a connection for no time is not called on it again", "answer.go, note", text).bodies(t, 3)
+		tell(t, by(t, way, s.Addr), "house rule: a backend that keeps a connection for no time is not called on it again", "answer.go, note", text).bodies(t, 3)
 
-		assert.Equal(t, 3, s.accepted()-before, "%s: one connection for each request. answer.go, note", way)
+		assert.Equal(t, 3, s.Accepted()-before, "%s: one connection for each request. answer.go, note", way)
 	}
 	p := small(t, 1)
-	_, _, err := asked(p, s.addr, getting("/"))
+	_, _, err := asked(p, s.Addr, getting("/"))
 	require.NoError(t, err)
-	assert.Zero(t, p.stats().Permits)
+	assert.Zero(t, p.Stats().Permits)
 }
 
 // A head of exactly the buffer's size left no room for the body, and a read into
 // no room looks like the end: an empty 200.
 func TestHeadThatIsTooLongIs502HoweverItComes(t *testing.T) {
 	t.Parallel()
-	for _, n := range []int{maxAnswerHead, maxAnswerHead + 1, 16_445, linkBuffer - 123, linkBuffer, linkBuffer + 1} {
+	for _, n := range []int{client.MaxHead, client.MaxHead + 1, 16_445, client.BufferSize - 123, client.BufferSize, client.BufferSize + 1} {
 		for _, way := range ways {
 			for _, last := range []int{0, 6} { // bytes of the head that come later
-				s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+				s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 					head(t, c)
 					text := headOf("200 OK", n)
 					io.WriteString(c, text[:n-last])
 					io.WriteString(c, text[n-last:]+"hello")
 				})
 				want := "HTTP/1.1 200 OK\r\n"
-				if n > maxAnswerHead {
+				if n > client.MaxHead {
 					want = "HTTP/1.1 502 Bad Gateway\r\n"
 				}
-				got := tell(t, by(t, way, s.addr), "house rule: an answer's head has 16 KiB, in however many packets", "client.go, readHead", get("/", closing))
+				got := tell(t, by(t, way, s.Addr), "house rule: an answer's head has 16 KiB, in however many packets", "client.go, readHead", get("/", closing))
 				got.begins(t, want)
 			}
 		}

@@ -12,6 +12,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/server"
 )
 
 const boundRule = "house rule: what authenticates a connection makes it one user's, and no other request may come on it. bound.go"
@@ -23,16 +26,16 @@ type ledger struct {
 }
 
 // keeping is a backend that keeps a ledger, and challenges who asks for /login.
-func keeping(t testing.TB, challenge string) (s *scripted, l *ledger) {
+func keeping(t testing.TB, challenge string) (s *testutil.Server, l *ledger) {
 	l = &ledger{paths: map[int][]string{}}
-	return answering(t, func(connection int, r *http.Request) string {
+	return testutil.Answering(t, func(connection int, r *http.Request) string {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.paths[connection] = append(l.paths[connection], r.URL.Path)
 		if r.URL.Path == "/login" {
 			return "HTTP/1.1 401 Unauthorized\r\n" + challenge + "Content-Length: 0\r\n\r\n"
 		}
-		return saying(r.URL.Path)
+		return testutil.Saying(r.URL.Path)
 	}), l
 }
 
@@ -64,7 +67,7 @@ func TestConnectionWithAUsersCredentialsCarriesNothingElse(t *testing.T) {
 			t.Run(name+way, func(t *testing.T) {
 				t.Parallel()
 				s, l := keeping(t, "")
-				_, addr, _ := serving(t, way, "http://"+s.addr, "-backend-connections=1")
+				_, addr, _ := serving(t, way, "http://"+s.Addr, "-backend-connections=1")
 
 				tell(t, addr, boundRule, "bound.go", get("/1")+get("/2")+get("/user", "Authorization: "+c.credentials+"\r\n")+get("/3")+get("/4", closing)).
 					bodies(t, 5)
@@ -99,7 +102,7 @@ func TestConnectionOnWhichAUserWasChallengedIsNotKept(t *testing.T) {
 			t.Run(name+way, func(t *testing.T) {
 				t.Parallel()
 				s, l := keeping(t, c.challenge)
-				_, addr, _ := serving(t, way, "http://"+s.addr, "-backend-connections=1")
+				_, addr, _ := serving(t, way, "http://"+s.Addr, "-backend-connections=1")
 
 				tell(t, addr, boundRule, "bound.go", get("/login", closing)).begins(t, "HTTP/1.1 401 ")
 				tell(t, addr, boundRule, "bound.go", get("/other", closing)).begins(t, "HTTP/1.1 200 ")
@@ -119,7 +122,7 @@ func TestConnectionOnWhichAUserWasChallengedIsNotKept(t *testing.T) {
 func TestRequestsBehindChallengesAreAnswered(t *testing.T) {
 	t.Parallel()
 	s, _ := keeping(t, "WWW-Authenticate: NTLM\r\n")
-	_, addr, _ := serving(t, "-engine", "http://"+s.addr)
+	_, addr, _ := serving(t, "-engine", "http://"+s.Addr)
 
 	all := tell(t, addr, boundRule, "pipelined.go, answered", strings.Repeat(get("/login"), 7)+get("/login", closing))
 
@@ -132,7 +135,7 @@ func TestRequestsBehindChallengesAreAnswered(t *testing.T) {
 // HTTP lets it close its sending side. Only with the flag its requests are given
 // up, and others get the backend connection.
 func TestClientThatClosesBeforeItsAnswerIsGivenUpIfAsked(t *testing.T) {
-	if defaultWait != "loop" {
+	if server.DefaultWait != "loop" {
 		t.Skip("-abort-on-close needs -wait loop")
 	}
 	t.Parallel()
@@ -142,17 +145,17 @@ func TestClientThatClosesBeforeItsAnswerIsGivenUpIfAsked(t *testing.T) {
 				t.Run(name+way+map[bool]string{true: ", asked", false: ", not asked"}[flag], func(t *testing.T) {
 					t.Parallel()
 					asked, release := make(chan bool, 10), make(chan struct{})
-					s := scriptedServer(t, func(c *net.TCPConn, _ int) {
-						requests(bufio.NewReader(c), func(r *http.Request) bool {
+					s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+						testutil.Requests(bufio.NewReader(c), func(r *http.Request) bool {
 							if r.URL.Path == "/slow" {
 								asked <- true
 								<-release
 							}
-							_, err := io.WriteString(c, saying("ok"))
+							_, err := io.WriteString(c, testutil.Saying("ok"))
 							return err == nil
 						})
 					})
-					args := []string{way, "http://" + s.addr, "-backend-connections=1"}
+					args := []string{way, "http://" + s.Addr, "-backend-connections=1"}
 					if flag {
 						args = append(args, "-abort-on-close")
 					} else {

@@ -17,6 +17,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/pool"
 )
 
 // A disaster is a backend that misbehaves, and the answers that a client of the
@@ -29,24 +33,27 @@ type disaster struct {
 
 var disasters = []disaster{
 	{"/good", func(c *net.TCPConn, in *bufio.Reader) {
-		requests(in, func(*http.Request) bool { _, err := io.WriteString(c, saying("good")); return err == nil })
+		testutil.Requests(in, func(*http.Request) bool { _, err := io.WriteString(c, testutil.Saying("good")); return err == nil })
 	}, []int{200}},
 	{"/closes", func(c *net.TCPConn, in *bufio.Reader) {
-		requests(in, func(*http.Request) bool { io.WriteString(c, saying("once")); return false })
+		testutil.Requests(in, func(*http.Request) bool { io.WriteString(c, testutil.Saying("once")); return false })
 	}, []int{200, 502}}, // 502: a POST met the close
 	{"/resets", func(c *net.TCPConn, in *bufio.Reader) {
-		requests(in, func(*http.Request) bool {
+		testutil.Requests(in, func(*http.Request) bool {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"+strings.Repeat("x", 50_000))
 			c.SetLinger(0)
 			return false
 		})
 	}, []int{0, 502}},
 	{"/garbage", func(c *net.TCPConn, in *bufio.Reader) {
-		requests(in, func(*http.Request) bool { io.WriteString(c, "\x16\x03\x01 what?\r\n\r\n"); return false })
+		testutil.Requests(in, func(*http.Request) bool { io.WriteString(c, "\x16\x03\x01 what?\r\n\r\n"); return false })
 	}, []int{502}},
 	{"/silent", func(c *net.TCPConn, in *bufio.Reader) { io.Copy(io.Discard, in) }, []int{504}},
 	{"/chatty", func(c *net.TCPConn, in *bufio.Reader) {
-		requests(in, func(*http.Request) bool { io.WriteString(c, saying("chatty")+saying("INJECTED")); return true })
+		testutil.Requests(in, func(*http.Request) bool {
+			io.WriteString(c, testutil.Saying("chatty")+testutil.Saying("INJECTED"))
+			return true
+		})
 	}, []int{200, 502}},
 	{"/slams", func(c *net.TCPConn, in *bufio.Reader) { c.SetLinger(0) }, []int{502}},
 	{"/hasty", func(c *net.TCPConn, in *bufio.Reader) { // has its answer before the body is there
@@ -89,26 +96,26 @@ func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptor
 	} else if length == 0 {
 		length = 10 * time.Second
 	}
-	p := newPool(poolLimits{perBackend: 8, total: 40, wait: limit, idle: time.Second, life: 2 * time.Second})
-	p.startEvictor(100 * time.Millisecond)
-	defer p.close()
-	g, impatient := newGateway(p, nil), newGateway(p, nil)
-	impatient.t.head = 100 * time.Millisecond // for /silent alone: the others answer when the machine lets them
+	p := pool.New(pool.Limits{PerBackend: 8, Total: 40, Wait: limit, Idle: time.Second, Life: 2 * time.Second})
+	p.StartEvictor(100 * time.Millisecond)
+	defer p.Close()
+	g, impatient := gateway.New(p, nil), gateway.New(p, nil)
+	impatient.Timeouts.Head = 100 * time.Millisecond // for /silent alone: the others answer when the machine lets them
 	may := map[string][]int{"/paused": {200, 502, 503, 504}}
 	for _, d := range disasters {
-		s := scriptedServer(t, func(c *net.TCPConn, _ int) { d.script(c, bufio.NewReader(c)) })
+		s := testutil.Serve(t, func(c *net.TCPConn, _ int) { d.script(c, bufio.NewReader(c)) })
 		may[d.path] = d.may
 		if d.path == "/silent" {
-			impatient.prefixes = append(impatient.prefixes, prefix{path: d.path, addr: s.addr})
+			impatient.Prefixes = append(impatient.Prefixes, gateway.Prefix{Path: d.path, Addr: s.Addr})
 		} else {
-			g.prefixes = append(g.prefixes, prefix{path: d.path, addr: s.addr})
+			g.Prefixes = append(g.Prefixes, gateway.Prefix{Path: d.path, Addr: s.Addr})
 		}
 	}
 	paused, err := startPausable()
 	require.NoError(t, err)
-	defer paused.stop()
-	g.prefixes = append(g.prefixes, prefix{path: "/paused", addr: paused.addr})
-	r := start(t, with(impatient.handler(g.handler(routes()))))
+	defer paused.Stop()
+	g.Prefixes = append(g.Prefixes, gateway.Prefix{Path: "/paused", Addr: paused.addr})
+	r := start(t, with(impatient.Handler(g.Handler(routes()))))
 	paths := slices.Sorted(maps.Keys(may))
 	before := descriptors()
 
@@ -136,20 +143,20 @@ func TestChaosLeavesNothingBehind(t *testing.T) { // alone: it counts descriptor
 	finish(t, &clients, "all goroutines of the test end")
 
 	t.Logf("in %v %s", length, answers)
-	t.Logf("gateway: %+v; /silent: %+v", g.counts.read(), impatient.counts.read())
-	for _, b := range p.stats().Backends {
-		t.Logf("pool: leased %d, idle %d, %+v", b.Leased, b.Idle, b.counts)
+	t.Logf("gateway: %+v; /silent: %+v", g.Counts.Read(), impatient.Counts.Read())
+	for _, b := range p.Stats().Backends {
+		t.Logf("pool: leased %d, idle %d, %+v", b.Leased, b.Idle, b.Counts)
 	}
 	t.Logf("descriptors: %d, before %d", descriptors(), before)
 	began := time.Now()
 	eventually(t, "all leases are back and idle connections are gone", func() bool {
-		for _, b := range p.stats().Backends {
+		for _, b := range p.Stats().Backends {
 			if b.Leased != 0 || b.Waiting != 0 {
 				return false
 			}
-			p.dropAll(b.Addr)
+			p.DropAll(b.Addr)
 		}
-		return p.stats().Permits == 0
+		return p.Stats().Permits == 0
 	})
 	eventually(t, "no descriptor is left over", func() bool { return descriptors() <= before })
 	t.Logf("all connections and descriptors are back after %v", time.Since(began).Round(time.Millisecond))

@@ -8,22 +8,25 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
 )
 
 const claimRule = "house rule: what is said of a request's way is the gateway's word"
 
 // passedOn is what the backend of a gateway gets when a client sends fields; by
 // name, in lower case, the values of all lines.
-func passedOn(t testing.TB, fields string, change ...func(*gateway)) (got map[string][]string, peer string) {
+func passedOn(t testing.TB, fields string, change ...func(*gateway.Gateway)) (got map[string][]string, peer string) {
 	t.Helper()
 	heads := make(chan string, 1)
-	back := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	back := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		b := make([]byte, 64<<10)
 		n, _ := c.Read(b)
 		heads <- string(b[:n])
-		c.Write([]byte(saying("ok")))
+		c.Write([]byte(testutil.Saying("ok")))
 	})
-	r, _ := fronted(t, back.addr, change...)
+	r, _ := fronted(t, back.Addr, change...)
 	peer, _, _ = net.SplitHostPort(r.addr)
 
 	tell(t, r.addr, "", "", get("/", closing, fields)).begins(t, "HTTP/1.1 200 ")
@@ -58,7 +61,7 @@ func TestClientsCannotSayWhereTheyComeFrom(t *testing.T) {
 func TestFieldsThatCGITakesForOthersAreDropped(t *testing.T) {
 	t.Parallel()
 	got, _ := passedOn(t, "Proxy: http://evil/\r\nPROXY: http://evil/\r\nX_Forwarded_For: 192.0.2.1\r\nX_Real-IP: 192.0.2.1\r\nContent_Length: 5\r\nX.Real.IP: 192.0.2.1\r\nUser_Name: me\r\nX-User-2: me\r\n",
-		func(g *gateway) { g.trusts = true })
+		func(g *gateway.Gateway) { g.Trusts = true })
 
 	for name := range got {
 		assert.NotRegexp(t, `[_.]|^proxy$`, name, "house rule: a field that can be taken for another is not passed on. claims.go, disguised")
@@ -102,7 +105,7 @@ func TestForwardedThatDoesNotParseIsDropped(t *testing.T) {
 
 func TestGatewayBehindAProxyPassesOnWhatThatSays(t *testing.T) {
 	t.Parallel()
-	trusting := func(g *gateway) { g.trusts = true }
+	trusting := func(g *gateway.Gateway) { g.Trusts = true }
 
 	got, peer := passedOn(t, "X-Forwarded-Host: shop.example\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\n", trusting)
 	for name, want := range map[string]string{"x-forwarded-host": "shop.example", "x-forwarded-proto": "https", "x-forwarded-port": "443", "x-real-ip": peer} {
@@ -117,11 +120,11 @@ func TestGatewayBehindAProxyPassesOnWhatThatSays(t *testing.T) {
 // programs and the address's own pages send is.
 func TestAdminIsNotForPagesOfOtherSites(t *testing.T) {
 	t.Parallel()
-	s := polite(t)
-	r, g := fronted(t, s.addr)
+	s := testutil.Polite(t)
+	r, g := fronted(t, s.Addr)
 	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 ")
-	g.adminNames = []string{"Gate.example"}
-	admin := start(t, with(g.admin(adminRoutes(g))))
+	g.AdminNames = []string{"Gate.example"}
+	admin := start(t, with(g.Admin(adminRoutes(g))))
 	const rule, look = "house rule: the admin address is not for pages of other sites", "admin.go, foreign"
 	ask := func(method, host, fields string) story {
 		return tell(t, admin.addr, rule, look, method+" HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n"+fields+"\r\n")
@@ -144,7 +147,7 @@ func TestAdminIsNotForPagesOfOtherSites(t *testing.T) {
 	} {
 		ask(bad.method, bad.host, bad.fields).begins(t, "HTTP/1.1 "+bad.status+" ")
 	}
-	assert.Equal(t, 1, g.pool.stats().of(s.addr).Idle, "nothing has been dropped")
+	assert.Equal(t, 1, g.Pool.Stats().Of(s.Addr).Idle, "nothing has been dropped")
 
 	for _, host := range []string{"localhost", "LocalHost:8081", "[::1]:8081", "192.0.2.1", "gate.example:8081", ""} {
 		ask("GET /-/stats", host, "").begins(t, "HTTP/1.1 200 ")
@@ -153,14 +156,14 @@ func TestAdminIsNotForPagesOfOtherSites(t *testing.T) {
 	ask("GET /-/stats", admin.addr, own).begins(t, "HTTP/1.1 200 ")
 	ask("GET /-/stats", admin.addr, "Sec-Fetch-Site: none\r\n").begins(t, "HTTP/1.1 200 ")
 	ask("POST /-/drop", admin.addr, own+"Content-Length: 0\r\n").begins(t, "HTTP/1.1 200 ")
-	assert.Zero(t, g.pool.stats().of(s.addr).Idle)
+	assert.Zero(t, g.Pool.Stats().Of(s.Addr).Idle)
 }
 
 func TestAdminBeyondLoopbackIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	for addr, warned := range map[string]bool{"0.0.0.0:0": true, "127.0.0.1:0": false} {
 		var logged logLines
-		_, stop, err := newGateway(small(t, 1), nil).startAdmin(addr, routes(), slog.New(slog.NewTextHandler(&logged, nil)))
+		_, stop, err := gateway.New(small(t, 1), nil).StartAdmin(addr, routes(), slog.New(slog.NewTextHandler(&logged, nil)))
 		require.NoError(t, err)
 		stop()
 

@@ -14,6 +14,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
 )
 
 // A mortal is a connection of a backend that dies after so many bytes.
@@ -87,7 +90,7 @@ func (d *death) serve(c *net.TCPConn, _ int) {
 		if strings.HasSuffix(r.URL.Path, "2") {
 			_, err = fmt.Fprintf(m, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(r.URL.Path), r.URL.Path)
 		} else {
-			_, err = io.WriteString(m, saying(r.URL.Path))
+			_, err = io.WriteString(m, testutil.Saying(r.URL.Path))
 		}
 	}
 }
@@ -95,14 +98,14 @@ func (d *death) serve(c *net.TCPConn, _ int) {
 // A stage is a gateway with a backend that dies as the round says.
 type stage struct {
 	addr  string
-	g     *gateway
+	g     *gateway.Gateway
 	round atomic.Pointer[death]
 }
 
 func newStage(t *testing.T) *stage {
 	p := &stage{}
-	back := scriptedServer(t, func(c *net.TCPConn, n int) { p.round.Load().serve(c, n) })
-	r, g := engined(t, back.addr, func(g *gateway) { g.engines.linger = time.Millisecond })
+	back := testutil.Serve(t, func(c *net.TCPConn, n int) { p.round.Load().serve(c, n) })
+	r, g := engined(t, back.Addr, func(g *gateway.Gateway) { g.Engines.Linger = time.Millisecond })
 	p.addr, p.g = r.addr, g
 	return p
 }
@@ -113,8 +116,8 @@ func (p *stage) play(t *testing.T, d *death) bool {
 	p.round.Store(d)
 	ok := d.check(t, p.addr)
 	settled(t, p.g)
-	for _, b := range p.g.pool.stats().Backends {
-		p.g.pool.dropAll(b.Addr)
+	for _, b := range p.g.Pool.Stats().Backends {
+		p.g.Pool.DropAll(b.Addr)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

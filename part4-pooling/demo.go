@@ -7,6 +7,11 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/pool"
+	"socketup/part4-pooling/server"
+	"socketup/part4-pooling/socket"
 )
 
 // demo plays the experiments of part 4 on this machine's kernel.
@@ -70,39 +75,39 @@ func allPolicies(rounds, calls int) (failed []int, err error) {
 
 // compareReuse times calls on new connections and on a kept one.
 func compareReuse(stdout io.Writer) error {
-	fd, err := listen("127.0.0.1:0", backlog)
+	fd, err := socket.Listen("127.0.0.1:0", backlog)
 	if err != nil {
 		return err
 	}
-	addr := localAddr(fd).String()
-	s, err := newServer(fd, routes(), defaults, slog.New(slog.DiscardHandler))
+	addr := socket.LocalAddr(fd).String()
+	s, err := server.New(fd, routes(), server.DefaultLimits, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
 	done := make(chan struct{})
-	go func() { s.serve(); close(done) }()
-	defer func() { s.stop(); <-done }()
-	p := newPool(poolDefaults)
-	defer p.close()
+	go func() { s.Serve(); close(done) }()
+	defer func() { s.Stop(); <-done }()
+	p := pool.New(pool.DefaultLimits)
+	defer p.Close()
 	before := uint64(0)
 	for _, drop := range []bool{true, false} {
 		const calls = 500
 		began := time.Now()
 		for range calls {
 			if drop {
-				p.dropAll(addr)
+				p.DropAll(addr)
 			}
-			a, err := p.roundTrip(context.Background(), addr, simple("GET", "/"), &usual)
+			a, err := p.RoundTrip(context.Background(), addr, simple("GET", "/"), &client.DefaultTimeouts)
 			if err != nil {
 				return err
 			}
-			a.close()
+			a.Close()
 		}
 		how := "on one that is kept"
 		if drop {
 			how = "each on a new connection"
 		}
-		made := p.stats().Backends[0].Dialled
+		made := p.Stats().Backends[0].Dialled
 		fmt.Fprintf(stdout, "  %-24s  %5.0f µs per call, %d connections made\n",
 			how, float64(time.Since(began).Microseconds())/calls, made-before)
 		before = made

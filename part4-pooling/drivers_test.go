@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/server"
 )
 
 // A gateway with one connection to its backend answers a pipeline in order, whoever
@@ -14,16 +17,16 @@ import (
 func TestGatewayAnswersAPipelineHoweverItWaits(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat(".", 64<<10) // no answer can be put aside: who has the connection keeps it until its turn
-	back := answering(t, func(_ int, r *http.Request) string { return saying(r.URL.Path + long) })
+	back := testutil.Answering(t, func(_ int, r *http.Request) string { return testutil.Saying(r.URL.Path + long) })
 	drivers := []string{"serial", "goroutines"}
-	if defaultWait == "loop" {
+	if server.DefaultWait == "loop" {
 		drivers = append(drivers, "loop")
 	}
 	for _, wait := range drivers {
 		for _, way := range []string{"-backend", "-engine"} {
 			t.Run(wait+way, func(t *testing.T) {
 				t.Parallel()
-				_, addr, _ := serving(t, way, "http://"+back.addr, "-backend-connections=1", "-backend-wait=2s", "-wait="+wait)
+				_, addr, _ := serving(t, way, "http://"+back.Addr, "-backend-connections=1", "-backend-wait=2s", "-wait="+wait)
 				asked, want := "", []string{}
 				for range 5 {
 					asked += get("/a") + get("/b") + get("/c") + post("/d", "body")

@@ -13,27 +13,34 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/pool"
 )
 
 // engineBackends are good and bad ones, by the path they are under. What they
 // answer is the path that they were asked for.
 var engineBackends = map[string]func(c *net.TCPConn, in *bufio.Reader){
 	"/good": func(c *net.TCPConn, in *bufio.Reader) {
-		requests(in, func(r *http.Request) bool { _, err := io.WriteString(c, saying(r.URL.Path)); return err == nil })
+		testutil.Requests(in, func(r *http.Request) bool {
+			_, err := io.WriteString(c, testutil.Saying(r.URL.Path))
+			return err == nil
+		})
 	},
 	"/thrice": func(c *net.TCPConn, in *bufio.Reader) { // answers three, and closes
 		n := 0
-		requests(in, func(r *http.Request) bool { io.WriteString(c, saying(r.URL.Path)); n++; return n < 3 })
+		testutil.Requests(in, func(r *http.Request) bool { io.WriteString(c, testutil.Saying(r.URL.Path)); n++; return n < 3 })
 	},
 	"/half": func(c *net.TCPConn, in *bufio.Reader) {
-		requests(in, func(r *http.Request) bool {
+		testutil.Requests(in, func(r *http.Request) bool {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"+r.URL.Path)
 			c.SetLinger(0)
 			return false
 		})
 	},
 	"/garbage": func(c *net.TCPConn, in *bufio.Reader) {
-		requests(in, func(*http.Request) bool { io.WriteString(c, "\x16\x03\x01 what?\r\n\r\n"); return false })
+		testutil.Requests(in, func(*http.Request) bool { io.WriteString(c, "\x16\x03\x01 what?\r\n\r\n"); return false })
 	},
 	"/slams": func(c *net.TCPConn, _ *bufio.Reader) { c.SetLinger(0) },
 }
@@ -43,14 +50,14 @@ var engineBackends = map[string]func(c *net.TCPConn, in *bufio.Reader){
 // somebody else's, and in the end nothing is left over.
 func TestEnginesLeaveNothingBehindAfterChaos(t *testing.T) {
 	t.Parallel()
-	p := newPool(poolLimits{perBackend: 4, total: 12, wait: limit, idle: time.Hour, life: 20 * time.Millisecond})
-	t.Cleanup(p.close)
-	g := newGateway(p, nil)
-	g.engines.linger = time.Millisecond
+	p := pool.New(pool.Limits{PerBackend: 4, Total: 12, Wait: limit, Idle: time.Hour, Life: 20 * time.Millisecond})
+	t.Cleanup(p.Close)
+	g := gateway.New(p, nil)
+	g.Engines.Linger = time.Millisecond
 	var names []string
 	for path, script := range engineBackends {
-		s := scriptedServer(t, func(c *net.TCPConn, _ int) { script(c, bufio.NewReader(c)) })
-		g.prefixes = append(g.prefixes, prefix{path: path, addr: s.addr, engine: true})
+		s := testutil.Serve(t, func(c *net.TCPConn, _ int) { script(c, bufio.NewReader(c)) })
+		g.Prefixes = append(g.Prefixes, gateway.Prefix{Path: path, Addr: s.Addr, Engine: true})
 		names = append(names, path)
 	}
 	r := start(t, handing(g))
@@ -66,7 +73,7 @@ func TestEnginesLeaveNothingBehindAfterChaos(t *testing.T) {
 				}
 				askAll(t, r.addr, asked, random.IntN(4) == 0)
 				if random.IntN(8) == 0 {
-					p.dropAll(g.prefixes[random.IntN(len(names))].addr)
+					p.DropAll(g.Prefixes[random.IntN(len(names))].Addr)
 				}
 			}
 		})
@@ -74,13 +81,13 @@ func TestEnginesLeaveNothingBehindAfterChaos(t *testing.T) {
 	finish(t, &clients, "all goroutines of the test end")
 
 	settled(t, g)
-	for _, b := range g.prefixes {
-		p.dropAll(b.addr)
+	for _, b := range g.Prefixes {
+		p.DropAll(b.Addr)
 	}
-	assert.Zero(t, p.stats().Permits, "a connection was not given back")
-	assert.Positive(t, g.engineCounts.Again.Load(), "and some were tried again")
-	s := g.engineCounts.read()
-	t.Logf("%d handed over, %d done, %d failed, %d withdrawn", g.engineCounts.Pushed.Load(),
+	assert.Zero(t, p.Stats().Permits, "a connection was not given back")
+	assert.Positive(t, g.EngineCounts.Again.Load(), "and some were tried again")
+	s := g.EngineCounts.Read()
+	t.Logf("%d handed over, %d done, %d failed, %d withdrawn", g.EngineCounts.Pushed.Load(),
 		s.Done, s.Failed, s.Withdrawn)
 }
 

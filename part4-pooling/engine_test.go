@@ -19,14 +19,18 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/server"
 )
 
 // engined is a gateway with engines for the backend at addr. When the test ends
 // nothing may be left over.
-func engined(t testing.TB, addr string, change ...func(*gateway)) (*running, *gateway) {
+func engined(t testing.TB, addr string, change ...func(*gateway.Gateway)) (*running, *gateway.Gateway) {
 	t.Helper()
 	p := small(t, 4)
-	g := newGateway(p, []prefix{{path: "/", addr: addr, engine: true}})
+	g := gateway.New(p, []gateway.Prefix{{Path: "/", Addr: addr, Engine: true}})
 	for _, f := range change {
 		f(g)
 	}
@@ -36,19 +40,19 @@ func engined(t testing.TB, addr string, change ...func(*gateway)) (*running, *ga
 }
 
 // handing is for start: a gateway that hands over.
-func handing(g *gateway) func(*server) {
-	return func(s *server) { s.handler, s.taker = g.handler(routes()), g.lineUp }
+func handing(g *gateway.Gateway) func(*server.Server) {
+	return func(s *server.Server) { s.Handler, s.Taker = g.Handler(routes()), g.LineUp }
 }
 
 // settled waits until all engines have retired, and looks whether the books are right.
-func settled(t testing.TB, g *gateway) {
+func settled(t testing.TB, g *gateway.Gateway) {
 	t.Helper()
-	c := &g.engineCounts
+	c := &g.EngineCounts
 	eventually(t, "all engines have retired", func() bool { return c.Engines.Load() == c.Retired.Load() })
-	s := c.read()
+	s := c.Read()
 	assert.Equal(t, c.Pushed.Load(), s.Done+s.Failed+s.Withdrawn,
 		"a job was handed over and never ended, or ended twice: somebody waits for ever. engine.go, settle")
-	for _, b := range g.pool.stats().Backends {
+	for _, b := range g.Pool.Stats().Backends {
 		assert.Zero(t, b.Leased, "an engine has retired and kept its connection. engine.go, drive")
 	}
 }
@@ -60,15 +64,15 @@ func parallel(t testing.TB) (r *running, held *atomic.Int64, release func()) {
 	t.Helper()
 	held = new(atomic.Int64)
 	free := make(chan struct{})
-	r = start(t, with(func(w *response, r *request) {
-		if strings.HasPrefix(string(r.path), "/hold/") {
+	r = start(t, with(func(w *server.Response, r *server.Request) {
+		if strings.HasPrefix(string(r.Path), "/hold/") {
 			held.Add(1)
 			select {
 			case <-free:
-			case <-w.gone():
+			case <-w.Done():
 			}
 		}
-		w.Write(r.path)
+		w.Write(r.Path)
 	}))
 	release = sync.OnceFunc(func() { close(free) })
 	t.Cleanup(release)
@@ -76,10 +80,10 @@ func parallel(t testing.TB) (r *running, held *atomic.Int64, release func()) {
 }
 
 // warm lets a connection to the backend be there, and known to persist.
-func warm(t testing.TB, addr string, g *gateway) {
+func warm(t testing.TB, addr string, g *gateway.Gateway) {
 	t.Helper()
 	tell(t, addr, "", "", post("/warm", "", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
-	eventually(t, "the connection is back in the pool", func() bool { return g.pool.stats().Backends[0].Idle == 1 })
+	eventually(t, "the connection is back in the pool", func() bool { return g.Pool.Stats().Backends[0].Idle == 1 })
 }
 
 const engineRule = "house rule: what is handed over is answered, once, in its place"
@@ -110,26 +114,25 @@ func TestManyRequestsShareOneConnectionAndNoHandlerWaits(t *testing.T) { // alon
 	c := converse(t, r.addr, text)
 
 	eventually(t, "the backend works on all of them at once", func() bool { return held.Load() == many })
-	assert.Equal(t, 1, back.count(), "house rule: the requests of a client share a connection. registry.go, push")
-	eventually(t, "the warming client has gone", func() bool { return r.count() == 1 })
+	assert.Equal(t, 1, back.Connections(), "house rule: the requests of a client share a connection. registry.go, push")
+	eventually(t, "the warming client has gone", func() bool { return r.Connections() == 1 })
 	eventually(t, "no handler of the gateway is running", func() bool {
-		slots, running := r.inHand()
+		slots, running := r.InHand()
 		return running == 0 && slots == many
 	})
 	eventually(t, "the engine is two goroutines, however many requests it has (engine.go, run)", // those of earlier tests may linger
-		func() bool { return goroutinesIn("main.(*engine)") == 2 })
+		func() bool { return goroutinesIn("socketup/part4-pooling/engine.(*Engine)") == 2 })
 	release()
 	_, err := io.WriteString(c, get("/last", closing))
 	require.NoError(t, err)
 	bodies := story{sent: text, rule: engineRule, look: "taker.go, deliver"}.hear(c).bodies(t, many+1)
 	assert.Equal(t, "/hold/0", bodies[0])
 	assert.Equal(t, "/last", bodies[many])
-	assert.EqualValues(t, many+1, g.engineCounts.Pushed.Load())
+	assert.EqualValues(t, many+1, g.EngineCounts.Pushed.Load())
 }
 
 // goroutinesIn counts those that have a function in their stack whose name begins so.
 func goroutinesIn(name string) (n int) {
-	name = strings.Replace(name, "main.", "socketup/part4-pooling.", 1)
 	buf := make([]byte, 4<<20)
 	buf = buf[:runtime.Stack(buf, true)]
 	for _, stack := range strings.Split(string(buf), "\n\n") {
@@ -145,9 +148,9 @@ func goroutinesIn(name string) (n int) {
 func TestAnswersKeepTheirOrderOnWhateverWayTheyCome(t *testing.T) {
 	t.Parallel()
 	back, _, _ := parallel(t)
-	other := answering(t, func(_ int, r *http.Request) string { return saying(r.URL.Path) })
+	other := testutil.Answering(t, func(_ int, r *http.Request) string { return testutil.Saying(r.URL.Path) })
 	p := small(t, 4)
-	g := newGateway(p, []prefix{{path: "/e", addr: back.addr, engine: true}, {path: "/p", addr: other.addr}})
+	g := gateway.New(p, []gateway.Prefix{{Path: "/e", Addr: back.addr, Engine: true}, {Path: "/p", Addr: other.Addr}})
 	r := start(t, handing(g))
 	random := rand.New(rand.NewPCG(1, 2))
 	var text strings.Builder
@@ -181,7 +184,7 @@ func TestAnswersKeepTheirOrderOnWhateverWayTheyCome(t *testing.T) {
 			return
 		}
 	}
-	assert.Positive(t, g.engineCounts.Pushed.Load())
+	assert.Positive(t, g.EngineCounts.Pushed.Load())
 	settled(t, g)
 }
 
@@ -193,13 +196,13 @@ func TestRequestsReachTheBackendInTheOrderOfTheClient(t *testing.T) {
 	const many = 24
 	var mu sync.Mutex
 	var got []string // guarded by mu
-	s := answering(t, func(_ int, r *http.Request) string {
+	s := testutil.Answering(t, func(_ int, r *http.Request) string {
 		mu.Lock()
 		defer mu.Unlock()
 		got = append(got, r.URL.Path)
-		return saying("ok")
+		return testutil.Saying("ok")
 	})
-	r, _ := engined(t, s.addr)
+	r, _ := engined(t, s.Addr)
 	text, want := paths("/", many)
 	for range 40 {
 		got = nil
@@ -215,9 +218,9 @@ func TestRequestsReachTheBackendInTheOrderOfTheClient(t *testing.T) {
 func TestRequestsAreTakenOneAfterTheOther(t *testing.T) {
 	t.Parallel()
 	second := make(chan string, 1)
-	r := start(t, func(s *server) {
-		s.taker = func(_ *response, r *request) bool {
-			if string(r.path) == "/2" {
+	r := start(t, func(s *server.Server) {
+		s.Taker = func(_ *server.Response, r *server.Request) bool {
+			if string(r.Path) == "/2" {
 				second <- "the second request was taken while the first one was"
 				return false
 			}
@@ -239,7 +242,7 @@ func TestNewConnectionCarriesOneRequestUntilItIsProven(t *testing.T) {
 	t.Parallel()
 	type arrival struct{ connection, requests int }
 	arrivals := make(chan arrival, 100)
-	s := scriptedServer(t, func(c *net.TCPConn, number int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, number int) {
 		in := make([]byte, 64<<10)
 		for {
 			n, err := c.Read(in)
@@ -251,10 +254,10 @@ func TestNewConnectionCarriesOneRequestUntilItIsProven(t *testing.T) {
 			c.SetReadDeadline(time.Time{})
 			requests := strings.Count(string(in[:n+more]), "\r\n\r\n")
 			arrivals <- arrival{number, requests}
-			io.WriteString(c, strings.Repeat(saying("ok"), requests))
+			io.WriteString(c, strings.Repeat(testutil.Saying("ok"), requests))
 		}
 	})
-	r, _ := engined(t, s.addr)
+	r, _ := engined(t, s.Addr)
 
 	c := converse(t, r.addr, strings.Repeat(get("/"), 8)) // none of them closes: that would go its own way
 	c.CloseWrite()
@@ -268,11 +271,11 @@ func TestNewConnectionCarriesOneRequestUntilItIsProven(t *testing.T) {
 // what was sent there is sent again, as often as it takes.
 func TestServerThatClosesNowAndThenLosesNothing(t *testing.T) {
 	t.Parallel()
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		n := 0
-		requests(bufio.NewReader(c), func(r *http.Request) bool {
+		testutil.Requests(bufio.NewReader(c), func(r *http.Request) bool {
 			if n++; n < 4 {
-				io.WriteString(c, saying(r.URL.Path))
+				io.WriteString(c, testutil.Saying(r.URL.Path))
 				return true
 			}
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: "+fmt.Sprint(len(r.URL.Path))+"\r\n\r\n"+r.URL.Path)
@@ -281,7 +284,7 @@ func TestServerThatClosesNowAndThenLosesNothing(t *testing.T) {
 			return false
 		})
 	})
-	r, _ := engined(t, s.addr)
+	r, _ := engined(t, s.Addr)
 	text, want := paths("/", 100)
 
 	got := tell(t, r.addr, "MUST NOT, RFC 9112 §9.6: the server does not process what is behind its close", "pipelined.go, untouched", text).bodies(t, 100)
@@ -303,8 +306,8 @@ func TestClientThatLeavesTakesItsJobsAlong(t *testing.T) {
 
 	settled(t, g)
 	assert.Less(t, time.Since(began), 5*time.Second, "house rule: nobody works for a client that has gone. conn.go, fail")
-	assert.Positive(t, g.engineCounts.read().Withdrawn)
-	eventually(t, "the connection is closed", func() bool { return g.pool.stats().Permits == 0 })
+	assert.Positive(t, g.EngineCounts.Read().Withdrawn)
+	eventually(t, "the connection is closed", func() bool { return g.Pool.Stats().Permits == 0 })
 }
 
 // On one connection they would wait for each other, and if the backend miscounts
@@ -321,7 +324,7 @@ func TestClientsNeverShareAnEngine(t *testing.T) {
 	}
 
 	eventually(t, "the backend works on all of them at once", func() bool { return held.Load() == many })
-	assert.Equal(t, many, back.count(), "house rule: an engine belongs to one client. registry.go, push")
+	assert.Equal(t, many, back.Connections(), "house rule: an engine belongs to one client. registry.go, push")
 	release()
 
 	for i, client := range clients {
@@ -335,8 +338,8 @@ func TestClientsNeverShareAnEngine(t *testing.T) {
 func TestLongAnswerIsNotReadForAClientThatHasLeft(t *testing.T) {
 	t.Parallel()
 	var sent atomic.Int64
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
-		requests(bufio.NewReader(c), func(*http.Request) bool {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+		testutil.Requests(bufio.NewReader(c), func(*http.Request) bool {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
 			for sent.Load() < 1e9 {
 				n, err := io.WriteString(c, strings.Repeat("x", 10_000))
@@ -348,7 +351,7 @@ func TestLongAnswerIsNotReadForAClientThatHasLeft(t *testing.T) {
 			return true
 		})
 	})
-	r, g := engined(t, s.addr)
+	r, g := engined(t, s.Addr)
 	listener := converse(t, r.addr, get("/events"))
 	expect(t, listener, story{rule: engineRule, look: "engine.go, pause"}, "HTTP/1.1 200 OK\r\n")
 
@@ -380,7 +383,7 @@ func TestCutAnswerEndsAtOnce(t *testing.T) {
 func TestEnginesTakeTurnsWithAConnection(t *testing.T) {
 	t.Parallel()
 	back, _, _ := parallel(t)
-	r, g := engined(t, back.addr, func(g *gateway) { g.pool.limits.perBackend = 1 })
+	r, g := engined(t, back.addr, func(g *gateway.Gateway) { g.Pool.Limits.PerBackend = 1 })
 	var clients sync.WaitGroup
 	for range 8 {
 		clients.Go(func() {
@@ -390,12 +393,12 @@ func TestEnginesTakeTurnsWithAConnection(t *testing.T) {
 	}
 	finish(t, &clients, "all goroutines of the test end")
 
-	assert.EqualValues(t, 1, g.pool.stats().of(back.addr).Dialled)
+	assert.EqualValues(t, 1, g.Pool.Stats().Of(back.addr).Dialled)
 }
 
 func TestBackendThatIsNotThereFailsAllWhoWaitForIt(t *testing.T) {
 	t.Parallel()
-	r, _ := engined(t, freeAddr(t))
+	r, _ := engined(t, testutil.FreeAddr(t))
 	text, _ := paths("/", 5)
 
 	for _, a := range tell(t, r.addr, engineRule, "engine.go, giveUp", text).replies(t, gets(5)...) {
@@ -406,33 +409,33 @@ func TestBackendThatIsNotThereFailsAllWhoWaitForIt(t *testing.T) {
 // A backend that accepts and closes must not be asked for ever.
 func TestBackendThatHangsUpIsAskedTwice(t *testing.T) {
 	t.Parallel()
-	s := scriptedServer(t, func(*net.TCPConn, int) {})
-	r, _ := engined(t, s.addr)
+	s := testutil.Serve(t, func(*net.TCPConn, int) {})
+	r, _ := engined(t, s.Addr)
 
 	a := tell(t, r.addr, engineRule, "engine.go, settle", get("/")+get("/", closing)).replies(t, gets(2)...)
 
 	assert.Equal(t, "502 Bad Gateway", a[0].status)
-	assert.LessOrEqual(t, s.accepted(), 4, "house rule: each request is tried twice, whether it was sent or not. engine.go, settle")
+	assert.LessOrEqual(t, s.Accepted(), 4, "house rule: each request is tried twice, whether it was sent or not. engine.go, settle")
 }
 
 func TestDiscardedConnectionMakesRoomForWhoWaits(t *testing.T) {
 	t.Parallel()
 	die := make(chan struct{})
 	got := make(chan struct{}, 1)
-	s := scriptedServer(t, func(c *net.TCPConn, number int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, number int) {
 		if number > 1 {
-			requests(bufio.NewReader(c), func(r *http.Request) bool { io.WriteString(c, saying("ok")); return true })
+			testutil.Requests(bufio.NewReader(c), func(r *http.Request) bool { io.WriteString(c, testutil.Saying("ok")); return true })
 			return
 		}
 		c.Read(make([]byte, 4<<10))
 		got <- struct{}{}
 		<-die
 	})
-	r, g := engined(t, s.addr, func(g *gateway) { g.pool.limits.perBackend = 1 })
+	r, g := engined(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.PerBackend = 1 })
 	first := converse(t, r.addr, get("/"))
 	soon(t, got, "the first request reaches the backend")
 	second := converse(t, r.addr, post("/", "x", closing))
-	eventually(t, "the second client waits for a connection", func() bool { return g.pool.stats().of(s.addr).Waiting == 1 })
+	eventually(t, "the second client waits for a connection", func() bool { return g.Pool.Stats().Of(s.Addr).Waiting == 1 })
 
 	close(die)
 
@@ -460,7 +463,7 @@ func TestFirstRequestDoesNotWaitForItsEngine(t *testing.T) {
 	}
 
 	release()
-	assert.LessOrEqual(t, g.engineCounts.Engines.Load(), uint64(2))
+	assert.LessOrEqual(t, g.EngineCounts.Engines.Load(), uint64(2))
 }
 
 // An engine that waits costs nothing: its writer looks again when there is
@@ -468,12 +471,12 @@ func TestFirstRequestDoesNotWaitForItsEngine(t *testing.T) {
 func TestWaitingEngineDoesNotSpin(t *testing.T) {
 	t.Parallel()
 	r0 := start(t)
-	r, g := engined(t, r0.addr, func(g *gateway) { g.engines.linger = 100 * time.Millisecond })
+	r, g := engined(t, r0.addr, func(g *gateway.Gateway) { g.Engines.Linger = 100 * time.Millisecond })
 
 	tell(t, r.addr, "", "", get("/sleep/150ms")+get("/sleep/1ms", closing))
 	settled(t, g)
 
-	assert.Less(t, g.engineCounts.Turns.Load(), uint64(20), "the writer goes round and round. engine.go, write")
+	assert.Less(t, g.EngineCounts.Turns.Load(), uint64(20), "the writer goes round and round. engine.go, write")
 }
 
 func TestAnswersPassPieceByPieceThroughAnEngine(t *testing.T) {
@@ -488,15 +491,15 @@ func TestAnswersPassPieceByPieceThroughAnEngine(t *testing.T) {
 
 func TestHintsAndTrailersPassThroughAnEngine(t *testing.T) {
 	t.Parallel()
-	s := answering(t, func(int, *http.Request) string {
+	s := testutil.Answering(t, func(int, *http.Request) string {
 		return "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" +
 			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Digest\r\n\r\n2\r\nok\r\n0\r\nDigest: 42\r\n\r\n"
 	})
-	r, g := engined(t, s.addr)
+	r, g := engined(t, s.Addr)
 
 	got := tell(t, r.addr, engineRule, "handover.go, head and end", get("/", "Connection: TE, close\r\nTE: trailers\r\n")).got
 
-	require.EqualValues(t, 1, g.engineCounts.Pushed.Load())
+	require.EqualValues(t, 1, g.EngineCounts.Pushed.Load())
 	assert.True(t, strings.HasPrefix(got, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n"), "MUST, RFC 9110 §15.2: an interim answer passes. Got %q", got)
 	assert.True(t, strings.HasSuffix(got, "2\r\nok\r\n0\r\nDigest: 42\r\n\r\n"), "who wants trailers gets them. Got %q", got)
 }
@@ -506,10 +509,10 @@ func TestHintsAndTrailersPassThroughAnEngine(t *testing.T) {
 func TestClientThatDoesNotReadHoldsTheBackendBack(t *testing.T) { // alone: it looks at the memory
 	const answers, size = 8, 64 << 20
 	var sent atomic.Int64
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		c.SetWriteBuffer(64 << 10)
 		piece := make([]byte, 64<<10)
-		requests(bufio.NewReader(c), func(*http.Request) bool {
+		testutil.Requests(bufio.NewReader(c), func(*http.Request) bool {
 			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
 			for n := 0; n < size; n += len(piece) {
 				if _, err := c.Write(piece); err != nil || sent.Add(int64(len(piece))) > 96<<20 {
@@ -519,7 +522,7 @@ func TestClientThatDoesNotReadHoldsTheBackendBack(t *testing.T) { // alone: it l
 			return true
 		})
 	})
-	r, g := engined(t, s.addr)
+	r, g := engined(t, s.Addr)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -531,8 +534,8 @@ func TestClientThatDoesNotReadHoldsTheBackendBack(t *testing.T) { // alone: it l
 
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	l := r.limits
-	bound := int64(l.perConnection()) - l.body + g.engines.bound(l.head)
+	l := r.Limits
+	bound := int64(l.PerConnection()) - l.Body + g.Engines.Bound(l.Head)
 	assert.Positive(t, sent.Load())
 	assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), bound,
 		"%d bytes came from the backend, the client has read none, and the gateway holds more than its bound. handover.go, data", sent.Load())
@@ -544,8 +547,8 @@ func TestEngineTellsWhatItKnows(t *testing.T) {
 	t.Parallel()
 	back, _, _ := parallel(t)
 	r, g := engined(t, back.addr)
-	g.adminNames = []string{"socket.up"}
-	admin := start(t, with(g.admin(adminRoutes(g))))
+	g.AdminNames = []string{"socket.up"}
+	admin := start(t, with(g.Admin(adminRoutes(g))))
 	text, _ := paths("/", 5)
 	tell(t, r.addr, "", "", text).bodies(t, 5)
 

@@ -13,6 +13,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
 )
 
 // The exercises of chapter 4. Run one with
@@ -27,9 +31,9 @@ import (
 // better go on another connection: this one is about to be closed.
 func TestExercise1ClientCountsAsTheServerDoes(t *testing.T) {
 	const each = 3 // requests on one connection
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		n := 0
-		requests(bufio.NewReader(c), func(*http.Request) bool {
+		testutil.Requests(bufio.NewReader(c), func(*http.Request) bool {
 			if n++; n > each {
 				io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 			} else {
@@ -41,13 +45,13 @@ func TestExercise1ClientCountsAsTheServerDoes(t *testing.T) {
 	p := small(t, 1)
 
 	for i := range 9 {
-		status, _, err := asked(p, s.addr, posting("/", "x"))
+		status, _, err := asked(p, s.Addr, posting("/", "x"))
 		require.NoError(t, err)
 		assert.Equal(t, 200, status, "call %d came on a connection whose server had said max=0. answer.go, note", i+1)
 	}
 
-	assert.Equal(t, 3, s.accepted())
-	status, _, err := asked(small(t, 1), polite(t).addr, getting("/"))
+	assert.Equal(t, 3, s.Accepted())
+	status, _, err := asked(small(t, 1), testutil.Polite(t).Addr, getting("/"))
 	require.NoError(t, err)
 	assert.Equal(t, 200, status, "a server that says nothing means no limit")
 }
@@ -56,54 +60,60 @@ func TestExercise1ClientCountsAsTheServerDoes(t *testing.T) {
 // is asked. Nothing has been sent by then, so that is right for a POST too. A
 // backend that has got the request is another matter: no second one may see it.
 func TestExercise2AnotherBackendTakesOver(t *testing.T) {
-	good := answering(t, func(int, *http.Request) string { return saying("second") })
-	closes := scriptedServer(t, func(c *net.TCPConn, _ int) { c.Read(make([]byte, 4<<10)) })
+	good := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying("second") })
+	closes := testutil.Serve(t, func(c *net.TCPConn, _ int) { c.Read(make([]byte, 4<<10)) })
 	const rule, look = "house rule: what was never sent may be sent elsewhere, and nothing else", "gateway.go, backendFor and forward"
 	for _, c := range []struct {
 		first  string
 		answer string
-	}{{freeAddr(t), "200 OK"}, {closes.addr, "502 Bad Gateway"}} {
-		g := newGateway(small(t, 4), []prefix{{path: "/", addr: c.first}, {path: "/", addr: good.addr}})
-		r := start(t, with(g.handler(routes())))
+	}{{testutil.FreeAddr(t), "200 OK"}, {closes.Addr, "502 Bad Gateway"}} {
+		g := gateway.New(small(t, 4), []gateway.Prefix{{Path: "/", Addr: c.first}, {Path: "/", Addr: good.Addr}})
+		r := start(t, with(g.Handler(routes())))
 
 		for _, request := range []string{get("/", closing), post("/", "10 euros", closing)} {
 			tell(t, r.addr, rule, look, request).begins(t, "HTTP/1.1 "+c.answer+"\r\n")
 		}
 	}
-	assert.Equal(t, 1, good.accepted())
+	assert.Equal(t, 1, good.Accepted())
 }
 
 // A server that is too busy says when to come again. A client that may send its
 // call twice waits, if it is not for long, and tries once more.
 func TestExercise3ClientComesAgainWhenItIsTold(t *testing.T) {
 	var asks atomic.Int64
-	busy := func(times int64, after string) *scripted {
+	busy := func(times int64, after string) *testutil.Server {
 		asks.Store(0)
-		return answering(t, func(int, *http.Request) string {
+		return testutil.Answering(t, func(int, *http.Request) string {
 			if asks.Add(1) <= times {
 				return "HTTP/1.1 503 Service Unavailable\r\nRetry-After: " + after + "\r\nContent-Length: 5\r\n\r\nbusy\n"
 			}
-			return saying("hello")
+			return testutil.Saying("hello")
 		})
 	}
 	for name, c := range map[string]struct {
-		server func() *scripted
-		call   *call
+		server func() *testutil.Server
+		call   *client.Call
 		status int
 		asks   int64
 	}{
-		"once busy":      {func() *scripted { return busy(1, "0") }, getting("/"), 200, 2},
-		"busy twice":     {func() *scripted { return busy(2, "0") }, getting("/"), 503, 2},
-		"for an hour":    {func() *scripted { return busy(1, "3600") }, getting("/"), 503, 1},
-		"busy for POSTs": {func() *scripted { return busy(1, "0") }, posting("/", "x"), 503, 1},
+		"once busy":      {func() *testutil.Server { return busy(1, "0") }, getting("/"), 200, 2},
+		"busy twice":     {func() *testutil.Server { return busy(2, "0") }, getting("/"), 503, 2},
+		"for an hour":    {func() *testutil.Server { return busy(1, "3600") }, getting("/"), 503, 1},
+		"busy for POSTs": {func() *testutil.Server { return busy(1, "0") }, posting("/", "x"), 503, 1},
 	} {
 		s, p := c.server(), small(t, 1)
 
-		status, _, err := asked(p, s.addr, c.call)
+		status, _, err := asked(p, s.Addr, c.call)
 
 		require.NoError(t, err, name)
 		assert.Equal(t, c.status, status, "%s. house rule: Retry-After is heeded once, by who may send twice. retry.go, roundTrip", name)
 		assert.Equal(t, c.asks, asks.Load(), "%s: how often the server was asked", name)
-		assert.Equal(t, 1, s.accepted(), "%s: what is left of the first answer is drained, and its connection used again", name)
+		assert.Equal(t, 1, s.Accepted(), "%s: what is left of the first answer is drained, and its connection used again", name)
 	}
+}
+
+func posting(target, body string) *client.Call {
+	c := getting(target)
+	c.Method, c.Body = []byte("POST"), []byte(body)
+	return c
 }

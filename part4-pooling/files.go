@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"socketup/part4-pooling/http1"
+	"socketup/part4-pooling/server"
 )
 
 // filesRoute serves the files of dir. os.Root keeps "..", and links that lead
@@ -27,13 +30,13 @@ func filesRoute(dir string, dotted bool) (route, error) {
 	if err != nil {
 		return route{}, fmt.Errorf("-root: %w", err)
 	}
-	return route{"/files/", []string{"GET", "HEAD"}, func(w *response, r *request, rest []byte) {
+	return route{"/files/", []string{"GET", "HEAD"}, func(w *server.Response, r *server.Request, rest []byte) {
 		name, err := url.PathUnescape(string(rest))
 		switch {
 		case err != nil || strings.ContainsRune(name, 0):
-			w.fail(400, "the path is badly escaped")
+			w.Error(400, "the path is badly escaped")
 		case !dotted && strings.Contains("/"+name, "/."):
-			w.fail(404, noFile)
+			w.Error(404, noFile)
 		default:
 			serveFile(w, r, root, name)
 		}
@@ -42,7 +45,7 @@ func filesRoute(dir string, dotted bool) (route, error) {
 
 const noFile = "there is no such file"
 
-func serveFile(w *response, r *request, root *os.Root, name string) {
+func serveFile(w *server.Response, r *server.Request, root *os.Root, name string) {
 	if name == "" || strings.HasSuffix(name, "/") {
 		name += "index.html"
 	}
@@ -57,10 +60,10 @@ func serveFile(w *response, r *request, root *os.Root, name string) {
 	case err != nil:
 		failToOpen(w, err)
 	case info.IsDir():
-		w.status = 301
-		w.set("Location", withSlash(r))
+		w.Status = 301
+		w.SetField("Location", withSlash(r))
 	case !info.Mode().IsRegular(): // reading a pipe could take for ever
-		w.fail(404, noFile)
+		w.Error(404, noFile)
 	default:
 		sendFile(w, r, f, info)
 	}
@@ -68,62 +71,62 @@ func serveFile(w *response, r *request, root *os.Root, name string) {
 
 // failToOpen tells a file that does not exist from one that cannot be opened
 // now. A 404 for the latter would be remembered, by caches and by search engines.
-func failToOpen(w *response, err error) {
+func failToOpen(w *server.Response, err error) {
 	var errno syscall.Errno
 	errors.As(err, &errno)
 	switch errno {
 	case unix.EMFILE, unix.ENFILE, unix.ENOMEM: // until some connection is closed
-		w.set("Retry-After", "1")
-		w.fail(503, "the server has too many files open")
+		w.SetField("Retry-After", "1")
+		w.Error(503, "the server has too many files open")
 	case unix.EACCES, unix.EPERM:
-		w.fail(403, "the server may not read this file")
+		w.Error(403, "the server may not read this file")
 	case 0, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.ENXIO: // 0: a path that leads out of the root; ENXIO: a socket
-		w.fail(404, noFile)
+		w.Error(404, noFile)
 	default:
-		w.log().Error("open", "error", err)
-		w.fail(500, "the file cannot be read")
+		w.Log().Error("open", "error", err)
+		w.Error(500, "the file cannot be read")
 	}
 }
 
 // withSlash is the target of r with a slash at the end of the path, in front of
 // the query: relative links in the page that is there depend on it.
-func withSlash(r *request) string {
-	if r.query == nil {
-		return string(r.path) + "/"
+func withSlash(r *server.Request) string {
+	if r.Query == nil {
+		return string(r.Path) + "/"
 	}
-	return string(r.path) + "/?" + string(r.query)
+	return string(r.Path) + "/?" + string(r.Query)
 }
 
 // sendFile sends a file, a part of it, or the news that it has not changed.
-func sendFile(w *response, r *request, f *os.File, info fs.FileInfo) {
-	tag, modified := entityTag(info, time.Now()), notAfter(info.ModTime(), w.date())
-	w.set("ETag", tag)
-	w.set("Last-Modified", modified.UTC().Format(dateFormat))
-	w.set("Accept-Ranges", "bytes")
-	if w.status = condition(r, tag, modified); w.status != 0 {
+func sendFile(w *server.Response, r *server.Request, f *os.File, info fs.FileInfo) {
+	tag, modified := entityTag(info, time.Now()), notAfter(info.ModTime(), w.Date())
+	w.SetField("ETag", tag)
+	w.SetField("Last-Modified", modified.UTC().Format(http1.DateFormat))
+	w.SetField("Accept-Ranges", "bytes")
+	if w.Status = condition(r, tag, modified); w.Status != 0 {
 		return
 	}
 	kind := mime.TypeByExtension(path.Ext(info.Name()))
 	if kind == "" {
 		kind = "application/octet-stream"
 	}
-	w.set("Content-Type", kind)
+	w.SetField("Content-Type", kind)
 	first, length := int64(0), info.Size()
-	if asked := r.get("range"); asked != nil && string(r.method) == "GET" && ifRange(r, tag) {
+	if asked := r.Get("range"); asked != nil && string(r.Method) == "GET" && ifRange(r, tag) {
 		from, n, ok := parseRange(string(asked), info.Size())
 		switch {
 		case ok && n == 0:
-			w.set("Content-Range", fmt.Sprintf("bytes */%d", info.Size()))
-			w.status = 416
+			w.SetField("Content-Range", fmt.Sprintf("bytes */%d", info.Size()))
+			w.Status = 416
 			return
 		case ok:
-			w.status, first, length = 206, from, n
-			w.set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, from+n-1, info.Size()))
+			w.Status, first, length = 206, from, n
+			w.SetField("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, from+n-1, info.Size()))
 		}
 	}
-	w.size(length)
-	w.status = max(w.status, 200) // an empty file is never written
-	if string(r.method) == "HEAD" {
+	w.SetLength(length)
+	w.Status = max(w.Status, 200) // an empty file is never written
+	if string(r.Method) == "HEAD" {
 		return
 	}
 	io.Copy(struct{ io.Writer }{w}, io.NewSectionReader(f, first, length))
@@ -167,7 +170,7 @@ func notAfter(t, date time.Time) time.Time {
 // condition is RFC 9110 §13.2.2: the status of an answer to a request whose
 // condition is not fulfilled, 0 when all are. A tag is asked before a date, which
 // only knows seconds.
-func condition(r *request, tag string, modified time.Time) (status int) {
+func condition(r *server.Request, tag string, modified time.Time) (status int) {
 	modified = modified.Truncate(time.Second)
 	if same, asked := namesTag(r, "if-match", tag, false); asked && !same {
 		return 412
@@ -185,17 +188,17 @@ func condition(r *request, tag string, modified time.Time) (status int) {
 // namesTag returns whether a list of tags is there and has tag in it. Two tags of
 // which one is weak are never the same, unless all that is to be found out is that
 // nothing has changed: weak (RFC 9110 §8.8.3.2).
-func namesTag(r *request, list, tag string, weak bool) (named, asked bool) {
+func namesTag(r *server.Request, list, tag string, weak bool) (named, asked bool) {
 	if weak {
 		tag = strings.TrimPrefix(tag, "W/")
 	}
-	for _, f := range r.fields {
-		if !equalFold(f.name, list) {
+	for _, f := range r.Fields {
+		if !http1.EqualFold(f.Name, list) {
 			continue
 		}
 		asked = true
-		for t := range bytes.SplitSeq(f.value, []byte(",")) {
-			if t = trim(t); weak {
+		for t := range bytes.SplitSeq(f.Value, []byte(",")) {
+			if t = http1.TrimSpace(t); weak {
 				t = bytes.TrimPrefix(t, []byte("W/"))
 			}
 			named = named || string(t) == tag && tag[0] == '"' || string(t) == "*"
@@ -205,14 +208,14 @@ func namesTag(r *request, list, tag string, weak bool) (named, asked bool) {
 }
 
 // dateOf is not ok without the field, or when it holds no date: then it is ignored.
-func dateOf(r *request, name string) (time.Time, bool) {
-	return parseDate(string(r.get(name)), time.Now())
+func dateOf(r *server.Request, name string) (time.Time, bool) {
+	return http1.ParseDate(string(r.Get(name)), time.Now())
 }
 
 // ifRange says whether a part may be sent: without If-Range, or if it names tag,
 // and tag is strong (RFC 9110 §13.1.5).
-func ifRange(r *request, tag string) bool {
-	condition := r.get("if-range")
+func ifRange(r *server.Request, tag string) bool {
+	condition := r.Get("if-range")
 	return condition == nil || string(condition) == tag && tag[0] == '"'
 }
 
@@ -225,14 +228,14 @@ func parseRange(s string, size int64) (first, length int64, ok bool) {
 		return 0, 0, false
 	}
 	if from == "" { // the last n bytes
-		n, ok := number([]byte(to))
+		n, ok := http1.ParseNumber([]byte(to))
 		n = min(n, size)
 		return size - n, n, ok
 	}
-	first, ok = number([]byte(from))
+	first, ok = http1.ParseNumber([]byte(from))
 	last := size - 1
 	if to != "" && ok {
-		last, ok = number([]byte(to))
+		last, ok = http1.ParseNumber([]byte(to))
 		if ok && last < first {
 			return 0, 0, false
 		}

@@ -17,13 +17,20 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/http1"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/pool"
+	"socketup/part4-pooling/server"
 )
 
 // fronted is a gateway whose backend for all paths is at addr.
-func fronted(t testing.TB, addr string, change ...func(*gateway)) (*running, *gateway) {
+func fronted(t testing.TB, addr string, change ...func(*gateway.Gateway)) (*running, *gateway.Gateway) {
 	t.Helper()
 	p := small(t, 4)
-	g := newGateway(p, []prefix{{path: "/", addr: addr}})
+	g := gateway.New(p, []gateway.Prefix{{Path: "/", Addr: addr}})
 	for _, f := range change {
 		f(g)
 	}
@@ -32,10 +39,10 @@ func fronted(t testing.TB, addr string, change ...func(*gateway)) (*running, *ga
 
 // recording is a backend that keeps the heads of the requests it got, byte by
 // byte, and their bodies as they were framed.
-func recording(t testing.TB, answer string) (s *scripted, got chan string) {
+func recording(t testing.TB, answer string) (s *testutil.Server, got chan string) {
 	t.Helper()
 	got = make(chan string, 100)
-	return scriptedServer(t, func(c *net.TCPConn, _ int) {
+	return testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		buf := make([]byte, 64<<10)
 		for {
 			n, err := c.Read(buf)
@@ -54,7 +61,7 @@ func TestGatewayRewritesWhatIsForTheNextProgramOnly(t *testing.T) {
 	t.Parallel()
 	s, got := recording(t, "HTTP/1.1 200 OK\r\nConnection: X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=9\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"+
 		"Date: Mon, 02 Jan 2006 15:04:05 GMT\r\nVia: 1.0 other\r\nContent-Length: 2\r\n\r\nok")
-	r, _ := fronted(t, s.addr)
+	r, _ := fronted(t, s.Addr)
 	host, _, _ := net.SplitHostPort(r.addr)
 
 	front := tell(t, r.addr, forwardRule, "forward.go, passFields",
@@ -80,8 +87,8 @@ func TestGatewayRewritesWhatIsForTheNextProgramOnly(t *testing.T) {
 // What two programs could read in two ways must not get through.
 func TestNoRequestIsSmuggledThroughTheGateway(t *testing.T) {
 	t.Parallel()
-	s, got := recording(t, saying("ok"))
-	r, _ := fronted(t, s.addr)
+	s, got := recording(t, testutil.Saying("ok"))
+	r, _ := fronted(t, s.Addr)
 	const evil = "GET /evil HTTP/1.1\r\nHost: x\r\n\r\n"
 	for name, sent := range map[string]string{
 		"both framings":       "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + evil,
@@ -108,8 +115,8 @@ func TestNoRequestIsSmuggledThroughTheGateway(t *testing.T) {
 // on: the backend gets a framing of the gateway's making.
 func TestFramingIsWrittenAnew(t *testing.T) {
 	t.Parallel()
-	s, got := recording(t, saying("ok"))
-	r, _ := fronted(t, s.addr)
+	s, got := recording(t, testutil.Saying("ok"))
+	r, _ := fronted(t, s.Addr)
 
 	tell(t, r.addr, "", "", "POST / HTTP/1.1\r\nHost: x\r\nConnection: close, Content-Length, Host\r\nContent-Length: 003\r\n\r\nabc")
 
@@ -122,8 +129,8 @@ func TestFramingIsWrittenAnew(t *testing.T) {
 // trusts its gateway believes X-Forwarded-For (CVE-2022-31813).
 func TestConnectionCannotStrikeOutWhoAsks(t *testing.T) {
 	t.Parallel()
-	s, got := recording(t, saying("ok"))
-	r, _ := fronted(t, s.addr)
+	s, got := recording(t, testutil.Saying("ok"))
+	r, _ := fronted(t, s.Addr)
 	host, _, _ := net.SplitHostPort(r.addr)
 
 	tell(t, r.addr, "", "", get("/", "Connection: close, X-Forwarded-For, Forwarded, Via\r\nX-Forwarded-For: 192.0.2.1\r\n"))
@@ -136,26 +143,26 @@ func TestConnectionCannotStrikeOutWhoAsks(t *testing.T) {
 
 func TestFailuresOfABackendHaveAStatusAndAReason(t *testing.T) {
 	t.Parallel()
-	silent := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) }).addr
-	hasty := func(g *gateway) { g.t.head = 30 * time.Millisecond }
+	silent := testutil.Serve(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) }).Addr
+	hasty := func(g *gateway.Gateway) { g.Timeouts.Head = 30 * time.Millisecond }
 	for name, c := range map[string]struct {
 		addr   string
-		change func(*gateway)
+		change func(*gateway.Gateway)
 		status int
 		says   string
 	}{
-		"nobody listens":     {freeAddr(t), nil, 502, "refused: connection refused"},
-		"closes at once":     {scriptedServer(t, func(*net.TCPConn, int) {}).addr, nil, 502, "the connection ended before the answer"},
-		"garbage":            {answering(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n" }).addr, nil, 502, "bad answer"},
+		"nobody listens":     {testutil.FreeAddr(t), nil, 502, "refused: connection refused"},
+		"closes at once":     {testutil.Serve(t, func(*net.TCPConn, int) {}).Addr, nil, 502, "the connection ended before the answer"},
+		"garbage":            {testutil.Answering(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n" }).Addr, nil, 502, "bad answer"},
 		"half a head":        {answeringOnce(t, "HTTP/1.1 200 OK\r\nContent-"), nil, 502, "the connection ended before the answer"},
 		"half a short body":  {answeringOnce(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"), nil, 0, ""},
 		"never answers":      {silent, hasty, 504, "no answer in time"},
-		"never accepts":      {silentQueue(t), func(g *gateway) { g.t.connect = 30 * time.Millisecond }, 504, "timed out after 30ms"},
-		"no connection free": {silent, func(g *gateway) { hasty(g); g.pool.limits.perBackend, g.pool.limits.wait = 0, time.Millisecond }, 503, "no connection came free in time"},
+		"never accepts":      {testutil.SilentQueue(t), func(g *gateway.Gateway) { g.Timeouts.Connect = 30 * time.Millisecond }, 504, "timed out after 30ms"},
+		"no connection free": {silent, func(g *gateway.Gateway) { hasty(g); g.Pool.Limits.PerBackend, g.Pool.Limits.Wait = 0, time.Millisecond }, 503, "no connection came free in time"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			change := []func(*gateway){func(g *gateway) { g.shows = true }}
+			change := []func(*gateway.Gateway){func(g *gateway.Gateway) { g.Shows = true }}
 			if c.change != nil {
 				change = append(change, c.change)
 			}
@@ -169,17 +176,17 @@ func TestFailuresOfABackendHaveAStatusAndAReason(t *testing.T) {
 				assert.Contains(t, body, "backend http://"+c.addr)
 				assert.Contains(t, body, c.says)
 			}
-			assert.Zero(t, g.pool.stats().Permits)
+			assert.Zero(t, g.Pool.Stats().Permits)
 		})
 	}
 }
 
 // answeringOnce answers the first request with bytes, and closes.
 func answeringOnce(t testing.TB, bytes string) (addr string) {
-	return scriptedServer(t, func(c *net.TCPConn, _ int) {
+	return testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		c.Read(make([]byte, 4<<10))
 		io.WriteString(c, bytes)
-	}).addr
+	}).Addr
 }
 
 // Once a byte is out there is no other status to give: what is left is to cut.
@@ -198,30 +205,30 @@ func TestBrokenAnswerIsCutNotMended(t *testing.T) {
 		s.begins(t, "HTTP/1.1 200 OK\r\n")
 		assert.Equal(t, 1, strings.Count(s.got, "HTTP/1.1"), "%s: a second status line is a part of the body", name)
 		assert.False(t, strings.HasSuffix(s.got, "0\r\n\r\n"), "%s: the answer ends as if it were whole: a lie. gateway.go, pass", name)
-		eventually(t, "the cut is counted", func() bool { return g.counts.Cut.Load() == 1 })
-		eventually(t, "the link is closed", func() bool { return g.pool.stats().Permits == 0 })
+		eventually(t, "the cut is counted", func() bool { return g.Counts.Cut.Load() == 1 })
+		eventually(t, "the link is closed", func() bool { return g.Pool.Stats().Permits == 0 })
 	}
 }
 
 func TestIdempotentCallIsTriedOnceMoreOnAFreshConnection(t *testing.T) {
 	t.Parallel()
 	for _, request := range []string{get("/", closing), "PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"} {
-		s, _ := dying(t)
-		r, g := fronted(t, s.addr)
+		s, _ := testutil.Dying(t)
+		r, g := fronted(t, s.Addr)
 		tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
 
 		again := tell(t, r.addr, "RFC 9110 §9.2.2: what is idempotent may be sent again", "retry.go", request)
 
 		again.begins(t, "HTTP/1.1 200 OK\r\n")
-		assert.Equal(t, 2, s.accepted())
-		assert.EqualValues(t, 1, g.pool.stats().of(s.addr).Retried)
+		assert.Equal(t, 2, s.Accepted())
+		assert.EqualValues(t, 1, g.Pool.Stats().Of(s.Addr).Retried)
 	}
 }
 
 func TestPostIsNeverSentTwice(t *testing.T) {
 	t.Parallel()
-	s, requests := dying(t)
-	r, _ := fronted(t, s.addr)
+	s, requests := testutil.Dying(t)
+	r, _ := fronted(t, s.Addr)
 	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
 
 	failed := tell(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not send again what is not idempotent", "again.go, mayRetry", post("/pay", "10 euros", closing))
@@ -233,28 +240,28 @@ func TestPostIsNeverSentTwice(t *testing.T) {
 // A backend that always closes must not be asked for ever.
 func TestThereIsOneMoreTryAndNoThird(t *testing.T) {
 	t.Parallel()
-	s := answering(t, func(connection int, r *http.Request) string {
+	s := testutil.Answering(t, func(connection int, r *http.Request) string {
 		if r.URL.Path == "/first" {
-			return saying("ok")
+			return testutil.Saying("ok")
 		}
 		return ""
 	})
 	p := small(t, 2)
-	_, _, err := asked(p, s.addr, getting("/first"))
+	_, _, err := asked(p, s.Addr, getting("/first"))
 	require.NoError(t, err)
 
-	_, _, err = asked(p, s.addr, getting("/"))
+	_, _, err = asked(p, s.Addr, getting("/"))
 
-	assert.ErrorIs(t, err, ErrEnded)
-	assert.Equal(t, 2, s.accepted(), "the kept connection, and a fresh one")
-	assert.Zero(t, p.stats().Permits)
+	assert.ErrorIs(t, err, client.ErrEnded)
+	assert.Equal(t, 2, s.Accepted(), "the kept connection, and a fresh one")
+	assert.Zero(t, p.Stats().Permits)
 }
 
 // What a backend sends passes at once, and does not wait for the rest.
 func TestAnswersPassPieceByPiece(t *testing.T) {
 	t.Parallel()
 	next := make(chan string)
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		c.Read(make([]byte, 4<<10))
 		for {
 			select {
@@ -265,7 +272,7 @@ func TestAnswersPassPieceByPiece(t *testing.T) {
 			}
 		}
 	})
-	r, _ := fronted(t, s.addr)
+	r, _ := fronted(t, s.Addr)
 	c := converse(t, r.addr, get("/"))
 	step := func(piece, want string) {
 		give(t, next, piece, "the backend has its last piece out")
@@ -288,7 +295,7 @@ func TestAnswersPassPieceByPiece(t *testing.T) {
 func TestSlowReadersOnEitherSideHoldTheOtherBack(t *testing.T) { // alone: it looks at the memory
 	const much = 512 << 20
 	var sent atomic.Int64
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		head := make([]byte, 14)
 		io.ReadFull(c, head)
 		if string(head[:4]) == "POST" {
@@ -301,8 +308,8 @@ func TestSlowReadersOnEitherSideHoldTheOtherBack(t *testing.T) { // alone: it lo
 			sent.Add(int64(n))
 		}
 	})
-	g := newGateway(small(t, 4), []prefix{{path: "/", addr: s.addr}})
-	r := start(t, with(g.handler(routes())), func(s *server) { s.limits.body = much })
+	g := gateway.New(small(t, 4), []gateway.Prefix{{Path: "/", Addr: s.Addr}})
+	r := start(t, with(g.Handler(routes())), func(s *server.Server) { s.Limits.Body = much })
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -332,16 +339,16 @@ func TestSlowReadersOnEitherSideHoldTheOtherBack(t *testing.T) { // alone: it lo
 
 func TestClientsThatLeaveCostNoConnection(t *testing.T) {
 	t.Parallel()
-	s := answering(t, func(_ int, r *http.Request) string {
+	s := testutil.Answering(t, func(_ int, r *http.Request) string {
 		if r.URL.Path == "/never" {
 			select {
 			case <-t.Context().Done():
 			case <-time.After(200 * time.Millisecond):
 			}
 		}
-		return saying(strings.Repeat("x", 1000))
+		return testutil.Saying(strings.Repeat("x", 1000))
 	})
-	r, g := fronted(t, s.addr)
+	r, g := fronted(t, s.Addr)
 	whole := post("/", strings.Repeat("b", 40_000)) + get("/never")
 	for cut := 1; cut < len(whole); cut += 1 + cut/4 {
 		c := dial(t, r.addr)
@@ -351,7 +358,7 @@ func TestClientsThatLeaveCostNoConnection(t *testing.T) {
 	}
 
 	eventually(t, "all links are back", func() bool {
-		b := g.pool.stats().of(s.addr)
+		b := g.Pool.Stats().Of(s.Addr)
 		return b.Leased == 0 && b.Waiting == 0
 	})
 	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
@@ -360,11 +367,11 @@ func TestClientsThatLeaveCostNoConnection(t *testing.T) {
 func TestPrefixesChooseTheBackend(t *testing.T) {
 	t.Parallel()
 	named := func(name string) string {
-		return answering(t, func(_ int, r *http.Request) string { return saying(name + r.URL.Path) }).addr
+		return testutil.Answering(t, func(_ int, r *http.Request) string { return testutil.Saying(name + r.URL.Path) }).Addr
 	}
 	p := small(t, 4)
-	g := newGateway(p, []prefix{{path: "/api", addr: named("api:")}, {path: "/api/v2/", addr: named("v2:")}})
-	r := start(t, with(g.handler(routes())))
+	g := gateway.New(p, []gateway.Prefix{{Path: "/api", Addr: named("api:")}, {Path: "/api/v2/", Addr: named("v2:")}})
+	r := start(t, with(g.Handler(routes())))
 	for path, want := range map[string]string{
 		"/api": "api:/api", "/api/x?y": "api:/api/x", "/api/v2/x": "v2:/api/v2/x", "/": "Hello, World!\n", "/apis": "404 Not Found: nothing is at /apis\n",
 	} {
@@ -375,14 +382,14 @@ func TestPrefixesChooseTheBackend(t *testing.T) {
 func TestGatewayThatIsItsOwnBackendSaysSo(t *testing.T) {
 	t.Parallel()
 	p := small(t, 64)
-	ready := make(chan handler, 1)
-	r := start(t, with(func(w *response, r *request) {
+	ready := make(chan server.Handler, 1)
+	r := start(t, with(func(w *server.Response, r *server.Request) {
 		h := <-ready
 		ready <- h
 		h(w, r)
 	}))
-	ready <- newGateway(p, []prefix{{path: "/", addr: r.addr}}).handler(routes())
-	defer p.close()
+	ready <- gateway.New(p, []gateway.Prefix{{Path: "/", Addr: r.addr}}).Handler(routes())
+	defer p.Close()
 
 	tell(t, r.addr, "RFC 9110 §7.6.3: Via is there to find circles", "gateway.go, forward", get("/", closing)).begins(t, "HTTP/1.1 508 ")
 }
@@ -391,7 +398,7 @@ func TestPipelinedRequestsAreAnsweredInOrderFromTheBackend(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	var others atomic.Int64
-	s := answering(t, func(_ int, r *http.Request) string {
+	s := testutil.Answering(t, func(_ int, r *http.Request) string {
 		if r.URL.Path == "/1" {
 			select {
 			case <-release:
@@ -400,9 +407,9 @@ func TestPipelinedRequestsAreAnsweredInOrderFromTheBackend(t *testing.T) {
 		} else {
 			others.Add(1)
 		}
-		return saying(r.URL.Path)
+		return testutil.Saying(r.URL.Path)
 	})
-	r, _ := fronted(t, s.addr)
+	r, _ := fronted(t, s.Addr)
 	c := converse(t, r.addr, get("/1")+get("/2")+get("/3", closing))
 	eventually(t, "2 and 3 have been answered", func() bool { return others.Load() == 2 })
 
@@ -413,13 +420,13 @@ func TestPipelinedRequestsAreAnsweredInOrderFromTheBackend(t *testing.T) {
 
 func TestHeadAndOldClientsGetWhatTheyUnderstand(t *testing.T) {
 	t.Parallel()
-	s := answering(t, func(_ int, r *http.Request) string {
+	s := testutil.Answering(t, func(_ int, r *http.Request) string {
 		if r.Method == "HEAD" {
 			return "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"
 		}
 		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 	})
-	r, _ := fronted(t, s.addr)
+	r, _ := fronted(t, s.Addr)
 
 	head := tell(t, r.addr, "", "", "HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").reply(t)
 	old := tell(t, r.addr, "MUST NOT, RFC 9112 §6.1: no chunks for HTTP/1.0", "response.go", "GET / HTTP/1.0\r\n\r\n").reply(t)
@@ -434,36 +441,36 @@ func TestHeadAndOldClientsGetWhatTheyUnderstand(t *testing.T) {
 // learns whose.
 func TestStrangersAreNotToldWhichBackendFailed(t *testing.T) {
 	t.Parallel()
-	silent := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) }).addr
+	silent := testutil.Serve(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) }).Addr
 	for says, c := range map[string]struct {
 		addr   string
 		status int
 	}{
-		"the backend: refused\n":                                        {freeAddr(t), 502},
-		"the backend: the connection ended before the answer\n":         {scriptedServer(t, func(*net.TCPConn, int) {}).addr, 502},
-		"the backend: bad answer\n":                                     {answering(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }).addr, 502},
+		"the backend: refused\n":                                        {testutil.FreeAddr(t), 502},
+		"the backend: the connection ended before the answer\n":         {testutil.Serve(t, func(*net.TCPConn, int) {}).Addr, 502},
+		"the backend: bad answer\n":                                     {testutil.Answering(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }).Addr, 502},
 		"the backend: no answer in time\n":                              {silent, 504},
 		"the backend: no such host\n":                                   {"nobody.example:80", 502},
 		"the backend: the gateway cannot open another connection now\n": {"short.example:80", 503},
 	} {
 		for _, engine := range []bool{false, true} {
-			g := newGateway(small(t, 4), []prefix{{"/", c.addr, engine}})
-			g.t.head = 30 * time.Millisecond
-			g.pool.dial = func(ctx context.Context, addr string, timeout time.Duration) (*link, error) {
+			g := gateway.New(small(t, 4), []gateway.Prefix{{Path: "/", Addr: c.addr, Engine: engine}})
+			g.Timeouts.Head = 30 * time.Millisecond
+			g.Pool.Dial = func(ctx context.Context, addr string, timeout time.Duration) (*client.Link, error) {
 				switch addr {
 				case "short.example:80":
 					return nil, fmt.Errorf("looking up %s: %w", addr, unix.EMFILE)
 				case "nobody.example:80":
-					return nil, fmt.Errorf("%w: %s", ErrUnknownHost, addr)
+					return nil, fmt.Errorf("%w: %s", client.ErrUnknownHost, addr)
 				}
-				return dialLink(ctx, addr, timeout)
+				return client.DialLink(ctx, addr, timeout)
 			}
 			r := start(t, handing(g))
 
 			s := tell(t, r.addr, "house rule: the addresses behind a gateway are none of its clients' business", "gateway.go, refuse", get("/", closing))
 
 			s.begins(t, fmt.Sprintf("HTTP/1.1 %d ", c.status))
-			s.same(t, "the body", statusText(c.status)+": "+says, s.framed(t).body)
+			s.same(t, "the body", http1.StatusText(c.status)+": "+says, s.framed(t).body)
 			assert.Equal(t, c.status == 503, strings.Contains(s.got, "\r\nRetry-After: 1\r\n"))
 			eventually(t, "the log has the backend's address", func() bool {
 				return strings.Contains(r.logs.String(), fmt.Sprintf("msg=\"backend %s: %d\" error=", c.addr, c.status))
@@ -476,10 +483,10 @@ func TestShortagesOfOurOwnAreNotTheBackendsFault(t *testing.T) {
 	t.Parallel()
 	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.EADDRNOTAVAIL, unix.ENOBUFS} {
 		p := small(t, 1)
-		p.dial = func(context.Context, string, time.Duration) (*link, error) {
+		p.Dial = func(context.Context, string, time.Duration) (*client.Link, error) {
 			return nil, fmt.Errorf("socket: %w", errno)
 		}
-		r := start(t, with(newGateway(p, []prefix{{path: "/", addr: "127.0.0.1:1"}}).handler(routes())))
+		r := start(t, with(gateway.New(p, []gateway.Prefix{{Path: "/", Addr: "127.0.0.1:1"}}).Handler(routes())))
 
 		s := tell(t, r.addr, "RFC 9110 §15.6.3, §15.6.4: 502 is for the backend's failure, 503 for ours", "failures.go, shortage", get("/", closing))
 
@@ -491,7 +498,7 @@ func TestShortagesOfOurOwnAreNotTheBackendsFault(t *testing.T) {
 // One line a second is enough to know; the rest is counted.
 func TestFailuresThatRepeatDoNotFillTheLog(t *testing.T) {
 	t.Parallel()
-	r, _ := fronted(t, freeAddr(t))
+	r, _ := fronted(t, testutil.FreeAddr(t))
 
 	tell(t, r.addr, "", "", strings.Repeat(get("/"), 200)+get("/", closing))
 
@@ -502,40 +509,40 @@ func TestFailuresThatRepeatDoNotFillTheLog(t *testing.T) {
 
 func TestAdminTellsAndDrops(t *testing.T) {
 	t.Parallel()
-	s := polite(t)
-	r, g := fronted(t, s.addr)
-	g.adminNames = []string{"socket.up"}
-	admin := start(t, with(g.admin(adminRoutes(g))))
+	s := testutil.Polite(t)
+	r, g := fronted(t, s.Addr)
+	g.AdminNames = []string{"socket.up"}
+	admin := start(t, with(g.Admin(adminRoutes(g))))
 	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
 
 	var stats struct {
-		Gateway gatewayStats
-		Pool    poolStats
+		Gateway gateway.Stats
+		Pool    pool.Stats
 	}
 	require.NoError(t, json.Unmarshal([]byte(tell(t, admin.addr, "", "", get("/-/stats", closing)).framed(t).body), &stats))
 	assert.EqualValues(t, 1, stats.Gateway.Requests)
-	assert.Equal(t, 1, stats.Pool.of(s.addr).Idle)
+	assert.Equal(t, 1, stats.Pool.Of(s.Addr).Idle)
 	metrics := tell(t, admin.addr, "", "", get("/-/metrics", closing)).framed(t).body
 	for _, line := range strings.Split(strings.TrimSpace(metrics), "\n") {
 		assert.Regexp(t, `^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \d+)$`, line)
 	}
-	assert.Contains(t, metrics, fmt.Sprintf("pool_connections{backend=%q,state=\"idle\"} 1\n", s.addr))
+	assert.Contains(t, metrics, fmt.Sprintf("pool_connections{backend=%q,state=\"idle\"} 1\n", s.Addr))
 
 	tell(t, admin.addr, "", "", get("/-/drop", closing)).begins(t, "HTTP/1.1 405 ")
-	none := newGateway(small(t, 1), nil)
-	none.adminNames = g.adminNames
-	tell(t, start(t, with(none.admin(adminRoutes(none)))).addr, "", "", post("/-/drop", "", closing)).begins(t, "HTTP/1.1 200 ")
-	dropped := tell(t, admin.addr, "", "", post("/-/drop?backend="+s.addr, "", closing))
+	none := gateway.New(small(t, 1), nil)
+	none.AdminNames = g.AdminNames
+	tell(t, start(t, with(none.Admin(adminRoutes(none)))).addr, "", "", post("/-/drop", "", closing)).begins(t, "HTTP/1.1 200 ")
+	dropped := tell(t, admin.addr, "", "", post("/-/drop?backend="+s.Addr, "", closing))
 
-	assert.Contains(t, dropped.framed(t).body, s.addr+": 1 idle connections closed")
-	assert.Zero(t, g.pool.stats().Permits)
+	assert.Contains(t, dropped.framed(t).body, s.Addr+": 1 idle connections closed")
+	assert.Zero(t, g.Pool.Stats().Permits)
 }
 
 func TestBackendIsToldTheIPv4AddressOfAnIPv4Client(t *testing.T) {
 	t.Parallel()
-	s, got := recording(t, saying("ok"))
-	_, g := fronted(t, s.addr)
-	_, addr := startOnIPv6(t, with(g.handler(routes())))
+	s, got := recording(t, testutil.Saying("ok"))
+	_, g := fronted(t, s.Addr)
+	_, addr := startOnIPv6(t, with(g.Handler(routes())))
 
 	tell(t, addr, "", "", get("/", closing))
 
@@ -552,13 +559,13 @@ func TestAnswerThatABackendBreaksOffEndsInAResetForHTTP10(t *testing.T) {
 		"ends with its socket": "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf",
 	} {
 		passed := make(chan bool)
-		s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 			c.Read(make([]byte, 1<<10))
 			io.WriteString(c, answer)
 			<-passed
 			c.SetLinger(0) // and closes: a reset
 		})
-		r, _ := fronted(t, s.addr)
+		r, _ := fronted(t, s.Addr)
 		c := converse(t, r.addr, old("/"))
 		in := bufio.NewReader(c)
 		for line := ""; line != "\r\n"; {

@@ -10,13 +10,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/engine"
+	"socketup/part4-pooling/pool"
 )
 
 // fetch gets URLs through a pool, one after the other, and says for each which
 // connection it came on: where time goes, and what reuse is worth.
 func fetch(stdout io.Writer, urls []string, times int, bodies bool) error {
-	p := newPool(poolDefaults)
-	defer p.close()
+	p := pool.New(pool.DefaultLimits)
+	defer p.Close()
 	var failed error
 	for range times {
 		for _, u := range urls {
@@ -26,33 +30,33 @@ func fetch(stdout io.Writer, urls []string, times int, bodies bool) error {
 			}
 		}
 	}
-	for _, b := range p.stats().Backends {
+	for _, b := range p.Stats().Backends {
 		fmt.Fprintf(stdout, "%s: %d connections made, %d calls on one that was there\n", b.Addr, b.Dialled, b.Reused)
 	}
 	return failed
 }
 
-func fetchOne(stdout io.Writer, p *pool, rawURL string, bodies bool) error {
-	u, err := parseURL(rawURL)
+func fetchOne(stdout io.Writer, p *pool.Pool, rawURL string, bodies bool) error {
+	u, err := client.ParseURL(rawURL)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	c := &call{method: []byte("GET"), target: []byte(u.target), host: []byte(u.host)}
-	a, err := p.roundTrip(context.Background(), u.addr, c, &usual)
+	c := &client.Call{Method: []byte("GET"), Target: []byte(u.Target), Host: []byte(u.Host)}
+	a, err := p.RoundTrip(context.Background(), u.Addr, c, &client.DefaultTimeouts)
 	if err != nil {
 		return err
 	}
-	defer a.close()
+	defer a.Close()
 	into, how := io.Discard, "a new connection"
 	if bodies {
 		into = stdout
 	}
-	if a.l.uses > 1 {
-		how = fmt.Sprintf("the connection's call %d", a.l.uses)
+	if a.L.Uses > 1 {
+		how = fmt.Sprintf("the connection's call %d", a.L.Uses)
 	}
 	n, err := io.Copy(into, struct{ io.Reader }{a})
-	fmt.Fprintf(stdout, "%-32s  %d %s, %d bytes in %.1f ms on %s\n", rawURL, a.status, a.reason, n, time.Since(began).Seconds()*1e3, how)
+	fmt.Fprintf(stdout, "%-32s  %d %s, %d bytes in %.1f ms on %s\n", rawURL, a.Status, a.Reason, n, time.Since(began).Seconds()*1e3, how)
 	return err
 }
 
@@ -60,29 +64,29 @@ func fetchOne(stdout io.Writer, p *pool, rawURL string, bodies bool) error {
 // prints how many there were in a second, and what one cost. The callers share
 // a pool, or one connection.
 func press(stdout io.Writer, rawURL string, callers int, length time.Duration, one bool) error {
-	u, err := parseURL(rawURL)
+	u, err := client.ParseURL(rawURL)
 	if err != nil {
 		return err
 	}
-	p := newPool(poolDefaults)
-	defer p.close()
-	call := func(c *call) error { return pressOnce(p, u.addr, c) }
+	p := pool.New(pool.DefaultLimits)
+	defer p.Close()
+	call := func(c *client.Call) error { return pressOnce(p, u.Addr, c) }
 	if one {
-		l, err := dialHost(context.Background(), u.addr, usual.connect)
+		l, err := client.DialHost(context.Background(), u.Addr, client.DefaultTimeouts.Connect)
 		if err != nil {
 			return err
 		}
-		line := newPipeline(l, usual)
-		defer line.close()
-		call = line.get
+		line := engine.NewPipeline(l, client.DefaultTimeouts)
+		defer line.Close()
+		call = line.Get
 	}
 	var made, failed atomic.Int64
 	var group sync.WaitGroup
 	began := time.Now()
 	for range callers {
 		group.Go(func() {
-			c := simple("GET", u.target)
-			c.host = []byte(u.host)
+			c := simple("GET", u.Target)
+			c.Host = []byte(u.Host)
 			for time.Since(began) < length {
 				if call(c) != nil {
 					failed.Add(1)
@@ -97,14 +101,14 @@ func press(stdout io.Writer, rawURL string, callers int, length time.Duration, o
 	return nil
 }
 
-func pressOnce(p *pool, addr string, c *call) error {
-	a, err := p.roundTrip(context.Background(), addr, c, &usual)
+func pressOnce(p *pool.Pool, addr string, c *client.Call) error {
+	a, err := p.RoundTrip(context.Background(), addr, c, &client.DefaultTimeouts)
 	if err != nil {
 		return err
 	}
-	defer a.close()
+	defer a.Close()
 	for err == nil {
-		_, err = a.next()
+		_, err = a.Next()
 	}
 	if err != io.EOF {
 		return err

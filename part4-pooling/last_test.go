@@ -13,6 +13,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/socket"
 )
 
 // An answer with which the connection ends, and requests that were sent behind its
@@ -47,10 +51,10 @@ func TestLastAnswerOfAConnectionIsNotCutByWhatIsBehindIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+			s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 				path, ok := byByte(c)
 				if ok && path != "/3" { // whose answer is always the last, and so is alone in the end
-					io.WriteString(c, saying(path))
+					io.WriteString(c, testutil.Saying(path))
 					path, ok = byByte(c)
 				}
 				if ok {
@@ -58,7 +62,7 @@ func TestLastAnswerOfAConnectionIsNotCutByWhatIsBehindIt(t *testing.T) {
 					fmt.Fprintf(c, last, len(body), body)
 				}
 			})
-			r, _ := engined(t, s.addr)
+			r, _ := engined(t, s.Addr)
 			text, want := paths("/", many)
 
 			got := tell(t, r.addr, lastRule, "pipelined.go, unreliable", text).bodies(t, many)
@@ -77,11 +81,11 @@ func TestNothingIsSentBehindAnAnswerThatSaysClose(t *testing.T) {
 	t.Parallel()
 	begun, rest := make(chan bool), make(chan bool)
 	behind := make(chan string, 1)
-	s := scriptedServer(t, func(c *net.TCPConn, number int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, number int) {
 		in := bufio.NewReader(c)
-		requests(in, func(r *http.Request) bool {
+		testutil.Requests(in, func(r *http.Request) bool {
 			if number > 1 || r.URL.Path != "/last" {
-				io.WriteString(c, saying(r.URL.Path))
+				io.WriteString(c, testutil.Saying(r.URL.Path))
 				return true
 			}
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n/l")
@@ -94,7 +98,7 @@ func TestNothingIsSentBehindAnAnswerThatSaysClose(t *testing.T) {
 			return false
 		})
 	})
-	r, g := engined(t, s.addr)
+	r, g := engined(t, s.Addr)
 	client := converse(t, r.addr, get("/1"))
 	in := bufio.NewReader(client)
 	asks(t, client, in, "", "200 OK", "/1")
@@ -105,7 +109,7 @@ func TestNothingIsSentBehindAnAnswerThatSaysClose(t *testing.T) {
 
 	io.WriteString(client, get("/2"))
 
-	eventually(t, "the next request is with the engine", func() bool { return g.engineCounts.Pushed.Load() == 3 })
+	eventually(t, "the next request is with the engine", func() bool { return g.EngineCounts.Pushed.Load() == 3 })
 	rest <- true
 	assert.Empty(t, soon(t, behind, "what came behind the last request"), "MUST, RFC 9112 §9.6: nothing is sent behind an answer that says close. pipelined.go, last")
 	body, err := io.ReadAll(a.Body)
@@ -117,20 +121,20 @@ func TestNothingIsSentBehindAnAnswerThatSaysClose(t *testing.T) {
 // An engine that gives a connection up leaves nothing of it behind, though its client
 // stays: neither the buffer nor the watch over the client.
 func TestConnectionThatAnEngineGivesUpIsForgotten(t *testing.T) { // alone: it measures the heap
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		first := true
-		requests(bufio.NewReader(c), func(r *http.Request) bool {
+		testutil.Requests(bufio.NewReader(c), func(r *http.Request) bool {
 			if first || r.URL.Path != "/2" {
 				first = false
-				io.WriteString(c, saying(r.URL.Path))
+				io.WriteString(c, testutil.Saying(r.URL.Path))
 				return true
 			}
-			time.Sleep(2 * tick) // so that the client is watched
+			time.Sleep(2 * socket.Tick) // so that the client is watched
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n")
 			return false // the body does not come: it has to be asked for again
 		})
 	})
-	r, g := engined(t, s.addr)
+	r, g := engined(t, s.Addr)
 	const clients, rounds = 12, 10
 	var all []net.Conn
 	var readers []*bufio.Reader
@@ -139,7 +143,7 @@ func TestConnectionThatAnEngineGivesUpIsForgotten(t *testing.T) { // alone: it m
 		all, readers = append(all, c), append(readers, bufio.NewReader(c))
 	}
 	before := liveHeap()
-	dialled := g.pool.stats().of(s.addr).Dialled
+	dialled := g.Pool.Stats().Of(s.Addr).Dialled
 	for range rounds {
 		for _, c := range all {
 			io.WriteString(c, get("/1")+get("/2")+get("/3"))
@@ -153,9 +157,9 @@ func TestConnectionThatAnEngineGivesUpIsForgotten(t *testing.T) { // alone: it m
 		}
 	}
 
-	grown, given := liveHeap()-before, g.pool.stats().of(s.addr).Dialled-dialled
+	grown, given := liveHeap()-before, g.Pool.Stats().Of(s.Addr).Dialled-dialled
 	require.Greater(t, given, uint64(clients*rounds/2))
-	assert.Less(t, grown, int64(given)*linkBuffer/4, "house rule: %d connections were given up, and leave nothing. pipelined.go, unanswered", given)
+	assert.Less(t, grown, int64(given)*client.BufferSize/4, "house rule: %d connections were given up, and leave nothing. pipelined.go, unanswered", given)
 }
 
 func liveHeap() int64 {

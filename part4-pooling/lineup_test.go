@@ -14,6 +14,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/pool"
+	"socketup/part4-pooling/server"
 )
 
 const lineUpRule = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. lineup.go"
@@ -24,11 +29,11 @@ var long = strings.Repeat("b", 200<<10)
 
 // holdUp lets p's clock hold up the first who asks for a connection from inside
 // a function, so that others can overtake it if they are not kept from it.
-func holdUp(p *pool, function string) {
+func holdUp(p *pool.Pool, function string) {
 	var begun atomic.Bool
-	p.now = func() time.Time {
+	p.Now = func() time.Time {
 		if strings.Contains(string(debug.Stack()), function) && !begun.Swap(true) {
-			for until := time.Now().Add(100 * time.Millisecond); time.Now().Before(until) && p.stats().Permits == 0; {
+			for until := time.Now().Add(100 * time.Millisecond); time.Now().Before(until) && p.Stats().Permits == 0; {
 				time.Sleep(time.Millisecond) // a chance for the others; in vain, if all is well
 			}
 		}
@@ -38,11 +43,11 @@ func holdUp(p *pool, function string) {
 
 func TestRequestIsNotOvertakenByTheOneBehindIt(t *testing.T) {
 	t.Parallel()
-	s := answering(t, func(int, *http.Request) string { return saying(long) })
-	g := newGateway(small(t, 1), []prefix{{path: "/", addr: s.addr}})
-	g.pool.limits.wait = time.Second
-	holdUp(g.pool, "(*pool).ask")
-	r := start(t, handing(g), func(s *server) { s.handler = startsLate("/1", g.pool, s.handler) })
+	s := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying(long) })
+	g := gateway.New(small(t, 1), []gateway.Prefix{{Path: "/", Addr: s.Addr}})
+	g.Pool.Limits.Wait = time.Second
+	holdUp(g.Pool, "(*Pool).Ask")
+	r := start(t, handing(g), func(s *server.Server) { s.Handler = startsLate("/1", g.Pool, s.Handler) })
 
 	all := tell(t, r.addr, lineUpRule, "lineup.go, lineUp", get("/1")+get("/2", closing))
 
@@ -53,9 +58,9 @@ func TestRequestIsNotOvertakenByTheOneBehindIt(t *testing.T) {
 
 // startsLate lets a request's handler begin when somebody has asked for a
 // connection: the request itself, if all is well, or one that overtakes it.
-func startsLate(path string, p *pool, h handler) handler {
-	return func(w *response, r *request) {
-		for until := time.Now().Add(limit); string(r.path) == path && p.stats().Permits == 0 && time.Now().Before(until); {
+func startsLate(path string, p *pool.Pool, h server.Handler) server.Handler {
+	return func(w *server.Response, r *server.Request) {
+		for until := time.Now().Add(limit); string(r.Path) == path && p.Stats().Permits == 0 && time.Now().Before(until); {
 			time.Sleep(time.Millisecond)
 		}
 		h(w, r)
@@ -66,8 +71,8 @@ func startsLate(path string, p *pool, h handler) handler {
 // which none fits into a slot.
 func TestClientsThatPipelineDoNotWaitInACircle(t *testing.T) {
 	t.Parallel()
-	s := answering(t, func(int, *http.Request) string { return saying(long) })
-	r, g := fronted(t, s.addr, func(g *gateway) { g.pool.limits.wait = 2 * time.Second })
+	s := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying(long) })
+	r, g := fronted(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.Wait = 2 * time.Second })
 	const rounds, depth = 12, 8
 	var group sync.WaitGroup
 	var bad atomic.Int64
@@ -85,7 +90,7 @@ func TestClientsThatPipelineDoNotWaitInACircle(t *testing.T) {
 	group.Wait()
 
 	assert.Zero(t, bad.Load(), lineUpRule)
-	assert.Zero(t, g.pool.stats().of(s.addr).GaveUp, lineUpRule)
+	assert.Zero(t, g.Pool.Stats().Of(s.Addr).GaveUp, lineUpRule)
 }
 
 // pipelines asks for depth answers at once, and wants all of them whole.
@@ -115,12 +120,12 @@ func pipelines(addr string, depth int) error {
 // backends, and the pool has a total.
 func TestEngineIsNotOvertakenByARequestBehindIt(t *testing.T) {
 	t.Parallel()
-	backend := answering(t, func(int, *http.Request) string { return saying(long) })
-	other := answering(t, func(int, *http.Request) string { return saying(long) })
-	r, _ := engined(t, backend.addr, func(g *gateway) {
-		g.prefixes = []prefix{{path: "/other", addr: other.addr}, {path: "/", addr: backend.addr, engine: true}}
-		g.pool.limits.total, g.pool.limits.wait = 1, time.Second
-		holdUp(g.pool, "(*engine).run")
+	backend := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying(long) })
+	other := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying(long) })
+	r, _ := engined(t, backend.Addr, func(g *gateway.Gateway) {
+		g.Prefixes = []gateway.Prefix{{Path: "/other", Addr: other.Addr}, {Path: "/", Addr: backend.Addr, Engine: true}}
+		g.Pool.Limits.Total, g.Pool.Limits.Wait = 1, time.Second
+		holdUp(g.Pool, "(*Engine).run")
 	})
 
 	all := tell(t, r.addr, lineUpRule, "handover.go, newEngine", get("/")+get("/other", closing))
@@ -135,8 +140,8 @@ func TestEngineIsNotOvertakenByARequestBehindIt(t *testing.T) {
 // connection.
 func TestRequestDoesNotOvertakeByAnEngineWhatWaitsForAConnection(t *testing.T) {
 	t.Parallel()
-	a := answering(t, func(int, *http.Request) string { return saying(long) })
-	b := answering(t, func(int, *http.Request) string { return saying(long) })
+	a := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying(long) })
+	b := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying(long) })
 	for what, c := range map[string]struct {
 		b      bool // has an engine
 		second string
@@ -145,9 +150,9 @@ func TestRequestDoesNotOvertakeByAnEngineWhatWaitsForAConnection(t *testing.T) {
 		"an engine and a pool":        {false, get("/b")},
 		"a call that no engine takes": {false, get("/a", "Authorization: Negotiate x\r\n")},
 	} {
-		r, _ := engined(t, a.addr, func(g *gateway) {
-			g.prefixes = []prefix{{path: "/a", addr: a.addr, engine: true}, {path: "/b", addr: b.addr, engine: c.b}}
-			g.pool.limits.total, g.pool.limits.wait = 1, 2*time.Second
+		r, _ := engined(t, a.Addr, func(g *gateway.Gateway) {
+			g.Prefixes = []gateway.Prefix{{Path: "/a", Addr: a.Addr, Engine: true}, {Path: "/b", Addr: b.Addr, Engine: c.b}}
+			g.Pool.Limits.Total, g.Pool.Limits.Wait = 1, 2*time.Second
 		})
 
 		all := tell(t, r.addr, lineUpRule, "registry.go, push", get("/a")+c.second+get("/a")+c.second+get("/a", closing))
@@ -163,16 +168,16 @@ func TestRequestDoesNotOvertakeByAnEngineWhatWaitsForAConnection(t *testing.T) {
 func TestEngineThatIsRecalledTakesWhatItHasAlong(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	s := answering(t, func(_ int, r *http.Request) string {
+	s := testutil.Answering(t, func(_ int, r *http.Request) string {
 		if r.URL.Path == "/first" {
 			<-release
 		}
-		return saying(long)
+		return testutil.Saying(long)
 	})
-	r, g := engined(t, s.addr, func(g *gateway) { g.pool.limits.perBackend, g.pool.limits.wait = 1, time.Second })
+	r, g := engined(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.PerBackend, g.Pool.Limits.Wait = 1, time.Second })
 	sent := get("/first") + get("/second") + get("/third", "Authorization: Negotiate x\r\n", closing) // which no engine takes
 	c := converse(t, r.addr, sent)
-	eventually(t, "the third waits for a connection", func() bool { return g.pool.stats().of(s.addr).Waiting == 1 })
+	eventually(t, "the third waits for a connection", func() bool { return g.Pool.Stats().Of(s.Addr).Waiting == 1 })
 
 	close(release)
 

@@ -8,38 +8,41 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/internal/testutil"
 )
 
 // BenchmarkLook is what it costs to find an idle connection good, beside the
 // price of a new one. On a good one nothing comes, so a look that waits for
 // something waits to its end, and longer: SO_RCVTIMEO counts in the kernel's ticks.
 func BenchmarkLook(b *testing.B) {
-	s := scriptedServer(b, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	s := testutil.Serve(b, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
 	b.Run("check", func(b *testing.B) {
-		l := linked(b, s.addr)
+		l := linked(b, s.Addr)
 		for b.Loop() {
-			require.NoError(b, l.check())
+			require.NoError(b, l.Check())
 		}
 	})
 	b.Run("connect-and-close", func(b *testing.B) {
 		for b.Loop() {
-			c, err := connect(b.Context(), s.addr, limit)
+			c, err := client.Connect(b.Context(), s.Addr, limit)
 			require.NoError(b, err)
 			c.Close()
 		}
 	})
 	b.Run("poll-1ms", func(b *testing.B) {
-		fd := linked(b, s.addr).fd
+		fd := linked(b, s.Addr).Fd
 		for b.Loop() {
 			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 1)
 			require.True(b, n == 0 || err == unix.EINTR)
 		}
 	})
 	b.Run("read-SO_RCVTIMEO-1ms", func(b *testing.B) {
-		c, err := connect(b.Context(), s.addr, limit)
+		c, err := client.Connect(b.Context(), s.Addr, limit)
 		require.NoError(b, err)
 		defer c.Close()
-		fd := c.fd
+		fd := c.Fd
 		patience := unix.NsecToTimeval(int64(time.Millisecond))
 		unix.SetNonblock(fd, false)
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience)

@@ -17,6 +17,12 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/pool"
+	"socketup/part4-pooling/server"
+	"socketup/part4-pooling/socket"
 )
 
 const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-behind-proxy] [-show-backends] [-abort-on-close] [-grace DURATION] [-root DIR [-dotfiles]] [-wait DRIVER] [LIMITS]
@@ -48,7 +54,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "serve":
 		o := serveFlags(flags)
 		check = func() error {
-			return errors.Join(noArguments(flags), o.limits.check(), o.times.check(), o.pool.check(), o.engines.check(), checkPrefixes(o.backends), o.checkAborts())
+			return errors.Join(noArguments(flags), o.limits.Check(), o.times.Check(), o.pool.Check(), o.engines.Check(), gateway.CheckPrefixes(o.backends), o.checkAborts())
 		}
 		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "get":
@@ -105,7 +111,7 @@ func urlArguments(flags *flag.FlagSet) error {
 		return errors.New("want a URL, such as http://127.0.0.1:8080/")
 	}
 	for _, u := range flags.Args() {
-		if _, err := parseURL(u); err != nil {
+		if _, err := client.ParseURL(u); err != nil {
 			return err
 		}
 	}
@@ -118,13 +124,13 @@ type options struct {
 	grace    time.Duration
 	root     string
 	dotfiles bool // files whose names begin with a dot are served too
-	limits   limits
-	backends []prefix
+	limits   server.Limits
+	backends []gateway.Prefix
 	admin    string
 	aborts   bool
-	times    timeouts
-	pool     poolLimits
-	engines  engineOptions
+	times    client.Timeouts
+	pool     pool.Limits
+	engines  gateway.EngineOptions
 
 	trusts, shows bool     // as gateway has them
 	adminNames    []string // as gateway has them
@@ -136,15 +142,15 @@ func serveFlags(f *flag.FlagSet) *options {
 	f.DurationVar(&o.grace, "grace", 5*time.Second, "time to answer who is in line after SIGINT or SIGTERM")
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
 	f.BoolVar(&o.dotfiles, "dotfiles", false, "serve files and directories whose names begin with a dot, too")
-	o.limits.flags(f)
+	o.limits.AddFlags(f)
 	f.Func("backend", "`[PATH=]URL` of a server of HTTP/1.1 that answers for all paths, or for those below PATH; can be repeated", func(s string) error {
-		p, err := parsePrefix(s)
+		p, err := gateway.ParsePrefix(s)
 		o.backends = append(o.backends, p)
 		return err
 	})
 	f.Func("engine", "`[PATH=]URL` of a backend that works on the requests of one connection side by side: like -backend, but each client's requests share a connection", func(s string) error {
-		p, err := parsePrefix(s)
-		p.engine = true
+		p, err := gateway.ParsePrefix(s)
+		p.Engine = true
 		o.backends = append(o.backends, p)
 		return err
 	})
@@ -156,16 +162,16 @@ func serveFlags(f *flag.FlagSet) *options {
 		return nil
 	})
 	f.BoolVar(&o.aborts, "abort-on-close", false, "abort the requests of a client that closes before its answer, and let others have their backend connections; a client that only closes its sending side, as HTTP allows, gets no answer then; needs -wait loop")
-	o.times.flags(f)
-	o.pool.flags(f)
-	o.engines.flags(f)
+	o.times.AddFlags(f)
+	o.pool.AddFlags(f)
+	o.engines.AddFlags(f)
 	return o
 }
 
 // checkAborts refuses what only a loop sees: that a client closes while a handler
 // is at work.
 func (o *options) checkAborts() error {
-	if o.aborts && o.limits.wait != "loop" {
+	if o.aborts && o.limits.Wait != "loop" {
 		return errors.New("-abort-on-close needs -wait loop (Linux)")
 	}
 	return nil
@@ -175,13 +181,13 @@ func (o *options) checkAborts() error {
 func (o *options) backendConnections() int {
 	addrs := map[string]bool{}
 	for _, p := range o.backends {
-		addrs[p.addr] = true
+		addrs[p.Addr] = true
 	}
-	return min(o.pool.total, max(1, len(addrs)*o.pool.perBackend))
+	return min(o.pool.Total, max(1, len(addrs)*o.pool.PerBackend))
 }
 
 // handler is what answers: files, backends, and the routes of part 3 for the rest.
-func (o *options) handler(g *gateway) (handler, error) {
+func (o *options) handler(g *gateway.Gateway) (server.Handler, error) {
 	var extra []route
 	if o.root != "" {
 		files, err := filesRoute(o.root, o.dotfiles)
@@ -190,18 +196,18 @@ func (o *options) handler(g *gateway) (handler, error) {
 		}
 		extra = append(extra, files)
 	}
-	return g.handler(routes(extra...)), nil
+	return g.Handler(routes(extra...)), nil
 }
 
 // adminRoutes are what the gateway's admin address has.
-func adminRoutes(g *gateway) handler {
+func adminRoutes(g *gateway.Gateway) server.Handler {
 	read, write := []string{"GET", "HEAD"}, []string{"POST"}
 	all := []route{
-		{"/-/stats", read, g.stats},
-		{"/-/metrics", read, g.metrics},
-		{"/-/drop", write, g.drop},
+		{"/-/stats", read, g.Stats},
+		{"/-/metrics", read, g.Metrics},
+		{"/-/drop", write, g.Drop},
 	}
-	return func(w *response, r *request) { dispatch(w, r, all) }
+	return func(w *server.Response, r *server.Request) { dispatch(w, r, all) }
 }
 
 // serve runs a server until SIGINT or SIGTERM and gives it grace to finish; a
@@ -209,34 +215,34 @@ func adminRoutes(g *gateway) handler {
 func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	apart := 0
 	if o.admin != "" {
-		apart = adminConnections + runtime.GOMAXPROCS(0) + 1
+		apart = gateway.AdminConnections + runtime.GOMAXPROCS(0) + 1
 	}
-	o.pool.total = o.limits.shareDescriptors(o.backendConnections(), apart, log)
-	p := newPool(o.pool)
-	defer p.close()
-	p.startEvictor(time.Second)
-	g := newGateway(p, o.backends)
-	g.t, g.engines, g.trusts, g.shows, g.adminNames = o.times, o.engines, o.trusts, o.shows, o.adminNames
+	o.pool.Total = o.limits.ShareDescriptors(o.backendConnections(), apart, log)
+	p := pool.New(o.pool)
+	defer p.Close()
+	p.StartEvictor(time.Second)
+	g := gateway.New(p, o.backends)
+	g.Timeouts, g.Engines, g.Trusts, g.Shows, g.AdminNames = o.times, o.engines, o.trusts, o.shows, o.adminNames
 	h, err := o.handler(g)
 	if err != nil {
 		return err
 	}
-	fd, err := listen(o.addr, backlog)
+	fd, err := socket.Listen(o.addr, backlog)
 	if err != nil {
 		return err
 	}
-	s, err := newServer(fd, h, o.limits, log)
+	s, err := server.New(fd, h, o.limits, log)
 	if err != nil {
 		return err
 	}
-	s.aborts = o.aborts
+	s.Aborts = o.aborts
 	if len(o.backends) > 0 {
-		s.taker = g.lineUp
+		s.Taker = g.LineUp
 	}
 	if o.admin != "" {
-		at, stop, err := g.startAdmin(o.admin, adminRoutes(g), log)
+		at, stop, err := g.StartAdmin(o.admin, adminRoutes(g), log)
 		if err != nil {
-			s.abandon()
+			s.Abandon()
 			return err
 		}
 		defer stop()
@@ -244,13 +250,13 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	fmt.Fprintf(stdout, "listening on http://%s\n", localAddr(fd))
+	fmt.Fprintf(stdout, "listening on http://%s\n", socket.LocalAddr(fd))
 	done := make(chan struct{})
-	go func() { s.serve(); close(done) }()
+	go func() { s.Serve(); close(done) }()
 
 	<-signals
 	log.Info("stopping: first those who are in line; at once with a second signal")
-	s.stop()
+	s.Stop()
 	select {
 	case <-done:
 		return nil

@@ -12,6 +12,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/server"
 )
 
 // A stepping is a backend that is played by the test, step by step.
@@ -23,11 +27,11 @@ type stepping struct {
 func steppingBackend(t *testing.T) stepping {
 	t.Helper()
 	conns := make(chan *net.TCPConn, 10)
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		conns <- c
 		<-t.Context().Done()
 	})
-	return stepping{s.addr, conns}
+	return stepping{s.Addr, conns}
 }
 
 // head reads a request's head on c, and not a byte more.
@@ -71,14 +75,14 @@ func TestEarlyHintsPassBeforeTheAnswer(t *testing.T) {
 	io.WriteString(c, hints)
 	expect(t, front, s, "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\nVia: 1.1 socketup\r\n\r\n")
 
-	io.WriteString(c, saying("ok"))
+	io.WriteString(c, testutil.Saying("ok"))
 	assert.Equal(t, "ok", s.hear(front).framed(t).body)
 }
 
 func TestEarlyHintsAreNotForOldClients(t *testing.T) {
 	t.Parallel()
-	s := answering(t, func(int, *http.Request) string { return hints + saying("ok") })
-	r, _ := fronted(t, s.addr)
+	s := testutil.Answering(t, func(int, *http.Request) string { return hints + testutil.Saying("ok") })
+	r, _ := fronted(t, s.Addr)
 
 	old := tell(t, r.addr, interimRule, "passing.go, passInterim", "GET / HTTP/1.0\r\n\r\n")
 
@@ -90,15 +94,15 @@ func TestEarlyHintsAreNotForOldClients(t *testing.T) {
 func TestEarlyHintsWaitForTheirTurn(t *testing.T) {
 	t.Parallel()
 	release, asked := make(chan bool), make(chan bool, 1)
-	s := answering(t, func(_ int, r *http.Request) string {
+	s := testutil.Answering(t, func(_ int, r *http.Request) string {
 		if r.URL.Path == "/2" {
 			asked <- true
-			return hints + saying("2")
+			return hints + testutil.Saying("2")
 		}
 		<-release
-		return saying("1")
+		return testutil.Saying("1")
 	})
-	r, _ := fronted(t, s.addr)
+	r, _ := fronted(t, s.Addr)
 	sent := get("/1") + get("/2", closing)
 	front := converse(t, r.addr, sent)
 	soon(t, asked, "the second request at the backend")
@@ -135,22 +139,22 @@ func TestContinueComesFromTheBackend(t *testing.T) {
 		}
 		io.WriteString(front, body)
 		expect(t, c, story{rule: expectRule, look: "upload.go"}, body)
-		io.WriteString(c, saying("done"))
+		io.WriteString(c, testutil.Saying("done"))
 
 		assert.Equal(t, "done", s.hear(front).framed(t).body)
-		eventually(t, "the link is kept", func() bool { return g.pool.stats().of(backend.addr).Idle == 1 })
+		eventually(t, "the link is kept", func() bool { return g.Pool.Stats().Of(backend.addr).Idle == 1 })
 	}
 }
 
 func TestBodyThatTheBackendDoesNotWantIsNeverAskedFor(t *testing.T) {
 	t.Parallel()
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		head(t, c)
 		io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno\n")
 		rest, _ := io.ReadAll(c)
 		assert.Empty(t, rest, "the backend does not want the body")
 	})
-	r, g := fronted(t, s.addr)
+	r, g := fronted(t, s.Addr)
 
 	got := tell(t, r.addr, expectRule, "client.go, between", "PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n")
 
@@ -159,7 +163,7 @@ func TestBodyThatTheBackendDoesNotWantIsNeverAskedFor(t *testing.T) {
 	reply := got.framed(t)
 	assert.Equal(t, "no\n", reply.body)
 	assert.Equal(t, "close", reply.fields["connection"], "who was not told to send may do so or not: what comes next is not a request for sure")
-	assert.Zero(t, g.pool.stats().Permits, "nor can the backend know what comes next")
+	assert.Zero(t, g.Pool.Stats().Permits, "nor can the backend know what comes next")
 }
 
 // The backend may allow the body and answer in one breath. Then the answer may be
@@ -168,14 +172,14 @@ func TestNothingInterimComesInTheMiddleOfAnAnswer(t *testing.T) {
 	t.Parallel()
 	const rounds = 50
 	seen := make(chan bool, rounds)
-	backend := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	backend := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		head(t, c)
 		io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
 		<-seen
 		io.WriteString(c, "0\r\n\r\n")
 		io.Copy(io.Discard, c)
 	})
-	r, _ := fronted(t, backend.addr)
+	r, _ := fronted(t, backend.Addr)
 	request := "PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n"
 	s := story{sent: request, rule: "MUST, RFC 9110 §15.2: an interim answer comes before the final one", look: "handling.go, fill"}
 	for range rounds {
@@ -192,11 +196,11 @@ func TestNothingInterimComesInTheMiddleOfAnAnswer(t *testing.T) {
 }
 
 func TestEarlyHintsThatComeTooLateAreNotPassedOn(t *testing.T) {
-	r := start(t, with(func(w *response, r *request) {
-		w.text("first, ")
-		w.flush()
-		w.interim([]byte("HTTP/1.1 103 Early Hints\r\n\r\n"))
-		w.text("last")
+	r := start(t, with(func(w *server.Response, r *server.Request) {
+		w.WriteString("first, ")
+		w.Flush()
+		w.Interim([]byte("HTTP/1.1 103 Early Hints\r\n\r\n"))
+		w.WriteString("last")
 	}))
 
 	s := tell(t, r.addr, "MUST, RFC 9110 §15.2: an interim answer comes before the final one", "relay.go, interim", get("/", closing))
@@ -207,8 +211,8 @@ func TestEarlyHintsThatComeTooLateAreNotPassedOn(t *testing.T) {
 // Many servers have never heard of 100 Continue.
 func TestBodyGoesAlthoughNobodySaysContinue(t *testing.T) {
 	t.Parallel()
-	s := answering(t, func(_ int, r *http.Request) string { return saying("got it") }) // reads the body first
-	r, _ := fronted(t, s.addr)
+	s := testutil.Answering(t, func(_ int, r *http.Request) string { return testutil.Saying("got it") }) // reads the body first
+	r, _ := fronted(t, s.Addr)
 
 	got := tell(t, r.addr, "MUST NOT, RFC 9110 §10.1.1: wait for 100 Continue for ever", "client.go, awaitHead",
 		post("/", "hello", "Expect: 100-continue\r\n", closing))
@@ -221,13 +225,13 @@ func TestEarlyAnswerReachesTheClientThatStillSends(t *testing.T) {
 	t.Parallel()
 	const much = 32 << 20 // more than all kernels on the way take
 	for name, sends := range map[string]int{"and has stalled": 1000, "as fast as it can": much} {
-		s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+		s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 			head(t, c)
 			io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno\n")
 			<-t.Context().Done() // and it reads no more
 		})
-		g := newGateway(small(t, 4), []prefix{{path: "/", addr: s.addr}})
-		r := start(t, with(g.handler(routes())), func(s *server) { s.limits.bodyTime, s.limits.body = time.Hour, much })
+		g := gateway.New(small(t, 4), []gateway.Prefix{{Path: "/", Addr: s.Addr}})
+		r := start(t, with(g.Handler(routes())), func(s *server.Server) { s.Limits.BodyTime, s.Limits.Body = time.Hour, much })
 
 		got := tell(t, r.addr, "RFC 9112 §9.5: a client that sends a body watches for an answer meanwhile, and so a gateway passes it on", "upload.go, end; relay.go, stop",
 			fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", much), strings.Repeat("x", sends))
@@ -239,7 +243,7 @@ func TestEarlyAnswerReachesTheClientThatStillSends(t *testing.T) {
 		reply := got.reply(t)
 		assert.Equal(t, "close", reply.fields["connection"], "a client that sends %s: the rest of its body is no request", name)
 		assert.Equal(t, "no\n", reply.body)
-		eventually(t, "the link is closed", func() bool { return g.pool.stats().Permits == 0 })
+		eventually(t, "the link is closed", func() bool { return g.Pool.Stats().Permits == 0 })
 	}
 }
 
@@ -248,7 +252,7 @@ const trailerRule = "RFC 9110 §6.5.1, §10.1.4: trailers are for who says TE: t
 func TestTrailersPassToWhoWantsThem(t *testing.T) {
 	t.Parallel()
 	s, got := recording(t, "HTTP/1.1 200 OK\r\nTrailer: Digest\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nDigest: 42\r\nContent-Length: 9\r\nSet-Cookie: a\r\n\r\n")
-	r, _ := fronted(t, s.addr)
+	r, _ := fronted(t, s.Addr)
 
 	wants := tell(t, r.addr, trailerRule, "relay.go, endWith", get("/", "TE: deflate, Trailers\r\nConnection: close, TE\r\n"))
 	assert.Contains(t, soon(t, got, "the request"), "\r\nConnection: TE\r\nTE: trailers\r\n")
@@ -267,15 +271,15 @@ func TestTrailersPassToWhoWantsThem(t *testing.T) {
 func TestTrailersOfARequestPass(t *testing.T) {
 	t.Parallel()
 	trailers := make(chan http.Header, 1)
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		r, err := http.ReadRequest(bufio.NewReader(c))
 		if err == nil {
 			io.Copy(io.Discard, r.Body)
 			trailers <- r.Trailer
-			io.WriteString(c, saying("ok"))
+			io.WriteString(c, testutil.Saying("ok"))
 		}
 	})
-	r, _ := fronted(t, s.addr)
+	r, _ := fronted(t, s.Addr)
 
 	tell(t, r.addr, trailerRule, "upload.go, appendTrailers", "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTrailer: Digest\r\nTransfer-Encoding: chunked\r\n\r\n"+
 		"5\r\nhello\r\n0\r\nDigest: 42\r\nHost: evil\r\nTransfer-Encoding: chunked\r\n\r\n").begins(t, "HTTP/1.1 200 OK\r\n")
@@ -285,8 +289,8 @@ func TestTrailersOfARequestPass(t *testing.T) {
 
 func TestMaxForwardsIsCountedDown(t *testing.T) {
 	t.Parallel()
-	s, got := recording(t, saying("ok"))
-	r, _ := fronted(t, s.addr)
+	s, got := recording(t, testutil.Saying("ok"))
+	r, _ := fronted(t, s.Addr)
 	const rule = "MUST, RFC 9110 §7.6.2: OPTIONS and TRACE with Max-Forwards: 0 go no further, and else with one less"
 	for _, c := range []struct{ method, max, answer, passed string }{
 		{"OPTIONS", "0", "204 No Content", ""},
@@ -311,8 +315,8 @@ func TestMaxForwardsIsCountedDown(t *testing.T) {
 // A gateway that does not understand a protocol must not become a tunnel for it.
 func TestNoOtherProtocolGetsThrough(t *testing.T) {
 	t.Parallel()
-	s, got := recording(t, saying("ok"))
-	r, _ := fronted(t, s.addr)
+	s, got := recording(t, testutil.Saying("ok"))
+	r, _ := fronted(t, s.Addr)
 
 	upgrade := tell(t, r.addr, "RFC 9110 §7.8: Upgrade is for the next program, who may ignore it", "forward.go, hops",
 		get("/", "Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c, websocket\r\nHTTP2-Settings: AAMAAABk\r\n"))
@@ -334,14 +338,14 @@ func TestDoubtfulAnswersAreNotPassedOn(t *testing.T) {
 		"space before colon":   "HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\nhello",
 		"a change of protocol": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
 	} {
-		s := answering(t, func(int, *http.Request) string { return answer })
-		r, g := fronted(t, s.addr)
+		s := testutil.Answering(t, func(int, *http.Request) string { return answer })
+		r, g := fronted(t, s.Addr)
 
 		got := tell(t, r.addr, "MUST, RFC 9112 §6.3, §5.2, §5.1: a proxy answers 502 and closes the connection to the server", "answer.go, parse", get("/", closing))
 
 		got.begins(t, "HTTP/1.1 502 ")
 		assert.Contains(t, got.framed(t).body, "bad answer", name)
-		assert.Zero(t, g.pool.stats().Permits, name)
+		assert.Zero(t, g.Pool.Stats().Permits, name)
 	}
 }
 
@@ -349,7 +353,7 @@ func TestDoubtfulAnswersAreNotPassedOn(t *testing.T) {
 func TestViaTellsTheVersionThatWasSpoken(t *testing.T) {
 	t.Parallel()
 	s, got := recording(t, "HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok")
-	r, _ := fronted(t, s.addr)
+	r, _ := fronted(t, s.Addr)
 	const rule = "MUST, RFC 9110 §7.6.3: the protocol in Via is the one that the message came in"
 
 	front := tell(t, r.addr, rule, "forward.go, take", "GET / HTTP/1.0\r\n\r\n")
@@ -374,7 +378,7 @@ func TestTrailersAreFieldsToo(t *testing.T) {
 			"X-Forwarded-Proto: https\r\nX-Http-Method-Override: DELETE\r\nConnection: Content-Digest\r\nForwarded: for=evil\r\nSet-Cookie: a=b\r\n\r\n"
 	)
 	got := make(chan string, 1)
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		text := head(t, c)
 		if strings.HasPrefix(text, "POST") {
 			c.SetReadDeadline(time.Now().Add(limit))
@@ -390,8 +394,8 @@ func TestTrailersAreFieldsToo(t *testing.T) {
 		got <- text
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"+named+announces+"\r\n"+bodyOf+sent)
 	})
-	pooled, _ := fronted(t, s.addr)
-	shared, g := engined(t, s.addr)
+	pooled, _ := fronted(t, s.Addr)
+	shared, g := engined(t, s.Addr)
 
 	for way, addr := range map[string]string{"the pool": pooled.addr, "an engine": shared.addr} {
 		t.Run("an answer through "+way, func(t *testing.T) {
@@ -402,7 +406,7 @@ func TestTrailersAreFieldsToo(t *testing.T) {
 			assert.True(t, strings.HasSuffix(a.got, "\r\n\r\n"+bodyOf+"Content-Digest: may\r\n\r\n"), "%s; got %q", rule, a.got)
 		})
 	}
-	assert.EqualValues(t, 1, g.engineCounts.Pushed.Load())
+	assert.EqualValues(t, 1, g.EngineCounts.Pushed.Load())
 
 	t.Run("a request", func(t *testing.T) {
 		tell(t, pooled.addr, rule, "passing.go, mayTrail", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"+named+announces+"\r\n"+bodyOf+sent).begins(t, "HTTP/1.1 200 OK\r\n")

@@ -5,6 +5,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
 )
 
 const pathRule = "house rule: a path that can be read in two ways passes only if both belong to one backend"
@@ -14,10 +17,10 @@ const pathRule = "house rule: a path that can be read in two ways passes only if
 func TestPathThatBelongsToAnotherBackendWhenItIsReadOtherwiseIsRefused(t *testing.T) {
 	t.Parallel()
 	named := func(name string) string {
-		return answering(t, func(_ int, r *http.Request) string { return saying(name + " " + r.RequestURI) }).addr
+		return testutil.Answering(t, func(_ int, r *http.Request) string { return testutil.Saying(name + " " + r.RequestURI) }).Addr
 	}
 	for _, engine := range []bool{false, true} {
-		g := newGateway(small(t, 4), []prefix{{"/public", named("public"), engine}, {"/admin", named("admin"), engine}, {"/a.b", named("dotted"), engine}})
+		g := gateway.New(small(t, 4), []gateway.Prefix{{Path: "/public", Addr: named("public"), Engine: engine}, {Path: "/admin", Addr: named("admin"), Engine: engine}, {Path: "/a.b", Addr: named("dotted"), Engine: engine}})
 		r := start(t, handing(g))
 
 		for _, path := range []string{
@@ -42,13 +45,13 @@ func TestPathThatBelongsToAnotherBackendWhenItIsReadOtherwiseIsRefused(t *testin
 func TestEngineIsForItsPathOnly(t *testing.T) {
 	t.Parallel()
 	back, _, _ := parallel(t)
-	g := newGateway(small(t, 4), []prefix{{path: "/p", addr: back.addr}, {path: "/e", addr: back.addr, engine: true}})
+	g := gateway.New(small(t, 4), []gateway.Prefix{{Path: "/p", Addr: back.addr}, {Path: "/e", Addr: back.addr, Engine: true}})
 	r := start(t, handing(g))
 
 	tell(t, r.addr, "", "", get("/p/1")+get("/p/2", closing)).begins(t, "HTTP/1.1 200 ")
-	assert.Zero(t, g.engineCounts.Pushed.Load(), "an engine has been asked for a path that has none. handover.go, handOver")
+	assert.Zero(t, g.EngineCounts.Pushed.Load(), "an engine has been asked for a path that has none. handover.go, handOver")
 	tell(t, r.addr, "", "", get("/e/1")+get("/e/2", closing)).begins(t, "HTTP/1.1 200 ")
 
-	assert.EqualValues(t, 2, g.engineCounts.Pushed.Load())
+	assert.EqualValues(t, 2, g.EngineCounts.Pushed.Load())
 	settled(t, g)
 }

@@ -11,13 +11,17 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/socket"
 )
 
 const patienceRule = "house rule: the head of a response has one deadline, however its bytes come. client.go, fill"
 
 // dripping is a backend that never gets to the end of a head, nor stops.
-func dripping(t testing.TB) *scripted {
-	return scriptedServer(t, func(c *net.TCPConn, _ int) {
+func dripping(t testing.TB) *testutil.Server {
+	return testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		c.Read(make([]byte, 4<<10))
 		for _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nX: "); err == nil; _, err = io.WriteString(c, "x") {
 			time.Sleep(20 * time.Millisecond) // as it drips
@@ -41,7 +45,7 @@ func TestDrippedHeadHasADeadline(t *testing.T) {
 	for name, way := range waysToABackend {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, addr, _ := serving(t, way.flag, "http://"+s.addr, "-backend-head-time=150ms")
+			_, addr, _ := serving(t, way.flag, "http://"+s.Addr, "-backend-head-time=150ms")
 
 			a := tell(t, addr, patienceRule, "client.go, fill", way.request)
 
@@ -54,13 +58,13 @@ func TestDrippedHeadHasADeadline(t *testing.T) {
 // is; so may a body. What is said is what happened.
 func TestHandlersTimeDoesNotShadowTheBackends(t *testing.T) {
 	t.Parallel()
-	silent := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	silent := testutil.Serve(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
 	const rule, look = "house rule: a backend's time is its own, and a handler's is not in it", "deadlines.go, untime"
 	slow := answeringInTwo(t, 300*time.Millisecond)
 	for name, way := range waysToABackend {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, addr, _ := serving(t, way.flag, "/silent=http://"+silent.addr, way.flag, "/slow=http://"+slow.addr, "-backend-head-time=300ms", "-handler-time=50ms")
+			_, addr, _ := serving(t, way.flag, "/silent=http://"+silent.Addr, way.flag, "/slow=http://"+slow.Addr, "-backend-head-time=300ms", "-handler-time=50ms")
 
 			a := tell(t, addr, rule, look, strings.Replace(way.request, "/", "/silent", 1))
 			a.begins(t, "HTTP/1.1 504 ")
@@ -72,8 +76,8 @@ func TestHandlersTimeDoesNotShadowTheBackends(t *testing.T) {
 }
 
 // answeringInTwo is a backend that pauses in the middle of a body.
-func answeringInTwo(t testing.TB, pause time.Duration) *scripted {
-	return scriptedServer(t, func(c *net.TCPConn, _ int) {
+func answeringInTwo(t testing.TB, pause time.Duration) *testutil.Server {
+	return testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		in := bufio.NewReader(c)
 		for {
 			r, err := http.ReadRequest(in)
@@ -92,18 +96,18 @@ func answeringInTwo(t testing.TB, pause time.Duration) *scripted {
 // interim response may have come together with the response before it.
 func TestHintsThatComeEarlyDoNotShortenTheDeadline(t *testing.T) {
 	t.Parallel()
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		in := bufio.NewReader(c)
 		http.ReadRequest(in)
-		io.WriteString(c, saying("warm"))
+		io.WriteString(c, testutil.Saying("warm"))
 		http.ReadRequest(in)
 		http.ReadRequest(in)
-		io.WriteString(c, saying("one")+"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
-		time.Sleep(2 * tick) // the rest takes its time
-		io.WriteString(c, saying("two"))
+		io.WriteString(c, testutil.Saying("one")+"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
+		time.Sleep(2 * socket.Tick) // the rest takes its time
+		io.WriteString(c, testutil.Saying("two"))
 		c.Read(make([]byte, 1))
 	})
-	_, addr, _ := serving(t, "-engine", "http://"+s.addr)
+	_, addr, _ := serving(t, "-engine", "http://"+s.Addr)
 	c := converse(t, addr, get("/"))
 	story := story{sent: "GET / three times", rule: patienceRule, look: "client.go, between"}
 	in := bufio.NewReader(c)
@@ -124,8 +128,8 @@ func TestHintsThatComeEarlyDoNotShortenTheDeadline(t *testing.T) {
 // long polls.
 func TestWaitsForABackendAreFlags(t *testing.T) {
 	t.Parallel()
-	silent := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
-	half := scriptedServer(t, func(c *net.TCPConn, _ int) {
+	silent := testutil.Serve(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	half := testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		c.Read(make([]byte, 4<<10))
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
 		io.Copy(io.Discard, c)
@@ -134,17 +138,17 @@ func TestWaitsForABackendAreFlags(t *testing.T) {
 	continues := post("/", "", "Transfer-Encoding: chunked\r\n", "Expect: 100-continue\r\n")
 	continues = strings.Replace(continues, "Content-Length: 0\r\n", "", 1)
 	for name, c := range map[string]struct{ flag, backend, request, begins string }{
-		"to connect": {"-backend-connect-time=100ms", silentQueue(t), get("/", closing), "HTTP/1.1 504 "},
-		"for a head": {"-backend-head-time=100ms", silent.addr, get("/", closing), "HTTP/1.1 504 "},
-		"for a body": {"-backend-body-time=100ms", half.addr, get("/", closing), ""},
-		"for a 100":  {"-backend-continue-time=1ns", s.addr, continues, ""},
+		"to connect": {"-backend-connect-time=100ms", testutil.SilentQueue(t), get("/", closing), "HTTP/1.1 504 "},
+		"for a head": {"-backend-head-time=100ms", silent.Addr, get("/", closing), "HTTP/1.1 504 "},
+		"for a body": {"-backend-body-time=100ms", half.Addr, get("/", closing), ""},
+		"for a 100":  {"-backend-continue-time=1ns", s.Addr, continues, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, addr, _ := serving(t, c.flag, "-backend", "http://"+c.backend)
 			front := converse(t, addr, c.request)
 
-			if c.backend != s.addr {
+			if c.backend != s.Addr {
 				a := story{sent: c.request, rule: "house rule: " + c.flag + " is how long a gateway waits", look: "call.go, flags"}.hear(front)
 				a.begins(t, c.begins)
 				return
@@ -153,7 +157,7 @@ func TestWaitsForABackendAreFlags(t *testing.T) {
 			assert.Contains(t, soon(t, got, "the head of the request"), "100-continue")
 			began := time.Now()
 			soon(t, firstByte(front), "100 Continue for the client: its body is asked for")
-			assert.Less(t, time.Since(began), usual.cont, "it waited as if there was no flag")
+			assert.Less(t, time.Since(began), client.DefaultTimeouts.Cont, "it waited as if there was no flag")
 		})
 	}
 }

@@ -15,6 +15,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/pool"
+	"socketup/part4-pooling/socket"
 )
 
 // The pause experiment. A server is stopped (SIGSTOP; a frozen container is the
@@ -30,19 +34,19 @@ const serverKeeps = 250 * time.Millisecond // idle connections; then it closes t
 // client here. Part 3's server would not do: it counts its time in ticks, and
 // is not awake to tick.
 func keep(addr string, idle time.Duration, stdout io.Writer) error {
-	fd, err := listen(addr, backlog)
+	fd, err := socket.Listen(addr, backlog)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "listening on http://%s\n", localAddr(fd))
+	fmt.Fprintf(stdout, "listening on http://%s\n", socket.LocalAddr(fd))
 	for {
-		c, _, err := accept(fd)
+		c, _, err := socket.Accept(fd)
 		if err == unix.EAGAIN || err == unix.EINTR {
 			continue
 		} else if err != nil {
 			return err
 		}
-		p, err := park(c)
+		p, err := socket.Park(c)
 		if err != nil {
 			return err
 		}
@@ -50,7 +54,7 @@ func keep(addr string, idle time.Duration, stdout io.Writer) error {
 	}
 }
 
-func answerUntilIdle(p parked, idle time.Duration) {
+func answerUntilIdle(p socket.Parked, idle time.Duration) {
 	defer p.Close()
 	request := make([]byte, 4<<10)
 	for {
@@ -74,7 +78,7 @@ func startPausable() (*pausable, error) {
 		return nil, err
 	}
 	cmd := exec.Command(self, "keep", "-idle", serverKeeps.String())
-	cmd.Env, cmd.SysProcAttr = append(os.Environ(), "BE_THE_PROGRAM=yes"), noOrphan()
+	cmd.Env, cmd.SysProcAttr = append(os.Environ(), "BE_THE_PROGRAM=yes"), client.NoOrphan()
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -101,7 +105,7 @@ func (s *pausable) pause() error {
 
 func (s *pausable) resume() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
 
-func (s *pausable) stop() {
+func (s *pausable) Stop() {
 	s.cmd.Process.Kill()
 	s.cmd.Wait()
 }
@@ -128,7 +132,7 @@ func (p policy) play(rounds, calls int) (failed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer s.stop()
+	defer s.Stop()
 	for range rounds {
 		n, err := p.round(s, calls)
 		if err != nil {
@@ -140,8 +144,8 @@ func (p policy) play(rounds, calls int) (failed int, err error) {
 }
 
 func (p policy) round(s *pausable, calls int) (failed int, err error) {
-	pool := newPool(poolLimits{perBackend: calls, total: calls, idle: time.Hour, life: time.Hour}) // longer than the server keeps them: the mistake
-	defer pool.close()
+	pool := pool.New(pool.Limits{PerBackend: calls, Total: calls, Idle: time.Hour, Life: time.Hour}) // longer than the server keeps them: the mistake
+	defer pool.Close()
 	links, err := fill(pool, s.addr, calls)
 	if err != nil {
 		return 0, err
@@ -150,7 +154,7 @@ func (p policy) round(s *pausable, calls int) (failed int, err error) {
 		return 0, err
 	}
 	if p.drop {
-		pool.dropAll(s.addr)
+		pool.DropAll(s.addr)
 	}
 	time.Sleep(serverKeeps + serverKeeps/2) // the pause itself
 	if err := s.resume(); err != nil {
@@ -160,7 +164,7 @@ func (p policy) round(s *pausable, calls int) (failed int, err error) {
 	var failures atomic.Int64
 	for _, l := range links {
 		group.Go(func() {
-			if p.call(pool, s.addr, l.link) != nil {
+			if p.call(pool, s.addr, l.Link) != nil {
 				failures.Add(1)
 			}
 		})
@@ -170,19 +174,19 @@ func (p policy) round(s *pausable, calls int) (failed int, err error) {
 }
 
 // fill makes n connections to addr, uses each once, and leaves them idle.
-func fill(p *pool, addr string, n int) (links []*lease, err error) {
-	var answers []*answer
+func fill(p *pool.Pool, addr string, n int) (links []*pool.Lease, err error) {
+	var answers []*client.Answer
 	defer func() {
 		for _, a := range answers {
-			a.close()
+			a.Close()
 		}
 	}()
 	for range n {
-		l, err := p.get(context.Background(), addr, &usual)
+		l, err := p.Get(context.Background(), addr, &client.DefaultTimeouts)
 		if err != nil {
 			return nil, err
 		}
-		a, err := l.roundTrip(context.Background(), simple("GET", "/"), &usual, time.Time{})
+		a, err := l.RoundTrip(context.Background(), simple("GET", "/"), &client.DefaultTimeouts, time.Time{})
 		if err != nil {
 			return nil, err
 		}
@@ -191,35 +195,35 @@ func fill(p *pool, addr string, n int) (links []*lease, err error) {
 	return links, nil
 }
 
-func simple(method, target string) *call {
-	c := &call{method: []byte(method), target: []byte(target), host: []byte("socket.up")}
-	if expectsBody(c.method) {
-		c.body = []byte("Hello, World!\n")
+func simple(method, target string) *client.Call {
+	c := &client.Call{Method: []byte(method), Target: []byte(target), Host: []byte("socket.up")}
+	if client.ExpectsBody(c.Method) {
+		c.Body = []byte("Hello, World!\n")
 	}
 	return c
 }
 
 // call makes one call as the policy wants it. A blind one is made on l, behind
 // the pool's back.
-func (p policy) call(pool *pool, addr string, l *link) error {
+func (p policy) call(pool *pool.Pool, addr string, l *client.Link) error {
 	c := simple(p.method, "/")
-	var a *answer
+	var a *client.Answer
 	var err error
 	if p.blind {
-		a, err = l.roundTrip(context.Background(), c, &usual, time.Time{})
+		a, err = l.RoundTrip(context.Background(), c, &client.DefaultTimeouts, time.Time{})
 	} else {
-		a, err = pool.roundTrip(context.Background(), addr, c, &usual)
+		a, err = pool.RoundTrip(context.Background(), addr, c, &client.DefaultTimeouts)
 	}
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if !p.blind {
-			a.close()
+			a.Close()
 		}
 	}()
-	if a.status != 200 {
-		return fmt.Errorf("status %d", a.status)
+	if a.Status != 200 {
+		return fmt.Errorf("status %d", a.Status)
 	}
 	return nil
 }
@@ -230,8 +234,8 @@ func staleReuse(t *timeline) error {
 	if err != nil {
 		return err
 	}
-	defer s.stop()
-	l, err := dialLink(context.Background(), s.addr, usual.connect)
+	defer s.Stop()
+	l, err := client.DialLink(context.Background(), s.addr, client.DefaultTimeouts.Connect)
 	if err != nil {
 		return err
 	}
@@ -245,14 +249,14 @@ func staleReuse(t *timeline) error {
 		return err
 	}
 	say("server", fmt.Sprintf("is stopped: SIGSTOP. Its idle timer of %v runs on", serverKeeps), "")
-	another, err := dialLink(context.Background(), s.addr, usual.connect)
+	another, err := client.DialLink(context.Background(), s.addr, client.DefaultTimeouts.Connect)
 	if err != nil {
 		return err
 	}
 	defer another.Close()
 	say("kernel", "makes a new connection in its name", "client")
 	time.Sleep(serverKeeps + serverKeeps/2)
-	say("client", "checks the kept one: "+describe(l.check()), "")
+	say("client", "checks the kept one: "+describe(l.Check()), "")
 	if err := s.resume(); err != nil {
 		return err
 	}
@@ -266,8 +270,8 @@ func staleReuse(t *timeline) error {
 }
 
 // postOn makes a POST on l and reads the answer.
-func postOn(l *link) error {
-	a, err := l.roundTrip(context.Background(), simple("POST", "/"), &usual, time.Time{})
+func postOn(l *client.Link) error {
+	a, err := l.RoundTrip(context.Background(), simple("POST", "/"), &client.DefaultTimeouts, time.Time{})
 	if err == nil {
 		_, err = io.Copy(io.Discard, struct{ io.Reader }{a})
 	}

@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/internal/testutil"
 )
 
 // The servers that people have, as backends.
@@ -35,7 +37,7 @@ var peers = []peer{
 		return s.Listener.Addr().String()
 	}},
 	{"nginx", func(t *testing.T) string {
-		dir, addr := t.TempDir(), freeAddr(t)
+		dir, addr := t.TempDir(), testutil.FreeAddr(t)
 		config := fmt.Sprintf("daemon off; user root; worker_processes 1; error_log stderr; pid %s/pid; events {} http { access_log off; client_body_temp_path %s/b; proxy_temp_path %s/p; fastcgi_temp_path %s/f; uwsgi_temp_path %s/u; scgi_temp_path %s/s;"+
 			" server { listen %s; root %s; index index.html; } }", dir, dir, dir, dir, dir, dir, addr, site(t))
 		if os.Geteuid() != 0 {
@@ -45,7 +47,7 @@ var peers = []peer{
 		return launch(t, addr, "nginx", "-p", dir, "-c", dir+"/conf")
 	}},
 	{"HAProxy", func(t *testing.T) string {
-		dir, addr := t.TempDir(), freeAddr(t)
+		dir, addr := t.TempDir(), testutil.FreeAddr(t)
 		config := fmt.Sprintf("defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 1s\nfrontend f\n bind %s\n"+
 			" http-request return status 200 content-type text/plain file %s/large if { path /large }\n"+
 			" http-request return status 200 content-type text/plain string small\\n\n", addr, site(t))
@@ -53,7 +55,7 @@ var peers = []peer{
 		return launch(t, addr, "haproxy", "-db", "-f", dir+"/conf")
 	}},
 	{"node", func(t *testing.T) string {
-		addr := freeAddr(t)
+		addr := testutil.FreeAddr(t)
 		host, port, _ := net.SplitHostPort(addr)
 		return launch(t, addr, "node", "-e", fmt.Sprintf("require('http').createServer((q,s)=>{ if (q.url=='/large') { s.end(Buffer.alloc(%d,'x')) }"+
 			" else { s.write('sma'); s.end('ll\\n') } }).listen(%s,'%s')", large, port, host))
@@ -118,7 +120,7 @@ func TestRealServersAreGoodBackends(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, 200, answer.StatusCode)
 			}
-			b := g.pool.stats().of(addr)
+			b := g.Pool.Stats().Of(addr)
 			assert.EqualValues(t, 60, b.Dialled+b.Reused)
 			assert.LessOrEqual(t, b.Dialled, uint64(3), "a connection is used again: %+v", b)
 		})
@@ -156,8 +158,8 @@ func TestRealServersMayAnswerBeforeTheyHaveRead(t *testing.T) {
 					assert.Contains(t, []int{200, 405}, answer.StatusCode, name)
 				}
 			}
-			eventually(t, "all leases are back", func() bool { return g.pool.stats().of(addr).Leased == 0 })
-			assert.Zero(t, g.counts.Gateway.Load()+g.counts.Timeout.Load())
+			eventually(t, "all leases are back", func() bool { return g.Pool.Stats().Of(addr).Leased == 0 })
+			assert.Zero(t, g.Counts.Gateway.Load()+g.Counts.Timeout.Load())
 		})
 	}
 }
@@ -187,7 +189,7 @@ func TestRealServersMaySayMoreThanAnAnswer(t *testing.T) {
 			return s.Listener.Addr().String()
 		},
 		"node": func(t *testing.T) string {
-			addr := freeAddr(t)
+			addr := testutil.FreeAddr(t)
 			host, port, _ := net.SplitHostPort(addr)
 			return launch(t, addr, "node", "-e", "require('http').createServer((q,s)=>{ s.writeEarlyHints({link:'</a.css>; rel=preload'});"+
 				" s.writeHead(200,{Trailer:'Digest'}); s.write('hello'); s.addTrailers({Digest:'42'}); s.end() }).listen("+port+",'"+host+"')")
@@ -244,14 +246,14 @@ func TestRealClientsUploadTheirFiles(t *testing.T) {
 			assert.NotContains(t, string(output), "Non-2xx")
 		})
 	}
-	assert.Zero(t, g.counts.Gateway.Load()+g.counts.Cut.Load())
+	assert.Zero(t, g.Counts.Gateway.Load()+g.Counts.Cut.Load())
 }
 
 func TestRealClientsGetTheirAnswers(t *testing.T) {
 	t.Parallel()
 	ours(t)
-	s := polite(t)
-	r, g := fronted(t, s.addr)
+	s := testutil.Polite(t)
+	r, g := fronted(t, s.Addr)
 	for name, args := range map[string][]string{
 		"curl": {"--silent", "--show-error", "--fail", "http://" + r.addr + "/[1-20]"},
 		"wrk":  {"-t1", "-c8", "-d1s", "http://" + r.addr + "/"},
@@ -271,6 +273,6 @@ func TestRealClientsGetTheirAnswers(t *testing.T) {
 			}
 		})
 	}
-	assert.LessOrEqual(t, s.accepted(), 4)
-	assert.Zero(t, g.counts.Gateway.Load())
+	assert.LessOrEqual(t, s.Accepted(), 4)
+	assert.Zero(t, g.Counts.Gateway.Load())
 }

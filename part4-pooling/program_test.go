@@ -22,6 +22,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/socket"
 )
 
 // TestMain lets the test binary be the program, so that tests can start it.
@@ -87,12 +90,12 @@ func logs(t testing.TB, logged *bufio.Reader, text string) {
 func TestStopAnswersWhoWaitsForABackend(t *testing.T) {
 	t.Parallel()
 	asked, release := make(chan bool), make(chan bool)
-	s := answering(t, func(int, *http.Request) string {
+	s := testutil.Answering(t, func(int, *http.Request) string {
 		asked <- true
 		<-release
-		return saying("ok")
+		return testutil.Saying("ok")
 	})
-	cmd, addr, logged := serving(t, "-backend", "http://"+s.addr, "-admin", "127.0.0.1:0")
+	cmd, addr, logged := serving(t, "-backend", "http://"+s.Addr, "-admin", "127.0.0.1:0")
 	c := converse(t, addr, get("/"))
 	soon(t, asked, "the request at the backend")
 
@@ -172,7 +175,7 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		"get a fragment":    {"get http://127.0.0.1/a#b", 2, "a fragment (#…) is not sent"},
 		"get port 0":        {"get http://127.0.0.1:0/", 2, `bad address "127.0.0.1:0"`},
 		"get a number":      {"get http://127.1/", 2, `bad address "127.1:80"`},
-		"get nobody":        {"get http://" + freeAddr(t) + "/", 1, "not every URL could be fetched"},
+		"get nobody":        {"get http://" + testutil.FreeAddr(t) + "/", 1, "not every URL could be fetched"},
 		"press a user":      {"get -callers 1 http://me@127.0.0.1/", 2, "a user or a password is not sent"},
 		"taken port":        {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
 		"taken admin port":  {"-addr 127.0.0.1:0 -admin " + taken.addr, 1, "cannot listen on " + taken.addr},
@@ -256,9 +259,9 @@ func onOneLoopback(t *testing.T, host string) (net.Listener, error) {
 		if err != nil {
 			return nil, err
 		}
-		sa, family, err := sockaddr(fmt.Sprintf("%s:%d", other, l.Addr().(*net.TCPAddr).Port))
+		sa, family, err := socket.Sockaddr(fmt.Sprintf("%s:%d", other, l.Addr().(*net.TCPAddr).Port))
 		require.NoError(t, err)
-		fd, err := newSocket(family)
+		fd, err := socket.NewSocket(family)
 		if err != nil {
 			return l, nil // no IPv6: nothing is there
 		}
@@ -285,13 +288,13 @@ func TestGetEscapesWhatARequestLineCannotCarry(t *testing.T) {
 		"/a?b/c?d=1&e=+":    "/a?b/c?d=1&e=+",
 		"/../a":             "/../a",
 	} {
-		s, got := recording(t, saying("ok"))
+		s, got := recording(t, testutil.Saying("ok"))
 		var stdout bytes.Buffer
 
-		require.NoError(t, fetch(&stdout, []string{"http://" + s.addr + rest}, 1, false))
+		require.NoError(t, fetch(&stdout, []string{"http://" + s.Addr + rest}, 1, false))
 
 		back := story{sent: rest, got: soon(t, got, "the request"), rule: "RFC 9112 §3.2: no space in a target", look: "url.go, escape"}
-		back.begins(t, "GET "+want+" HTTP/1.1\r\nHost: "+s.addr+"\r\n")
+		back.begins(t, "GET "+want+" HTTP/1.1\r\nHost: "+s.Addr+"\r\n")
 	}
 }
 

@@ -7,13 +7,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"socketup/part4-pooling/server"
 )
 
 // A client that has found out how to make a handler panic can do so ten thousand
 // times a second.
 func TestPanicOfEveryRequestIsLoggedOnceASecond(t *testing.T) {
 	t.Parallel()
-	r := start(t, with(func(*response, *request) { panic("always") }))
+	r := start(t, with(func(*server.Response, *server.Request) { panic("always") }))
 	began := time.Now()
 
 	tell(t, r.addr, "", "", strings.Repeat(get("/"), 200)+get("/", closing)).begins(t, "HTTP/1.1 500 ")

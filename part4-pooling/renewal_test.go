@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/server"
 )
 
 const emptyRule = "house rule: an empty line before a request is ignored (RFC 9112 §2.2), and a second; a client that sends no more than that does not live on it"
@@ -35,7 +37,7 @@ func TestTwoEmptyLinesBeforeARequestAreIgnoredAndAThirdIsRefused(t *testing.T) {
 func TestChunkLinesDoNotRenewTheTimeOfABody(t *testing.T) {
 	t.Parallel()
 	const extension = ";0123456789abc" // with its line end and a size of one digit 17 bytes: more is no longer free (framing.go, takeSize)
-	r := start(t, func(s *server) { s.limits.bodyTime, s.limits.body = 400*time.Millisecond, 1<<30 })
+	r := start(t, func(s *server.Server) { s.Limits.BodyTime, s.Limits.Body = 400*time.Millisecond, 1<<30 })
 	c := converse(t, r.addr, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
 	batch := strings.Repeat("1"+extension+"\r\na\r\n", 850) // 16 KiB on the wire, 850 bytes of body
 	refused := make(chan bool)

@@ -4,12 +4,14 @@ import (
 	"io"
 	"net/http"
 	"testing"
+
+	"socketup/part4-pooling/internal/testutil"
 )
 
 func TestCrowdLeavesDescriptorsForBackends(t *testing.T) {
 	t.Parallel()
-	s := answering(t, func(int, *http.Request) string { return saying("ok") })
-	addr, _ := scarce(t, "-backend", "/there=http://"+s.addr)
+	s := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying("ok") })
+	addr, _ := scarce(t, "-backend", "/there=http://"+s.Addr)
 	c := converse(t, addr, "GET /there HTTP/1.1\r\nHost: x\r\n") // the rest comes later: it is not idle
 
 	fillUp(t, addr)

@@ -11,6 +11,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/http1"
+	"socketup/part4-pooling/pool"
+	"socketup/part4-pooling/server"
+	"socketup/part4-pooling/socket"
 )
 
 // The engine's experiments: a client of the gateway has many requests on its
@@ -19,54 +26,54 @@ import (
 
 // A local is a server in this process, for as long as an experiment takes.
 type local struct {
-	*server
+	*server.Server
 	addr string
 	done chan struct{}
 }
 
-func runLocal(h handler, t taker) (*local, error) {
-	fd, err := listen("127.0.0.1:0", backlog)
+func runLocal(h server.Handler, t server.Taker) (*local, error) {
+	fd, err := socket.Listen("127.0.0.1:0", backlog)
 	if err != nil {
 		return nil, err
 	}
-	l := &local{addr: localAddr(fd).String(), done: make(chan struct{})}
-	if l.server, err = newServer(fd, h, defaults, slog.New(slog.DiscardHandler)); err != nil {
+	l := &local{addr: socket.LocalAddr(fd).String(), done: make(chan struct{})}
+	if l.Server, err = server.New(fd, h, server.DefaultLimits, slog.New(slog.DiscardHandler)); err != nil {
 		return nil, err
 	}
-	l.taker = t
-	go func() { l.serve(); close(l.done) }() // until close
+	l.Taker = t
+	go func() { l.Serve(); close(l.done) }() // until close
 	return l, nil
 }
 
-func (l *local) close() { l.stop(); <-l.done }
+func (l *local) close() { l.Stop(); <-l.done }
 
 // A rig is a gateway in front of one backend, and its pool.
 type rig struct {
 	*local
-	g *gateway
+	g *gateway.Gateway
 }
 
 func newRig(backend string, connections int, engine bool) (*rig, error) {
-	limits := poolDefaults
-	limits.perBackend, limits.total = connections, connections
-	g := newGateway(newPool(limits), []prefix{{path: "/", addr: backend, engine: engine}})
-	l, err := runLocal(g.handler(routes()), g.handOver)
+	limits := pool.DefaultLimits
+	limits.PerBackend, limits.Total = connections, connections
+	g := gateway.New(pool.New(limits), []gateway.Prefix{{Path: "/", Addr: backend, Engine: engine}})
+	l, err := runLocal(g.Handler(routes()), g.HandOver)
 	return &rig{l, g}, err
 }
 
 func (s *rig) close() {
 	s.local.close()
-	s.g.pool.close()
+	s.g.Pool.Close()
 }
 
 // shareConnection plays a burst of requests that take their time.
 func shareConnection(stdout io.Writer) error {
 	const requests, work = 8, 200 * time.Millisecond
 	var working atomic.Int64
-	back, err := runLocal(func(w *response, r *request) {
+	back, err := runLocal(func(w *server.Response, r *server.Request) {
 		working.Add(1)
 		time.Sleep(work)
-		w.text(string(r.path) + "\n")
+		w.WriteString(string(r.Path) + "\n")
 	}, nil)
 	if err != nil {
 		return err
@@ -93,9 +100,9 @@ func shareConnection(stdout io.Writer) error {
 	for working.Load() < before+requests && time.Since(began) < time.Second {
 		time.Sleep(time.Millisecond)
 	}
-	slots, running := s.inHand()
+	slots, running := s.InHand()
 	fmt.Fprintf(stdout, "  meanwhile in the gateway: %d slots wait for their answers, %d handlers run\n", slots, running)
-	fmt.Fprintf(stdout, "  the backend works on %d requests, from %d connection\n", working.Load()-before, back.count())
+	fmt.Fprintf(stdout, "  the backend works on %d requests, from %d connection\n", working.Load()-before, back.Connections())
 	bodies, err := c.bodies(requests)
 	if err != nil {
 		return err
@@ -169,34 +176,34 @@ func answersPerSecond(backend string, connections int, engine bool) (float64, er
 // side, or one after the other.
 func workshop(parallel bool, work time.Duration) (addr string, stop func(), err error) {
 	if parallel {
-		l, err := runLocal(func(w *response, _ *request) {
+		l, err := runLocal(func(w *server.Response, _ *server.Request) {
 			if work > 0 {
 				time.Sleep(work)
 			}
-			w.text("done\n")
+			w.WriteString("done\n")
 		}, nil)
 		if err != nil {
 			return "", nil, err
 		}
 		return l.addr, l.close, nil
 	}
-	fd, err := listen("127.0.0.1:0", backlog)
+	fd, err := socket.Listen("127.0.0.1:0", backlog)
 	if err != nil {
 		return "", nil, err
 	}
-	p, err := park(fd)
+	p, err := socket.Park(fd)
 	if err != nil {
 		return "", nil, err
 	}
 	go serveOneByOne(p, work) // until stop
-	return localAddr(fd).String(), func() { p.Close() }, nil
+	return socket.LocalAddr(fd).String(), func() { p.Close() }, nil
 }
 
-func serveOneByOne(listener parked, work time.Duration) {
+func serveOneByOne(listener socket.Parked, work time.Duration) {
 	for {
 		fd, failed := -1, error(nil)
-		err := listener.raw.Read(func(l uintptr) bool {
-			fd, _, failed = accept(int(l))
+		err := listener.Raw.Read(func(l uintptr) bool {
+			fd, _, failed = socket.Accept(int(l))
 			return failed != unix.EAGAIN
 		})
 		if err != nil {
@@ -205,14 +212,14 @@ func serveOneByOne(listener parked, work time.Duration) {
 		if failed != nil {
 			continue
 		}
-		if c, err := park(fd); err == nil {
+		if c, err := socket.Park(fd); err == nil {
 			go oneByOne(c, work) // until its client closes
 		}
 	}
 }
 
 // oneByOne answers the requests of one connection, which have no bodies.
-func oneByOne(c parked, work time.Duration) {
+func oneByOne(c socket.Parked, work time.Duration) {
 	defer c.Close()
 	var in, out []byte
 	for buf := make([]byte, 32<<10); ; {
@@ -221,7 +228,7 @@ func oneByOne(c parked, work time.Duration) {
 			return
 		}
 		in, out = append(in, buf[:n]...), out[:0]
-		for end := findHead(in, 0); end > 0; end = findHead(in, 0) {
+		for end := http1.FindHead(in, 0); end > 0; end = http1.FindHead(in, 0) {
 			if in = in[end:]; work > 0 {
 				time.Sleep(work)
 				c.Write([]byte(doneAnswer))
@@ -237,13 +244,13 @@ const doneAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone\n"
 
 // A talk is a client's connection, as raw as it gets.
 type talk struct {
-	parked
+	socket.Parked
 	in []byte
 }
 
 func dialLocal(addr string) (*talk, error) {
-	p, err := connect(context.Background(), addr, usual.connect)
-	return &talk{parked: p}, err
+	p, err := client.Connect(context.Background(), addr, client.DefaultTimeouts.Connect)
+	return &talk{Parked: p}, err
 }
 
 // pathsFrom is requests for /first and so on, n of them.
@@ -267,18 +274,18 @@ func (t *talk) ask(requests []byte) error {
 func (t *talk) bodies(n int) (all []string, err error) {
 	buf := make([]byte, 32<<10)
 	for len(all) < n {
-		var h heading
-		end := findHead(t.in, 0)
+		var h http1.Heading
+		end := http1.FindHead(t.in, 0)
 		if end > 0 {
-			if err := h.parse(t.in[:end], []byte("GET")); err != nil {
+			if err := h.Parse(t.in[:end], []byte("GET")); err != nil {
 				return nil, err
-			} else if h.status != 200 || h.length < 0 {
+			} else if h.Status != 200 || h.Length < 0 {
 				return nil, fmt.Errorf("got %q", t.in[:end])
 			}
 		}
-		if end > 0 && len(t.in) >= end+int(h.length) {
-			all = append(all, strings.TrimSpace(string(t.in[end:end+int(h.length)])))
-			t.in = t.in[end+int(h.length):]
+		if end > 0 && len(t.in) >= end+int(h.Length) {
+			all = append(all, strings.TrimSpace(string(t.in[end:end+int(h.Length)])))
+			t.in = t.in[end+int(h.Length):]
 			continue
 		}
 		got, err := t.Read(buf)

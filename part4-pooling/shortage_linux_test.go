@@ -13,6 +13,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/server"
+	"socketup/part4-pooling/socket"
 )
 
 // withFree calls f while this process can open n descriptors and no more.
@@ -75,10 +79,10 @@ func TestServerThatCannotBeMadeLeavesNothingOpen(t *testing.T) {
 	start(t) // Go's runtime opens descriptors of its own for the first
 	for free := range runtime.GOMAXPROCS(0) {
 		leavesNothingOpen(t, fmt.Sprintf("newServer with %d descriptors, one for each loop but one (server.go, newServer)", free), func() {
-			fd, err := listen("127.0.0.1:0", backlog)
+			fd, err := socket.Listen("127.0.0.1:0", backlog)
 			require.NoError(t, err)
 			withFree(t, free, func() {
-				_, err = newServer(fd, routes(), defaults, slog.New(slog.DiscardHandler))
+				_, err = server.New(fd, routes(), server.DefaultLimits, slog.New(slog.DiscardHandler))
 			})
 			require.ErrorIs(t, err, unix.EMFILE)
 		})
@@ -99,9 +103,9 @@ func TestGatewayWithoutItsAdminAddressLeavesNothingOpen(t *testing.T) {
 
 func TestGatewayOutOfDescriptorsSaysThatItIsItsOwnFault(t *testing.T) {
 	t.Parallel()
-	back := answering(t, func(_ int, r *http.Request) string { return saying(r.URL.Path) })
+	back := testutil.Answering(t, func(_ int, r *http.Request) string { return testutil.Saying(r.URL.Path) })
 	for _, flag := range []string{"-backend", "-engine"} {
-		outOfDescriptors(t, flag, back.addr)
+		outOfDescriptors(t, flag, back.Addr)
 	}
 }
 

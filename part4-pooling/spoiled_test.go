@@ -10,16 +10,19 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
 )
 
 // What the two mean to clients of a gateway: an engine gets the connection that
 // had an upload, and loses it in the middle of other requests.
 func TestUploadDoesNotSpoilItsConnectionForAnEngine(t *testing.T) {
 	t.Parallel()
-	s := answering(t, func(int, *http.Request) string { return saying("ok") })
+	s := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying("ok") })
 	const idle = 50 * time.Millisecond
-	r, _ := engined(t, s.addr, func(g *gateway) {
-		g.pool.limits.perBackend, g.t.idle, g.engines.linger = 1, idle, time.Second
+	r, _ := engined(t, s.Addr, func(g *gateway.Gateway) {
+		g.Pool.Limits.PerBackend, g.Timeouts.Idle, g.Engines.Linger = 1, idle, time.Second
 	})
 	c := converse(t, r.addr, post("/", strings.Repeat("x", 64<<10)))
 	in := bufio.NewReader(c)
@@ -36,6 +39,6 @@ func TestUploadDoesNotSpoilItsConnectionForAnEngine(t *testing.T) {
 		require.Equal(t, 200, asks(), "house rule: a write deadline is for one write. client.go, write")
 	}
 
-	assert.Equal(t, 1, s.accepted(), "house rule: a write deadline is for one write. client.go, write")
+	assert.Equal(t, 1, s.Accepted(), "house rule: a write deadline is for one write. client.go, write")
 	c.Close()
 }

@@ -11,6 +11,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/socket"
 )
 
 // threads is how many threads the process has. Linux: /proc/PID/task.
@@ -27,14 +32,14 @@ func TestDialsUnderWayHoldNoThreads(t *testing.T) {
 		t.Skip("/proc tells how many threads a process has")
 	}
 	const dials = 200
-	cmd, addr, _ := serving(t, "-backend", "http://"+silentQueue(t), "-backend-connections", fmt.Sprint(dials))
+	cmd, addr, _ := serving(t, "-backend", "http://"+testutil.SilentQueue(t), "-backend-connections", fmt.Sprint(dials))
 	before := threads(t, cmd.Process.Pid)
 	for range dials {
 		converse(t, addr, get("/"))
 	}
 
 	most := before
-	for began := time.Now(); time.Since(began) < usual.connect/6; time.Sleep(10 * time.Millisecond) { // while all are under way
+	for began := time.Now(); time.Since(began) < client.DefaultTimeouts.Connect/6; time.Sleep(10 * time.Millisecond) { // while all are under way
 		most = max(most, threads(t, cmd.Process.Pid))
 	}
 
@@ -42,17 +47,17 @@ func TestDialsUnderWayHoldNoThreads(t *testing.T) {
 }
 
 func TestRequestsThatWaitForABackendCostNoGoroutineMore(t *testing.T) { // alone: it counts goroutines
-	s := scriptedServer(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
 	const waiting = 30
-	r, g := fronted(t, s.addr, func(g *gateway) { g.pool.limits.perBackend, g.pool.limits.total = waiting, waiting })
+	r, g := fronted(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.PerBackend, g.Pool.Limits.Total = waiting, waiting })
 	var clients []*net.TCPConn
 	for range waiting {
 		clients = append(clients, converse(t, r.addr, get("/")))
 	}
-	eventually(t, "all wait", func() bool { return g.pool.stats().of(s.addr).Leased == waiting })
+	eventually(t, "all wait", func() bool { return g.Pool.Stats().Of(s.Addr).Leased == waiting })
 
 	watchers := 0
-	for began := time.Now(); time.Since(began) < 10*tick; time.Sleep(tick) { // they watch their client after one
+	for began := time.Now(); time.Since(began) < 10*socket.Tick; time.Sleep(socket.Tick) { // they watch their client after one
 		watchers = max(watchers, goroutinesIn("context.(*cancelCtx).propagateCancel"))
 	}
 
@@ -61,5 +66,5 @@ func TestRequestsThatWaitForABackendCostNoGoroutineMore(t *testing.T) { // alone
 		c.SetLinger(0) // a reset: the client has gone, and does not want the answer
 		c.Close()
 	}
-	eventually(t, "all have left", func() bool { return g.pool.stats().Permits == 0 })
+	eventually(t, "all have left", func() bool { return g.Pool.Stats().Permits == 0 })
 }

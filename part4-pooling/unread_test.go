@@ -14,6 +14,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
 )
 
 // Servers that leave the body of a request unread, and take it for the next one.
@@ -31,8 +34,8 @@ func hidden(method, framing string) string {
 }
 
 // deafToBodies is a server that reads no body, of whatever method.
-func deafToBodies(t testing.TB) *scripted {
-	return scriptedServer(t, func(c *net.TCPConn, _ int) {
+func deafToBodies(t testing.TB) *testutil.Server {
+	return testutil.Serve(t, func(c *net.TCPConn, _ int) {
 		in := bufio.NewReader(c)
 		for {
 			line, err := in.ReadString('\n')
@@ -47,14 +50,14 @@ func deafToBodies(t testing.TB) *scripted {
 			if method == "HEAD" {
 				path = ""
 			}
-			io.WriteString(c, saying(path))
+			io.WriteString(c, testutil.Saying(path))
 		}
 	})
 }
 
 // attack sends a request that hides another, and waits until the connection to the
 // backend could be the next client's.
-func attack(t testing.TB, addr string, g *gateway, request string) {
+func attack(t testing.TB, addr string, g *gateway.Gateway, request string) {
 	t.Helper()
 	attacker := converse(t, addr, request)
 	method, _, _ := strings.Cut(request, " ")
@@ -64,16 +67,16 @@ func attack(t testing.TB, addr string, g *gateway, request string) {
 	_, err = io.Copy(io.Discard, a.Body)
 	require.NoError(t, err)
 	attacker.Close()
-	eventually(t, "the connection is given back", func() bool { return g.pool.stats().Backends[0].Leased == 0 })
+	eventually(t, "the connection is given back", func() bool { return g.Pool.Stats().Backends[0].Leased == 0 })
 }
 
 func TestBodyThatABackendLeavesUnreadIsNobodysRequest(t *testing.T) {
-	bothWays(t, func(t *testing.T, change func(*gateway)) {
+	bothWays(t, func(t *testing.T, change func(*gateway.Gateway)) {
 		for _, method := range []string{"GET", "HEAD", "DELETE", "OPTIONS", "REPORT"} {
 			for _, framing := range []string{"a length", "chunked"} {
 				t.Run(method+" with "+framing, func(t *testing.T) {
 					t.Parallel()
-					r, g := engined(t, deafToBodies(t).addr, change)
+					r, g := engined(t, deafToBodies(t).Addr, change)
 					for range 2 {
 						attack(t, r.addr, g, hidden(method, framing))
 
@@ -90,8 +93,8 @@ func TestBodyThatABackendLeavesUnreadIsNobodysRequest(t *testing.T) {
 // A body with a meaning, and none at all, cost no connection.
 func TestConnectionIsKeptAfterABodyThatHasAMeaning(t *testing.T) {
 	t.Parallel()
-	s := answering(t, func(_ int, r *http.Request) string { return saying(r.URL.Path) })
-	r, _ := fronted(t, s.addr)
+	s := testutil.Answering(t, func(_ int, r *http.Request) string { return testutil.Saying(r.URL.Path) })
+	r, _ := fronted(t, s.Addr)
 	client := converse(t, r.addr, "")
 	in := bufio.NewReader(client)
 
@@ -101,7 +104,7 @@ func TestConnectionIsKeptAfterABodyThatHasAMeaning(t *testing.T) {
 	asks(t, client, in, get("/empty", "Content-Length: 0\r\n"), "200 OK", "/empty")
 	asks(t, client, in, get("/none"), "200 OK", "/none")
 
-	assert.Equal(t, 1, s.accepted())
+	assert.Equal(t, 1, s.Accepted())
 }
 
 // The server that comes with Python reads no body of a GET.
@@ -111,7 +114,7 @@ func TestPythonsServerAnswersNoRequestThatAClientHasHidden(t *testing.T) {
 	if out, err := exec.Command("python3", "-m", "http.server", "--help").Output(); err != nil || !strings.Contains(string(out), "--protocol") {
 		t.Skip("python3 is not installed, or older than 3.11")
 	}
-	dir, addr := t.TempDir(), freeAddr(t)
+	dir, addr := t.TempDir(), testutil.FreeAddr(t)
 	for _, name := range []string{"index.html", "evil.txt", "mine.txt"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644))
 	}
@@ -119,7 +122,7 @@ func TestPythonsServerAnswersNoRequestThatAClientHasHidden(t *testing.T) {
 	launch(t, addr, "python3", "-m", "http.server", "--protocol", "HTTP/1.1", "--bind", host, "--directory", dir, port)
 	for way, engines := range map[string]bool{"pool": false, "engine": true} {
 		t.Run(way, func(t *testing.T) {
-			r, g := engined(t, addr, func(g *gateway) { g.prefixes[0].engine = engines })
+			r, g := engined(t, addr, func(g *gateway.Gateway) { g.Prefixes[0].Engine = engines })
 			for range 10 {
 				attack(t, r.addr, g, hidden("GET", "a length"))
 

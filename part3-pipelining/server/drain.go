@@ -1,0 +1,69 @@
+package server
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"socketup/part3-pipelining/socket"
+)
+
+// A server stops in this order: it takes in all connections that are queued, for
+// closing the listener would reset them; it closes the listener; every connection
+// answers the requests that it has read, the last of them with Connection: close.
+// An idle connection gets a last call, for a request may be on its way.
+
+// Stop makes the server drain: what has been read is answered, and Serve returns. It
+// can be called from any goroutine, and twice.
+func (s *Server) Stop() {
+	if s.stopping.Swap(true) {
+		return
+	}
+	s.told <- struct{}{}
+	s.listener.Wake()
+	select {
+	case s.removed <- struct{}{}: // Serve may be waiting for room
+	default:
+	}
+}
+
+// drain is the end of Serve.
+func (s *Server) drain() {
+	s.listener.Reset()
+	s.takeIn()
+	s.listener.Close()
+	for s.Connections() > 0 {
+		select {
+		case <-s.removed:
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// takeIn accepts the connections that are queued. A backlog of 0 keeps newcomers
+// out, all but one at a time: if there is room it may come in too, but no stop
+// waits for room for those that were not queued when it began.
+func (s *Server) takeIn() {
+	unix.Listen(s.listener.Fd, 0)
+	for left := socket.Queued(s.listener.Fd); ; {
+		fd, peer, err := s.acceptNow()
+		switch {
+		case err == nil:
+			s.add(fd, peer)
+			left--
+		case err == unix.EINTR:
+		case err == unix.EAGAIN || left <= 0:
+			return
+		default:
+			s.waitForRoom(true)
+		}
+	}
+}
+
+// acceptNow is accept without waiting, if another connection may be open.
+func (s *Server) acceptNow() (int, unix.Sockaddr, error) {
+	if s.full() {
+		return -1, nil, unix.EMFILE // as when there are no descriptors left
+	}
+	return socket.Accept(s.listener.Fd)
+}

@@ -1,0 +1,59 @@
+package server
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+func patience() time.Duration { return limit }
+
+// post renders a request with body.
+func post(path, body string, fields ...string) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: socket.up\r\nContent-Length: %d\r\n%s\r\n%s", path, len(body), strings.Join(fields, ""), body)
+}
+
+// readResponse reads one answer to a GET, and no byte further.
+func readResponse(in *bufio.Reader) (status string, body []byte, err error) {
+	r, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return "", nil, err
+	}
+	body, err = io.ReadAll(r.Body)
+	return r.Status, body, err
+}
+
+func readLine(in *bufio.Reader) (string, error) {
+	line, err := in.ReadString('\n')
+	return strings.TrimRight(line, "\r\n"), err
+}
+
+// tell sends pieces to addr, and reads until the server closes.
+func tell(t testing.TB, addr, rule, look string, pieces ...string) story {
+	t.Helper()
+	sent := strings.Join(pieces, "")
+	return story{sent: sent, rule: rule, look: look}.hear(converse(t, addr, sent))
+}
+
+// begins wants what came to begin so.
+func (s story) begins(t testing.TB, want string) {
+	t.Helper()
+	if !strings.HasPrefix(s.got, want) {
+		s.fail(t, 0, "want %q", want)
+	}
+}
+
+// live is what the heap holds when nothing is left to be thrown away. Pools give
+// up what they keep in the second collection.
+func live() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}

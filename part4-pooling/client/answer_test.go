@@ -1,0 +1,79 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net/http"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/socket"
+)
+
+// read reads what a server sent as the answer to method, all at once.
+func readAnswer(t testing.TB, method string, sent []byte) (a *Answer, body []byte, err error) {
+	t.Helper()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	p, err := socket.Park(pair[0])
+	require.NoError(t, err)
+	l := NewLink(p, "fuzz")
+	defer l.Close()
+	unix.Write(pair[1], sent[:min(len(sent), 60_000)])
+	unix.Close(pair[1])
+	a = &Answer{L: l, Ctx: t.Context(), Idle: testutil.Limit}
+	if err = a.ReadHead([]byte(method), testutil.Limit); err == nil {
+		body, err = io.ReadAll(a)
+	}
+	return a, body, err
+}
+
+// What we take for a whole answer net/http takes for one too, and for the same.
+// The other way round it need not be: we are the stricter.
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n5;a=b\r\nhello\r\n0\r\nA: b\r\n\r\n",
+		"HTTP/1.0 404 \r\n\r\nuntil the end",
+		"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
+		"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	} {
+		f.Add([]byte(seed), false)
+		f.Add([]byte(seed), true)
+	}
+	f.Fuzz(func(t *testing.T, sent []byte, head bool) {
+		method := "GET"
+		if head {
+			method = "HEAD"
+		}
+		a, body, err := readAnswer(t, method, sent)
+		if err != nil {
+			return
+		}
+		theirs, theirBody := nethttpAnswer(t, method, sent)
+		require.Equal(t, theirs.StatusCode, a.Status)
+		require.Equal(t, string(theirBody), string(body))
+		require.False(t, theirs.Close && a.Stays(), "net/http says that the connection ends here")
+	})
+}
+
+func nethttpAnswer(t testing.TB, method string, sent []byte) (*http.Response, []byte) {
+	t.Helper()
+	in := bufio.NewReaderSize(bytes.NewReader(sent), 1<<16)
+	for {
+		r, err := http.ReadResponse(in, &http.Request{Method: method})
+		require.NoError(t, err, "we took it for an answer, net/http does not: %s", strconv.Quote(string(sent)))
+		if r.StatusCode < 200 {
+			continue
+		}
+		body, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		return r, body
+	}
+}

@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+)
+
+// Seeded steps on a fake clock, with two engines. After each step, when
+// everybody waits for something, the books must be right.
+func TestEnginesHoldTheirInvariantsInEveryStep(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(150) {
+		synctest.Test(t, func(t *testing.T) {
+			m := newEngineModel(seed)
+			defer time.Sleep(time.Hour) // if a check fails, all that goes on must end
+			defer m.r.Abandon()
+			for step := range 120 {
+				what := m.step()
+				synctest.Wait()
+				m.check(t, fmt.Sprintf("seed %d, step %d, %s", seed, step, what))
+			}
+			if seed%2 == 0 {
+				m.r.Abandon()
+			}
+			time.Sleep(time.Hour) // on the fake clock, as all the others here
+			m.check(t, fmt.Sprintf("seed %d, at the end", seed))
+			require.Empty(t, m.r.engines)
+			require.Zero(t, m.lanes.Load(), "connections that were not given back. engine.go, drive")
+			for _, s := range m.sinks {
+				require.EqualValues(t, 1, s.ends.Load(), "every job ends once: %s", s.id)
+			}
+		})
+	}
+}
+
+type engineModel struct {
+	random  *rand.Rand
+	bad     int // how bad a day it is, in percent
+	r       Registry
+	y       yard
+	of      map[*Engine]*atomic.Pointer[fakeLane] // the lanes they opened last
+	sinks   []*fakeSink                           // of all jobs
+	lanes   atomic.Int64                          // open
+	closing atomic.Int64                          // of them, for a while
+	drops   atomic.Int64                          // how often all connections were dropped
+}
+
+func newEngineModel(seed uint64) *engineModel {
+	m := &engineModel{random: rand.New(rand.NewPCG(seed, 13)), of: map[*Engine]*atomic.Pointer[fakeLane]{}}
+	m.bad = m.random.IntN(50)
+	m.y.linger = 20 * time.Millisecond
+	return m
+}
+
+// step does something, and says what.
+func (m *engineModel) step() string {
+	switch n := m.random.IntN(20); {
+	case n < 12:
+		return m.push()
+	case n < 14 && len(m.sinks) > 0:
+		s := m.sinks[m.random.IntN(len(m.sinks))]
+		s.left.Store(true)
+		return s.id + " is not wanted any more"
+	case n < 15:
+		m.drops.Add(1)
+		return "all connections are dropped"
+	default:
+		pause := time.Duration(m.random.IntN(60)) * time.Millisecond
+		time.Sleep(pause)
+		return fmt.Sprint(pause, " pass")
+	}
+}
+
+// push hands over a job. What will become of it is settled now, so that a seed
+// always tells the same story.
+func (m *engineModel) push() string {
+	s := newFakeSink(fmt.Sprint("job ", len(m.sinks)))
+	if m.random.IntN(3) == 0 { // the backend takes its time, or was paused
+		s.work = time.Duration(m.random.IntN(50)) * time.Millisecond
+	}
+	for i := range s.fates {
+		if m.random.IntN(100) < m.bad {
+			s.fates[i] = fate(m.random.IntN(6))
+		}
+	}
+	addr := string('a' + rune(m.random.IntN(2)))
+	create := func() *Engine {
+		e := m.y.engine()
+		m.of[e] = new(atomic.Pointer[fakeLane])
+		open := m.opener(m.of[e], rand.New(rand.NewPCG(m.random.Uint64(), 17)))
+		e.open = func(ctx context.Context) (Lane, error) { return open(ctx, nil) }
+		return e
+	}
+	if !m.r.Push(addr, &s.Job, create) {
+		return "a push is refused"
+	}
+	m.sinks = append(m.sinks, s)
+	return s.id + " is pushed to " + addr
+}
+
+// opener opens lanes for one engine, and shows the last.
+func (m *engineModel) opener(last *atomic.Pointer[fakeLane], random *rand.Rand) (open func(ctx context.Context, lost Lane) (Lane, error)) {
+	open = func(ctx context.Context, lost Lane) (Lane, error) {
+		if lost != nil {
+			m.lanes.Add(-1)
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if random.IntN(100) < m.bad/4 {
+			return nil, client.ErrRefused
+		}
+		m.lanes.Add(1)
+		drops := m.drops.Load()
+		l := newFakeLane(func(j *Job) fate {
+			s := j.To.(*fakeSink)
+			time.Sleep(s.work)
+			s.tries++
+			return s.fates[s.tries-1]
+		})
+		l.deaf = random.IntN(100) < m.bad/3
+		l.recall = func() bool { return m.drops.Load() != drops }
+		last.Store(l)
+		l.reopen = open
+		l.onClose = func() {
+			m.closing.Add(1)
+			time.Sleep(5 * time.Millisecond) // a successor may begin
+			m.closing.Add(-1)
+			m.lanes.Add(-1)
+		}
+		return l, nil
+	}
+	return open
+}
+
+// check is for when everybody waits.
+func (m *engineModel) check(t *testing.T, where string) {
+	t.Helper()
+	m.r.mu.Lock()
+	defer m.r.mu.Unlock()
+	inHand := 0
+	for e, last := range m.of { // those that have departed, too
+		inHand += len(e.queue) + e.onLane
+		if l := last.Load(); l != nil && m.closing.Load() == 0 {
+			require.False(t, len(e.queue) > 0 && l.room() > 0, "%s: jobs wait for the engine of %s, and it waits for them. engine.go, write", where, e.addr)
+		}
+	}
+	c := &m.y.counts
+	require.LessOrEqual(t, uint64(m.lanes.Load()), c.Engines.Load()-c.Retired.Load(), "%s: an engine has one connection at a time. engine.go, drive", where)
+	require.EqualValues(t, c.Pushed.Load(), uint64(inHand)+c.ends[jobDone].Load()+c.ends[jobFailed].Load()+c.ends[jobWithdrawn].Load(),
+		"%s: a job is lost, has ended twice, or was pushed to an engine that has gone. engine.go, settle; registry.go, retire", where)
+}

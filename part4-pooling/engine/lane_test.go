@@ -1,0 +1,470 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/internal/testutil"
+)
+
+// A fakeLane is a lane without a connection: what becomes of each job is for a
+// fate to say. The engine must not notice the difference.
+type fakeLane struct {
+	fate    func(*Job) fate
+	onClose func()
+	deaf    bool        // it has ended before anything is written
+	recall  func() bool // nil: never
+	reopen  func(ctx context.Context, lost Lane) (Lane, error)
+
+	mu       sync.Mutex
+	more     sync.Cond
+	jobs     []*Job
+	finished bool
+	ended    error
+	coming   []laneEvent
+	paused   bool
+}
+
+type fate int
+
+const (
+	fateAnswer  fate = iota
+	fateClose        // an answer that is the last
+	fateSilence      // the connection ends before the answer
+	fateHalf         // in the middle of it
+	fateTimeout      // there is no answer in time
+	fateDeaf         // the connection had ended before
+)
+
+var errFake = fmt.Errorf("%w: so it was to be", client.ErrEnded)
+
+func newFakeLane(f func(*Job) fate) *fakeLane {
+	l := &fakeLane{fate: f, onClose: func() {}}
+	l.more.L = &l.mu
+	return l
+}
+
+func (l *fakeLane) room() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return 4 - len(l.jobs)
+}
+
+func (l *fakeLane) write(batch []*Job) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.deaf && len(l.coming) == 0 && l.ended == nil {
+		l.end(errFake)
+		l.more.Signal()
+	}
+	if l.deaf || l.ended != nil {
+		return false
+	}
+	for _, j := range batch {
+		j.move(jobWritten)
+	}
+	l.jobs = append(l.jobs, batch...)
+	l.more.Signal()
+	return true
+}
+
+func (l *fakeLane) recalled() bool { return l.recall != nil && l.recall() }
+
+func (l *fakeLane) finish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.finished = true
+	l.more.Signal()
+}
+
+func (l *fakeLane) read() laneEvent {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.coming) == 0 {
+		switch {
+		case len(l.jobs) > 0 && (l.paused || l.jobs[0].To.(*fakeSink).work == 0):
+			j := l.jobs[0] // only we take it out
+			l.mu.Unlock()
+			f := l.fate(j) // which may take its time
+			l.mu.Lock()
+			l.decide(j, f)
+		case l.ended == nil && l.finished:
+			l.end(errFinished)
+		case !l.paused:
+			l.paused = true
+			return laneEvent{kind: lanePause}
+		default:
+			l.more.Wait()
+		}
+	}
+	l.paused = false
+	v := l.coming[0]
+	l.coming = l.coming[1:]
+	switch v.kind {
+	case laneHead:
+		v.job.move(jobResponding)
+	case laneAnswer:
+		l.jobs = l.jobs[1:]
+	case laneEnd:
+		l.ended = v.err
+	}
+	return v
+}
+
+func (l *fakeLane) end(why error) { l.coming = append(l.coming, laneEvent{kind: laneEnd, err: why}) }
+
+func (l *fakeLane) decide(j *Job, f fate) {
+	body := laneEvent{kind: laneData, job: j, piece: []byte(j.To.(*fakeSink).id)}
+	switch f {
+	case fateSilence, fateDeaf:
+		l.end(errFake)
+	case fateTimeout:
+		l.end(client.ErrHeadTimeout)
+	case fateHalf:
+		l.coming = append(l.coming, laneEvent{kind: laneHead, job: j}, body)
+		l.end(errFake)
+	case fateClose:
+		l.coming = append(l.coming, laneEvent{kind: laneHead, job: j}, body, laneEvent{kind: laneAnswer, job: j})
+		l.end(ErrLastAnswer)
+	default:
+		l.coming = append(l.coming, laneEvent{kind: laneHead, job: j}, body, laneEvent{kind: laneAnswer, job: j})
+	}
+}
+
+func (l *fakeLane) unanswered() []*Job    { return l.jobs }
+func (l *fakeLane) untouched(j *Job) bool { return l.ended == ErrLastAnswer }
+func (l *fakeLane) Close()                { l.onClose() }
+
+func (l *fakeLane) renew(ctx context.Context) (Lane, error) { return l.reopen(ctx, l) }
+
+// A fakeSink keeps the books for one job.
+type fakeSink struct {
+	Job
+	id       string
+	work     time.Duration // that the backend needs
+	fates    [2]fate       // of it on its first connection, and on its second
+	tries    int
+	got      string
+	heads    int
+	ends     atomic.Int64
+	left     atomic.Bool // nobody wants the answer
+	why      error
+	finished chan struct{}
+}
+
+func newFakeSink(id string) *fakeSink {
+	s := &fakeSink{id: id, finished: make(chan struct{})}
+	s.Job.To = s
+	return s
+}
+
+func (s *fakeSink) Wanted() bool        { return !s.left.Load() }
+func (s *fakeSink) Head(*client.Answer) { s.heads++ }
+func (s *fakeSink) Pause()              {}
+func (s *fakeSink) Begun() bool         { return s.got != "" }
+
+func (s *fakeSink) Data(piece []byte) error {
+	s.got += string(piece)
+	return nil
+}
+
+func (s *fakeSink) End(why error) Flusher {
+	s.why = why
+	if s.ends.Add(1) == 1 {
+		close(s.finished)
+	}
+	return nil
+}
+
+// A yard makes engines whose lanes are fakes.
+type yard struct {
+	counts Counts
+	linger time.Duration
+	open   func(lost Lane) (Lane, error)
+}
+
+func (y *yard) engine() *Engine {
+	return New(func(ctx context.Context) (Lane, error) { return y.lane(ctx, nil) }, y.linger, &y.counts)
+}
+
+func (y *yard) lane(ctx context.Context, lost Lane) (Lane, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	l, err := y.open(lost)
+	if fake, ok := l.(*fakeLane); ok {
+		fake.reopen = y.lane
+	}
+	return l, err
+}
+
+// empty waits until all engines of y have retired, and looks at the books.
+func (y *yard) empty(t testing.TB) {
+	t.Helper()
+	testutil.Eventually(t, "all engines have retired", func() bool { return y.counts.Engines.Load() == y.counts.Retired.Load() })
+}
+
+// An engine retires, and while it still closes its connection a successor begins.
+// What the old one does on its way out must not touch the new one.
+func TestEngineThatRetiresLeavesItsSuccessorAlone(t *testing.T) {
+	t.Parallel()
+	var opened atomic.Int64
+	closing, release := make(chan struct{}), make(chan struct{})
+	answer := make(chan struct{})
+	y := &yard{linger: time.Millisecond}
+	y.open = func(Lane) (Lane, error) {
+		number := opened.Add(1)
+		l := newFakeLane(func(*Job) fate {
+			if number > 1 {
+				<-answer // the successor is busy
+			}
+			return fateAnswer
+		})
+		if number == 1 {
+			l.onClose = func() { close(closing); <-release }
+		}
+		return l, nil
+	}
+	var r Registry
+	first, second, third := newFakeSink("1"), newFakeSink("2"), newFakeSink("3")
+	require.True(t, r.Push("a", &first.Job, y.engine))
+	testutil.Soon(t, closing, "the first engine retires")
+	require.True(t, r.Push("a", &second.Job, y.engine))
+	testutil.Eventually(t, "the second job has an engine, and not the one that leaves (registry.go, retire)", func() bool { return opened.Load() == 2 })
+
+	close(release)
+	testutil.Eventually(t, "the first engine has gone", func() bool { return y.counts.Retired.Load() == 1 })
+	require.True(t, r.Push("a", &third.Job, y.engine))
+
+	assert.EqualValues(t, 2, y.counts.Engines.Load(), "the engine that retired has taken its successor out of the registry: two engines for one backend. registry.go, retire")
+	close(answer)
+	testutil.Soon(t, second.finished, "the answer to the second job")
+	testutil.Soon(t, third.finished, "the answer to the third job")
+	y.empty(t)
+}
+
+// An engine whose connection is recalled finishes what it has, beside a successor.
+// When it leaves then, it must not take that one out.
+func TestEngineThatIsRecalledLeavesItsSuccessorAlone(t *testing.T) {
+	t.Parallel()
+	var opened atomic.Int64
+	begun := make(chan int64, 3)
+	release, answer := make(chan struct{}), make(chan struct{})
+	y := &yard{linger: time.Millisecond}
+	y.open = func(Lane) (Lane, error) {
+		number := opened.Add(1)
+		l := newFakeLane(func(*Job) fate {
+			if begun <- number; number == 1 {
+				<-release
+			} else {
+				<-answer // the successor is busy
+			}
+			return fateAnswer
+		})
+		l.recall = func() bool { return number == 1 }
+		return l, nil
+	}
+	var r Registry
+	first, second, third := newFakeSink("1"), newFakeSink("2"), newFakeSink("3")
+	require.True(t, r.Push("a", &first.Job, y.engine))
+	testutil.Soon(t, begun, "the first job is on a connection that is recalled")
+	require.True(t, r.Push("a", &second.Job, y.engine))
+	require.EqualValues(t, 2, testutil.Soon(t, begun, "the second job"), "an engine that departs gets no more jobs. registry.go, depart")
+
+	close(release)
+	testutil.Eventually(t, "the first engine has gone", func() bool { return y.counts.Retired.Load() == 1 })
+	require.True(t, r.Push("a", &third.Job, y.engine))
+
+	assert.EqualValues(t, 2, y.counts.Engines.Load(), "the engine that left has taken its successor out of the registry: two engines for one backend. registry.go, remove")
+	close(answer)
+	testutil.Soon(t, second.finished, "the answer to the second job")
+	testutil.Soon(t, third.finished, "the answer to the third job")
+	y.empty(t)
+}
+
+// Jobs come just when engines retire: a hundred thousand chances to lose one
+// between the look into the queue and the leave.
+func TestNoJobIsLostWhenAnEngineRetires(t *testing.T) {
+	t.Parallel()
+	const clients, jobs = 50, 2000
+	y := &yard{linger: 100 * time.Microsecond}
+	y.open = func(Lane) (Lane, error) { return newFakeLane(func(*Job) fate { return fateAnswer }), nil }
+	var group sync.WaitGroup
+	for i := range clients {
+		group.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 5))
+			var r Registry
+			for n := range jobs {
+				s := newFakeSink(fmt.Sprintf("%d/%d", i, n))
+				if !r.Push("a", &s.Job, y.engine) {
+					t.Error("an engine that has nothing to do takes no job. registry.go, push")
+					return
+				}
+				select {
+				case <-s.finished:
+				case <-time.After(testutil.Limit):
+					t.Errorf("a job was pushed while its engine retired, and nobody has it. registry.go, retire")
+					return
+				}
+				if s.why != nil || s.got != s.id {
+					t.Errorf("job %s ended with %q, %v", s.id, s.got, s.why)
+				}
+				time.Sleep(time.Duration(random.Int64N(int64(2 * y.linger)))) // around the linger: the input, not a wait
+			}
+		})
+	}
+	testutil.Finish(t, &group, "all goroutines of the test end")
+	y.empty(t)
+	assert.Greater(t, y.counts.Engines.Load(), uint64(clients), "and engines did retire in between")
+	t.Logf("%d engines for %d jobs", y.counts.Engines.Load(), clients*jobs)
+}
+
+// Whatever backends and clients do, every job ends, once, and with the truth.
+func TestEveryJobEndsOnceWhateverHappens(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(300) {
+		if !whatever(t, seed) {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func whatever(t *testing.T, seed uint64) bool {
+	var mu sync.Mutex // guards random
+	random := rand.New(rand.NewPCG(seed, 7))
+	roll := func(n int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return random.IntN(n)
+	}
+	bad := roll(60) // how bad a day it is, in percent
+	var open, closed atomic.Int64
+	y := &yard{linger: time.Duration(roll(200)+1) * time.Microsecond}
+	y.open = func(lost Lane) (Lane, error) {
+		if lost != nil {
+			closed.Add(1) // it takes the place of the lost one
+		}
+		if roll(100) < bad/4 {
+			return nil, client.ErrRefused
+		}
+		open.Add(1)
+		l := newFakeLane(func(*Job) fate {
+			if roll(100) < bad {
+				return fate(roll(6))
+			}
+			return fateAnswer
+		})
+		l.deaf = roll(100) < bad/3
+		l.onClose = func() { closed.Add(1) }
+		return l, nil
+	}
+	var r Registry
+	var group sync.WaitGroup
+	var pushed atomic.Uint64
+	sinks := make([][]*fakeSink, 3)
+	for i := range sinks {
+		group.Go(func() {
+			for n := range 30 {
+				s := newFakeSink(fmt.Sprintf("%d/%d", i, n))
+				if roll(10) == 0 {
+					s.left.Store(true)
+				}
+				if roll(200) == 0 {
+					r.Abandon()
+				}
+				if r.Push(string('a'+rune(roll(2))), &s.Job, y.engine) {
+					pushed.Add(1)
+					sinks[i] = append(sinks[i], s)
+				}
+				if roll(3) == 0 {
+					time.Sleep(time.Duration(roll(100)) * time.Microsecond) // the input, not a wait
+				}
+				if len(sinks[i]) > 0 && roll(20) == 0 {
+					sinks[i][roll(len(sinks[i]))].left.Store(true)
+				}
+			}
+		})
+	}
+	testutil.Finish(t, &group, "all goroutines of the test end")
+	y.empty(t)
+	for _, all := range sinks {
+		for _, s := range all {
+			switch {
+			case s.ends.Load() != 1:
+				return assert.Failf(t, "every job ends once", "job %s ended %d times", s.id, s.ends.Load())
+			case s.heads > 2 || s.attempts > 2:
+				return assert.Failf(t, "there are two tries", "job %s: %d", s.id, max(s.heads, s.attempts))
+			case s.state == jobDone && s.got != s.id:
+				return assert.Failf(t, "each gets its own answer", "job %s got %q", s.id, s.got)
+			case s.state == jobFailed && s.why == nil:
+				return assert.Failf(t, "a failure has a reason", "job %s", s.id)
+			}
+		}
+	}
+	c := &y.counts
+	return assert.Equal(t, pushed.Load(), c.ends[jobDone].Load()+c.ends[jobFailed].Load()+c.ends[jobWithdrawn].Load()) &&
+		assert.Equal(t, open.Load(), closed.Load(), "a connection was not given back. engine.go, drive") &&
+		assert.Empty(t, r.engines)
+}
+
+// A job that moves where it must not go is a mistake that is loud.
+func TestJobMovesOnlyAlongItsArrows(t *testing.T) {
+	t.Parallel()
+	s := newFakeSink("1")
+	for _, state := range []jobState{jobQueued, jobWritten, jobQueued, jobWritten, jobResponding, jobDone} {
+		s.move(state)
+	}
+	for state := jobNew; state <= jobWithdrawn; state++ {
+		assert.PanicsWithValue(t, fmt.Sprintf("a job goes from Done to %v", state), func() { s.move(state) })
+	}
+}
+
+// What is left on a connection that ends: the table of engine.go, row by row.
+func TestFateOfAJobWhoseConnectionEnds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		fates []fate
+		lanes int64
+		why   error
+	}{
+		{"answered", []fate{fateAnswer}, 1, nil},
+		{"no answer, then one", []fate{fateSilence, fateAnswer}, 2, nil},
+		{"no answer, twice", []fate{fateSilence, fateSilence}, 2, client.ErrEnded},
+		{"it could not be sent, twice", []fate{fateDeaf, fateDeaf}, 2, client.ErrEnded},
+		{"it could not be sent, then it was", []fate{fateDeaf, fateAnswer}, 2, nil},
+		{"half an answer is out", []fate{fateHalf}, 1, client.ErrEnded},
+		{"its time was up", []fate{fateTimeout}, 1, client.ErrHeadTimeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var opened atomic.Int64
+			y := &yard{linger: time.Millisecond}
+			y.open = func(Lane) (Lane, error) {
+				f := c.fates[opened.Add(1)-1]
+				l := newFakeLane(func(*Job) fate { return f })
+				l.deaf = f == fateDeaf
+				return l, nil
+			}
+			var r Registry
+			s := newFakeSink("1")
+			require.True(t, r.Push("a", &s.Job, y.engine))
+			testutil.Soon(t, s.finished, "the end of the job")
+			y.empty(t)
+
+			assert.Equal(t, c.lanes, opened.Load())
+			if !errors.Is(s.why, c.why) {
+				t.Errorf("it ended with %v, want %v. engine.go, settle", s.why, c.why)
+			}
+		})
+	}
+}

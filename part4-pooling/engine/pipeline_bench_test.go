@@ -1,0 +1,52 @@
+package engine
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/internal/testutil"
+)
+
+// BenchmarkPipeline is 64 callers on one connection.
+func BenchmarkPipeline(b *testing.B) {
+	l, err := client.DialLink(b.Context(), pipelined(b), testutil.Limit)
+	require.NoError(b, err)
+	p := NewPipeline(l, client.DefaultTimeouts)
+	defer p.Close()
+	c := getting("/")
+	b.SetParallelism(32)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			f, err := p.send(context.Background(), c)
+			if err == nil {
+				_, err = f.wait(context.Background())
+			}
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			f.free()
+		}
+	})
+}
+
+// pipelined answers every request in what it has read at once.
+func pipelined(b *testing.B) string {
+	answer := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nHello, World!\n"
+	size := len(getting("/").AppendTo(nil))
+	return testutil.Serve(b, func(c *net.TCPConn, _ int) {
+		in, out, had := make([]byte, 64<<10), []byte(nil), 0
+		for n, err := c.Read(in); err == nil; n, err = c.Read(in) {
+			had += n
+			for out = out[:0]; had >= size; had -= size {
+				out = append(out, answer...)
+			}
+			c.Write(out)
+		}
+	}).Addr
+}

@@ -1,0 +1,73 @@
+package http1
+
+import "strconv"
+
+// reasons are the words of a status line, RFC 9110 §15 and the registry that it
+// leads to. Programs read the number; the words are for people (RFC 9112 §4).
+var reasons = map[int]string{
+	100: "Continue",
+	101: "Switching Protocols",
+	103: "Early Hints",
+	200: "OK",
+	201: "Created",
+	202: "Accepted",
+	203: "Non-Authoritative Information",
+	204: "No Content",
+	205: "Reset Content",
+	206: "Partial Content",
+	300: "Multiple Choices",
+	301: "Moved Permanently",
+	302: "Found",
+	303: "See Other",
+	304: "Not Modified",
+	307: "Temporary Redirect",
+	308: "Permanent Redirect",
+	400: "Bad Request",
+	401: "Unauthorized",
+	402: "Payment Required",
+	403: "Forbidden",
+	404: "Not Found",
+	405: "Method Not Allowed",
+	406: "Not Acceptable",
+	407: "Proxy Authentication Required",
+	408: "Request Timeout",
+	409: "Conflict",
+	410: "Gone",
+	411: "Length Required",
+	412: "Precondition Failed",
+	413: "Content Too Large",
+	414: "URI Too Long",
+	415: "Unsupported Media Type",
+	416: "Range Not Satisfiable",
+	417: "Expectation Failed",
+	421: "Misdirected Request",
+	422: "Unprocessable Content",
+	426: "Upgrade Required",
+	428: "Precondition Required",
+	429: "Too Many Requests",
+	431: "Request Header Fields Too Large",
+	451: "Unavailable For Legal Reasons",
+	500: "Internal Server Error",
+	501: "Not Implemented",
+	502: "Bad Gateway",
+	503: "Service Unavailable",
+	504: "Gateway Timeout",
+	505: "HTTP Version Not Supported",
+	511: "Network Authentication Required",
+}
+
+// StatusText is a status with its words, such as "404 Not Found". A status without
+// any has a space behind it all the same: the status line wants one.
+func StatusText(status int) string { return strconv.Itoa(status) + " " + reasons[status] }
+
+// AppendStatus appends a status line, with its CRLF. It allocates nothing.
+func AppendStatus(b []byte, status int) []byte {
+	if status == 200 { // nearly always
+		return append(b, "HTTP/1.1 200 OK\r\n"...)
+	}
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, ' ')
+	b = append(b, reasons[status]...)
+	return append(b, "\r\n"...)
+}

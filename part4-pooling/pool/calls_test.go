@@ -1,0 +1,285 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/http1"
+	"socketup/part4-pooling/internal/testutil"
+)
+
+func TestDoubtfulAnswersAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ answer, says string }{
+		"both framings":         {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "Content-Length and Transfer-Encoding"},
+		"two lengths":           {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", "Content-Length is not one number"},
+		"a list of lengths":     {"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n", "Content-Length is not one number"},
+		"a length of 2^63":      {"HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775808\r\n\r\nhello", "none that fits"},
+		"a HEAD's length":       {"HTTP/1.1 304 Not Modified\r\nContent-Length: 99999999999999999999\r\n\r\n", "none that fits"},
+		"a bad extension":       {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
+		"an open quote":         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=\"\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
+		"three empty lines":     {"\r\n\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "bad answer"},
+		"a signed length":       {"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", "Content-Length is not one number"},
+		"another coding":        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "only chunked"},
+		"chunked twice":         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "only chunked"},
+		"chunked in HTTP/1.0":   {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.0 has no Transfer-Encoding"},
+		"bare LF":               {"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "bare CR or LF"},
+		"a folded line":         {"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "name, colon, value"},
+		"space before colon":    {"HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\n", "name, colon, value"},
+		"a NUL in a value":      {"HTTP/1.1 200 OK\r\nA: \x00\r\n\r\n", "control character"},
+		"no status":             {"HTTP/1.1 OK\r\nContent-Length: 5\r\n\r\n", "the status line is not"},
+		"a status of 2 digits":  {"HTTP/1.1 20 OK\r\nContent-Length: 5\r\n\r\n", "the status line is not"},
+		"status 600":            {"HTTP/1.1 600 OK\r\nContent-Length: 5\r\n\r\n", "between 100 and 599"},
+		"HTTP/2":                {"HTTP/2 200\r\n\r\n", "the status line is not"},
+		"garbage":               {"SSH-2.0-OpenSSH_9.6\r\n", "begin with HTTP/1."},
+		"101":                   {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "nobody asked"},
+		"an endless head":       {"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 1<<20), "too long"},
+		"endless interims":      {strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 1000), "one interim answer after the other"},
+		"a chunk with no size":  {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
+		"a chunk that overruns": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
+		"a chunk of 2^64 bytes": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello", "too long"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := testutil.Answering(t, func(int, *http.Request) string { return c.answer })
+			p := small(t, 1)
+
+			_, body, err := asked(p, s.Addr, getting("/"))
+
+			require.ErrorIs(t, err, http1.ErrBadAnswer, "MUST, RFC 9112 §6.3 and §2.2; it was taken for an answer with the body %q. answer.go, parse", body)
+			assert.ErrorContains(t, err, c.says)
+			assert.Zero(t, p.Stats().Permits, "the connection is of no use any more")
+		})
+	}
+}
+
+func TestTruncatedBodiesAreErrors(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{
+		"Content-Length":      "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
+		"chunked":             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+		"chunked, in a chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhello",
+	} {
+		s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+			c.Read(make([]byte, 1000))
+			io.WriteString(c, answer)
+		})
+
+		_, body, err := asked(small(t, 1), s.Addr, getting("/"))
+
+		assert.ErrorIs(t, err, client.ErrTruncated, name)
+		assert.Equal(t, "hello", body, name)
+	}
+}
+
+func TestEveryWaitHasItsLimit(t *testing.T) {
+	t.Parallel()
+	silent := testutil.Serve(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	half := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+		io.Copy(io.Discard, c)
+	})
+	deaf := testutil.Serve(t, func(*net.TCPConn, int) { <-t.Context().Done() })
+	const short = 50 * time.Millisecond
+	slow := func() *client.Call { return longUpload(false) }
+	for name, c := range map[string]struct {
+		addr string
+		t    client.Timeouts
+		want error
+		call func() *client.Call
+	}{
+		"for a head":         {silent.Addr, client.Timeouts{Connect: testutil.Limit, Head: short, Idle: testutil.Limit, Total: testutil.Limit}, client.ErrHeadTimeout, nil},
+		"for a body":         {half.Addr, client.Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: short, Total: testutil.Limit}, client.ErrBodyTimeout, nil},
+		"for all, in a head": {silent.Addr, client.Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: testutil.Limit, Total: short}, client.ErrTotalTimeout, nil},
+		"for all, in a body": {half.Addr, client.Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: testutil.Limit, Total: short}, client.ErrTotalTimeout, nil},
+		"for a connection":   {"", client.Timeouts{Connect: short, Head: testutil.Limit, Idle: testutil.Limit, Total: testutil.Limit}, client.ErrConnectTimeout, nil},
+		"for a body to go":   {deaf.Addr, client.Timeouts{Connect: testutil.Limit, Head: short, Idle: short, Total: testutil.Limit}, client.ErrHeadTimeout, slow},
+		"for all, to go":     {deaf.Addr, client.Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: testutil.Limit, Total: short}, client.ErrTotalTimeout, slow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.addr == "" {
+				c.addr = testutil.SilentQueue(t)
+			}
+			p, asking := small(t, 1), getting("/")
+			if c.call != nil {
+				asking = c.call()
+			}
+			began := time.Now()
+			r, err := p.RoundTrip(t.Context(), c.addr, asking, &c.t)
+			if err == nil {
+				_, err = readAll(r)
+			}
+
+			assert.ErrorIs(t, err, c.want)
+			assert.GreaterOrEqual(t, time.Since(began), short)
+			assert.Zero(t, p.Stats().Permits, "what was given up in the middle is closed")
+		})
+	}
+}
+
+// A deadline that an earlier call left behind must not end a later one.
+func TestADeadlineIsForOneCallOnly(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	s := testutil.Answering(t, func(_ int, r *http.Request) string {
+		if r.URL.Path == "/slow" {
+			<-release
+		}
+		return testutil.Saying("x")
+	})
+	p := small(t, 1)
+	hurried := client.Timeouts{Connect: testutil.Limit, Head: 100 * time.Millisecond, Idle: testutil.Limit, Total: testutil.Limit}
+	r, err := p.RoundTrip(t.Context(), s.Addr, getting("/"), &hurried)
+	require.NoError(t, err)
+	readAll(r)
+
+	time.AfterFunc(300*time.Millisecond, func() { close(release) })
+	_, body, err := asked(p, s.Addr, getting("/slow"))
+
+	require.NoError(t, err)
+	assert.Equal(t, "x", body)
+	assert.Equal(t, 1, s.Accepted())
+}
+
+// A client may be told why while it still sends.
+func TestAnswerIsReadAlthoughTheCallCouldNotBeSent(t *testing.T) {
+	t.Parallel()
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+		c.Read(make([]byte, 1000))
+		io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno\n")
+		c.CloseWrite()
+		io.CopyN(io.Discard, c, 1<<20)
+	})
+	p := small(t, 1)
+
+	status, body, err := asked(p, s.Addr, posting("/", strings.Repeat("x", 32<<20)))
+
+	require.NoError(t, err, "house rule: when a write fails, read the answer that is there. client.go, turn")
+	assert.Equal(t, 413, status)
+	assert.Equal(t, "no\n", body)
+	assert.Zero(t, p.Stats().Permits)
+}
+
+func TestLongBodiesPassBothWaysAtOnce(t *testing.T) {
+	t.Parallel()
+	echo := testutil.Serve(t, func(c *net.TCPConn, _ int) { // answers while it reads: a pipe, not a store
+		http.Serve(&oneConn{c: c, done: t.Context().Done()}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.NewResponseController(w).EnableFullDuplex()
+			io.Copy(w, r.Body)
+		}))
+	})
+	for _, length := range []int64{64 << 20, http1.Chunked} {
+		p := small(t, 1)
+		c := posting("/", "")
+		c.Stream, c.Length = io.LimitReader(testutil.Zeros{}, 64<<20), length
+
+		r, err := p.RoundTrip(t.Context(), echo.Addr, c, &quick)
+		require.NoError(t, err)
+		n, err := io.Copy(io.Discard, struct{ io.Reader }{r})
+		r.Close()
+
+		require.NoError(t, err)
+		assert.EqualValues(t, 64<<20, n)
+		assert.Equal(t, 1, p.Stats().Of(echo.Addr).Idle, "and the connection is as good as before")
+	}
+}
+
+// A oneConn is a listener for one connection.
+type oneConn struct {
+	c    net.Conn
+	done <-chan struct{}
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	if c := l.c; c != nil {
+		l.c = nil
+		return c, nil
+	}
+	<-l.done
+	return nil, io.EOF
+}
+func (l *oneConn) Close() error   { return nil }
+func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestBodyThatCannotBeReadEndsTheCall(t *testing.T) {
+	t.Parallel()
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	c := posting("/", "")
+	c.Stream, c.Length = io.MultiReader(strings.NewReader("some"), testutil.Failing{}), 100
+	p := small(t, 1)
+
+	_, _, err := asked(p, s.Addr, c)
+
+	assert.ErrorIs(t, err, client.ErrUpload)
+	assert.ErrorIs(t, err, os.ErrProcessDone)
+	assert.Zero(t, p.Stats().Permits)
+}
+
+// Whenever the cancel comes, the link is closed or given back, and never both:
+// put panics at a second time, and the permits add up.
+func TestCancelAtAnyMomentClosesOrReturnsTheLink(t *testing.T) {
+	t.Parallel()
+	s := testutil.Answering(t, func(_ int, r *http.Request) string {
+		if r.URL.Path == "/slow" {
+			time.Sleep(30 * time.Millisecond) // a slow handler; nothing waits for it
+		}
+		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+	})
+	p := small(t, 4)
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			for j := range 60 {
+				ctx, cancel := context.WithCancel(t.Context())
+				target := "/"
+				if j%4 == 0 {
+					target = "/slow"
+				}
+				time.AfterFunc(time.Duration((i*60+j)%45)*time.Millisecond, cancel)
+				r, err := p.RoundTrip(ctx, s.Addr, getting(target), &quick)
+				if err == nil {
+					var body string
+					body, err = readAll(r)
+					if err == nil && body != "hello" {
+						t.Errorf("got %q", body)
+					}
+				}
+				if err != nil && !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+				cancel()
+			}
+		})
+	}
+	testutil.Finish(t, &group, "all goroutines of the test end")
+
+	b := p.Stats().Of(s.Addr)
+	assert.Zero(t, b.Leased, "every link was given back or closed")
+	assert.LessOrEqual(t, b.Idle, 4)
+}
+
+func TestResultsThatAreClosedTwiceAreClosedOnce(t *testing.T) {
+	t.Parallel()
+	s := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying("hello") })
+	p := small(t, 1)
+	r, err := p.RoundTrip(t.Context(), s.Addr, getting("/"), &quick)
+	require.NoError(t, err)
+
+	r.Close()
+	r.Close()
+
+	_, err = r.Next()
+	assert.ErrorContains(t, err, "closed")
+	assert.Equal(t, 1, p.Stats().Of(s.Addr).Idle)
+}

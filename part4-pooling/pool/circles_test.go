@@ -1,0 +1,141 @@
+package pool
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+)
+
+const inOrderRule = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. pool.go, ask"
+
+// A queue models clients that pipeline: a request is claimed when its place
+// brings something, and gives its link back when all before it in its line are
+// answered, as if no answer fitted into a slot.
+type queue struct {
+	p     *Pool
+	lines [3][]*asking
+}
+
+type asking struct {
+	addr  string
+	asked bool
+	at    Place
+	l     *Lease
+}
+
+func (a *asking) ready() bool {
+	return a.asked && a.l == nil && (a.at.W == nil || len(a.at.W.ready) > 0)
+}
+
+func (q *queue) claim(t *testing.T, a *asking) {
+	l, err := q.p.Claim(t.Context(), a.at, &quick)
+	require.NoError(t, err)
+	a.l = l
+}
+
+// answer takes the head off a line, if it has a link.
+func (q *queue) answer(i int, good bool) bool {
+	line := q.lines[i]
+	if len(line) == 0 || line[0].l == nil {
+		return false
+	}
+	q.p.put(line[0].l, good)
+	q.lines[i] = line[1:]
+	return true
+}
+
+// drain lets all go on that can, the last ones first, and says whether all of
+// them were answered.
+func (q *queue) drain(t *testing.T) bool {
+	for moved := true; moved; {
+		moved = false
+		for i := range q.lines {
+			for _, a := range slices.Backward(q.lines[i]) {
+				if !a.asked {
+					a.at, a.asked, moved = q.p.Ask(a.addr), true, true
+				}
+				if a.ready() {
+					q.claim(t, a)
+					moved = true
+				}
+			}
+		}
+		for i := range q.lines {
+			moved = q.answer(i, true) || moved
+		}
+	}
+	return len(q.lines[0])+len(q.lines[1])+len(q.lines[2]) == 0
+}
+
+// tidy gives everything back, in any order.
+func (q *queue) tidy(t *testing.T) {
+	all := slices.Concat(q.lines[:]...)
+	for len(all) > 0 {
+		a := all[0]
+		if all = all[1:]; a.ready() {
+			q.claim(t, a)
+		}
+		if a.l != nil {
+			q.p.put(a.l, true)
+		} else if a.asked {
+			all = append(all, a) // others come first
+		}
+	}
+}
+
+// circles plays many histories, and counts those in which requests wait for each
+// other in the end.
+func circles(t *testing.T, inOrder bool) (found int) {
+	for seed := range uint64(200) {
+		random := rand.New(rand.NewPCG(seed, 17))
+		m := newPoolModel(t, random.IntN)
+		m.p.Dial = func(ctx context.Context, addr string, d time.Duration) (l *client.Link, err error) {
+			for l, err = m.dial(ctx, addr, d); err != nil; {
+				l, err = m.dial(ctx, addr, d)
+			}
+			return l, err
+		}
+		m.p.Limits.PerBackend = 1 + random.IntN(2)
+		q := &queue{p: m.p}
+		for range 60 {
+			i := random.IntN(len(q.lines))
+			line := q.lines[i]
+			switch random.IntN(3) {
+			case 0:
+				if len(line) < 6 {
+					q.lines[i] = append(line, &asking{addr: places[random.IntN(len(places))]})
+				}
+			case 1:
+				q.answer(i, random.IntN(4) > 0)
+			}
+			for _, a := range q.lines[i] {
+				switch {
+				case a.ready() && random.IntN(2) == 0:
+					q.claim(t, a)
+				case !a.asked && (inOrder || random.IntN(3) == 0):
+					a.at, a.asked = q.p.Ask(a.addr), true
+				}
+			}
+		}
+		if !q.drain(t) {
+			found++
+		}
+		q.tidy(t)
+		m.end()
+	}
+	return found
+}
+
+func TestRequestsThatAskInOrderNeverWaitInACircle(t *testing.T) {
+	t.Parallel()
+
+	assert.Zero(t, circles(t, true), inOrderRule)
+	assert.NotZero(t, circles(t, false), "this test would not find a circle if there was one")
+}

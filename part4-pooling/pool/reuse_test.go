@@ -1,0 +1,339 @@
+package pool
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/socket"
+)
+
+// What reuse costs when a server does not play along.
+
+// crowd lets callers make each calls at once, and returns how they failed.
+func crowd(callers, each int, call func(caller, n int) error) (failed []error) {
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	for i := range callers {
+		group.Go(func() {
+			for j := range each {
+				if err := call(i, j); err != nil {
+					mu.Lock()
+					failed = append(failed, err)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { group.Wait(); close(done) }() // ends when the last of the calls does
+	select {
+	case <-done:
+	case <-time.After(3 * testutil.Limit):
+		return []error{errors.New("some calls do not end")}
+	}
+	return failed
+}
+
+func TestServerThatSaysCloseIsBelieved(t *testing.T) {
+	t.Parallel()
+	s := testutil.Answering(t, func(int, *http.Request) string {
+		return "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"
+	})
+	p := small(t, 5)
+
+	failed := crowd(10, 10, func(int, int) error { _, _, err := asked(p, s.Addr, posting("/", "x")); return err })
+
+	assert.Empty(t, failed, "MUST, RFC 9112 §9.6: no more is sent on that connection. retry.go, client.go, close")
+	assert.Zero(t, p.Stats().Permits)
+	assert.Equal(t, 100, s.Accepted())
+}
+
+// A server that does not say so, and closes behind each answer, loses every
+// race there is. A call that may be sent twice does not notice.
+func TestServerThatClosesWithoutAWordFailsNoIdempotentCall(t *testing.T) {
+	t.Parallel()
+	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+		if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			io.Copy(io.Discard, r.Body)
+			io.WriteString(c, testutil.Saying("hello"))
+		}
+	})
+	p := small(t, 5)
+
+	gets := crowd(10, 20, func(int, int) error { _, _, err := asked(p, s.Addr, getting("/")); return err })
+	posts := crowd(10, 20, func(int, int) error { _, _, err := asked(p, s.Addr, posting("/", "x")); return err })
+
+	assert.Empty(t, gets, "house rule: look, and try once more on a fresh connection. retry.go, roundTrip")
+	for _, err := range posts {
+		assert.ErrorIs(t, err, client.ErrEnded, "a POST may fail, if it says how")
+	}
+	b := p.Stats().Of(s.Addr)
+	assert.Zero(t, b.Leased)
+	t.Logf("of 400 calls, half of them POST: %d links found closed by a look, %d GETs tried once more, %d POSTs failed", b.Stale, b.Retried, len(posts))
+}
+
+func TestServerThatClosedWhileIdleCostsNotEvenAPost(t *testing.T) {
+	t.Parallel()
+	s, p := testutil.Polite(t), small(t, 1)
+	_, _, err := asked(p, s.Addr, getting("/"))
+	require.NoError(t, err)
+	l := p.backends[s.Addr].idle[0]
+	s.CloseAll()
+	seen(t, l)
+
+	_, body, err := asked(p, s.Addr, posting("/", "x"))
+
+	require.NoError(t, err, "house rule: look before reuse. pool.go, use")
+	assert.Equal(t, "hello", body)
+	assert.EqualValues(t, 1, p.Stats().Of(s.Addr).Stale)
+}
+
+func TestManyCallersOfManyServersShareWhatThereIs(t *testing.T) {
+	t.Parallel()
+	var servers []*testutil.Server
+	for range 10 {
+		servers = append(servers, testutil.Polite(t))
+	}
+	p := New(Limits{PerBackend: 5, Total: 20, Wait: testutil.Limit, Idle: time.Hour, Life: time.Hour})
+	defer p.Close()
+
+	failed := crowd(100, 20, func(caller, n int) error {
+		_, _, err := asked(p, servers[(caller*7+n)%10].Addr, getting("/"))
+		s := p.Stats()
+		for _, b := range s.Backends {
+			if b.Leased+b.Idle > 5 {
+				err = errors.Join(err, fmt.Errorf("%d connections to one server", b.Leased+b.Idle))
+			}
+		}
+		if s.Permits > 20 {
+			err = errors.Join(err, fmt.Errorf("%d connections", s.Permits))
+		}
+		return err
+	})
+
+	assert.Empty(t, failed)
+	for _, b := range p.Stats().Backends {
+		assert.Zero(t, b.Leased+b.Waiting, "house rule: nobody waits while he could have a connection. pool.go, settle")
+	}
+}
+
+// Nobody is as impatient as this: his time is up when he begins to wait.
+func TestWaitersWhoseTimeIsUpAtOnceLoseNothing(t *testing.T) {
+	t.Parallel()
+	s, p := testutil.Polite(t), small(t, 2)
+	p.Limits.Wait = time.Microsecond
+
+	failed := crowd(10, 200, func(int, int) error {
+		l, err := p.Get(context.Background(), s.Addr, &quick)
+		if err == nil {
+			p.put(l, true)
+		}
+		return err
+	})
+
+	for _, err := range failed {
+		require.ErrorIs(t, err, ErrWaitTimeout)
+	}
+	b := p.Stats().Of(s.Addr)
+	assert.Zero(t, b.Leased, "house rule: delivery and going away are one decision. waiters.go, withdraw")
+	assert.Zero(t, b.Waiting)
+	assert.EqualValues(t, len(failed), b.GaveUp)
+}
+
+// close(2) can take its time. Others must not wait for it.
+func TestSlowCloseKeepsNobodyElseWaiting(t *testing.T) {
+	t.Parallel()
+	listen := make(chan bool)
+	deaf := testutil.Serve(t, func(c *net.TCPConn, _ int) { <-listen; io.Copy(io.Discard, c) })
+	s, p := testutil.Polite(t), small(t, 2)
+	slow, err := p.Get(t.Context(), deaf.Addr, &quick)
+	require.NoError(t, err)
+	for err == nil { // until there is much that the server does not take
+		_, err = socket.WriteNow(uintptr(slow.Fd), make([]byte, 64<<10))
+	}
+	require.ErrorIs(t, err, unix.EAGAIN)
+	require.NoError(t, unix.SetsockoptLinger(slow.Fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(testutil.Limit.Seconds())})) // close waits until the server has taken it
+	closed := make(chan bool)
+	go func() { p.put(slow, false); close(closed) }()
+	testutil.Eventually(t, "it is being closed", func() bool { return p.Stats().Of(deaf.Addr).Leased == 0 })
+
+	_, _, err = asked(p, s.Addr, getting("/"))
+
+	require.NoError(t, err)
+	select {
+	case <-closed:
+		t.Error("close took no time here: the test has shown nothing")
+	default: // others go on while it does
+	}
+	close(listen)
+	testutil.Soon(t, closed, "the end of close")
+}
+
+// The limit for all of a call is for both tries together: when the second
+// begins after its end, an answer at once does not help.
+func TestTotalTimeIsForBothTriesTogether(t *testing.T) {
+	t.Parallel()
+	const total = 50 * time.Millisecond
+	s, _ := testutil.Dying(t)
+	p := small(t, 1)
+	_, _, err := asked(p, s.Addr, getting("/"))
+	require.NoError(t, err)
+	p.Dial = func(ctx context.Context, addr string, timeout time.Duration) (*client.Link, error) {
+		time.Sleep(total) // a slow handshake: the time that is the test's subject
+		return client.DialLink(ctx, addr, timeout)
+	}
+
+	_, err = p.RoundTrip(t.Context(), s.Addr, getting("/"), &client.Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: testutil.Limit, Total: total})
+
+	assert.ErrorIs(t, err, client.ErrTotalTimeout)
+	assert.Zero(t, p.Stats().Permits)
+}
+
+// What the kernel never took nobody has seen, so even a POST may be sent again.
+func TestPostThatNeverLeftMayBeSentAgain(t *testing.T) {
+	t.Parallel()
+	release := make(chan bool)
+	s := testutil.Serve(t, func(c *net.TCPConn, number int) {
+		testutil.Requests(bufio.NewReader(c), func(r *http.Request) bool {
+			io.WriteString(c, testutil.Saying("hello"))
+			if number == 1 {
+				<-release
+				c.SetLinger(0) // the close will be a reset
+				return false
+			}
+			return true
+		})
+	})
+	p := small(t, 1)
+	l, err := p.Get(t.Context(), s.Addr, &quick)
+	require.NoError(t, err)
+	r, err := l.RoundTrip(t.Context(), getting("/"), &quick, time.Time{})
+	require.NoError(t, err)
+	readAll(r)
+	l, err = p.Get(t.Context(), s.Addr, &quick)
+	require.NoError(t, err)
+
+	close(release) // after the look, before the write
+	testutil.Eventually(t, "the reset has come", func() bool {
+		info, err := unix.Poll([]unix.PollFd{{Fd: int32(l.Fd), Events: unix.POLLIN}}, 0)
+		return err == nil && info == 1
+	})
+	c := posting("/", "x")
+	_, err = l.RoundTrip(t.Context(), c, &quick, time.Time{})
+
+	assert.ErrorIs(t, err, client.ErrEnded)
+	assert.True(t, l.MayRetry(c, err), "house rule: a POST is sent again if no byte of it left. again.go, mayRetry")
+	l.Release(false)
+}
+
+// A body that waited for 100 Continue has not been read when the connection
+// ends: so it can go on another one, however long it is.
+func TestBodyThatWasHeldCanBeSentElsewhere(t *testing.T) {
+	t.Parallel()
+	got := make(chan int64, 1)
+	s := testutil.Serve(t, func(c *net.TCPConn, number int) {
+		in := bufio.NewReader(c)
+		for n := 1; ; n++ {
+			r, err := http.ReadRequest(in)
+			if err != nil || number == 1 && n == 2 {
+				return // its idle timer goes off just then
+			}
+			if r.Header.Get("Expect") != "" {
+				io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n")
+				size, _ := io.Copy(io.Discard, r.Body)
+				got <- size
+			}
+			io.WriteString(c, testutil.Saying("ok"))
+		}
+	})
+	p := small(t, 1)
+	_, _, err := asked(p, s.Addr, getting("/"))
+	require.NoError(t, err)
+	c := posting("/", "")
+	c.Method = []byte("PUT")
+	c.Stream, c.Length, c.Expects = io.LimitReader(testutil.Zeros{}, 100_000), 100_000, true
+
+	status, _, err := asked(p, s.Addr, c)
+
+	require.NoError(t, err, "house rule: what was not read can be read yet. again.go, mayRetry")
+	assert.Equal(t, 200, status)
+	assert.EqualValues(t, 100_000, testutil.Soon(t, got, "the body"))
+	assert.Equal(t, 2, s.Accepted())
+}
+
+// Some servers say 408 when they close what has been idle. If it meets a call
+// on its way it looks like the answer to it, but is not.
+func TestTimeoutThatCrossesACallIsNotItsAnswer(t *testing.T) {
+	t.Parallel()
+	const crossing = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+	var posts atomic.Int64
+	s := testutil.Answering(t, func(connection int, r *http.Request) string {
+		if r.Method == "POST" {
+			posts.Add(1)
+		}
+		if r.URL.Path != "/first" && connection%2 == 1 {
+			return crossing
+		}
+		return testutil.Saying("ok")
+	})
+	for _, c := range []struct {
+		call   *client.Call
+		status int
+	}{{getting("/"), 200}, {posting("/", "x"), 408}} {
+		p := small(t, 1)
+		_, _, err := asked(p, s.Addr, getting("/first"))
+		require.NoError(t, err)
+
+		status, _, err := asked(p, s.Addr, c.call)
+
+		require.NoError(t, err)
+		assert.Equal(t, c.status, status, "MAY, RFC 9110 §15.5.9: a request that met a 408 is sent again on a new connection, if it may be sent twice. again.go, crossed")
+	}
+	assert.EqualValues(t, 1, posts.Load())
+}
+
+// What is needed for every call is made once.
+func TestCallsAllocateNextToNothing(t *testing.T) { // alone: it counts what all do
+	if testutil.RaceDetector {
+		t.Skip("the race detector allocates too")
+	}
+	addr, p, c := testutil.Canned(t), small(t, 1), getting("/")
+	call := func() {
+		r, err := p.RoundTrip(context.Background(), addr, c, &quick)
+		if err == nil {
+			_, err = r.Next()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+	}
+	call()
+
+	pooled := testing.AllocsPerRun(500, func() {
+		l, err := p.Get(context.Background(), addr, &quick)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.put(l, true)
+	})
+	called := testing.AllocsPerRun(500, call)
+
+	assert.Zero(t, pooled, "house rule: get and put allocate nothing")
+	assert.LessOrEqual(t, called, 2.0, "house rule: a call allocates its answer, and hardly more")
+}

@@ -1,0 +1,147 @@
+package pool
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/internal/testutil"
+)
+
+// A kept connection can go stale at any moment. Five things happen to it: it is
+// leased, written to and released, in this order; and the server closes it
+// (FIN), and our idle timer goes off, whenever they like. There are 20 orders,
+// and this walks them all.
+func TestEveryOrderOfTheStaleRace(t *testing.T) {
+	t.Parallel()
+	for _, order := range staleOrders() {
+		t.Run(strings.Join(order, ","), func(t *testing.T) {
+			t.Parallel()
+			newStaleRace(t).run(order)
+		})
+	}
+}
+
+func staleOrders() (all [][]string) {
+	for fin := range 4 {
+		for timer := range 5 {
+			order := slices.Insert([]string{"lease", "write", "release"}, fin, "FIN")
+			all = append(all, slices.Insert(order, timer, "timer"))
+		}
+	}
+	return all
+}
+
+// A staleRace is one order: the connection that is old when it begins, and what
+// has happened so far.
+type staleRace struct {
+	t      *testing.T
+	p      *Pool
+	clock  *hand
+	server *testutil.Server
+	fin    chan bool // closes the server's end of the old connection
+	old, l *Lease
+	now    *client.Answer
+	failed error
+	seen   map[string]bool
+}
+
+func newStaleRace(t *testing.T) *staleRace {
+	s := &staleRace{t: t, p: small(t, 2), fin: make(chan bool, 1), seen: map[string]bool{}}
+	s.p.Limits.Idle = time.Minute
+	s.clock = clocked(s.p)
+	s.server = testutil.Serve(t, func(c *net.TCPConn, number int) {
+		if number == 1 {
+			go func() { // until the test ends
+				select {
+				case <-s.fin:
+				case <-t.Context().Done():
+				}
+				c.CloseWrite()
+				c.CloseRead()
+			}()
+		}
+		in := make([]byte, 4<<10)
+		for _, err := c.Read(in); err == nil; _, err = c.Read(in) {
+			c.Write([]byte(testutil.Saying("ok")))
+		}
+	})
+	l, err := s.p.Get(t.Context(), s.server.Addr, &quick)
+	require.NoError(t, err)
+	a, err := l.RoundTrip(t.Context(), getting("/"), &quick, time.Time{})
+	require.NoError(t, err)
+	readAll(a)
+	s.old = l
+	return s
+}
+
+func (s *staleRace) run(order []string) {
+	for _, event := range order {
+		switch event {
+		case "FIN":
+			closed := s.old.state == isClosed
+			s.fin <- true
+			if !closed {
+				seen(s.t, s.old)
+			}
+		case "timer":
+			s.clock.turn(time.Hour)
+			s.p.evict()
+		case "lease":
+			s.lease()
+		case "write":
+			s.write()
+		case "release":
+			s.release()
+		}
+		s.seen[event] = true
+	}
+	if s.seen["FIN"] && s.seen["timer"] { // both: whatever the order, nothing of the old is left
+		s.p.evict()
+		assert.Equal(s.t, isClosed, s.old.state)
+	}
+	assert.Zero(s.t, s.p.Stats().Of(s.server.Addr).Leased)
+}
+
+// lease gets the old connection, unless somebody has ended it before.
+func (s *staleRace) lease() {
+	var err error
+	s.l, err = s.p.Get(s.t.Context(), s.server.Addr, &quick)
+	require.NoError(s.t, err)
+	gone := s.seen["FIN"] || s.seen["timer"]
+	assert.Equal(s.t, !gone, s.l == s.old, "house rule: what is closed, or too long idle, is not handed out. pool.go, use")
+}
+
+// write fails only on the old connection, and only if the server has closed it:
+// no look could have known. Our own timer must not touch what is leased.
+func (s *staleRace) write() {
+	a, err := s.l.RoundTrip(s.t.Context(), getting("/"), &quick, time.Time{})
+	if s.l == s.old && s.seen["FIN"] {
+		assert.ErrorIs(s.t, err, client.ErrEnded)
+		assert.True(s.t, s.l.MayRetry(getting("/"), err), "a GET may be sent again")
+		assert.False(s.t, s.l.MayRetry(posting("/", "x"), err), "a POST may not: nobody knows what became of it")
+		s.failed = err
+		return
+	}
+	require.NoError(s.t, err, "house rule: the evictor looks at idle links only. upkeep.go, evict")
+	s.now = a
+}
+
+// release keeps the connection if the exchange went well and it is still good.
+func (s *staleRace) release() {
+	if s.failed != nil {
+		s.l.Release(false)
+	} else {
+		_, err := readAll(s.now)
+		require.NoError(s.t, err)
+	}
+	good := s.failed == nil && !(s.l == s.old && s.seen["FIN"])
+	assert.Equal(s.t, good, s.l.state == isIdle, fmt.Sprintf("house rule: look at what comes back. pool.go, put; counts %+v", s.p.Stats()))
+}

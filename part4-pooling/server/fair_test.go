@@ -1,0 +1,116 @@
+package server
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// oneLoop is for start: all connections are neighbours.
+func oneLoop(s *Server) {
+	for _, d := range s.drivers[1:] {
+		d.discard()
+	}
+	s.drivers = s.drivers[:1]
+}
+
+// skipResponse reads an answer to a GET, to its end, and wants it to be a 200.
+func skipResponse(in *bufio.Reader) error {
+	r, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		return err
+	}
+	if r.StatusCode != 200 {
+		return errors.New(r.Status)
+	}
+	return nil
+}
+
+// The handler of a greedy client's requests sends a neighbour's request, now and
+// then: what is counted is how many more of the greedy client's are handled until
+// the neighbour's is. No clock is needed. A read holds 1,200 of its requests.
+func TestNeighbourOfADeepPipelineWaitsForATurnAndNotForAllOfIt(t *testing.T) {
+	t.Parallel()
+	const asks, every = 20, 2000
+	var mu sync.Mutex // guards what follows: handlers run side by side when they take their time
+	var neighbour io.Writer
+	var handled, askedAt int
+	var waited []int
+	r := start(t, oneLoop, with(func(w *Response, r *Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch string(r.Path) {
+		case "/n":
+			waited = append(waited, handled-askedAt)
+		default:
+			if handled++; handled%every == every/2 && handled < asks*every {
+				askedAt = handled
+				io.WriteString(neighbour, get("/n"))
+			}
+		}
+		w.WriteString("ok")
+	}), func(s *Server) { s.Limits.Pipeline = 1 << 20 })
+	n := converse(t, r.addr, "")
+	mu.Lock()
+	neighbour = n
+	mu.Unlock()
+	all := strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n\r\n", asks*every)
+	greedy := converse(t, r.addr, "")
+	go io.WriteString(greedy, all) // ends when all is sent, or with the test
+
+	for c, answers := range map[io.Reader]int{greedy: asks * every, n: asks} {
+		in := bufio.NewReader(c)
+		for i := range answers {
+			require.NoError(t, skipResponse(in), "answer %d", i)
+		}
+	}
+
+	mu.Lock()
+	defer mu.Unlock()
+	slices.Sort(waited)
+	t.Logf("requests of the greedy client between a neighbour's request and its answer: %v", waited)
+	assert.LessOrEqual(t, waited[asks/2], 128, "house rule: a connection's turn is 64 requests, and news come before what is left of it (loop.go, receive)")
+}
+
+// A pipeline deeper than a turn goes on by itself: no news come of what was read
+// already. Its handlers keep the line full now and then, and the client sends in
+// pieces while others have their turns.
+func TestPipelineDeeperThanATurnIsServedToItsEnd(t *testing.T) {
+	t.Parallel()
+	for _, slots := range []int{1, 2, 32, 1000} {
+		r := start(t, oneLoop, func(s *Server) { s.Limits.Pipeline, s.Limits.HeadTime = slots, 2*time.Second })
+		const requests, clients = 2000, 4
+		ended := make(chan error)
+		for range clients {
+			c := converse(t, r.addr, "")
+			go func() { // ends when all is sent, or with the test
+				piece := strings.Repeat(get("/"), 74) + get("/sleep/1ms")
+				for sent := 0; sent < requests; sent += 75 {
+					io.WriteString(c, piece)
+				}
+			}()
+			go func() { // the test waits for it
+				in, err := bufio.NewReader(c), error(nil)
+				for i := 0; i < requests && err == nil; i++ {
+					err = skipResponse(in)
+				}
+				ended <- err
+			}()
+		}
+		for range clients {
+			require.NoError(t, soon(t, ended, "all answers"), "house rule: what waits for its turn is not forgotten, -pipeline %d (intake.go, yield)", slots)
+		}
+	}
+}

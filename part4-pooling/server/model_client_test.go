@@ -1,0 +1,140 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The client of a model (model_test.go): what it sends, and what it makes of the answers; and
+// what its handlers do with a body and with a stream.
+
+// send makes the client send a request. Garbage and empty lines end a connection,
+// so they are rare.
+func (m *model) send() {
+	if m.fin {
+		return
+	}
+	path := fmt.Sprintf("/%d", len(m.paths))
+	method := []string{"GET", "GET", "GET", "HEAD", "POST"}[m.r.IntN(5)]
+	fields := ""
+	if m.r.IntN(12) == 0 {
+		fields = "Expect: 100-continue\r\n"
+	}
+	switch {
+	case m.r.IntN(40) == 0:
+		m.sent.WriteString("\x01")
+		method, path = "GET", "garbage" // refused with a body
+		m.fin = true
+	case method == "POST":
+		fmt.Fprintf(&m.sent, "POST %s HTTP/1.1\r\nHost: x\r\n%sContent-Length: 5\r\n\r\nhello", path, fields)
+	default:
+		fmt.Fprintf(&m.sent, "%s %s HTTP/1.1\r\nHost: x\r\n\r\n", method, path)
+	}
+	m.methods, m.paths = append(m.methods, method), append(m.paths, path)
+	m.note("client sends %s %s", method, path)
+}
+
+// answers checks what the client got: a whole answer for every request, in their
+// order, or a connection that has ended.
+func (m *model) answers() {
+	s := story{got: string(m.got), rule: "the model"}
+	rest, n := s.got, 0
+	for ; rest != ""; n++ {
+		rest = strings.TrimPrefix(rest, "HTTP/1.1 100 Continue\r\n\r\n")
+		if n >= len(m.methods) {
+			m.fail("there is something behind the last answer: %.200q", rest)
+		}
+		status, body, after, err := cutAnswer(rest, m.methods[n])
+		if err != nil {
+			if m.c.why != nil {
+				return // broken off
+			}
+			m.fail("answer %d, to %s %s: %v: %.200q", n, m.methods[n], m.paths[n], err, rest)
+		}
+		if status == 200 && m.methods[n] != "HEAD" && !strings.Contains(body, "I am "+m.paths[n]) {
+			m.fail("answer %d is %.60q, want that of %s", n, body, m.paths[n])
+		}
+		rest = after
+	}
+	if n < len(m.methods) && !m.over && m.c.end == open && m.c.intake != over {
+		m.fail("%d answers to %d requests, and nobody will send the others: intake %d, turn %d, output %d, end %d, in %q", n, len(m.methods), m.c.intake, m.c.turn, m.c.out.state, m.c.end, m.c.in.bytes())
+	}
+}
+
+// cutAnswer separates the first answer from the others.
+func cutAnswer(text, method string) (status int, body, rest string, err error) {
+	head, rest, whole := strings.Cut(text, "\r\n\r\n")
+	if _, e := fmt.Sscanf(head, "HTTP/1.1 %d ", &status); e != nil || !whole {
+		return 0, "", "", errors.New("no answer begins there")
+	}
+	if method == "HEAD" {
+		return status, "", rest, nil
+	}
+	if strings.Contains(head, "Transfer-Encoding: chunked") {
+		for {
+			var n int
+			line, after, ok := strings.Cut(rest, "\r\n")
+			if _, e := fmt.Sscanf(line, "%x", &n); e != nil || !ok || len(after) < n+2 || after[n:n+2] != "\r\n" {
+				return 0, "", "", errors.New("no chunk begins there")
+			}
+			if body, rest = body+after[:n], after[n+2:]; n == 0 {
+				return status, body, rest, nil
+			}
+		}
+	}
+	_, after, _ := strings.Cut(head, "Content-Length: ")
+	n := 0
+	fmt.Sscanf(after, "%d", &n)
+	if n > len(rest) {
+		return 0, "", "", fmt.Errorf("%d bytes of a body are missing", n-len(rest))
+	}
+	return status, rest[:n], rest[n:], nil
+}
+
+// body reads what has a length of 5, all of it or what there is.
+func (m *model) body(x *exchange) {
+	b := &x.body
+	m.c.invite(b)
+	for !b.Framing.Ended() && b.refused == nil {
+		_, used, refused := b.Framing.Take(m.c.in.bytes(), 5)
+		m.c.in.skip(used)
+		b.refused = refused
+		if used == 0 {
+			before := len(m.c.in.bytes())
+			if m.read(); len(m.c.in.bytes()) == before {
+				break
+			}
+		}
+	}
+	x.last = x.last || !b.Framing.Ended()
+}
+
+// streams lets the handler at the head of the line send a part.
+func (m *model) streams() {
+	for _, x := range m.running {
+		if m.c.line.head != &x.slot || x.expired || m.c.end != open || x.refused != nil || len(x.req.Method) == 4 && string(x.req.Method) == "HEAD" {
+			continue
+		}
+		w := &x.res
+		w.Status = 200
+		if x.wire = x.wire[:0]; !w.flushed {
+			w.flushed, w.chunked = true, true
+			x.wire = w.appendHead(x.wire)
+		}
+		w.body = append(w.body, "part "...)
+		w.written += 5
+		x.wire = w.appendBody(x.wire)
+		m.c.streams(x, x.wire)
+		m.note("handler of %s streams", x.req.Target)
+		m.act(false)
+		return
+	}
+}
+
+func (m *model) pass(d time.Duration) {
+	m.c.srv.clock.nanos.Add(int64(d))
+	m.c.tick()
+	m.act(false)
+}

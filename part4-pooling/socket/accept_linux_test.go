@@ -1,0 +1,43 @@
+package socket
+
+import (
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// Linux tells what became of a connection in the queue as an error of accept(2).
+// The listener is none the worse for it, and the next client is served at once.
+func TestConnectionThatFailedInTheQueueIsPassedOver(t *testing.T) {
+	fd, err := Listen("127.0.0.1:0", 16)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	defer func() { accept4 = unix.Accept4 }()
+	failOnce := func(errno unix.Errno) {
+		accept4 = func(int, int) (int, unix.Sockaddr, error) { accept4 = unix.Accept4; return -1, nil, errno }
+	}
+	for _, errno := range []unix.Errno{
+		unix.ENETDOWN, unix.EPROTO, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET, unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH, unix.ECONNABORTED,
+	} {
+		client, err := net.Dial("tcp", LocalAddr(fd).String())
+		require.NoError(t, err)
+		defer client.Close()
+		failOnce(errno)
+
+		c, _, err := Accept(fd)
+
+		require.NoError(t, err, "house rule: one connection's end is not another's wait (accept(2); socket_linux.go, accept)")
+		unix.Close(c)
+	}
+
+	for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EAGAIN} {
+		failOnce(errno)
+
+		_, _, err := Accept(fd)
+
+		assert.Equal(t, errno, err, "what concerns us is told")
+	}
+}
