@@ -110,7 +110,7 @@ func drawing(file string, src []byte) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return c.draw()
+		return c.draw(), nil
 	}
 	rec, err := parseRecording(src)
 	if err != nil {

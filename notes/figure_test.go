@@ -47,5 +47,5 @@ func TestRunsThatCannotBeDrawn(t *testing.T) {
 func TestTextIsWrappedAndCut(t *testing.T) {
 	assert.Equal(t, []string{"one two", "three"}, wrap("one two three", 80, 10))
 	assert.Equal(t, []string{"incomp…"}, wrap("incomprehensible", 70, 10))
-	assert.Equal(t, []string{"a", "b", "c…"}, wrap("a b c d e", 20, 10))
+	assert.Equal(t, []string{"a", "b", "c", "d", "e…"}, wrap("a b c d e f", 20, 10))
 }
