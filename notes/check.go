@@ -204,13 +204,15 @@ func (n *notes) show(out io.Writer, f finding) error {
 	if err != nil {
 		return err
 	}
-	hunks, err := diff(src[f.fix.start:f.fix.end], []byte(f.fix.text), 1)
+	fragments, err := diff(src[f.fix.start:f.fix.end], []byte(f.fix.text), 1)
 	if err != nil {
 		return err
 	}
 	var lines []string
-	for _, h := range hunks {
-		lines = append(lines, h.body...)
+	for _, f := range fragments {
+		for _, line := range f.Lines {
+			lines = append(lines, strings.TrimSuffix(line.String(), "\n"))
+		}
 	}
 	for _, line := range lines[:min(len(lines), diffLines)] {
 		fmt.Fprintf(out, "    %s\n", line)
