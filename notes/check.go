@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -61,27 +60,20 @@ func (n *notes) sum(format string, args ...any) {
 	n.sums = append(n.sums, fmt.Sprintf(format, args...))
 }
 
-func checkVerb(r repo, args []string, out io.Writer) error   { return keep(r, args, out, false) }
-func refreshVerb(r repo, args []string, out io.Writer) error { return keep(r, args, out, true) }
+func checkVerb(r repo, q request, out io.Writer) error   { return keep(r, q, out, false) }
+func refreshVerb(r repo, q request, out io.Writer) error { return keep(r, q, out, true) }
 
-// keep runs the checks that args ask for and prints what they find; with
+// keep runs the checks that q asks for and prints what they find; with
 // write, each of them first mends what can be computed.
-func keep(r repo, args []string, out io.Writer, write bool) error {
-	flags := flag.NewFlagSet("check", flag.ContinueOnError)
-	only := flags.String("only", "figures,code,growth,coverage,links,console", "")
-	strict := flags.Bool("strict", false, "")
-	files, err := parse(flags, args)
-	if err != nil {
-		return err
-	}
-	chosen, err := choose(strings.Split(*only, ","))
+func keep(r repo, q request, out io.Writer, write bool) error {
+	chosen, err := choose(strings.Split(q.only, ","))
 	if err != nil {
 		return err
 	}
 	wrong := 0
 	for _, check := range chosen {
-		n := &notes{repo: r, strict: *strict}
-		left, err := n.keep(check, files, out, write)
+		n := &notes{repo: r, strict: q.strict}
+		left, err := n.keep(check, q.names, out, write)
 		if err != nil {
 			return err
 		}

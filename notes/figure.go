@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"slices"
@@ -144,27 +142,4 @@ func checkFigures(n *notes) error {
 	}
 	n.sum("figures: %d runs drawn", len(runs))
 	return nil
-}
-
-func drawVerb(r repo, args []string, out io.Writer) error {
-	files, err := parse(flag.NewFlagSet("draw", flag.ContinueOnError), args)
-	if err == nil && len(files) != 1 {
-		err = usageError("draw takes one file")
-	}
-	if err != nil {
-		return err
-	}
-	src, err := os.ReadFile(files[0])
-	if os.IsNotExist(err) {
-		src, err = r.read(files[0])
-	}
-	if err != nil {
-		return err
-	}
-	drawn, err := drawing(files[0], src)
-	if err != nil {
-		return fmt.Errorf("%s: %w", files[0], err)
-	}
-	_, err = io.WriteString(out, drawn)
-	return err
 }

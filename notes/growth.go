@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"io"
 	"path"
@@ -144,11 +143,8 @@ func (r repo) growthTable(part string) (string, error) {
 	return b.String(), nil
 }
 
-func growthVerb(r repo, args []string, out io.Writer) error {
-	parts, err := parse(flag.NewFlagSet("growth", flag.ContinueOnError), args)
-	if err != nil {
-		return err
-	}
+func growthVerb(r repo, q request, out io.Writer) error {
+	parts := q.names
 	if len(parts) == 0 {
 		parts = r.parts()
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	_ "embed"
-	"flag"
 	"fmt"
 	"html/template"
 	"io"
@@ -21,15 +20,12 @@ var pageText string
 // page is a chapter as a browser gets it. It fetches nothing but its figures.
 var page = template.Must(template.New("page").Parse(pageText))
 
-func htmlVerb(r repo, args []string, out io.Writer) error {
-	dirs, err := parse(flag.NewFlagSet("html", flag.ContinueOnError), args)
-	if err == nil && len(dirs) != 1 {
-		err = usageError("html takes the directory to write to")
+func htmlVerb(r repo, q request, out io.Writer) error {
+	if len(q.names) != 1 {
+		return usageError("html takes the directory to write to")
 	}
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Join(dirs[0], "figures"), 0o755); err != nil {
+	dir := q.names[0]
+	if err := os.MkdirAll(filepath.Join(dir, "figures"), 0o755); err != nil {
 		return err
 	}
 	for _, file := range append(r.glob("notes/*.md"), r.glob("notes/figures/*.svg")...) {
@@ -40,11 +36,11 @@ func htmlVerb(r repo, args []string, out io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		if err := os.WriteFile(filepath.Join(dirs[0], pageName(strings.TrimPrefix(file, "notes/"))), src, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, pageName(strings.TrimPrefix(file, "notes/"))), src, 0o644); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(out, "the notes are in %s\n", dirs[0])
+	fmt.Fprintf(out, "the notes are in %s\n", dir)
 	return nil
 }
 
