@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -33,7 +35,9 @@ const (
 
 func parseChart(src []byte) (*chart, error) {
 	c := &chart{}
-	if err := strict(src, c); err != nil {
+	d := json.NewDecoder(bytes.NewReader(src))
+	d.DisallowUnknownFields()
+	if err := d.Decode(c); err != nil {
 		return nil, err
 	}
 	if len(c.Series) == 0 {
