@@ -114,11 +114,12 @@ func parseSteps(block string) ([]step, error) {
 // A block runs as one script, in a process group of its own. First it starts a subshell
 // that waits for the end of stdin, a pipe that only this program holds open, and then
 // kills the group: no server outlives this program, even when SIGKILL ends it. A NUL
-// follows the output of each command. Last, the script asks the servers in the background
-// to stop; the cat that reads a server's output keeps stderr open until the server has.
+// follows the output of each command. When the script ends it asks the servers in the
+// background to stop; the cat that reads a server's output keeps stderr open until the
+// server has.
 const (
-	scriptBegins = "exec 3<&0 </dev/null\n(read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &\nexec 3<&-\n"
-	scriptEnds   = "trap '' TERM; kill 0\n"
+	scriptBegins = "exec 3<&0 </dev/null\n(read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &\nexec 3<&-\n" +
+		"trap \"trap '' TERM; kill 0\" EXIT\n"
 	commandEnds  = "\nprintf '\\0'\n"
 	serverBegins = "exec {out}< <("
 	serverEnds   = " 2>&1)\n" + `while IFS= read -r line <&$out; do printf '%s\n' "$line"; [[ $line == *"listening on"* ]] && break; done` +
@@ -143,7 +144,7 @@ func (r repo) replay(steps []step) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	printed, err := r.bash(forth.Replace(script + scriptEnds))
+	printed, err := r.bash(forth.Replace(script))
 	outputs := strings.Split(back.Replace(printed), "\x00")
 	for i := range outputs {
 		outputs[i] = tidy(outputs[i])
@@ -174,6 +175,9 @@ func (r repo) bash(script string) (string, error) {
 	}
 	defer leash.Close()
 	err = cmd.Run()
+	if cmd.Process != nil {
+		_ = cmd.Cancel() // what did not stop when it was asked to
+	}
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:

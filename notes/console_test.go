@@ -97,6 +97,7 @@ func TestConsoleBlocksSayWhyTheyAreNotChecked(t *testing.T) {
 	drift(t, fixture(t, console(" once", "$ false\nx\n")), "console", "REASON")
 	drift(t, fixture(t, console(" mask=/(/", "$ false\n")), "console", "missing closing )")
 	drift(t, fixture(t, console("", "hello\n")), "console", "begins with a command")
+	drift(t, fixture(t, console("", background+"$ exit 1\n")), "console", "`exit 1` ended the shell")
 
 	r := fixture(t, console("", "$ no-such-program -x\n1\n"))
 	assert.Contains(t, truth(t, r, "console"), "notes/a.md:3: not checked: needs no-such-program")
