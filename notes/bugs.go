@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -10,13 +9,13 @@ import (
 
 // bugsVerb plants every bug, and wants the test that it names to pass without
 // it and to fail with it, in the words that it promises.
-func bugsVerb(r repo, args []string, out io.Writer) error {
+func bugsVerb(r repo, q request, out io.Writer) error {
 	known := map[string]outcome{} // part and test → without a bug
-	chosen, err := r.choosePatches("bugs", args)
+	patches, err := r.patches(q.part, "bugs", q.names)
 	if err != nil {
 		return err
 	}
-	return r.prove(chosen, out, func(p patch) (string, outcome, error) {
+	return r.prove(patches, q.verbose, out, func(p patch) (string, outcome, error) {
 		test, says := p.head["Test"], p.head["Says"]
 		if test == "" || says == "" || p.head["Symptom"] == "" {
 			return "", outcome{}, fmt.Errorf("%s needs the fields Symptom:, Test: and Says: before the diff", p.file)
@@ -38,30 +37,10 @@ func bugsVerb(r repo, args []string, out io.Writer) error {
 	})
 }
 
-// A choice is the patches that a verb's arguments ask for.
-type choice struct {
-	patches []patch
-	all     bool // they ask for no part or name
-	verbose bool
-}
-
-// choosePatches reads the arguments of a verb about the patches in dir.
-func (r repo) choosePatches(dir string, args []string) (choice, error) {
-	flags := flag.NewFlagSet(dir, flag.ContinueOnError)
-	part := flags.String("part", "", "")
-	verbose := flags.Bool("v", false, "")
-	names, err := parse(flags, args)
-	if err != nil {
-		return choice{}, err
-	}
-	patches, err := r.patches(*part, dir, names)
-	return choice{patches, *part == "" && len(names) == 0, *verbose}, err
-}
-
-// prove calls one for every chosen patch and prints the line that it returns,
+// prove calls one for every patch and prints the line that it returns,
 // or why there is none, with the end of the test's output.
-func (r repo) prove(chosen choice, out io.Writer, one func(patch) (string, outcome, error)) (err error) {
-	for _, p := range chosen.patches {
+func (r repo) prove(patches []patch, verbose bool, out io.Writer, one func(patch) (string, outcome, error)) (err error) {
+	for _, p := range patches {
 		line, result, wrong := one(p)
 		if r.ctx.Err() != nil {
 			return r.ctx.Err()
@@ -70,12 +49,12 @@ func (r repo) prove(chosen choice, out io.Writer, one func(patch) (string, outco
 		if wrong != nil {
 			line, shown, err = fmt.Sprintf("WRONG   %s  %v", p, wrong), 20, errFailed
 		}
-		if chosen.verbose {
+		if verbose {
 			shown = 1000
 		}
 		fmt.Fprintf(out, "%s\n%s", line, tail(result.output, shown))
 	}
-	if len(chosen.patches) == 0 {
+	if len(patches) == 0 {
 		fmt.Fprintln(out, "there are none yet")
 	}
 	return err

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -21,10 +20,10 @@ type finding struct {
 	fix  *edit // nil where only a person can mend it
 }
 
-// An edit is what should stand between two offsets of a file.
+// An edit is what should stand in a file from start on, in place of what does.
 type edit struct {
-	start, end int
-	text       string
+	start     int
+	was, text string
 }
 
 // A check looks at one kind of truth and leaves its findings in the notes.
@@ -51,8 +50,8 @@ func (n *notes) say(c *chapter, offset int, format string, args ...any) {
 
 // want reports it when something else than text stands between two offsets.
 func (n *notes) want(c *chapter, start, end int, text, what string) {
-	if string(c.src[start:end]) != text {
-		n.findings = append(n.findings, finding{c.file, c.line(start), "not as in " + what, &edit{start, end, text}})
+	if was := string(c.src[start:end]); was != text {
+		n.findings = append(n.findings, finding{c.file, c.line(start), "not as in " + what, &edit{start, was, text}})
 	}
 }
 
@@ -61,27 +60,20 @@ func (n *notes) sum(format string, args ...any) {
 	n.sums = append(n.sums, fmt.Sprintf(format, args...))
 }
 
-func checkVerb(r repo, args []string, out io.Writer) error   { return keep(r, args, out, false) }
-func refreshVerb(r repo, args []string, out io.Writer) error { return keep(r, args, out, true) }
+func checkVerb(r repo, q request, out io.Writer) error   { return keep(r, q, out, false) }
+func refreshVerb(r repo, q request, out io.Writer) error { return keep(r, q, out, true) }
 
-// keep runs the checks that args ask for and prints what they find; with
+// keep runs the checks that q asks for and prints what they find; with
 // write, each of them first mends what can be computed.
-func keep(r repo, args []string, out io.Writer, write bool) error {
-	flags := flag.NewFlagSet("check", flag.ContinueOnError)
-	only := flags.String("only", "figures,code,growth,coverage,links,console", "")
-	strict := flags.Bool("strict", false, "")
-	files, err := parse(flags, args)
-	if err != nil {
-		return err
-	}
-	chosen, err := choose(strings.Split(*only, ","))
+func keep(r repo, q request, out io.Writer, write bool) error {
+	chosen, err := choose(strings.Split(q.only, ","))
 	if err != nil {
 		return err
 	}
 	wrong := 0
 	for _, check := range chosen {
-		n := &notes{repo: r, strict: *strict}
-		left, err := n.keep(check, files, out, write)
+		n := &notes{repo: r, strict: q.strict}
+		left, err := n.keep(check, q.names, out, write)
 		if err != nil {
 			return err
 		}
@@ -152,10 +144,11 @@ func (n *notes) settle(out io.Writer, write bool) (left int, err error) {
 	slices.SortStableFunc(n.findings, func(a, b finding) int {
 		return cmp.Or(strings.Compare(a.file, b.file), cmp.Compare(a.line, b.line))
 	})
-	mended := slices.DeleteFunc(slices.Clone(n.findings), func(f finding) bool { return !write || f.fix == nil })
-	for _, f := range slices.Backward(mended) { // so that the offsets before f stay true
-		if err := n.apply(f); err != nil {
-			return 0, err
+	for _, f := range slices.Backward(n.findings) { // so that the offsets of an earlier edit stay true
+		if write && f.fix != nil {
+			if err := n.apply(f); err != nil {
+				return 0, err
+			}
 		}
 	}
 	for _, f := range n.findings {
@@ -165,8 +158,10 @@ func (n *notes) settle(out io.Writer, write bool) (left int, err error) {
 		}
 		left++
 		fmt.Fprintf(out, "%s:%d: %s\n", f.file, f.line, f.text)
-		if err := n.show(out, f); err != nil {
-			return 0, err
+		if f.fix != nil {
+			if err := f.fix.show(out); err != nil {
+				return 0, err
+			}
 		}
 	}
 	for _, sum := range n.sums {
@@ -175,48 +170,31 @@ func (n *notes) settle(out io.Writer, write bool) (left int, err error) {
 	return left, nil
 }
 
-// old returns the file that f is about; a file that is to be made is empty.
-func (n *notes) old(f finding) ([]byte, error) {
-	src, err := os.ReadFile(n.abs(f.file))
-	if os.IsNotExist(err) {
-		err = os.MkdirAll(filepath.Dir(n.abs(f.file)), 0o755)
-	}
-	return src, err
-}
-
+// apply writes f's edit into its file; a file that is to be made is empty.
 func (n *notes) apply(f finding) error {
-	src, err := n.old(f)
-	if err != nil {
+	file := n.abs(f.file)
+	src, err := os.ReadFile(file)
+	if err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	src = slices.Concat(src[:f.fix.start], []byte(f.fix.text), src[f.fix.end:])
-	return os.WriteFile(n.abs(f.file), src, 0o644)
+	src = slices.Concat(src[:f.fix.start], []byte(f.fix.text), src[f.fix.start+len(f.fix.was):])
+	return errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, src, 0o644))
 }
 
-const diffLines = 16 // of one finding; the rest is to be seen after a refresh
+const diffLines = 16 // of one edit; the rest is to be seen after a refresh
 
-// show prints what f would change.
-func (n *notes) show(out io.Writer, f finding) error {
-	if f.fix == nil {
-		return nil
-	}
-	src, err := n.old(f)
-	if err != nil {
-		return err
-	}
-	hunks, err := diff(src[f.fix.start:f.fix.end], []byte(f.fix.text), 1)
-	if err != nil {
-		return err
-	}
+// show prints what e would change.
+func (e *edit) show(out io.Writer) error {
+	fragments, err := diff([]byte(e.was), []byte(e.text), 1)
 	var lines []string
-	for _, h := range hunks {
-		lines = append(lines, h.body...)
-	}
-	for _, line := range lines[:min(len(lines), diffLines)] {
-		fmt.Fprintf(out, "    %s\n", line)
+	for _, f := range fragments {
+		for _, line := range f.Lines {
+			lines = append(lines, "    "+strings.TrimSuffix(line.String(), "\n"))
+		}
 	}
 	if more := len(lines) - diffLines; more > 0 {
-		fmt.Fprintf(out, "    … and %d lines more\n", more)
+		lines = append(lines[:diffLines], fmt.Sprintf("    … and %d lines more", more))
 	}
-	return nil
+	fmt.Fprintln(out, strings.Join(lines, "\n"))
+	return err
 }

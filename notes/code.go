@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/bluekeyes/go-gitdiff/gitdiff"
 )
 
 const howToQuote = "write the paragraph `FILE`, `REGION` above the block, or ```%s sketch for code that is in no part"
@@ -76,12 +78,12 @@ func (r repo) quotedDiff(q quote) (string, error) {
 	}
 	var b strings.Builder
 	for _, name := range q.names {
-		hunks, err := regionDiff(q.file, name, old, src)
+		fragments, err := regionDiff(q.file, name, old, src)
 		if err != nil {
 			return "", err
 		}
-		for _, h := range hunks {
-			b.WriteString(h.String())
+		for _, f := range fragments {
+			b.WriteString(f.String())
 		}
 	}
 	if b.Len() == 0 {
@@ -92,7 +94,7 @@ func (r repo) quotedDiff(q quote) (string, error) {
 
 // regionDiff compares one region of two versions of a file. It may be missing
 // in one of them.
-func regionDiff(file, name string, old, src []byte) ([]hunk, error) {
+func regionDiff(file, name string, old, src []byte) ([]*gitdiff.TextFragment, error) {
 	names := []string{name}
 	is, err := find(file, src, names)
 	was, errOld := find(file, old, names)
@@ -101,12 +103,12 @@ func regionDiff(file, name string, old, src []byte) ([]hunk, error) {
 	}
 	a, oldFirst := stretch(was, old)
 	b, newFirst := stretch(is, src)
-	hunks, err := diff(a, b, 3)
-	for i := range hunks {
-		hunks[i].oldStart += oldFirst
-		hunks[i].newStart += newFirst
+	fragments, err := diff(a, b, 3)
+	for _, f := range fragments {
+		f.OldPosition += int64(oldFirst)
+		f.NewPosition += int64(newFirst)
 	}
-	return hunks, err
+	return fragments, err
 }
 
 // stretch returns the bytes of the first region, if there is one, and how

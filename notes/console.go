@@ -1,22 +1,27 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
+	"os/exec"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
-// A step is one command of a console block and what it is said to print.
+// A step is one command of a console block and what the block says it prints.
 type step struct {
-	command    string
-	background bool   // it ended with &
-	output     string // whole lines
+	command string // without "$ ", with its continuation lines
+	output  string // whole lines
 }
 
 var (
+	prompt      = regexp.MustCompile(`(?m)^\$ ((?:.*\\\n)*.*)\n`)
 	consoleMask = regexp.MustCompile(`mask=/((?:[^/\\]|\\.)+)/`)
 	consoleOnce = regexp.MustCompile(`once — \S`)
 )
@@ -88,53 +93,99 @@ func (n *notes) checkBlock(c *chapter, f fence) (lacks string) {
 // notInstalled is how bash says that a command does not exist.
 var notInstalled = regexp.MustCompile(`(?m)^bash: line \d+: (\S+): command not found$`)
 
-// parseSteps reads a console block: a command is what follows "$ ", and goes
-// on after a line that ends with a backslash.
+// parseSteps reads a console block: a command follows "$ ", and goes on after a line
+// that ends with a backslash.
 func parseSteps(block string) ([]step, error) {
 	var steps []step
-	goesOn := false
-	for line := range strings.Lines(block) {
-		command, isCommand := strings.CutPrefix(line, "$ ")
-		switch last := len(steps) - 1; {
-		case goesOn:
-			steps[last].command += "\n" + strings.TrimSuffix(line, "\n")
-		case isCommand:
-			steps = append(steps, step{command: strings.TrimSuffix(command, "\n")})
-		case last < 0:
-			return nil, fmt.Errorf("a console block begins with a command: `$ …`")
-		default:
-			steps[last].output += line
-			continue
+	at := prompt.FindAllStringSubmatchIndex(block, -1)
+	if at == nil || at[0][0] > 0 {
+		return nil, fmt.Errorf("a console block begins with a command: `$ …`")
+	}
+	for i, m := range at {
+		end := len(block)
+		if i+1 < len(at) {
+			end = at[i+1][0]
 		}
-		last := &steps[len(steps)-1]
-		goesOn = strings.HasSuffix(last.command, `\`)
-		last.background = strings.HasSuffix(last.command, " &")
+		steps = append(steps, step{block[m[2]:m[3]], block[m[1]:end]})
 	}
 	return steps, nil
 }
 
-// replay runs the steps and returns what each printed. Ports like :8080
-// are replaced by free ones, and put back in the output.
+// A block runs as one script, in a process group of its own. First it starts a subshell
+// that waits for the end of stdin, a pipe that only this program holds open, and then
+// kills the group: no server outlives this program, even when SIGKILL ends it. A NUL
+// follows the output of each command. When the script ends it asks the servers in the
+// background to stop; the cat that reads a server's output keeps stderr open until the
+// server has.
+const (
+	scriptBegins = "exec 3<&0 </dev/null\n(read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &\nexec 3<&-\n" +
+		"trap \"trap '' TERM; kill 0\" EXIT\n"
+	commandEnds  = "\nprintf '\\0'\n"
+	serverBegins = "exec {out}< <("
+	serverEnds   = " 2>&1)\n" + `while IFS= read -r line <&$out; do printf '%s\n' "$line"; [[ $line == *"listening on"* ]] && break; done` +
+		"\n(trap '' TERM; exec cat <&$out >/dev/null) &"
+)
+
+const blockLimit = 3 * time.Minute // for all commands of a block
+
+// replay runs the steps and returns what each printed; a command that ends with & is a
+// server, and has printed enough when it says where it listens. Ports like :8080 are
+// replaced by free ones, and put back in the output.
 func (r repo) replay(steps []step) ([]string, error) {
-	ports, err := freePorts(steps)
+	script := scriptBegins
+	for _, step := range steps {
+		if server, ok := strings.CutSuffix(step.command, " &"); ok {
+			script += serverBegins + server + serverEnds + commandEnds
+		} else {
+			script += step.command + commandEnds
+		}
+	}
+	forth, back, err := freePorts(script)
 	if err != nil {
 		return nil, err
 	}
-	sh := &shell{repo: r}
-	defer sh.close()
-	var outputs []string
-	for _, step := range steps {
-		run := sh.run
-		if step.background {
-			run = sh.start
-		}
-		output, err := run(strings.TrimSuffix(ports.forth.Replace(step.command), " &"))
-		outputs = append(outputs, tidy(ports.back.Replace(output)))
-		if err != nil {
-			return outputs, fmt.Errorf("`%s`: %w", step.command, err)
-		}
+	printed, err := r.bash(forth.Replace(script))
+	outputs := strings.Split(back.Replace(printed), "\x00")
+	for i := range outputs {
+		outputs[i] = tidy(outputs[i])
 	}
-	return outputs, nil
+	if done := len(outputs) - 1; err == nil && done < len(steps) {
+		err = fmt.Errorf("`%s` ended the shell", steps[done].command)
+	} else if err != nil && done < len(steps) {
+		err = fmt.Errorf("`%s`: %w", steps[done].command, err)
+	}
+	return outputs, err
+}
+
+// bash runs script in a process group of its own, at the root of the repository, and
+// returns what it printed when the whole group has closed its output.
+func (r repo) bash(script string) (string, error) {
+	ctx, cancel := context.WithTimeout(r.ctx, blockLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
+	cmd.Dir = r.root
+	cmd.Env = append(os.Environ(), "NO_COLOR=1", "TERM=dumb", "LC_ALL=C.UTF-8", "PWD="+r.root)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	var printed bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &printed, &printed
+	leash, err := cmd.StdinPipe() // closed with this program, whatever ends it
+	if err != nil {
+		return "", err
+	}
+	defer leash.Close()
+	err = cmd.Run()
+	if cmd.Process != nil {
+		_ = cmd.Cancel() // what did not stop when it was asked to
+	}
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		err = fmt.Errorf("not done after %v; to leave it running, end it with &", blockLimit)
+	case errors.As(err, &exit):
+		err = nil // its output says so
+	}
+	return printed.String(), err
 }
 
 // tidy makes output fit for Markdown: whole lines without spaces at their
@@ -151,42 +202,22 @@ func tidy(output string) string {
 	return output
 }
 
-// A portMap exchanges the ports that a block names for free ones, and back.
-type portMap struct{ forth, back *strings.Replacer }
-
 var namedPort = regexp.MustCompile(`:(80\d\d)\b`)
 
-// freePorts maps the ports named in the steps' commands, unless a command in
-// the background names none: then it listens on the port that is its default,
-// and the others have to find it there.
-func freePorts(steps []step) (portMap, error) {
-	var forth, back []string
-	for _, step := range steps {
-		found := namedPort.FindAllStringSubmatch(step.command, -1)
-		if step.background && found == nil {
-			return portMap{strings.NewReplacer(), strings.NewReplacer()}, nil
+// freePorts returns what exchanges the ports that script names for free ones, and what
+// puts them back.
+func freePorts(script string) (forth, back *strings.Replacer, err error) {
+	var there, here []string
+	for _, named := range namedPort.FindAllStringSubmatch(script, -1) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, nil, err
 		}
-		for _, m := range found {
-			if slices.Contains(forth, m[1]) {
-				continue
-			}
-			free, err := freePort()
-			if err != nil {
-				return portMap{}, err
-			}
-			forth, back = append(forth, m[1], free), append(back, free, m[1])
-		}
+		defer l.Close() // when all are chosen, so that they differ
+		_, free, _ := net.SplitHostPort(l.Addr().String())
+		there, here = append(there, named[1], free), append(here, free, named[1])
 	}
-	return portMap{strings.NewReplacer(forth...), strings.NewReplacer(back...)}, nil
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
+	return strings.NewReplacer(there...), strings.NewReplacer(here...), nil
 }
 
 // masks are what is never the same twice.

@@ -1,7 +1,12 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -43,9 +48,9 @@ func TestConsoleOutputIsKept(t *testing.T) {
 	assert.Contains(t, text, "one\ntwo\na\n$ echo \\\n  took 5 ms\ntook 17 ms\n", "masked equal: the old output stays")
 }
 
-const background = "$ echo early >&2; echo listening on :8080; touch up; trap 'rm up; exit' TERM; while :; do sleep 0.01; done &\nearly\nlistening on :8080\n$ ls up; echo :8080\nup\n:8080\n"
+const background = "$ trap 'rm up; exit' TERM; touch up; echo early >&2; echo listening on :8080; while :; do sleep 0.01; done &\nearly\nlistening on :8080\n$ ls up; echo :8080\nup\n:8080\n"
 
-func TestBackgroundCommandsAreAwaitedAndEnded(t *testing.T) {
+func TestServersAreAwaitedAndEnded(t *testing.T) {
 	r := fixture(t, console("", background))
 
 	truth(t, r, "console")
@@ -53,15 +58,37 @@ func TestBackgroundCommandsAreAwaitedAndEnded(t *testing.T) {
 	assert.NoFileExists(t, r.abs("up"))
 }
 
-func TestNamedPortsAreReplacedUnlessADefaultIsInUse(t *testing.T) {
-	mapped, err := freePorts([]step{{command: "serve -addr 127.0.0.1:8080 &", background: true}, {command: "nc 127.0.0.1 8080"}})
-	require.NoError(t, err)
-	assert.NotContains(t, mapped.forth.Replace("nc 127.0.0.1 8080"), "8080")
-	assert.Equal(t, "8080", mapped.back.Replace(mapped.forth.Replace("8080")))
+func TestNamedPortsAreReplacedByFreeOnes(t *testing.T) {
+	forth, back, err := freePorts("serve -addr 127.0.0.1:8080\nnc 127.0.0.1 8080")
 
-	kept, err := freePorts([]step{{command: "serve &", background: true}, {command: "curl 127.0.0.1:8080"}})
 	require.NoError(t, err)
-	assert.Equal(t, ":8080", kept.forth.Replace(":8080"))
+	assert.NotContains(t, forth.Replace("nc 127.0.0.1 8080"), "8080")
+	assert.Equal(t, "8080", back.Replace(forth.Replace("8080")))
+}
+
+// A helper process plays a program notes that is killed while a block runs. What the
+// block has started must not outlive it.
+func TestNoCommandOutlivesTheProgram(t *testing.T) {
+	if file := os.Getenv("BE_KILLED"); file != "" {
+		_, _ = repo{filepath.Dir(file), t.Context()}.replay([]step{{command: "(echo $BASHPID >pid; mv pid " + file + "; exec sleep 1000)"}})
+		return
+	}
+	file := filepath.Join(t.TempDir(), "started")
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), "BE_KILLED="+file)
+	require.NoError(t, cmd.Start())
+	var pid []byte
+	require.Eventually(t, func() bool { pid, _ = os.ReadFile(file); return len(pid) > 0 }, 30*time.Second, time.Millisecond)
+
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+
+	assert.Eventually(t, func() bool {
+		stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	}, 10*time.Second, time.Millisecond, "process %s outlived the program that started it. console.go, scriptBegins", pid)
 }
 
 func TestConsoleBlocksSayWhyTheyAreNotChecked(t *testing.T) {
@@ -70,6 +97,7 @@ func TestConsoleBlocksSayWhyTheyAreNotChecked(t *testing.T) {
 	drift(t, fixture(t, console(" once", "$ false\nx\n")), "console", "REASON")
 	drift(t, fixture(t, console(" mask=/(/", "$ false\n")), "console", "missing closing )")
 	drift(t, fixture(t, console("", "hello\n")), "console", "begins with a command")
+	drift(t, fixture(t, console("", background+"$ exit 1\n")), "console", "`exit 1` ended the shell")
 
 	r := fixture(t, console("", "$ no-such-program -x\n1\n"))
 	assert.Contains(t, truth(t, r, "console"), "notes/a.md:3: not checked: needs no-such-program")

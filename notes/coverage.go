@@ -134,7 +134,7 @@ func (n *notes) leave(ch *chapter, covers map[string]*cover) {
 	for node := ch.tree.FirstChild(); node != nil; node = node.NextSibling() {
 		switch node := node.(type) {
 		case *md.Heading:
-			if strings.EqualFold(plain(node, ch.src), "left to the reader") {
+			if strings.EqualFold(string(node.Lines().Value(ch.src)), "left to the reader") {
 				level = node.Level
 			} else if node.Level <= level {
 				level = 0

@@ -7,24 +7,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bluekeyes/go-gitdiff/gitdiff"
 )
 
-// A hunk is one stretch of a unified diff.
-type hunk struct {
-	oldStart, oldLines int
-	newStart, newLines int
-	body               []string // lines with their ' ', '-' or '+', no newline
-}
-
-var hunkHead = regexp.MustCompile(`^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@`)
-
 // diff compares a with b as `git diff` does, so that a reader who asks git
-// sees the same lines. It returns no hunks when they are equal.
-func diff(a, b []byte, context int) ([]hunk, error) {
+// sees the same lines. It returns no fragments when they are equal.
+func diff(a, b []byte, context int) ([]*gitdiff.TextFragment, error) {
 	if bytes.Equal(a, b) {
 		return nil, nil
 	}
@@ -38,57 +30,20 @@ func diff(a, b []byte, context int) ([]hunk, error) {
 	}
 	out, err := git(dir, "diff", "--no-index", "--text", "--no-color", "--no-ext-diff", "--unified="+strconv.Itoa(context), "a", "b")
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 1 { // they differ
-		return parseHunks(string(out)), nil
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 { // 1: they differ
+		return nil, fmt.Errorf("git diff: %w: %s", err, out)
 	}
-	return nil, fmt.Errorf("git diff: %w: %s", err, out)
-}
-
-func parseHunks(text string) []hunk {
-	var hunks []hunk
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
-		if m := hunkHead.FindStringSubmatch(line); m != nil {
-			hunks = append(hunks, hunk{number(m[1]), number(m[2]), number(m[3]), number(m[4]), nil})
-		} else if len(hunks) > 0 && !strings.HasPrefix(line, `\`) {
-			last := &hunks[len(hunks)-1]
-			last.body = append(last.body, line)
-		}
+	files, _, err := gitdiff.Parse(bytes.NewReader(out))
+	if err != nil {
+		return nil, fmt.Errorf("git diff: %w", err)
 	}
-	return hunks
-}
-
-// number reads a count of a hunk's head; git leaves out a count of one.
-func number(digits string) int {
-	if digits == "" {
-		return 1
+	for _, f := range files[0].TextFragments {
+		f.Comment = "" // which function git thinks this is in
 	}
-	n, _ := strconv.Atoi(digits)
-	return n
+	return files[0].TextFragments, nil
 }
 
-// added returns the line numbers that h adds, and how many lines it removes.
-func (h hunk) added() (lines []int, removed int) {
-	at := h.newStart
-	for _, line := range h.body {
-		switch line[0] {
-		case '+':
-			lines = append(lines, at)
-			at++
-		case ' ':
-			at++
-		case '-':
-			removed++
-		}
-	}
-	return lines, removed
-}
-
-func (h hunk) String() string {
-	return fmt.Sprintf("@@ -%d,%d +%d,%d @@\n%s\n", h.oldStart, h.oldLines, h.newStart, h.newLines, strings.Join(h.body, "\n"))
-}
-
-// git runs git in dir with nobody's configuration and outside of any
+// git runs git in dir without the user's configuration and outside of any
 // repository, and returns what it printed.
 func git(dir string, args ...string) ([]byte, error) {
 	cmd := exec.Command("git", args...)

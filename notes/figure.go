@@ -4,21 +4,18 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"slices"
 	"strings"
 )
 
-// A recording is what happened in one run, as a line of JSON each:
+// A recording is what happened in one run: a JSON value for the whole, and one for each
+// event:
 //
 //	{"title": "Hello", "alt": "…", "columns": ["client", "server"], "recorded": "Linux 6.18, 2026-11-20"}
 //	{"us": 12.5, "who": "client", "what": "connect(3)", "to": "server"}
-//
-// The first line may be left out; the columns are then those that occur.
 type recording struct {
 	Title, Alt, Recorded string
 	Columns              []string
@@ -31,29 +28,21 @@ type event struct {
 	Who, What, To string
 }
 
-// parseRecording reads a run. An error names the line.
+// parseRecording reads a run. An error names the value, counted from 1; a run has one
+// a line.
 func parseRecording(src []byte) (*recording, error) {
-	rec, given := &recording{}, false
-	at := 0
-	for line := range bytes.Lines(src) {
-		at++
-		if len(bytes.TrimSpace(line)) == 0 {
-			continue
+	rec := &recording{}
+	d := json.NewDecoder(bytes.NewReader(src))
+	d.DisallowUnknownFields()
+	err := d.Decode(rec)
+	for err == nil && d.More() {
+		var e event
+		if err = d.Decode(&e); err == nil {
+			err = rec.add(e)
 		}
-		var err error
-		if at == 1 && !bytes.Contains(line, []byte(`"who"`)) {
-			err = strict(line, rec)
-			given = len(rec.Columns) > 0
-		} else {
-			var e event
-			err = strict(line, &e)
-			if err == nil {
-				err = rec.add(e, given)
-			}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", at, err)
-		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("line %d: %w", 1+bytes.Count(src[:d.InputOffset()], []byte("\n")), err)
 	}
 	if len(rec.events) == 0 {
 		return nil, fmt.Errorf("no events")
@@ -62,25 +51,14 @@ func parseRecording(src []byte) (*recording, error) {
 	return rec, nil
 }
 
-// strict reads one JSON value and knows all of its fields.
-func strict(line []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	return d.Decode(v)
-}
-
-func (rec *recording) add(e event, given bool) error {
-	for _, column := range []string{e.Who, e.To} {
-		if column == "" && column == e.To || slices.Contains(rec.Columns, column) {
-			continue
-		}
-		if given || column == "" {
-			return fmt.Errorf("%q is none of the columns %s", column, strings.Join(rec.Columns, ", "))
-		}
-		rec.Columns = append(rec.Columns, column)
-	}
+func (rec *recording) add(e event) error {
 	if e.To == e.Who {
 		e.To = ""
+	}
+	for _, column := range []string{e.Who, e.To} {
+		if !slices.Contains(rec.Columns, column) && (column != "" || e.Who == "") {
+			return fmt.Errorf("%q is none of the columns %s", column, strings.Join(rec.Columns, ", "))
+		}
 	}
 	e.What = fold(e.What)
 	rec.events = append(rec.events, e)
@@ -110,7 +88,7 @@ func drawing(file string, src []byte) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return c.draw()
+		return c.draw(), nil
 	}
 	rec, err := parseRecording(src)
 	if err != nil {
@@ -139,32 +117,9 @@ func checkFigures(n *notes) error {
 			return err
 		}
 		if drawn != string(was) {
-			n.findings = append(n.findings, finding{file, 1, "not as drawn from " + run, &edit{0, len(was), drawn}})
+			n.findings = append(n.findings, finding{file, 1, "not as drawn from " + run, &edit{0, string(was), drawn}})
 		}
 	}
 	n.sum("figures: %d runs drawn", len(runs))
 	return nil
-}
-
-func drawVerb(r repo, args []string, out io.Writer) error {
-	files, err := parse(flag.NewFlagSet("draw", flag.ContinueOnError), args)
-	if err == nil && len(files) != 1 {
-		err = usageError("draw takes one file")
-	}
-	if err != nil {
-		return err
-	}
-	src, err := os.ReadFile(files[0])
-	if os.IsNotExist(err) {
-		src, err = r.read(files[0])
-	}
-	if err != nil {
-		return err
-	}
-	drawn, err := drawing(files[0], src)
-	if err != nil {
-		return fmt.Errorf("%s: %w", files[0], err)
-	}
-	_, err = io.WriteString(out, drawn)
-	return err
 }

@@ -35,9 +35,10 @@ func TestFigureIsDrawnFromItsRun(t *testing.T) {
 
 func TestRunsThatCannotBeDrawn(t *testing.T) {
 	for run, words := range map[string]string{
-		"":                                   "no events",
+		"":                                   "line 1: EOF",
+		`{"columns": ["a"]}`:                 "no events",
 		recorded + `{"us": 1, "who": "dog"}`: `line 4: "dog" is none of the columns client, server`,
-		`{"us": 1, "who": "a", "wat": "x"}`:  `line 1: json: unknown field "wat"`,
+		recorded + `{"wat": "x"}`:            `line 4: json: unknown field "wat"`,
 	} {
 		_, err := parseRecording([]byte(run))
 		assert.ErrorContains(t, err, words)
@@ -47,5 +48,5 @@ func TestRunsThatCannotBeDrawn(t *testing.T) {
 func TestTextIsWrappedAndCut(t *testing.T) {
 	assert.Equal(t, []string{"one two", "three"}, wrap("one two three", 80, 10))
 	assert.Equal(t, []string{"incomp…"}, wrap("incomprehensible", 70, 10))
-	assert.Equal(t, []string{"a", "b", "c…"}, wrap("a b c d e", 20, 10))
+	assert.Equal(t, []string{"a", "b", "c", "d", "e…"}, wrap("a b c d e f", 20, 10))
 }

@@ -2,13 +2,14 @@ package main
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"io"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/bluekeyes/go-gitdiff/gitdiff"
 )
 
 // A change is what one file of a part is to its forerunner in the part before it.
@@ -46,13 +47,12 @@ func (r repo) changes(part string) (changes []change, left []string, err error) 
 				return nil, nil, err
 			}
 		}
-		hunks, err := diff(roomless(text), roomless(c.src), 0)
+		fragments, err := diff(roomless(text), roomless(c.src), 0)
 		if err != nil {
 			return nil, nil, err
 		}
-		for _, h := range hunks {
-			added, removed := h.withoutDoors().added()
-			c.added, c.removed = append(c.added, added...), c.removed+removed
+		for _, f := range fragments {
+			c.count(f)
 		}
 		changes = append(changes, c)
 		left = slices.DeleteFunc(left, func(name string) bool { return name == was })
@@ -75,7 +75,7 @@ func forerunner(file string, files, old []string) string {
 		}
 	}
 	if found < 0 || now > 1 || slices.IndexFunc(old[found+1:], same) >= 0 {
-		return "" // or nobody knows which
+		return "" // or there are several
 	}
 	return old[found]
 }
@@ -94,23 +94,23 @@ func roomless(src []byte) []byte {
 	return ownImport.ReplaceAll(src, []byte(`"socketup/`))
 }
 
-// withoutDoors is h with imports of the part's own packages, and the empty line
-// above them, as if they were on both sides: a file that has moved into a room has
-// not grown by them.
-func (h hunk) withoutDoors() hunk {
-	door := func(line string) bool { return strings.Contains(line, `"socketup/`) }
-	var body []string
-	for i, line := range h.body {
-		if door(line) || line[1:] == "" && i+1 < len(h.body) && door(h.body[i+1]) {
-			if line[0] == '-' {
-				continue
-			}
-			line = " " + line[1:]
+// count adds to c what f adds and removes, but for imports of the part's own packages
+// and the empty line above them: a file that has moved into a package has not grown by
+// them.
+func (c *change) count(f *gitdiff.TextFragment) {
+	own := func(i int) bool { return i < len(f.Lines) && strings.Contains(f.Lines[i].Line, `"socketup/`) }
+	at := int(f.NewPosition)
+	for i, line := range f.Lines {
+		imports := own(i) || line.Line == "\n" && own(i+1)
+		if line.Op == gitdiff.OpAdd && !imports {
+			c.added = append(c.added, at)
+		} else if line.Op == gitdiff.OpDelete && !imports {
+			c.removed++
 		}
-		body = append(body, line)
+		if line.New() {
+			at++
+		}
 	}
-	h.body = body
-	return h
 }
 
 func (c change) String() string {
@@ -143,11 +143,8 @@ func (r repo) growthTable(part string) (string, error) {
 	return b.String(), nil
 }
 
-func growthVerb(r repo, args []string, out io.Writer) error {
-	parts, err := parse(flag.NewFlagSet("growth", flag.ContinueOnError), args)
-	if err != nil {
-		return err
-	}
+func growthVerb(r repo, q request, out io.Writer) error {
+	parts := q.names
 	if len(parts) == 0 {
 		parts = r.parts()
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/xml"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -19,7 +20,7 @@ const (
 	headHeight  = 26
 	pause       = 26      // height of the mark for a long wait
 	longWait    = 100_000 // µs without an event
-	maxLines    = 3       // of one event's text; the rest is in the description
+	maxLines    = 5       // of one event's text; the rest is in the description
 )
 
 // colours of the columns, for a light and a dark background: all of them, and
@@ -40,42 +41,39 @@ type ladder struct {
 
 // draw returns the recording as an SVG.
 func (rec *recording) draw() string {
-	top := &ladder{recording: rec, lane: (figureWidth - edge - firstLine) / len(rec.Columns), y: edge}
-	top.head()
-	rows := &ladder{recording: rec, lane: top.lane, y: top.y + headHeight + 10}
-	lines := &ladder{recording: rec, lane: top.lane}
-	from := rows.y - 10
+	l := &ladder{recording: rec, lane: (figureWidth - edge - firstLine) / len(rec.Columns), y: edge}
+	l.head()
+	top := l.y - 10
 	for i, e := range rec.events {
 		if wait := e.Us - rec.events[max(0, i-1)].Us; wait >= longWait {
-			lines.lifelines(from, rows.y, "life")
-			lines.lifelines(rows.y, rows.y+pause, "life wait")
-			rows.wait(wait)
-			from = rows.y
+			l.wait(wait)
 		}
-		rows.event(e)
+		l.event(e)
 	}
-	rows.y += rowGap
-	lines.lifelines(from, rows.y, "life")
+	l.y += rowGap
+	bottom := l.y
 	if rec.Recorded != "" {
-		rows.y += lineHeight
-		rows.text(figureWidth-edge, rows.y, "note end", "Recorded on "+rec.Recorded)
-		rows.y += 6
+		l.y += lineHeight
+		l.text(figureWidth-edge, l.y, "note end", "Recorded on "+rec.Recorded)
+		l.y += 6
 	}
-	height := rows.y + edge - 6
 	var b strings.Builder
-	rec.open(&b, height)
-	b.WriteString(lines.String() + top.String() + rows.String() + "</svg>\n")
-	return b.String()
+	openSVG(&b, rec.Title, rec.describe(), figureWidth, l.y+edge-6)
+	for i := range rec.Columns { // behind everything
+		x := firstLine + l.lane*i
+		fmt.Fprintf(&b, `<path class="life" d="M%d %dV%d"/>`+"\n", x, top, bottom)
+	}
+	return b.String() + l.String() + "</svg>\n"
 }
 
-// open writes what comes before the drawing: words for those who cannot see
-// it, the styles, the background.
-func (rec *recording) open(b *strings.Builder, height int) {
-	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img" aria-labelledby="title desc">`+"\n", figureWidth, height)
-	fmt.Fprintf(b, "<title id=\"title\">%s</title>\n<desc id=\"desc\">%s</desc>\n", escape(rec.Title), escape(rec.describe()))
+// openSVG writes what comes before a drawing: words for those who cannot see it,
+// the styles, the background.
+func openSVG(b *strings.Builder, title, description string, width, height int) {
+	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img" aria-labelledby="title desc">`+"\n", width, height)
+	fmt.Fprintf(b, "<title id=\"title\">%s</title>\n<desc id=\"desc\">%s</desc>\n", escape(title), escape(description))
 	b.WriteString("<style>\n" + fixedStyle + palette("#ffffff", "#1f2328", "#57606a", "#c3cad2", lightColours))
 	b.WriteString("@media (prefers-color-scheme: dark) {\n" + palette("#0d1117", "#e6edf3", "#9da7b3", "#3d444d", darkColours) + "}\n</style>\n")
-	fmt.Fprintf(b, `<rect class="ground" width="%d" height="%d" rx="8"/>`+"\n", figureWidth, height)
+	fmt.Fprintf(b, `<rect class="ground" width="%d" height="%d" rx="8"/>`+"\n", width, height)
 }
 
 const fixedStyle = `text { font: 12.5px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; stroke-width: 5px; stroke-linejoin: round; paint-order: stroke; }
@@ -85,14 +83,16 @@ const fixedStyle = `text { font: 12.5px ui-monospace, SFMono-Regular, Menlo, Con
 .middle { text-anchor: middle; }
 .end { text-anchor: end; }
 .life { stroke-width: 1.5px; }
-.wait { stroke-dasharray: 2 5; }
+.gap { stroke-width: 3px; stroke-dasharray: 5 2; }
 .arrow { stroke-width: 1.5px; }
+path.axis { fill: none; }
+path.curve, polyline.curve { fill: none; stroke-width: 1.8px; }
 `
 
 // palette writes the colours of everything.
 func palette(ground, text, faint, line string, columns []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, ".ground { fill: %[1]s; }\ntext { fill: %[2]s; stroke: %[1]s; }\n.time, .note { fill: %[3]s; }\n.life { stroke: %[4]s; }\n", ground, text, faint, line)
+	fmt.Fprintf(&b, ".ground { fill: %[1]s; }\n.gap { stroke: %[1]s; }\ntext { fill: %[2]s; stroke: %[1]s; }\n.time, .note { fill: %[3]s; }\n.life, .axis { stroke: %[4]s; }\n", ground, text, faint, line)
 	for i, colour := range columns {
 		fmt.Fprintf(&b, ".c%[1]d { fill: %[2]s; stroke: %[2]s; }\n.name%[1]d { fill: %[3]s; }\n", i, colour, ground)
 	}
@@ -118,19 +118,12 @@ func (rec *recording) describe() string {
 	return b.String() + "."
 }
 
-func (l *ladder) x(column string) int { return firstLine + l.lane*l.index(column) }
-
-func (l *ladder) index(column string) int {
-	for i, name := range l.Columns {
-		if name == column {
-			return i
-		}
-	}
-	return -1
-}
+func (l *ladder) x(column string) int { return firstLine + l.lane*slices.Index(l.Columns, column) }
 
 // colour is the number of a column's colour.
-func (l *ladder) colour(column string) int { return l.index(column) % len(lightColours) }
+func (l *ladder) colour(column string) int {
+	return slices.Index(l.Columns, column) % len(lightColours)
+}
 
 // head draws the title and the columns' names.
 func (l *ladder) head() {
@@ -147,17 +140,14 @@ func (l *ladder) head() {
 		fmt.Fprintf(l, `<rect class="c%d" x="%d" y="%d" width="%d" height="%d" rx="13"/>`+"\n", l.colour(name), l.x(name)-width/2, l.y, width, headHeight)
 		l.text(l.x(name), l.y+17, fmt.Sprintf("name middle name%d", l.colour(name)), shown)
 	}
+	l.y += headHeight + 10
 }
 
-// lifelines draws a piece of every column's line.
-func (l *ladder) lifelines(from, to int, class string) {
-	for _, name := range l.Columns {
-		fmt.Fprintf(l, `<line class="%s" x1="%d" y1="%d" x2="%[2]d" y2="%[4]d"/>`+"\n", class, l.x(name), from, to)
-	}
-}
-
-// wait draws that nothing happened for long.
+// wait draws that nothing happened for long: the lifelines are broken.
 func (l *ladder) wait(us float64) {
+	for _, name := range l.Columns {
+		fmt.Fprintf(l, `<path class="gap" d="M%d %dv%d"/>`+"\n", l.x(name), l.y+2, pause-4)
+	}
 	l.text(l.x(l.Columns[0])+14, l.y+pause/2+4, "note", clock(us)+" go by")
 	l.y += pause
 }
@@ -167,7 +157,7 @@ func (l *ladder) event(e event) {
 	l.y += rowGap
 	x, at := l.x(e.Who), l.y+lineHeight/2
 	if e.To == "" {
-		lines := wrap(e.What, l.lane-30, charWidth)
+		lines := wrap(e.What, l.lane-20, charWidth)
 		for i, line := range lines {
 			l.text(x+14, at+4+lineHeight*i, "", line)
 		}

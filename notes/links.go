@@ -5,9 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path"
-	"regexp"
 	"strings"
-	"unicode"
 
 	"github.com/yuin/goldmark/ast"
 )
@@ -66,66 +64,9 @@ func (n *notes) follow(c *chapter, to string) error {
 	if err != nil {
 		return err
 	}
-	if anchors := target.anchors(); !anchors[u.Fragment] {
-		return fmt.Errorf("the link %s leads to no heading of %s", to, file)
+	page, err := target.html()
+	if err == nil && !strings.Contains(page, `id="`+u.Fragment+`"`) {
+		err = fmt.Errorf("the link %s leads to no heading of %s", to, file)
 	}
-	return nil
-}
-
-// explicit matches an anchor written as HTML.
-var explicit = regexp.MustCompile(`<[a-z]+[^>]*\s(?:id|name)="([^"]+)"`)
-
-// anchors returns what a link to c can have after the #, by GitHub's rules.
-func (c *chapter) anchors() map[string]bool {
-	anchors := map[string]bool{}
-	for _, m := range explicit.FindAllSubmatch(c.src, -1) {
-		anchors[string(m[1])] = true
-	}
-	seen := map[string]int{}
-	c.walk(func(node ast.Node) {
-		heading, ok := node.(*ast.Heading)
-		if !ok {
-			return
-		}
-		slug := slug(plain(heading, c.src))
-		if times := seen[slug]; times > 0 {
-			anchors[fmt.Sprintf("%s-%d", slug, times)] = true
-		} else {
-			anchors[slug] = true
-		}
-		seen[slug]++
-	})
-	return anchors
-}
-
-// slug is what GitHub makes of a heading's text.
-func slug(heading string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == ' ':
-			return '-'
-		case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsMark(r):
-			return unicode.ToLower(r)
-		}
-		return -1
-	}, heading)
-}
-
-// plain returns the text of node without its marks.
-func plain(node ast.Node, src []byte) string {
-	var b strings.Builder
-	for child := node.FirstChild(); child != nil; child = child.NextSibling() {
-		switch child := child.(type) {
-		case *ast.Text:
-			b.Write(child.Segment.Value(src))
-			if child.SoftLineBreak() {
-				b.WriteByte(' ')
-			}
-		case *ast.String:
-			b.Write(child.Value)
-		default:
-			b.WriteString(plain(child, src))
-		}
-	}
-	return b.String()
+	return err
 }

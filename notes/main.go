@@ -26,7 +26,6 @@ const usage = `usage: go -C notes run . VERB [flags] [NAME…]
   solutions [-part PART] [-v] [NAME…]   every exercise fails unsolved and passes solved
   check [-only LIST] [-strict] [FILE…]  say where the chapters are not true; write nothing
   refresh [-only LIST] [FILE…]          write into the chapters what can be computed
-  draw RUN                              the figure of one recorded run, as SVG
   html DIR                              the chapters as pages for a browser
 
 LIST is some of code,growth,console,coverage,links,figures; FILE is a chapter.
@@ -34,8 +33,15 @@ LIST is some of code,growth,console,coverage,links,figures; FILE is a chapter.
 example: go -C notes run . check -only code,links
 `
 
-// A verb does one of the jobs above with the arguments that follow its name.
-type verb func(r repo, args []string, out io.Writer) error
+// A request is what the command line asks of a verb; no verb looks at all of it.
+type request struct {
+	names           []string // of parts, patches, chapters or a directory
+	only, part      string
+	strict, verbose bool
+}
+
+// A verb does one of the jobs above.
+type verb func(r repo, q request, out io.Writer) error
 
 var verbs = map[string]verb{
 	"growth":    growthVerb,
@@ -43,7 +49,6 @@ var verbs = map[string]verb{
 	"solutions": solutionsVerb,
 	"check":     checkVerb,
 	"refresh":   refreshVerb,
-	"draw":      drawVerb,
 	"html":      htmlVerb,
 }
 
@@ -73,7 +78,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	r, err := findRepo(ctx, ".")
 	if err == nil {
-		err = verbs[args[0]](r, args[1:], stdout)
+		err = verbs[args[0]].run(r, args[1:], stdout)
 	}
 	var misuse usageError
 	switch {
@@ -92,12 +97,20 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
-// parse reads flags from args and returns the names that follow them.
-func parse(flags *flag.FlagSet, args []string) ([]string, error) {
+// run calls v with what args ask of it.
+func (v verb) run(r repo, args []string, out io.Writer) error {
+	var q request
+	flags := flag.NewFlagSet("notes", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	err := flags.Parse(args)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		err = usageError(err.Error())
+	flags.StringVar(&q.only, "only", "figures,code,growth,coverage,links,console", "")
+	flags.StringVar(&q.part, "part", "", "")
+	flags.BoolVar(&q.strict, "strict", false, "")
+	flags.BoolVar(&q.verbose, "v", false, "")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return err
+	} else if err != nil {
+		return usageError(err.Error())
 	}
-	return flags.Args(), err
+	q.names = flags.Args()
+	return v(r, q, out)
 }

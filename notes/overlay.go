@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/bluekeyes/go-gitdiff/gitdiff"
 )
 
 // A patch is a planted bug or an exercise's solution: a head of "Field: value"
@@ -28,11 +30,7 @@ type patch struct {
 
 func (p patch) String() string { return p.part + "/" + p.name }
 
-var (
-	patchField = regexp.MustCompile(`^([A-Z][a-z]+):[ \t]*(.*)`)
-	patchFile  = regexp.MustCompile(`(?m)^(?:--- a|\+\+\+ b)/(\S+)`)
-	diffBegins = regexp.MustCompile(`(?m)^(?:diff --git|---) `)
-)
+var patchField = regexp.MustCompile(`^([A-Z][a-z]+):[ \t]*(.*)`)
 
 // patches returns the patches in the directory dir of every part, or of one.
 // names, if there are any, say which of them.
@@ -71,14 +69,16 @@ func (r repo) readPatch(p *patch) error {
 	if err != nil {
 		return err
 	}
-	at := diffBegins.FindIndex(src)
-	if at == nil {
-		return fmt.Errorf("%s holds no diff", p.file)
+	files, head, err := gitdiff.Parse(bytes.NewReader(src))
+	if err != nil || len(files) == 0 {
+		return fmt.Errorf("%s holds no diff, or a broken one: %v", p.file, err)
 	}
-	p.head = fields(string(src[:at[0]]))
-	for _, m := range patchFile.FindAllSubmatch(src[at[0]:], -1) {
-		if file := string(m[1]); !slices.Contains(p.touches, file) {
-			p.touches = append(p.touches, file)
+	p.head = fields(head)
+	for _, f := range files {
+		for _, file := range []string{f.OldName, f.NewName} {
+			if file != "" && !slices.Contains(p.touches, file) {
+				p.touches = append(p.touches, file)
+			}
 		}
 	}
 	for _, file := range p.touches {

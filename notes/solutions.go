@@ -12,17 +12,17 @@ var exerciseTest = regexp.MustCompile(`(?m)^func (TestExercise\w*)\(`)
 // solutionsVerb wants every exercise to fail as the reader finds it, to pass
 // with its solution, and the solution to break nothing; and it wants every
 // exercise to have one.
-func solutionsVerb(r repo, args []string, out io.Writer) error {
-	chosen, err := r.choosePatches("solutions", args)
+func solutionsVerb(r repo, q request, out io.Writer) error {
+	patches, err := r.patches(q.part, "solutions", q.names)
 	if err != nil {
 		return err
 	}
 	solved := map[string]bool{}
-	for _, p := range chosen.patches {
+	for _, p := range patches {
 		solved[p.part+" "+p.head["Exercise"]] = true
 	}
-	err = r.prove(chosen, out, r.solve)
-	if chosen.all && err == nil {
+	err = r.prove(patches, q.verbose, out, r.solve)
+	if q.part == "" && len(q.names) == 0 && err == nil {
 		err = r.unsolved(solved, out)
 	}
 	return err
