@@ -64,13 +64,13 @@ const least = 400 * time.Millisecond // of an attack that makes work: the honest
 // attack runs until its work is done, which is done again if it took no time; an
 // attack that took places then holds them until its time is over.
 func (a *assault) attack(at *attack) {
-	ctx, cancel := context.WithTimeout(context.Background(), at.time)
+	ctx, cancel := context.WithTimeout(context.Background(), length[at.kind])
 	defer cancel()
 	a.ctx = ctx
 	done := make(chan struct{})
 	began := time.Now()
 	go func() {
-		for at.run(a); at.cpu && time.Since(began) < least; {
+		for at.run(a); at.kind == works && time.Since(began) < least; {
 			at.run(a)
 		}
 		close(done)
@@ -79,7 +79,7 @@ func (a *assault) attack(at *attack) {
 	case <-done:
 	case <-ctx.Done():
 	}
-	if !at.cpu && !at.waits {
+	if at.kind == takes || at.kind == parks {
 		<-ctx.Done()
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-const patience = 1500 * time.Millisecond // of an honest client; then it counts as not answered
+const patience = 1000 * time.Millisecond // of an honest client; then it counts as not answered
 
 // Samples are what an honest client has seen.
 type samples struct {
@@ -36,12 +36,12 @@ func (s *samples) at(part float64) time.Duration {
 	return s.times[min(len(s.times)-1, int(part*float64(len(s.times))))]
 }
 
-// An honest client asks for / again and again.
-type honest struct{ kept, fresh samples }
+// A witness is an honest client, which asks for / again and again.
+type witness struct{ kept, fresh samples }
 
 // ask runs both clients until stop is closed.
-func ask(addr string, stop <-chan struct{}) *honest {
-	h := &honest{}
+func ask(addr string, stop <-chan struct{}) *witness {
+	h := &witness{}
 	var group sync.WaitGroup
 	group.Go(func() { h.kept.ask(addr, 20*time.Millisecond, true, stop) })
 	group.Go(func() { h.fresh.ask(addr, 50*time.Millisecond, false, stop) })

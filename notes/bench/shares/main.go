@@ -106,7 +106,7 @@ func choose(parts string) (chosen []attack, err error) {
 	return chosen, err
 }
 
-// runAll runs an attack in all its modes: at once if it only waits, and else one
+// runAll runs an attack in all its modes: at once if it is light, and else one
 // after the other. nginx comes first, for the others are compared with it.
 func runAll(f *field, a attack) (all []*result) {
 	var group sync.WaitGroup
@@ -117,7 +117,7 @@ func runAll(f *field, a attack) (all []*result) {
 		}
 		r := &result{attack: a, mode: m}
 		all = append(all, r)
-		if a.waits {
+		if a.kind.light() {
 			group.Go(func() { r.measure(f) })
 			continue
 		}

@@ -40,7 +40,7 @@ func (f *field) fill() (err error) {
 		return err
 	}
 	os.Mkdir(f.files, 0o755)
-	for name, size := range map[string]int{"32k": 32 << 10, "256k": 256 << 10, "4m": 4 << 20} {
+	for name, size := range map[string]int{"32k": 32 << 10, "256k": 256 << 10, "4m": 4 << 20, "16m": 16 << 20} {
 		if err := os.WriteFile(filepath.Join(f.files, name), bytes.Repeat([]byte("x"), size), 0o644); err != nil {
 			return err
 		}

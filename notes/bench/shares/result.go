@@ -15,7 +15,7 @@ type result struct {
 	mode  string
 	nginx float64 // CPU time for each byte, of nginx under the same attack; 0: not measured
 
-	quiet, attacked     *honest
+	quiet, attacked     *witness
 	before, peak, after int64         // bytes of the program that was attacked
 	took                time.Duration // of the attack
 	cpu, backendCPU     time.Duration // beyond what the honest client costs
@@ -26,7 +26,7 @@ type result struct {
 
 // perByte is CPU time for a byte of the attack, in nanoseconds.
 func (r *result) perByte() float64 {
-	if !r.attack.cpu || r.sent == 0 {
+	if r.kind != works || r.sent == 0 {
 		return 0
 	}
 	return float64(r.cpu.Nanoseconds()) / float64(r.sent)
@@ -69,7 +69,7 @@ func (r *result) strike(f *field) error {
 	quiet, rate, backendRate := r.calm(target, backend)
 	r.quiet = quiet
 	stop := make(chan struct{})
-	seen := make(chan *honest)
+	seen := make(chan *witness)
 	go func() { seen <- ask(target.addr, stop) }()
 	r.before = resident(target.Process.Pid)
 	var peak atomic.Int64
@@ -98,7 +98,7 @@ func (r *result) strike(f *field) error {
 	fmt.Sscan(line, &r.sent)
 	_, r.note, _ = strings.Cut(strings.TrimSpace(line), " ")
 	r.peak = peak.Load()
-	if !r.attack.cpu && !r.waits {
+	if r.kind == parks {
 		time.Sleep(time.Second)
 	}
 	r.after = resident(target.Process.Pid)
@@ -123,7 +123,7 @@ func (r *result) start(f *field, evil []string) (backend, target *program, err e
 
 // calm measures the honest client alone, and what it costs: seconds of CPU time in a
 // second.
-func (r *result) calm(target, backend *program) (h *honest, rate, backendRate float64) {
+func (r *result) calm(target, backend *program) (h *witness, rate, backendRate float64) {
 	stop := make(chan struct{})
 	began, cpu, backendCPU := time.Now(), cpuTime(target.Process.Pid), cpuTime(backend.Process.Pid)
 	time.AfterFunc(*quiets, func() { close(stop) })
@@ -161,7 +161,7 @@ func (r *result) print() (bad int) {
 		return fmt.Sprintf("%d/%d", s.failed, len(s.times)) + mark(s.failed > 0)
 	}
 	perByte, times := "", ""
-	if r.attack.cpu {
+	if r.kind == works {
 		perByte = fmt.Sprintf("%.1f", r.perByte())
 		if r.nginx > 0 {
 			times = fmt.Sprintf("%.1f", r.perByte()/r.nginx) + mark(r.perByte() > 3*r.nginx && r.mode != "server")
