@@ -9,5 +9,6 @@ import (
 
 func cpuTime(int) time.Duration { return 0 }
 func resident(int) int64        { return 0 }
+func kernelMemory() int64       { return 0 }
 func lowerPriority()            {}
 func dieTogether(*exec.Cmd)     {}

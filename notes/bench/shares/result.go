@@ -17,6 +17,7 @@ type result struct {
 
 	quiet, attacked     *witness
 	before, peak, after int64         // bytes of the program that was attacked
+	kernel              int64         // bytes more in TCP buffers, at the peak
 	took                time.Duration // of the attack
 	cpu, backendCPU     time.Duration // beyond what the honest client costs
 	sent                int64         // bytes of the attack
@@ -72,7 +73,8 @@ func (r *result) strike(f *field) error {
 	seen := make(chan *witness)
 	go func() { seen <- ask(target.addr, stop) }()
 	r.before = resident(target.Process.Pid)
-	var peak atomic.Int64
+	var peak, kernel atomic.Int64
+	buffered := kernelMemory()
 	go func() {
 		for ; ; time.Sleep(20 * time.Millisecond) {
 			select {
@@ -80,6 +82,7 @@ func (r *result) strike(f *field) error {
 				return
 			default:
 				peak.Store(max(peak.Load(), resident(target.Process.Pid)))
+				kernel.Store(max(kernel.Load(), kernelMemory()-buffered))
 			}
 		}
 	}()
@@ -97,7 +100,7 @@ func (r *result) strike(f *field) error {
 	in.Close()
 	fmt.Sscan(line, &r.sent)
 	_, r.note, _ = strings.Cut(strings.TrimSpace(line), " ")
-	r.peak = peak.Load()
+	r.peak, r.kernel = peak.Load(), kernel.Load()
 	if r.kind == parks {
 		time.Sleep(time.Second)
 	}
@@ -132,11 +135,11 @@ func (r *result) calm(target, backend *program) (h *witness, rate, backendRate f
 	return h, float64(cpuTime(target.Process.Pid)-cpu) / took, float64(cpuTime(backend.Process.Pid)-backendCPU) / took
 }
 
-const row = "%-22s %-7s %13s %13s %8s  %13s %13s %8s  %15s  %8s %9s %9s %9s %7s  %s\n"
+const row = "%-22s %-7s %13s %13s %8s  %13s %13s %8s  %15s %7s  %8s %9s %9s %9s %7s  %s\n"
 
 func printHeading() {
-	fmt.Printf(row, "", "", "kept ms", "attacked", "", "new ms", "attacked", "", "RSS MB", "sent", "CPU", "backend", "ns per", "times", "")
-	fmt.Printf(row, "attack", "mode", "p50/p99", "p50/p99", "failed", "p50/p99", "p50/p99", "failed", "before/peak/after", "kB", "ms", "ms", "byte", "nginx", "")
+	fmt.Printf(row, "", "", "kept ms", "attacked", "", "new ms", "attacked", "", "RSS MB", "kernel", "sent", "CPU", "backend", "ns per", "times", "")
+	fmt.Printf(row, "attack", "mode", "p50/p99", "p50/p99", "failed", "p50/p99", "p50/p99", "failed", "before/peak/after", "MB", "kB", "ms", "ms", "byte", "nginx", "")
 }
 
 // print prints a row of the table, and returns how many of its figures are more than
@@ -179,7 +182,7 @@ func (r *result) print() (bad int) {
 	}
 	fmt.Printf(row, r.name, r.mode, ms(&r.quiet.kept), slower(&r.quiet.kept, &r.attacked.kept), failed(&r.attacked.kept),
 		ms(&r.quiet.fresh), slower(&r.quiet.fresh, &r.attacked.fresh), failed(&r.attacked.fresh),
-		fmt.Sprintf("%d/%d/%d", r.before>>20, r.peak>>20, r.after>>20), fmt.Sprint(r.sent>>10),
+		fmt.Sprintf("%d/%d/%d", r.before>>20, r.peak>>20, r.after>>20), fmt.Sprint(r.kernel>>20), fmt.Sprint(r.sent>>10),
 		fmt.Sprint(r.cpu.Milliseconds()), fmt.Sprint(r.backendCPU.Milliseconds()), perByte, times, r.note)
 	return bad
 }
