@@ -57,6 +57,7 @@ type assault struct {
 	sent atomic.Int64 // bytes, by its clients and its backends
 	mu   sync.Mutex
 	note string
+	all  []*enemy // to the end: a connection that nothing refers to is closed by the garbage collector
 }
 
 const least = 400 * time.Millisecond // of an attack that makes work: the honest client has asked 20 times
@@ -143,7 +144,11 @@ func (a *assault) connect(from string, control func(string, string, syscall.RawC
 		}
 		select {} // until the process ends
 	}
-	return &enemy{c.(*net.TCPConn), bufio.NewReaderSize(c, 64<<10)}
+	e := &enemy{c.(*net.TCPConn), bufio.NewReader(c)}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.all = append(a.all, e)
+	return e
 }
 
 // send writes all, and does not mind if it cannot.
