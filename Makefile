@@ -57,10 +57,10 @@ growth: ## which files each part adds, grows and carries
 bench: ## benchmarks, with net/http beside them
 	go test -run '^$$' -bench . -benchmem ./...
 
-# A run of FuzzAllDriversAnswerAlike is a conversation with three servers.
+# A run of FuzzAllDriversRespondAlike is a conversation with three servers.
 fuzz: ## fuzz every target FUZZTIME times (20000x; what talks to servers 500x)
 	@for pkg in $$(go list ./...); do for target in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
-		times=20000x; [ $$target = FuzzAllDriversAnswerAlike ] && times=500x; \
+		times=20000x; [ $$target = FuzzAllDriversRespondAlike ] && times=500x; \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-$$times} -fuzzminimizetime 1x $$pkg || exit 1; done; done
 
 read: ## the notes in your browser, served by part 3

@@ -20,7 +20,7 @@ const tlsHello = "\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03"
 // next client.
 func TestBadInputIsAnsweredOrClosed(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	for name, c := range map[string]struct{ sent, status string }{
 		"garbage":                   {"hello?\r\n\r\n", "400"},
 		"NUL bytes":                 {"GET /\x00 HTTP/1.1\r\n\r\n", "400"},
@@ -38,57 +38,57 @@ func TestBadInputIsAnsweredOrClosed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var clients []*net.TCPConn
-			r := start(t, func(s *server) {
+			r := startServer(t, func(s *server) {
 				switch {
 				case len(c.sent) > 16<<10: // too much to wait in the kernel
 				case c.status == "408" || c.status == "":
-					s.headTimeout = tick
+					s.headTimeout = pollInterval
 					fallthrough
 				default:
-					clients = early(t, s, c.sent, get)
+					clients = connectEarly(t, s, c.sent, get)
 				}
 			})
 			const rule = "RFC 9112 §2.2: what is no request gets 400 and the connection is closed"
-			var s, next story
+			var s, next transcript
 
 			if clients == nil {
-				s = tell(t, r.addr, rule, "server.go, readHead", c.sent)
-				next = tell(t, r.addr, "", "", get)
+				s = sendAndRead(t, r.addr, rule, "server.go, readHead", c.sent)
+				next = sendAndRead(t, r.addr, "", "", get)
 			} else {
-				s = story{sent: c.sent, rule: rule, look: "server.go, statusOf"}.hear(clients[0])
-				next = story{sent: get, rule: "house rule: the next client is served", look: "server.go, serve"}.hear(clients[1])
+				s = transcript{sent: c.sent, rule: rule, look: "server.go, statusFor"}.readAll(clients[0])
+				next = transcript{sent: get, rule: "house rule: the next client is served", look: "server.go, serve"}.readAll(clients[1])
 			}
 
 			if c.status == "" {
 				assert.Empty(t, s.got)
 			} else {
-				s.begins(t, "HTTP/1.1 "+c.status+" ")
-				s.framed(t)
+				s.wantPrefix(t, "HTTP/1.1 "+c.status+" ")
+				s.wantFramed(t)
 			}
-			s.endsCleanly(t)
-			next.begins(t, "HTTP/1.1 200 OK\r\n")
+			s.wantCleanEnd(t)
+			next.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 			r.stop()
-			soon(t, r.done, "the server stops")
+			receive(t, r.done, "the server stops")
 			assert.Equal(t, 2, r.logs.count(), "one line for each connection")
 		})
 	}
 }
 
 // An ended request is not a request: it gets 400, not silence.
-func TestHeadThatEndsInTheMiddleIsRefused(t *testing.T) {
+func TestTruncatedHeadIsRefused(t *testing.T) {
 	t.Parallel()
-	c := dial(t, start(t).addr)
+	c := dial(t, startServer(t).addr)
 	io.WriteString(c, "GET / HTTP/1.1\r\nHos")
 	require.NoError(t, c.CloseWrite())
 
-	s := story{rule: "RFC 9112 §8: an incomplete request gets an error", look: "server.go, statusOf"}.hear(c)
+	s := transcript{rule: "RFC 9112 §8: an incomplete request gets an error", look: "server.go, statusFor"}.readAll(c)
 
-	s.begins(t, "HTTP/1.1 400 Bad Request\r\n")
+	s.wantPrefix(t, "HTTP/1.1 400 Bad Request\r\n")
 }
 
 func TestNoDescriptorIsLeaked(t *testing.T) {
-	r := start(t, func(s *server) { s.headTimeout = tick })
-	tell(t, r.addr, "", "", get) // the first connection of a process opens the poller's descriptors
+	r := startServer(t, func(s *server) { s.headTimeout = pollInterval })
+	sendAndRead(t, r.addr, "", "", get) // the first connection of a process opens the poller's descriptors
 	eventually(t, "it is logged", func() bool { return r.logs.count() == 1 })
 	before := descriptors()
 	for i := range 100 {
@@ -121,7 +121,7 @@ func descriptors() (open int) {
 // server must not panic, must end, and must answer in well-formed HTTP or not
 // at all.
 func FuzzConnection(f *testing.F) {
-	ours(f)
+	skipIfJudging(f)
 	for _, seed := range []string{get, "", "\r\n\r\n", "\r\n" + get, tlsHello, "HEAD / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n\r\nmore"} {
 		f.Add([]byte(seed), 3)
 	}
@@ -144,13 +144,13 @@ func FuzzConnection(f *testing.F) {
 		}()
 		own := newServer(-1, slog.New(slog.DiscardHandler))
 		go func() { own.answer(conn{pair[1], nil, time.Now()}); close(ended) }() // waited for here
-		soon(t, ended, "the server is done with the connection")
-		if got := soon(t, finished, "the connection ends"); got != "" {
-			x := story{sent: string(sent), got: got, rule: "MUST, RFC 9112 §2.1: an answer is well-formed", look: "server.go, response"}
+		receive(t, ended, "the server is done with the connection")
+		if got := receive(t, finished, "the connection ends"); got != "" {
+			x := transcript{sent: string(sent), got: got, rule: "MUST, RFC 9112 §2.1: an answer is well-formed", look: "server.go, response"}
 			if strings.HasPrefix(firstLine(sent), "HEAD ") {
-				x.reply(t)
+				x.parse(t)
 			} else {
-				x.framed(t)
+				x.wantFramed(t)
 			}
 		}
 	})

@@ -11,10 +11,10 @@ import (
 )
 
 // BenchmarkConnections counts connections served per second: connect, one
-// request, one answer, close. net/http stands beside it with keep-alives off.
+// request, one response, close. net/http stands beside it with keep-alives off.
 func BenchmarkConnections(b *testing.B) {
 	b.Run("part1", func(b *testing.B) {
-		r := start(b, func(s *server) { s.log = slog.New(slog.DiscardHandler) })
+		r := startServer(b, func(s *server) { s.log = slog.New(slog.DiscardHandler) })
 		benchmark(b, r.addr)
 	})
 	b.Run("nethttp", func(b *testing.B) {
@@ -34,7 +34,7 @@ func benchmark(b *testing.B, addr string) {
 	b.ReportAllocs()
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			if _, err := ask(addr); err != nil {
+			if _, err := requestOnce(addr); err != nil {
 				b.Error(err)
 			}
 		}

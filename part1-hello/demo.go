@@ -18,7 +18,7 @@ import (
 
 // demo plays the experiments of part 1 on this machine's kernel.
 func demo(stdout io.Writer, asJSON bool) error {
-	t, err := oneConnection()
+	t, err := traceConnection()
 	if asJSON {
 		t.print(stdout, true)
 		return err
@@ -34,17 +34,17 @@ func demo(stdout io.Writer, asJSON bool) error {
 	for _, row := range []struct {
 		name  string
 		serve func(s *server)
-		bytes int // in a whole answer
+		bytes int // in a whole response
 	}{
 		{"reads the request, answers, lingers (part 1)", (*server).serve, len(response([]byte(demoRequest), "200 OK"))},
 		{"reads 16 bytes, answers, closes at once", hasty(1 << 10), 1 << 10},
 		{"the same, when the answer is 1 MiB", hasty(1 << 20), 1 << 20},
 	} {
-		whole, resets, err := tryClosing(row.serve, row.bytes)
+		whole, resets, err := countResets(row.serve, row.bytes)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(stdout, "  %-46s  %8d / %d  %7d\n", row.name, whole, closings, resets)
+		fmt.Fprintf(stdout, "  %-46s  %8d / %d  %7d\n", row.name, whole, closeRuns, resets)
 	}
 	_, err = fmt.Fprint(stdout, "\nA close with the request unread sends RST, and the RST destroys what the client\n"+
 		"has not been sent yet. notes/01-hello.md tells why, and what lingerClose does\n"+
@@ -54,12 +54,12 @@ func demo(stdout io.Writer, asJSON bool) error {
 
 const (
 	demoRequest = "GET / HTTP/1.1\r\nHost: socket.up\r\n\r\n"
-	closings    = 200
+	closeRuns   = 200
 )
 
-// oneConnection runs the server under strace and makes one request to it. With
+// traceConnection runs the server under strace and makes one request to it. With
 // an error the timeline has the client's side only.
-func oneConnection() (*timeline, error) {
+func traceConnection() (*timeline, error) {
 	t := newTimeline()
 	self, err := os.Executable()
 	if err != nil {
@@ -80,14 +80,14 @@ func oneConnection() (*timeline, error) {
 			if strings.HasPrefix(call, "write(") || strings.HasPrefix(call, "shutdown(") {
 				to = "client"
 			}
-			t.add(at, "server", call, to)
+			t.record(at, "server", call, to)
 		})
 	}()
 	ready, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil { // no server: it cannot be traced
-		return t, errors.Join(<-ended, withServer((*server).serve, func(addr string) error { return visit(t, addr) }))
+		return t, errors.Join(<-ended, withServer((*server).serve, func(addr string) error { return traceRequest(t, addr) }))
 	}
-	err = visit(t, strings.TrimPrefix(strings.TrimSpace(ready), "listening on http://"))
+	err = traceRequest(t, strings.TrimPrefix(strings.TrimSpace(ready), "listening on http://"))
 	stop()
 	return t, errors.Join(err, <-ended)
 }
@@ -105,15 +105,15 @@ func withServer(serve func(*server), visit func(addr string) error) error {
 	return visit(addr)
 }
 
-// visit makes one request to addr and puts on t what a client sees of it.
-func visit(t *timeline, addr string) error {
+// traceRequest makes one request to addr and puts on t what a client sees of it.
+func traceRequest(t *timeline, addr string) error {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	t.add(time.Now(), "client", "is connected: its kernel and the server's shook hands", "")
-	t.add(time.Now(), "client", fmt.Sprintf("sends %q", demoRequest), "server")
+	t.record(time.Now(), "client", "is connected: its kernel and the server's shook hands", "")
+	t.record(time.Now(), "client", fmt.Sprintf("sends %q", demoRequest), "server")
 	if _, err := io.WriteString(c, demoRequest); err != nil {
 		return err
 	}
@@ -121,11 +121,11 @@ func visit(t *timeline, addr string) error {
 	for {
 		n, err := c.Read(answer)
 		if err != nil {
-			t.add(time.Now(), "client", fmt.Sprintf("reads the end (%v) and closes too", err), "server")
+			t.record(time.Now(), "client", fmt.Sprintf("reads the end (%v) and closes too", err), "server")
 			return nil
 		}
 		for line := range strings.Lines(string(answer[:n])) {
-			t.add(time.Now(), "client", fmt.Sprintf("receives %q", line), "")
+			t.record(time.Now(), "client", fmt.Sprintf("receives %q", line), "")
 		}
 	}
 }
@@ -137,9 +137,9 @@ func hasty(size int) func(s *server) {
 	answer = append(answer, make([]byte, size-len(answer))...)
 	return func(s *server) {
 		defer unix.Close(s.fd)
-		for s.hurry.Load() == nil {
+		for s.stopDeadline.Load() == nil {
 			if c, err := s.accept(); err == nil {
-				for _, err = unix.Read(c.fd, s.buf[:16]); again(err); {
+				for _, err = unix.Read(c.fd, s.buf[:16]); isRetryable(err); {
 					_, err = unix.Read(c.fd, s.buf[:16])
 				}
 				unix.Write(c.fd, answer)
@@ -149,12 +149,12 @@ func hasty(size int) func(s *server) {
 	}
 }
 
-// tryClosing counts how many of the clients of a server read a whole answer,
+// countResets counts how many of the clients of a server read a whole response,
 // and how many saw their connection reset.
-func tryClosing(serve func(*server), size int) (whole, resets int, err error) {
+func countResets(serve func(*server), size int) (whole, resets int, err error) {
 	err = withServer(serve, func(addr string) error {
-		for range closings {
-			n, err := ask(addr)
+		for range closeRuns {
+			n, err := requestOnce(addr)
 			if n == size {
 				whole++
 			}
@@ -169,8 +169,8 @@ func tryClosing(serve func(*server), size int) (whole, resets int, err error) {
 	return whole, resets, err
 }
 
-// ask sends a request and counts the bytes that come before the end or a reset.
-func ask(addr string) (int, error) {
+// requestOnce sends a request and counts the bytes that come before the end or a reset.
+func requestOnce(addr string) (int, error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return 0, err

@@ -28,7 +28,7 @@ type judging struct {
 // our own program.
 func judge(t testing.TB, command string) *judging {
 	t.Helper()
-	ours(t)
+	skipIfJudging(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
 	j := &judging{pids: filepath.Join(t.TempDir(), "pids")}
@@ -36,7 +36,7 @@ func judge(t testing.TB, command string) *judging {
 	j.Env = append(os.Environ(), "SERVER=echo $$ >>"+j.pids+"; "+strings.ReplaceAll(command, "SELF", "BE_THE_PROGRAM=yes "+self), "PATIENCE=1s")
 	j.Stdout, j.Stderr = &j.printed, &j.printed
 	j.WaitDelay = time.Second
-	leash(t, j.Cmd)
+	killWithTest(t, j.Cmd)
 	require.NoError(t, j.Start())
 	return j
 }
@@ -70,9 +70,9 @@ func init() {
 
 // With nine tests, and ten seconds for each wait, these took a minute and a
 // half.
-func TestJudgeEndsSoonWhateverTheServerDoes(t *testing.T) {
+func TestJudgeEndsInTimeWhateverTheServerDoes(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	for name, c := range map[string]struct{ server, says string }{
 		"never starts": {"sleep 1000", "the server in $SERVER does not listen on $ADDR (127.0.0.1:"},
 		"dies":         {"echo last words; exit 3", "the server in $SERVER ended (exit status 3) before it listened on $ADDR (127.0.0.1:"},
@@ -82,12 +82,12 @@ func TestJudgeEndsSoonWhateverTheServerDoes(t *testing.T) {
 			t.Parallel()
 
 			j := judge(t, c.server)
-			err := within(t, 2*limit, exits(j.Cmd), "the judge ends")
+			err := receiveWithin(t, 2*maxWait, exitStatusChan(j.Cmd), "the judge ends")
 
 			assert.Equal(t, 1, exitStatus(t, err))
 			assert.Contains(t, j.printed.String(), c.says)
 			assert.NotContains(t, j.printed.String(), "panic:")
-			assert.Empty(t, j.left(), "house rule: no server outlives its test. waiting_test.go, leash")
+			assert.Empty(t, j.left(), "house rule: no server outlives its test. waiting_test.go, killWithTest")
 			if name == "dies" {
 				assert.Contains(t, j.printed.String(), "printed:\n        last words")
 			}
@@ -104,27 +104,27 @@ func TestServerEndsWithItsJudge(t *testing.T) {
 
 		require.NoError(t, j.Process.Signal(signal))
 
-		require.Error(t, ended(t, j.Cmd))
+		require.Error(t, waitExit(t, j.Cmd))
 		eventually(t, fmt.Sprintf("the server is gone after %v", signal), func() bool { return len(j.left()) == 0 })
 	}
 }
 
 // What a failure says, for the faults that servers begin with.
-func TestFailureTellsWhatWasWantedAndWhatCame(t *testing.T) {
-	ours(t)
-	for says, s := range map[string]story{
+func TestFailureShowsWantedAndReceived(t *testing.T) {
+	skipIfJudging(t)
+	for says, s := range map[string]transcript{
 		`want "HTTP/1.1 431 " (the connection ended with FIN)`:                             {got: "HTTP/1.1 400 Bad Request\r\n"},
 		`want "HTTP/1.1 431 " (the connection ended with RST: connection reset by peer)`:   {end: syscall.ECONNRESET},
 		`want "HTTP/1.1 431 " (the connection is still open, and nothing more came in tim`: {end: os.ErrDeadlineExceeded},
-		`answer 2 of 3: want "HTTP/1.1 431 "`:                                              {which: "answer 2 of 3", ahead: "HTTP/1.1 200 OK\r\n"},
+		`answer 2 of 3: want "HTTP/1.1 431 "`:                                              {label: "answer 2 of 3", before: "HTTP/1.1 200 OK\r\n"},
 		"sent: \"GET /aaaaaaaa...(4194304 times) HTTP/1.1\"\n":                             {sent: "GET /" + strings.Repeat("a", 4<<20) + " HTTP/1.1"},
-		"got:  \"first answersecond\"\n        " + strings.Repeat(" ", 13) + "^ here":      {ahead: "first answer", got: "second"},
+		"got:  \"first answersecond\"\n        " + strings.Repeat(" ", 13) + "^ here":      {before: "first answer", got: "second"},
 	} {
-		waits := inVain.Load()
+		waits := failedWaits.Load()
 
-		assert.Contains(t, failureOf(func(t testing.TB) { s.begins(t, "HTTP/1.1 431 ") }), says)
+		assert.Contains(t, failureOf(func(t testing.TB) { s.wantPrefix(t, "HTTP/1.1 431 ") }), says)
 
-		inVain.Store(waits) // this one was not in vain
+		failedWaits.Store(waits) // this one was not in vain
 	}
 }
 

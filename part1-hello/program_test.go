@@ -31,47 +31,47 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// program is this part's program with args, ready to start; it is killed when
+// programCommand is this part's program with args, ready to start; it is killed when
 // the test ends, or when it has run for a long time.
-func program(t testing.TB, args ...string) *exec.Cmd {
+func programCommand(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
-	ours(t)
+	skipIfJudging(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*limit)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*maxWait)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.WaitDelay = time.Second
-	leash(t, cmd)
+	killWithTest(t, cmd)
 	// A program under -race waits a second at its end, unless told not to.
 	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes", "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
-// serving starts `serve` and returns it with the address that it prints first,
+// startServing starts `serve` and returns it with the address that it prints first,
 // and with what it logs.
-func serving(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
+func startServing(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
 	t.Helper()
-	cmd = program(t, append([]string{"serve", "-addr", "127.0.0.1:0"}, args...)...)
-	addr, logged = await(t, cmd)
+	cmd = programCommand(t, append([]string{"serve", "-addr", "127.0.0.1:0"}, args...)...)
+	addr, logged = awaitReady(t, cmd)
 	return cmd, addr, logged
 }
 
-// servingUnder starts `serve` as the last arguments of another command.
-func servingUnder(t testing.TB, command ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
+// startServingUnder starts `serve` as the last arguments of another command.
+func startServingUnder(t testing.TB, command ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
 	t.Helper()
-	cmd = program(t, "serve", "-addr", "127.0.0.1:0")
+	cmd = programCommand(t, "serve", "-addr", "127.0.0.1:0")
 	path, err := exec.LookPath(command[0])
 	require.NoError(t, err)
 	cmd.Path, cmd.Args = path, append(command, cmd.Args...)
-	addr, logged = await(t, cmd)
+	addr, logged = awaitReady(t, cmd)
 	return cmd, addr, logged
 }
 
-// await starts a server and waits until it listens.
-func await(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reader) {
+// awaitReady starts a server and waits until it listens.
+func awaitReady(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reader) {
 	t.Helper()
-	stdout, stderr := outputs(t, cmd)
+	stdout, stderr := outputPipes(t, cmd)
 	require.NoError(t, cmd.Start())
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err, "the first line on stdout")
@@ -79,8 +79,8 @@ func await(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reader) {
 	return strings.TrimSpace(strings.TrimPrefix(line, "listening on http://")), bufio.NewReader(stderr)
 }
 
-// logs reads what the program logs up to a line that contains text.
-func logs(t testing.TB, logged *bufio.Reader, text string) {
+// awaitLog reads what the program logs up to a line that contains text.
+func awaitLog(t testing.TB, logged *bufio.Reader, text string) {
 	t.Helper()
 	for {
 		line, err := logged.ReadString('\n')
@@ -94,19 +94,19 @@ func logs(t testing.TB, logged *bufio.Reader, text string) {
 func TestSignalEndsTheProgramWithStatusZero(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
-		cmd, addr, _ := serving(t)
-		tell(t, addr, "", "", get).begins(t, "HTTP/1.1 200 OK\r\n")
+		cmd, addr, _ := startServing(t)
+		sendAndRead(t, addr, "", "", get).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 
 		require.NoError(t, cmd.Process.Signal(signal))
 
-		assert.NoError(t, ended(t, cmd), "exit status after %v", signal)
+		assert.NoError(t, waitExit(t, cmd), "exit status after %v", signal)
 	}
 }
 
 // Clients that never close keep the server busy: each is lingered for.
 func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
 	t.Parallel()
-	cmd, addr, logged := serving(t, "-grace", "1h")
+	cmd, addr, logged := startServing(t, "-grace", "1h")
 	for range 20 {
 		io.WriteString(dial(t, addr), get)
 	}
@@ -114,17 +114,17 @@ func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Process.Signal(os.Interrupt)) // another one: two of a kind may arrive as one
 
-	logs(t, logged, "second signal")
-	assert.Equal(t, 1, exitStatus(t, ended(t, cmd)))
+	awaitLog(t, logged, "second signal")
+	assert.Equal(t, 1, exitStatus(t, waitExit(t, cmd)))
 }
 
 // 60 are queued and there are descriptors for some 15 at a time.
-func TestStopAnswersMoreThanItHasDescriptorsFor(t *testing.T) {
+func TestStopAnswersMoreConnectionsThanDescriptors(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("macOS drops the connection that it has no descriptor for")
 	}
-	cmd, addr, logged := servingUnder(t, "sh", "-c", `ulimit -n 24; exec "$0" "$@"`)
+	cmd, addr, logged := startServingUnder(t, "sh", "-c", `ulimit -n 24; exec "$0" "$@"`)
 	first := dial(t, addr)
 	io.WriteString(first, get[:10])
 	var clients []*net.TCPConn
@@ -135,29 +135,29 @@ func TestStopAnswersMoreThanItHasDescriptorsFor(t *testing.T) {
 	}
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	logs(t, logged, "stopping")
+	awaitLog(t, logged, "stopping")
 	io.WriteString(first, get[10:])
 
 	first.Close() // it may have been too slow for a stop
 	for _, c := range clients {
-		s := story{sent: get, rule: "house rule: a stop loses nobody who is queued", look: "server.go, drain"}.hear(c)
-		s.endsCleanly(t)
-		s.begins(t, "HTTP/1.1 200 OK\r\n")
+		s := transcript{sent: get, rule: "house rule: a stop loses nobody who is queued", look: "server.go, drain"}.readAll(c)
+		s.wantCleanEnd(t)
+		s.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 	}
-	assert.Zero(t, exitStatus(t, ended(t, cmd)))
+	assert.Zero(t, exitStatus(t, waitExit(t, cmd)))
 }
 
-func TestGraceBoundsTheStop(t *testing.T) {
+func TestGraceLimitsTheStop(t *testing.T) {
 	t.Parallel()
-	cmd, addr, logged := serving(t, "-grace", "10ms")
+	cmd, addr, logged := startServing(t, "-grace", "10ms")
 	for range 20 {
 		io.WriteString(dial(t, addr), get)
 	}
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
-	logs(t, logged, "grace is over after 10ms")
-	assert.Equal(t, 1, exitStatus(t, ended(t, cmd)))
+	awaitLog(t, logged, "grace is over after 10ms")
+	assert.Equal(t, 1, exitStatus(t, waitExit(t, cmd)))
 }
 
 // exitStatus is what cmd.Wait tells of it.
@@ -173,7 +173,7 @@ func exitStatus(t testing.TB, err error) int {
 
 func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 	t.Parallel()
-	taken := start(t)
+	taken := startServer(t)
 	for name, c := range map[string]struct {
 		args   string
 		status int
@@ -207,7 +207,7 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 // A port below 1024 needs a privilege: drop it in a child if we have it.
 func TestPrivilegedPortSaysWhatToDo(t *testing.T) {
 	t.Parallel()
-	cmd := program(t, "serve", "-addr", "127.0.0.1:1")
+	cmd := programCommand(t, "serve", "-addr", "127.0.0.1:1")
 	if os.Geteuid() == 0 {
 		const nobody = 65534
 		cmd.Path = "/proc/self/exe" // a link that needs no right to search the directories
@@ -223,13 +223,13 @@ func TestPrivilegedPortSaysWhatToDo(t *testing.T) {
 		t.Skip("this root cannot become another user: ", err)
 	}
 
-	assert.Equal(t, 1, exitStatus(t, ended(t, cmd)))
+	assert.Equal(t, 1, exitStatus(t, waitExit(t, cmd)))
 	assert.Contains(t, output.String(), "cannot listen on 127.0.0.1:1: permission denied; ports below 1024 belong to root")
 }
 
 func TestHelpIsPrintedWhereItWasAskedFor(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	for _, verb := range []string{"serve", "demo"} {
 		var asked, none, nothing, wrong bytes.Buffer
 
@@ -246,22 +246,22 @@ func TestHelpIsPrintedWhereItWasAskedFor(t *testing.T) {
 // demo is run as the reader runs it: what it claims must be so on this machine.
 func TestDemoShowsOneConnectionAndTwoWaysToClose(t *testing.T) {
 	t.Parallel()
-	output, err := program(t, "demo").CombinedOutput()
+	output, err := programCommand(t, "demo").CombinedOutput()
 
 	require.NoError(t, err, "%s", output)
 	text := string(output)
 	t.Log("\n" + text)
 	if runtime.GOOS == "linux" && !strings.Contains(text, "cannot trace") {
-		inOrder(t, text, "socket(AF_INET", "bind(", "listen(", "accept4(", "read(", "write(", "shutdown(", `read(`, `"") = 0`, "close(")
+		requireInOrder(t, text, "socket(AF_INET", "bind(", "listen(", "accept4(", "read(", "write(", "shutdown(", `read(`, `"") = 0`, "close(")
 	}
-	inOrder(t, text, `sends "GET / HTTP/1.1`, `receives "HTTP/1.1 200 OK`, `receives "Hello, World!`, "reads the end")
+	requireInOrder(t, text, `sends "GET / HTTP/1.1`, `receives "HTTP/1.1 200 OK`, `receives "Hello, World!`, "reads the end")
 	assert.Regexp(t, `lingers \(part 1\) +200 / 200 +0\n`, text)
 	assert.Regexp(t, `closes at once +200 / 200 +200\n`, text)
 	assert.Regexp(t, `1 MiB +\d+ / 200 +200\n`, text)
 }
 
-// inOrder wants each of parts in text, one behind the other.
-func inOrder(t testing.TB, text string, parts ...string) {
+// requireInOrder wants each of parts in text, one behind the other.
+func requireInOrder(t testing.TB, text string, parts ...string) {
 	t.Helper()
 	rest := text
 	for _, part := range parts {
@@ -275,7 +275,7 @@ func inOrder(t testing.TB, text string, parts ...string) {
 
 func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
 	t.Parallel()
-	output, err := program(t, "demo", "-json").Output()
+	output, err := programCommand(t, "demo", "-json").Output()
 	if err != nil {
 		t.Skip("system calls cannot be traced here: ", err)
 	}

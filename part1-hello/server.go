@@ -23,7 +23,7 @@ const (
 
 var (
 	errHeadTooLong = errors.New("request head is longer than 8 KiB")
-	errLingered    = errors.New("gave up on a client that would not close")
+	errLingerLimit = errors.New("gave up on a client that would not close")
 )
 
 // A server answers one connection at a time, in one goroutine. Whoever comes
@@ -31,32 +31,32 @@ var (
 type server struct {
 	fd            int           // the listening socket; serve closes it
 	headTimeout   time.Duration // from accept to the end of the head; also for all of lingering
-	lingerTimeout time.Duration // for a client to say something, or close, after our answer
+	lingerTimeout time.Duration // for a client to say something, or close, after our response
 	log           *slog.Logger
 	buf           [32 << 10]byte // one connection at a time, one buffer
 
-	hurry atomic.Pointer[time.Time] // set by stop: nobody is waited for any longer than until then
+	stopDeadline atomic.Pointer[time.Time] // set by stop: nobody is waited for any longer than until then
 }
 
 func newServer(fd int, log *slog.Logger) *server {
 	// With its first timer Go's runtime opens descriptors for its poller. If that
 	// were the stop's, and none were left, the whole process would die of it.
 	time.AfterFunc(0, func() {})
-	return &server{fd: fd, headTimeout: 5 * time.Second, lingerTimeout: time.Second, log: newQuiet(log)}
+	return &server{fd: fd, headTimeout: 5 * time.Second, lingerTimeout: time.Second, log: newDedupLogger(log)}
 }
 
 // A conn is one accepted connection. answer owns its descriptor and closes it.
 type conn struct {
-	fd    int
-	peer  unix.Sockaddr
-	since time.Time
+	fd         int
+	peer       unix.Sockaddr
+	acceptedAt time.Time
 }
 
 // stop, from any goroutine, makes serve answer who is queued and return. What a
 // client takes from then on gets a tenth of the usual time: others are waiting.
 func (s *server) stop() {
 	soon := time.Now().Add(s.headTimeout / 10)
-	s.hurry.Store(&soon)
+	s.stopDeadline.Store(&soon)
 }
 
 // serve answers connections until it is told to stop. Then it takes in those
@@ -65,12 +65,12 @@ func (s *server) stop() {
 // all but one; a connection that comes between the last look and the close is
 // reset.
 func (s *server) serve() {
-	for s.hurry.Load() == nil {
+	for s.stopDeadline.Load() == nil {
 		if c, err := s.accept(); err == nil {
 			s.answer(c)
-		} else if !again(err) {
+		} else if !isRetryable(err) {
 			s.log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
-			time.Sleep(tick)
+			time.Sleep(pollInterval)
 		}
 	}
 	unix.SetNonblock(s.fd, true)
@@ -95,11 +95,11 @@ func (s *server) drain() (queued []conn) {
 		case len(queued) > 0:
 			s.answer(queued[0])
 			queued = queued[1:]
-		case s.late(time.Now()):
+		case s.pastDeadline(time.Now()):
 			s.log.Error("some who are queued got no answer", "error", err)
 			return nil
 		default:
-			time.Sleep(tick)
+			time.Sleep(pollInterval)
 		}
 	}
 }
@@ -113,7 +113,7 @@ func (s *server) accept() (conn, error) {
 // whatever came.
 func (s *server) answer(c conn) {
 	head, err := s.readHead(c)
-	line, status := firstLine(head), statusOf(head, err)
+	line, status := firstLine(head), statusFor(head, err)
 	if status == "" {
 		unix.Close(c.fd)
 	} else { // a few hundred bytes: an empty send buffer takes them at once
@@ -137,9 +137,9 @@ func (s *server) readHead(c conn) ([]byte, error) {
 			return buf[:end+4], nil
 		} else if got == 0 {
 			return buf[:n], io.ErrUnexpectedEOF
-		} else if err != nil && !again(err) {
+		} else if err != nil && !isRetryable(err) {
 			return buf[:n], err
-		} else if s.late(c.since) {
+		} else if s.pastDeadline(c.acceptedAt) {
 			return buf[:n], os.ErrDeadlineExceeded
 		}
 	}
@@ -150,9 +150,9 @@ func (s *server) readHead(c conn) ([]byte, error) {
 // line come before it. A target has the bytes that RFC 3986 gives it.
 var requestLine = regexp.MustCompile("^(?:\r\n)?[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!$-;=?-\\[\\]_a-z~]+ HTTP/1\\.[0-9]\r\n")
 
-// statusOf says what the outcome of readHead deserves. Nobody waits for an
-// answer ("") who sent nothing, as a browser's spare connections do, or reset.
-func statusOf(head []byte, err error) string {
+// statusFor says what the outcome of readHead deserves. Nobody waits for a
+// response ("") who sent nothing, as a browser's spare connections do, or reset.
+func statusFor(head []byte, err error) string {
 	switch {
 	case err == nil && requestLine.Match(head):
 		return "200 OK"
@@ -166,7 +166,7 @@ func statusOf(head []byte, err error) string {
 	return ""
 }
 
-// response is the whole answer to head.
+// response is the whole response to head.
 func response(head []byte, status string) []byte {
 	body := "Hello, World!\n"
 	if status != "200 OK" {
@@ -186,7 +186,7 @@ func firstLine(head []byte) string {
 	return string(line[:min(len(line), 80)])
 }
 
-// lingerClose closes so that the answer arrives. A close with bytes unread, or
+// lingerClose closes so that the response arrives. A close with bytes unread, or
 // bytes that come after it, makes the kernel send RST, and an RST destroys what
 // has not reached the client; on some systems also what the client has not read
 // yet. So: say that no more will come (FIN), read what the client still sends
@@ -196,24 +196,24 @@ func (s *server) lingerClose(c conn) error {
 	defer unix.Close(c.fd) // never repeated after EINTR: the descriptor is gone, close(2)
 	unix.Shutdown(c.fd, unix.SHUT_WR)
 	start, heard := time.Now(), time.Now()
-	for total := 0; total < lingerBytes && time.Since(heard) < s.lingerTimeout && !s.late(start); {
+	for total := 0; total < lingerBytes && time.Since(heard) < s.lingerTimeout && !s.pastDeadline(start); {
 		n, err := unix.Read(c.fd, s.buf[:])
-		if n == 0 || err != nil && !again(err) {
+		if n == 0 || err != nil && !isRetryable(err) {
 			return err
 		} else if n > 0 {
 			total, heard = total+n, time.Now()
 		}
 	}
-	return errLingered
+	return errLingerLimit
 }
 
-// late says that what began at start has taken too long, or that the server
+// pastDeadline says that what began at start has taken too long, or that the server
 // stops and cannot wait for it.
-func (s *server) late(start time.Time) bool {
-	soon := s.hurry.Load()
+func (s *server) pastDeadline(start time.Time) bool {
+	soon := s.stopDeadline.Load()
 	return time.Since(start) > s.headTimeout || soon != nil && time.Now().After(*soon)
 }
 
-// again says that a call only slept for a tick, or that a signal woke it. The
+// isRetryable says that a call only slept for a tick, or that a signal woke it. The
 // Go runtime sends itself signals, so EINTR happens in programs that use none.
-func again(err error) bool { return err == unix.EAGAIN || err == unix.EINTR }
+func isRetryable(err error) bool { return err == unix.EAGAIN || err == unix.EINTR }

@@ -17,16 +17,16 @@ import (
 // A tracer runs a program under ptrace(2) and hears of every system call that
 // it makes on a socket: what strace(1) does, for the dozen calls of a server.
 type tracer struct {
-	see     func(at time.Time, call string)
-	pid     int
-	entered map[int]*call   // thread: the call it is in
-	sockets map[uint64]bool // open descriptors that are sockets
-	last    string          // reported last
-	err     error
+	onCall       func(at time.Time, call string)
+	pid          int
+	inFlight     map[int]*tracedCall // thread: the call it is in
+	sockets      map[uint64]bool     // open descriptors that are sockets
+	lastReported string              // reported last
+	err          error
 }
 
-// A call is a system call between its beginning and its end.
-type call struct {
+// A tracedCall is a system call between its beginning and its end.
+type tracedCall struct {
 	nr   uint64
 	args [6]uint64
 	at   time.Time
@@ -49,7 +49,7 @@ func strace(ctx context.Context, argv []string, stdout *os.File, see func(at tim
 	}
 	defer p.Release()
 	defer context.AfterFunc(ctx, func() { p.Signal(syscall.SIGTERM) })()
-	t := tracer{see: see, pid: p.Pid, entered: map[int]*call{}, sockets: map[uint64]bool{}}
+	t := tracer{onCall: see, pid: p.Pid, inFlight: map[int]*tracedCall{}, sockets: map[uint64]bool{}}
 	if err := t.run(); err != nil {
 		return fmt.Errorf("cannot trace: %w", err)
 	}
@@ -67,7 +67,7 @@ func (t *tracer) run() error {
 		return err
 	}
 	for tid := t.pid; ; {
-		unix.PtraceSyscall(tid, t.stopped(tid, status))
+		unix.PtraceSyscall(tid, t.handleStop(tid, status))
 		var err error
 		for tid, err = unix.Wait4(-1, &status, unix.WALL, nil); !status.Stopped(); tid, err = unix.Wait4(-1, &status, unix.WALL, nil) {
 			if err != nil || tid == t.pid {
@@ -77,9 +77,9 @@ func (t *tracer) run() error {
 	}
 }
 
-// stopped looks at why a thread stopped and returns the signal, if any, that
+// handleStop looks at why a thread stopped and returns the signal, if any, that
 // it is to get when it goes on.
-func (t *tracer) stopped(tid int, status unix.WaitStatus) int {
+func (t *tracer) handleStop(tid int, status unix.WaitStatus) int {
 	switch signal := status.StopSignal(); signal {
 	case unix.SIGTRAP | 0x80: // PTRACE_O_TRACESYSGOOD: a system call begins or ends
 		t.syscall(tid)
@@ -109,14 +109,14 @@ func (t *tracer) syscall(tid int) {
 		return
 	}
 	if info.op == 1 {
-		t.entered[tid] = &call{nr: info.data[0], args: [6]uint64(info.data[1:7]), at: time.Now()}
-	} else if c := t.entered[tid]; c != nil && info.op == 2 {
-		delete(t.entered, tid)
+		t.inFlight[tid] = &tracedCall{nr: info.data[0], args: [6]uint64(info.data[1:7]), at: time.Now()}
+	} else if c := t.inFlight[tid]; c != nil && info.op == 2 {
+		delete(t.inFlight, tid)
 		t.report(c, int64(info.data[0]))
 	}
 }
 
-func (t *tracer) report(c *call, result int64) {
+func (t *tracer) report(c *tracedCall, result int64) {
 	opens := c.nr == unix.SYS_SOCKET || c.nr == unix.SYS_ACCEPT4
 	if opens && result >= 0 {
 		t.sockets[uint64(result)] = true
@@ -124,7 +124,7 @@ func (t *tracer) report(c *call, result int64) {
 	if c.nr != unix.SYS_SOCKET && !t.sockets[c.args[0]] {
 		return // a file, or something that is no descriptor at all
 	}
-	text := t.text(c, result)
+	text := t.format(c, result)
 	if text == "" {
 		return
 	}
@@ -139,14 +139,14 @@ func (t *tracer) report(c *call, result int64) {
 	if c.nr == unix.SYS_ACCEPT4 || c.nr == unix.SYS_READ {
 		at = time.Now()
 	}
-	if line := text + " = " + outcome; line != t.last { // not each time that a wait ends with nothing
-		t.last = line
-		t.see(at, line)
+	if line := text + " = " + outcome; line != t.lastReported { // not each time that a wait ends with nothing
+		t.lastReported = line
+		t.onCall(at, line)
 	}
 }
 
-// text is the call as its man page writes it; "" for one that nobody asked about.
-func (t *tracer) text(c *call, result int64) string {
+// format is the call as its man page writes it; "" for one that nobody asked about.
+func (t *tracer) format(c *tracedCall, result int64) string {
 	fd := c.args[0]
 	switch c.nr {
 	case unix.SYS_SOCKET:
@@ -156,7 +156,7 @@ func (t *tracer) text(c *call, result int64) string {
 		options := map[uint64]string{unix.SO_REUSEADDR: "SO_REUSEADDR", unix.SO_RCVTIMEO: "SO_RCVTIMEO"}
 		return fmt.Sprintf("setsockopt(%d, %s)", fd, options[c.args[2]])
 	case unix.SYS_BIND:
-		return fmt.Sprintf("bind(%d, port %d)", fd, binary.BigEndian.Uint16(t.memory(c.args[1]+2, 2)))
+		return fmt.Sprintf("bind(%d, port %d)", fd, binary.BigEndian.Uint16(t.readMemory(c.args[1]+2, 2)))
 	case unix.SYS_LISTEN:
 		return fmt.Sprintf("listen(%d, %d)", fd, c.args[1])
 	case unix.SYS_ACCEPT4:
@@ -183,15 +183,15 @@ func (t *tracer) quote(addr uint64, n int64) string {
 	if n <= 0 {
 		return `""`
 	}
-	text := fmt.Sprintf("%q", t.memory(addr, min(n, shown)))
+	text := fmt.Sprintf("%q", t.readMemory(addr, min(n, shown)))
 	if n > shown {
 		text += "..."
 	}
 	return text
 }
 
-// memory copies n bytes at addr out of the traced program; zeros where it cannot.
-func (t *tracer) memory(addr uint64, n int64) []byte {
+// readMemory copies n bytes at addr out of the traced program; zeros where it cannot.
+func (t *tracer) readMemory(addr uint64, n int64) []byte {
 	buf := make([]byte, n)
 	local := []unix.Iovec{{Base: &buf[0], Len: uint64(n)}}
 	unix.ProcessVMReadv(t.pid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: int(n)}}, 0)

@@ -30,8 +30,8 @@ func terminal(t testing.TB) (screen, keys *os.File) {
 	return screen, keys
 }
 
-func TestColoursAreForATerminalThatKnowsThem(t *testing.T) {
-	ours(t)
+func TestColoursAreUsedOnlyOnACapableTerminal(t *testing.T) {
+	skipIfJudging(t)
 	screen, _ := terminal(t)
 	const coloured = "\x1b[36mclient  \x1b[0m"
 	for _, c := range []struct {
@@ -48,14 +48,14 @@ func TestColoursAreForATerminalThatKnowsThem(t *testing.T) {
 		t.Setenv("TERM", c.term)
 		t.Setenv("NO_COLOR", c.noColor)
 
-		assert.Equal(t, c.want, paint(c.w, "client"), "TERM=%s NO_COLOR=%s. timeline.go, paint", c.term, c.noColor)
+		assert.Equal(t, c.want, colored(c.w, "client"), "TERM=%s NO_COLOR=%s. timeline.go, colored", c.term, c.noColor)
 	}
 }
 
 // Whatever stands between the demo and the terminal, it must not hide it.
 func TestDemoOnATerminalHasColours(t *testing.T) {
 	t.Parallel()
-	cmd := program(t, "demo")
+	cmd := programCommand(t, "demo")
 	screen, keys := terminal(t)
 	cmd.Env = append(cmd.Env, "TERM=xterm-256color", "NO_COLOR=")
 	cmd.Stdout, cmd.Stderr = screen, screen
@@ -66,9 +66,9 @@ func TestDemoOnATerminalHasColours(t *testing.T) {
 		shown <- string(text)
 	}()
 
-	err := within(t, 4*limit, exits(cmd), "the demo ends")
+	err := receiveWithin(t, 4*maxWait, exitStatusChan(cmd), "the demo ends")
 	screen.Close()
-	text := soon(t, shown, "all that it printed")
+	text := receive(t, shown, "all that it printed")
 
 	require.NoError(t, err, "%s", text)
 	const rule = "house rule: the demo has colours on a terminal, whatever it prints through (timeline.go, isTerminal)"

@@ -16,44 +16,44 @@ import (
 )
 
 // A client connects, asks, and reads until the server closes. It waits for the
-// handshake and for the answer separately: a client that is queued is connected
+// handshake and for the response separately: a client that is queued is connected
 // already, and its connect timeout will never help it.
 type client struct {
-	number         int // 1 is the first
-	addr           string
-	connectTimeout time.Duration // 0: as long as the kernel tries, two minutes
-	timeout        time.Duration // from the request to the end of the answer
-	see            func(at time.Time, what, to string)
+	number          int // 1 is the first
+	addr            string
+	connectTimeout  time.Duration // 0: as long as the kernel tries, two minutes
+	responseTimeout time.Duration // from the request to the end of the response
+	onEvent         func(at time.Time, what, to string)
 }
 
-// A visit is what became of one client.
-type visit struct {
-	Client    int     `json:"client"`
-	CameMS    float64 `json:"came_ms"`    // since the first client came
-	ConnectMS float64 `json:"connect_ms"` // from the first SYN to the end of the handshake, or of the patience
-	AnswerMS  float64 `json:"answer_ms"`  // from the first SYN to the end of the answer
-	SYNs      int     `json:"syns"`       // sent; 0 where the system does not tell
-	Status    string  `json:"status,omitempty"`
-	Error     string  `json:"error,omitempty"`
-	err       error
+// An outcome is what became of one client.
+type outcome struct {
+	Client     int     `json:"client"`
+	ArrivedMS  float64 `json:"came_ms"`    // since the first client came
+	ConnectMS  float64 `json:"connect_ms"` // from the first SYN to the end of the handshake, or of the patience
+	ResponseMS float64 `json:"answer_ms"`  // from the first SYN to the end of the response
+	SYNs       int     `json:"syns"`       // sent; 0 where the system does not tell
+	Status     string  `json:"status,omitempty"`
+	Error      string  `json:"error,omitempty"`
+	err        error
 }
 
 const request = "GET / HTTP/1.1\r\nHost: socket.up\r\nConnection: close\r\n\r\n"
 
-// visit makes one request. It calls begun when the SYN is out, so that the next
+// requestOnce makes one request. It calls begun when the SYN is out, so that the next
 // client can come after this one, and returns when the visit is over, well or not.
-func (c client) visit(ctx context.Context, begun func()) (v visit) {
+func (c client) requestOnce(ctx context.Context, begun func()) (v outcome) {
 	began := time.Now()
 	v.Client = c.number
 	defer func() {
-		v.AnswerMS = milliseconds(time.Since(began))
+		v.ResponseMS = milliseconds(time.Since(began))
 		if v.err != nil {
 			v.Error = v.err.Error()
 		}
 	}()
 	begun = sync.OnceFunc(begun)
 	defer begun() // if no SYN could be sent
-	fd, err := inTurn(ctx, dns, c.addr, c.connectTimeout, func(ctx context.Context, addr string, timeout time.Duration) (int, error) {
+	fd, err := dialEach(ctx, defaultResolver, c.addr, c.connectTimeout, func(ctx context.Context, addr string, timeout time.Duration) (int, error) {
 		return c.connect(ctx, addr, timeout, begun, &v)
 	})
 	v.ConnectMS = milliseconds(time.Since(began))
@@ -63,61 +63,61 @@ func (c client) visit(ctx context.Context, begun func()) (v visit) {
 	}
 	defer unix.Close(fd)
 	if v.SYNs > 0 {
-		c.say("is connected after "+plural(v.SYNs, "SYN"), "")
+		c.report("is connected after "+plural(v.SYNs, "SYN"), "")
 	} else {
-		c.say("is connected", "")
+		c.report("is connected", "")
 	}
-	v.Status, v.err = c.ask(ctx, fd)
+	v.Status, v.err = c.sendRequest(ctx, fd)
 	return v
 }
 
 // connect opens a connection to addr, an IP address and a port, and counts SYNs.
-func (c client) connect(ctx context.Context, addr string, timeout time.Duration, begun func(), v *visit) (int, error) {
-	c.say("connects", "")
-	fd, err := beginConnect(addr)
+func (c client) connect(ctx context.Context, addr string, timeout time.Duration, begun func(), v *outcome) (int, error) {
+	c.report("connects", "")
+	fd, err := startConnect(addr)
 	if err != nil {
 		return -1, err
 	}
 	begun()
-	stop := c.watch(fd)
-	err = endConnect(ctx, fd, timeout)
+	stop := c.watchRetransmits(fd)
+	err = finishConnect(ctx, fd, timeout)
 	stop()
-	if h := handshakeOf(fd); h.known {
-		v.SYNs += 1 + h.again
+	if h := readSYNState(fd); h.known {
+		v.SYNs += 1 + h.retransmits
 	}
 	if err != nil {
 		unix.Close(fd)
-		c.say("gives up: connect "+err.Error(), "")
+		c.report("gives up: connect "+err.Error(), "")
 		return -1, fmt.Errorf("connect %s: %w", addr, err)
 	}
 	return fd, nil
 }
 
-// ask sends the request and reads the answer. A few bytes always fit into the
+// sendRequest sends the request and reads the response. A few bytes always fit into the
 // send buffer of a new connection: the write cannot be short.
-func (c client) ask(ctx context.Context, fd int) (status string, err error) {
+func (c client) sendRequest(ctx context.Context, fd int) (status string, err error) {
 	if _, err := unix.Write(fd, []byte(request)); err != nil {
 		return "", fmt.Errorf("write: %w", err)
 	}
-	return c.read(ctx, fd)
+	return c.readResponse(ctx, fd)
 }
 
-// read reads an answer to its end and returns its status.
-func (c client) read(ctx context.Context, fd int) (status string, err error) {
-	until := time.Now().Add(c.timeout)
+// readResponse reads a response to its end and returns its status.
+func (c client) readResponse(ctx context.Context, fd int) (status string, err error) {
+	until := time.Now().Add(c.responseTimeout)
 	var answer []byte
 	for buf := make([]byte, 4<<10); ; {
-		if err := ready(ctx, fd, unix.POLLIN, until); errors.Is(err, os.ErrDeadlineExceeded) {
-			c.say(fmt.Sprintf("gives up: no answer within %v", c.timeout), "")
-			return "", fmt.Errorf("no answer within %v", c.timeout)
+		if err := waitReady(ctx, fd, unix.POLLIN, until); errors.Is(err, os.ErrDeadlineExceeded) {
+			c.report(fmt.Sprintf("gives up: no answer within %v", c.responseTimeout), "")
+			return "", fmt.Errorf("no answer within %v", c.responseTimeout)
 		} else if err != nil {
 			return "", err
 		}
 		n, err := unix.Read(fd, buf)
 		if n == 0 {
 			break
-		} else if err != nil && !again(err) {
-			c.say("is told: "+err.Error(), "")
+		} else if err != nil && !isRetryable(err) {
+			c.report("is told: "+err.Error(), "")
 			return "", fmt.Errorf("read: %w", err)
 		}
 		answer = append(answer, buf[:max(n, 0)]...)
@@ -126,31 +126,31 @@ func (c client) read(ctx context.Context, fd int) (status string, err error) {
 	if !found {
 		return "", fmt.Errorf("an answer that is not HTTP/1.1: %q", firstLine(answer))
 	}
-	c.say("has its answer: "+status, "")
+	c.report("has its answer: "+status, "")
 	return status, nil
 }
 
-func (c client) say(what, to string) {
-	if c.see != nil {
-		c.see(time.Now(), what, to)
+func (c client) report(what, to string) {
+	if c.onEvent != nil {
+		c.onEvent(time.Now(), what, to)
 	}
 }
 
-// watch tells of every SYN that is sent again, until stop is called; stop waits
+// watchRetransmits tells of every SYN that is sent again, until stop is called; stop waits
 // for the goroutine, so that fd is not closed under it.
-func (c client) watch(fd int) (stop func()) {
+func (c client) watchRetransmits(fd int) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() { // stop waits for it
 		defer close(done)
-		for seen := 0; c.see != nil; {
+		for seen := 0; c.onEvent != nil; {
 			select {
 			case <-quit:
 				return
 			case <-time.After(time.Millisecond):
 			}
-			if h := handshakeOf(fd); h.waiting && h.again > seen {
-				seen = h.again
-				c.say("heard nothing: its SYN is sent again", "")
+			if h := readSYNState(fd); h.unanswered && h.retransmits > seen {
+				seen = h.retransmits
+				c.report("heard nothing: its SYN is sent again", "")
 			}
 		}
 	}()
@@ -161,25 +161,25 @@ func (c client) watch(fd int) (stop func()) {
 // ones have been served.
 type burst struct {
 	client
-	n     int
-	every time.Duration
+	clients  int
+	interval time.Duration
 }
 
 // run starts the clients and calls done with each visit when it is over, one
 // call at a time. It returns when all are over.
-func (b burst) run(ctx context.Context, done func(visit)) {
+func (b burst) run(ctx context.Context, done func(outcome)) {
 	var all sync.WaitGroup
 	var mu sync.Mutex // one call of done at a time
 	began := time.Now()
-	for i := range b.n {
-		if i > 0 && !pause(ctx, b.every) {
+	for i := range b.clients {
+		if i > 0 && !sleepContext(ctx, b.interval) {
 			break
 		}
 		c, came, begun := b.client, time.Since(began), make(chan struct{})
 		c.number = i + 1
 		all.Go(func() {
-			v := c.visit(ctx, func() { close(begun) })
-			v.CameMS = milliseconds(came)
+			v := c.requestOnce(ctx, func() { close(begun) })
+			v.ArrivedMS = milliseconds(came)
 			mu.Lock()
 			defer mu.Unlock()
 			done(v)
@@ -190,8 +190,8 @@ func (b burst) run(ctx context.Context, done func(visit)) {
 }
 
 // String is the client's line.
-func (v visit) String() string {
-	line := fmt.Sprintf("client %-3d came at %7.3f s", v.Client, v.CameMS/1e3)
+func (v outcome) String() string {
+	line := fmt.Sprintf("client %-3d came at %7.3f s", v.Client, v.ArrivedMS/1e3)
 	syns := ""
 	if v.SYNs > 0 {
 		syns = ", " + plural(v.SYNs, "SYN")
@@ -199,7 +199,7 @@ func (v visit) String() string {
 	if v.err != nil {
 		return line + "  " + v.Error + syns
 	}
-	return line + fmt.Sprintf("  connected in %.3f ms%s  %s after %.3f s", v.ConnectMS, syns, v.Status, v.AnswerMS/1e3)
+	return line + fmt.Sprintf("  connected in %.3f ms%s  %s after %.3f s", v.ConnectMS, syns, v.Status, v.ResponseMS/1e3)
 }
 
 func burstVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
@@ -210,15 +210,15 @@ func burstVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) erro
 	timeout := durationFlag(flags, "timeout", 20*time.Second, time.Millisecond, "`time` for the answer")
 	asJSON := flags.Bool("json", false, "print a line of JSON for each client")
 	return func(ctx context.Context) error {
-		if _, _, err := splitAddr(*addr); err != nil {
+		if _, _, err := splitHostPort(*addr); err != nil {
 			return fmt.Errorf("burst %w: %w", errUsage, err)
 		}
-		b := burst{client{addr: *addr, connectTimeout: *connectTimeout, timeout: *timeout}, *n, *every}
+		b := burst{client{addr: *addr, connectTimeout: *connectTimeout, responseTimeout: *timeout}, *n, *every}
 		if !*asJSON {
-			fmt.Fprintf(stdout, "%s to %s, one every %v; connect timeout %v, then %v for the answer\n", plural(*n, "client"), *addr, *every, orNone(*connectTimeout), *timeout)
+			fmt.Fprintf(stdout, "%s to %s, one every %v; connect timeout %v, then %v for the answer\n", plural(*n, "client"), *addr, *every, durationOrNone(*connectTimeout), *timeout)
 		}
 		answered, refused := 0, 0
-		b.run(ctx, func(v visit) {
+		b.run(ctx, func(v outcome) {
 			if v.err == nil {
 				answered++
 			} else if errors.Is(v.err, ErrRefused) {

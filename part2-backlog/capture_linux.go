@@ -28,22 +28,22 @@ func startCapture() (*capture, error) {
 	const ipInNetworkOrder = unix.ETH_P_IP<<8&0xff00 | unix.ETH_P_IP>>8
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, ipInNetworkOrder)
 	if errors.Is(err, unix.EPERM) {
-		return nil, fmt.Errorf("seeing packets takes root or a network namespace of one's own: %w", errNoNamespace)
+		return nil, fmt.Errorf("seeing packets takes root or a network namespace of one's own: %w", errNoNetns)
 	} else if err != nil {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<20)
-	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tickval)
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &pollTimeval)
 	c := &capture{fd: fd, done: make(chan struct{})}
 	go c.read() // end waits for it
 	return c, nil
 }
 
-// end returns the packets in the order in which they came. Times may be a few
-// µs out of that order, for the kernel stamps a packet and its answer on
+// finish returns the packets in the order in which they came. Times may be a few
+// µs out of that order, for the kernel stamps a packet and its response on
 // different ways: they are made to agree.
-func (c *capture) end() ([]packet, error) {
+func (c *capture) finish() ([]packet, error) {
 	c.stop.Store(true)
 	<-c.done
 	unix.Close(c.fd)
@@ -62,8 +62,8 @@ func (c *capture) read() {
 		n, oobn, _, _, err := unix.Recvmsg(c.fd, buf, oob, 0)
 		switch {
 		case err == nil:
-			c.packets = append(c.packets, packet{stamp(oob[:oobn]), append([]byte(nil), buf[:n]...)})
-		case !again(err):
+			c.packets = append(c.packets, packet{packetTime(oob[:oobn]), append([]byte(nil), buf[:n]...)})
+		case !isRetryable(err):
 			c.err = err
 			return
 		case err == unix.EAGAIN && c.stop.Load(): // a tick of silence after the end
@@ -72,8 +72,8 @@ func (c *capture) read() {
 	}
 }
 
-// stamp is the time that the kernel put beside a packet.
-func stamp(oob []byte) time.Time {
+// packetTime is the time that the kernel put beside a packet.
+func packetTime(oob []byte) time.Time {
 	messages, _ := unix.ParseSocketControlMessage(oob)
 	for _, m := range messages {
 		if m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= int(unsafe.Sizeof(unix.Timespec{})) {

@@ -7,4 +7,4 @@ type capture struct{}
 
 func startCapture() (*capture, error) { return nil, errNotLinux }
 
-func (c *capture) end() ([]packet, error) { return nil, errNotLinux }
+func (c *capture) finish() ([]packet, error) { return nil, errNotLinux }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// inTime is a context for what a test waits for itself.
-func inTime(t testing.TB) context.Context {
+// testContext is a context for what a test waits for itself.
+func testContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience())
 	t.Cleanup(cancel)

@@ -11,12 +11,12 @@ import (
 // Three clients and one thread: the experiment of part 2 at a tenth of its
 // size. The service takes 500 ms instead of 5 s; only the kernel's retransmission,
 // one second after the first SYN, cannot be made shorter.
-var classic = experiment{delay: 500 * time.Millisecond, clients: 3, every: 50 * time.Millisecond}
+var classic = experiment{serviceTime: 500 * time.Millisecond, clients: 3, interval: 50 * time.Millisecond}
 
 func demoVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
 	asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
 	return func(ctx context.Context) error { // where it can be alone, the kernel's counters count nothing else
-		return withOwnNetwork(ctx, flags, stdout, func(bool) error { return demo(ctx, stdout, *asJSON) })
+		return inNewNetns(ctx, flags, stdout, func(bool) error { return demo(ctx, stdout, *asJSON) })
 	}
 }
 
@@ -29,7 +29,7 @@ func demo(ctx context.Context, stdout io.Writer, asJSON bool) error {
 		}
 		return err
 	}
-	fmt.Fprintf(stdout, "THREE CLIENTS, ONE THREAD: %v of work for each request, a client every %v.\n", classic.delay, classic.every)
+	fmt.Fprintf(stdout, "THREE CLIENTS, ONE THREAD: %v of work for each request, a client every %v.\n", classic.serviceTime, classic.interval)
 	patient, hasty, roomy := classic, classic, classic
 	hasty.connectTimeout = 100 * time.Millisecond
 	roomy.backlog, roomy.connectTimeout = 1, 100*time.Millisecond
@@ -61,6 +61,6 @@ func (x experiment) play(ctx context.Context, stdout io.Writer, title string) (r
 		return r, err
 	}
 	r.print(stdout, false)
-	fmt.Fprintf(stdout, "\n    => %d of %d answered; ListenDrops +%d\n", r.answered(), x.clients, r.counted.Drops)
+	fmt.Fprintf(stdout, "\n    => %d of %d answered; ListenDrops +%d\n", r.answered(), x.clients, r.counterDelta.Drops)
 	return r, nil
 }

@@ -12,13 +12,13 @@ import (
 // as `ss -ltn` shows it: its queue can be seen from outside.
 type listener struct {
 	addr netip.AddrPort
-	queue
+	acceptQueue
 	uid   int
 	inode int // the same as in /proc/PID/fd of those who hold it
 }
 
-// reachable is an address to connect to.
-func (l listener) reachable() netip.AddrPort {
+// dialAddr is an address to connect to.
+func (l listener) dialAddr() netip.AddrPort {
 	switch {
 	case l.addr.Addr() == netip.IPv4Unspecified():
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), l.addr.Port())
@@ -87,9 +87,9 @@ func parseListener(m []byte) listener {
 	}
 	number := func(at int) int { return int(binary.NativeEndian.Uint32(m[at:])) }
 	return listener{
-		addr:  netip.AddrPortFrom(address, binary.BigEndian.Uint16(m[4:])),
-		queue: queue{Waiting: number(56), Limit: number(60)},
-		uid:   number(64),
-		inode: number(68),
+		addr:        netip.AddrPortFrom(address, binary.BigEndian.Uint16(m[4:])),
+		acceptQueue: acceptQueue{Waiting: number(56), Limit: number(60)},
+		uid:         number(64),
+		inode:       number(68),
 	}
 }

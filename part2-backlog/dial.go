@@ -13,8 +13,8 @@ import (
 // What connect ends in when it does not end well. errors.Is finds them in its
 // error, and the kernel's errno beside them where there was one.
 var (
-	ErrConnectTimeout = errors.New("timed out")   // no answer: a full queue, a firewall, a lost packet
-	ErrRefused        = errors.New("refused")     // the answer is RST: nobody listens there
+	ErrConnectTimeout = errors.New("timed out")   // no response: a full queue, a firewall, a lost packet
+	ErrRefused        = errors.New("refused")     // the response is RST: nobody listens there
 	ErrUnreachable    = errors.New("unreachable") // a router, or our own routing table, says so
 )
 
@@ -23,21 +23,21 @@ var (
 // to the kernel, which goes on for two minutes. The descriptor is non-blocking
 // and belongs to the caller. With an error there is none. connect(2), poll(2).
 func connect(ctx context.Context, addr string, timeout time.Duration) (int, error) {
-	fd, err := beginConnect(addr)
+	fd, err := startConnect(addr)
 	if err != nil {
 		return -1, err
 	}
-	if err := endConnect(ctx, fd, timeout); err != nil {
+	if err := finishConnect(ctx, fd, timeout); err != nil {
 		unix.Close(fd) // and never try again on it: Linux would say ECONNABORTED
 		return -1, fmt.Errorf("connect %s: %w", addr, err)
 	}
 	return fd, nil
 }
 
-// beginConnect sends the SYN and does not wait for what comes back. Whoever
-// gets the descriptor owns it, and hands it to endConnect.
-func beginConnect(addr string) (int, error) {
-	sa, family, err := sockaddr(addr)
+// startConnect sends the SYN and does not wait for what comes back. Whoever
+// gets the descriptor owns it, and hands it to finishConnect.
+func startConnect(addr string) (int, error) {
+	sa, family, err := parseSockaddr(addr)
 	if err != nil {
 		return -1, err
 	}
@@ -50,19 +50,19 @@ func beginConnect(addr string) (int, error) {
 	}
 	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR { // either of the two: it is under way
 		unix.Close(fd)
-		return -1, fmt.Errorf("connect %s: %w", addr, reason(err))
+		return -1, fmt.Errorf("connect %s: %w", addr, classifyErrno(err))
 	}
 	return fd, nil
 }
 
-// endConnect waits until the handshake that began on fd is over. A socket that
+// finishConnect waits until the handshake that began on fd is over. A socket that
 // becomes writable is connected or has failed: only SO_ERROR tells which.
-func endConnect(ctx context.Context, fd int, timeout time.Duration) error {
+func finishConnect(ctx context.Context, fd int, timeout time.Duration) error {
 	var until time.Time
 	if timeout > 0 {
 		until = time.Now().Add(timeout)
 	}
-	err := ready(ctx, fd, unix.POLLOUT, until)
+	err := waitReady(ctx, fd, unix.POLLOUT, until)
 	if err == os.ErrDeadlineExceeded {
 		return fmt.Errorf("%w after %v", ErrConnectTimeout, timeout)
 	} else if err != nil {
@@ -72,16 +72,16 @@ func endConnect(ctx context.Context, fd int, timeout time.Duration) error {
 	if err != nil {
 		return err
 	} else if errno != 0 {
-		return reason(unix.Errno(errno))
+		return classifyErrno(unix.Errno(errno))
 	}
-	return notToItself(fd)
+	return rejectSelfConnect(fd)
 }
 
-// notToItself refuses a connection whose two ends are the same. When nobody
+// rejectSelfConnect refuses a connection whose two ends are the same. When nobody
 // listens on a local port, and the kernel picks that very port for our end, the
 // SYN meets its own socket and TCP shakes hands with itself (a simultaneous
-// open, RFC 9293 §3.5). A client would read its own request as the answer.
-func notToItself(fd int) error {
+// open, RFC 9293 §3.5). A client would read its own request as the response.
+func rejectSelfConnect(fd int) error {
 	peer, err := unix.Getpeername(fd)
 	if err == nil && addrPort(peer) == localAddr(fd) {
 		return fmt.Errorf("%w: nobody listens there, the connection met itself", ErrRefused)
@@ -89,8 +89,8 @@ func notToItself(fd int) error {
 	return err
 }
 
-// reason puts one of our errors beside the errno that means it.
-func reason(errno error) error {
+// classifyErrno puts one of our errors beside the errno that means it.
+func classifyErrno(errno error) error {
 	switch errno {
 	case unix.ECONNREFUSED:
 		return fmt.Errorf("%w: %w", ErrRefused, errno)
@@ -105,14 +105,14 @@ func reason(errno error) error {
 // poll is poll(2). Tests put signals in its way.
 var poll = unix.Poll
 
-// ready waits until fd can be read (POLLIN) or written (POLLOUT), or has
+// waitReady waits until fd can be read (POLLIN) or written (POLLOUT), or has
 // failed, which the next call on it will tell. It returns os.ErrDeadlineExceeded
 // at the time until, unless that is zero, and the cause when ctx is done; it
 // looks at ctx at every tick. A signal cuts poll short with EINTR: the time that
 // is left is then computed anew, or signals that keep coming would keep us here.
-func ready(ctx context.Context, fd int, events int16, until time.Time) error {
+func waitReady(ctx context.Context, fd int, events int16, until time.Time) error {
 	for {
-		wait := tick
+		wait := pollInterval
 		if !until.IsZero() {
 			wait = max(0, min(wait, time.Until(until)))
 		}

@@ -23,44 +23,44 @@ func loopbacks(t testing.TB) []string {
 	return []string{"127.0.0.1:0", "[::1]:0"}
 }
 
-// listening opens a listening socket that nobody accepts from, and closes it
+// startListening opens a listening socket that nobody accepts from, and closes it
 // when the test ends.
-func listening(t testing.TB, addr string, backlog int) (fd int, at string) {
+func startListening(t testing.TB, addr string, backlog int) (fd int, at string) {
 	t.Helper()
-	ours(t)
+	skipIfJudging(t)
 	fd, err := listen(addr, backlog)
 	require.NoError(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd, localAddr(fd).String()
 }
 
-// connected connects a client that is closed when the test ends.
-func connected(t testing.TB, addr string) (fd int) {
+// connectTo connects a client that is closed when the test ends.
+func connectTo(t testing.TB, addr string) (fd int) {
 	t.Helper()
-	fd, err := connect(inTime(t), addr, limit)
+	fd, err := connect(testContext(t), addr, maxWait)
 	require.NoError(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd
 }
 
-// deaf is the address of a listener that ignores every SYN, since its queue is
+// unresponsiveAddr is the address of a listener that ignores every SYN, since its queue is
 // full: an unreachable server that needs no network.
-func deaf(t testing.TB) string {
+func unresponsiveAddr(t testing.TB) string {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("a backlog of 0 means the maximum here: run this in a Linux container")
 	}
-	_, addr := listening(t, "127.0.0.1:0", 0)
-	connected(t, addr)
+	_, addr := startListening(t, "127.0.0.1:0", 0)
+	connectTo(t, addr)
 	return addr
 }
 
 func TestConnectReachesAListener(t *testing.T) {
 	t.Parallel()
 	for _, family := range loopbacks(t) {
-		fd, addr := listening(t, family, 0)
+		fd, addr := startListening(t, family, 0)
 
-		c := connected(t, addr)
+		c := connectTo(t, addr)
 
 		peer, err := unix.Getpeername(c)
 		require.NoError(t, err)
@@ -71,10 +71,10 @@ func TestConnectReachesAListener(t *testing.T) {
 func TestClosedPortIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, family := range loopbacks(t) {
-		fd, addr := listening(t, family, 0)
+		fd, addr := startListening(t, family, 0)
 		unix.Shutdown(fd, unix.SHUT_RDWR) // no longer listens, and nobody else gets its port
 
-		_, err := connect(inTime(t), addr, limit)
+		_, err := connect(testContext(t), addr, maxWait)
 
 		assert.ErrorIs(t, err, ErrRefused, "poll says that a failed socket is writable; only SO_ERROR says why, connect(2)")
 		assert.ErrorIs(t, err, unix.ECONNREFUSED)
@@ -84,7 +84,7 @@ func TestClosedPortIsRefused(t *testing.T) {
 
 func TestConnectTimesOutWhenNobodyAnswers(t *testing.T) {
 	t.Parallel()
-	addr := deaf(t)
+	addr := unresponsiveAddr(t)
 	const timeout = 50 * time.Millisecond
 	ctx, end := context.WithTimeout(t.Context(), time.Second) // less than a retransmission
 	defer end()
@@ -93,18 +93,18 @@ func TestConnectTimesOutWhenNobodyAnswers(t *testing.T) {
 	_, err := connect(ctx, addr, timeout)
 
 	took := time.Since(began)
-	require.ErrorIs(t, err, ErrConnectTimeout, "house rule: a connect timeout of %v ends the wait for a handshake; it took %v. dial.go, endConnect", timeout, took)
+	require.ErrorIs(t, err, ErrConnectTimeout, "house rule: a connect timeout of %v ends the wait for a handshake; it took %v. dial.go, finishConnect", timeout, took)
 	assert.EqualError(t, err, "connect "+addr+": timed out after 50ms")
 	assert.GreaterOrEqual(t, took, timeout)
 }
 
 func TestConnectEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	addr := deaf(t)
+	addr := unresponsiveAddr(t)
 	canceled, cancel := context.WithCancel(t.Context())
-	dated, end := context.WithTimeout(t.Context(), tick)
+	dated, end := context.WithTimeout(t.Context(), pollInterval)
 	defer end()
-	time.AfterFunc(tick, cancel)
+	time.AfterFunc(pollInterval, cancel)
 
 	_, err := connect(canceled, addr, 0)
 	assert.ErrorIs(t, err, context.Canceled)
@@ -114,12 +114,12 @@ func TestConnectEndsWithItsContext(t *testing.T) {
 
 func TestUnroutableAddressIsUnreachable(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	if runtime.GOOS != "linux" {
 		t.Skip("other systems have other words for it: run this in a Linux container")
 	}
 
-	_, err := connect(inTime(t), "255.255.255.255:80", limit)
+	_, err := connect(testContext(t), "255.255.255.255:80", maxWait)
 
 	assert.ErrorIs(t, err, ErrUnreachable)
 	assert.ErrorIs(t, err, unix.ENETUNREACH)
@@ -127,9 +127,9 @@ func TestUnroutableAddressIsUnreachable(t *testing.T) {
 
 func TestConnectWantsAnAddressNotAName(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 
-	_, err := connect(inTime(t), "localhost:80", limit)
+	_, err := connect(testContext(t), "localhost:80", maxWait)
 
 	assert.ErrorContains(t, err, `bad address "localhost:80": want an IP address and a port`)
 }
@@ -138,7 +138,7 @@ func TestConnectWantsAnAddressNotAName(t *testing.T) {
 // and nobody listens there, we get ourselves. Here we pick it.
 func TestConnectionToItselfIsRefused(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	fd, err := newSocket(unix.AF_INET)
 	require.NoError(t, err)
 	defer unix.Close(fd)
@@ -147,18 +147,18 @@ func TestConnectionToItselfIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, unix.Connect(fd, self), "TCP shakes hands with itself")
 
-	err = endConnect(inTime(t), fd, limit)
+	err = finishConnect(testContext(t), fd, maxWait)
 
-	require.ErrorIs(t, err, ErrRefused, "house rule: a connection whose two ends are one is none; getsockname and getpeername tell. dial.go, notToItself")
+	require.ErrorIs(t, err, ErrRefused, "house rule: a connection whose two ends are one is none; getsockname and getpeername tell. dial.go, rejectSelfConnect")
 	assert.ErrorContains(t, err, "the connection met itself")
 }
 
 // The next tests put signals in the way of poll(2). They are not parallel: poll
 // is one for the whole program.
 
-// interrupted makes poll fail with EINTR the first n times, as if a signal had
+// interruptPoll makes poll fail with EINTR the first n times, as if a signal had
 // come after a millisecond.
-func interrupted(t testing.TB, n int) (count *int) {
+func interruptPoll(t testing.TB, n int) (count *int) {
 	t.Helper()
 	count = new(int)
 	poll = func(fds []unix.PollFd, timeout int) (int, error) {
@@ -173,31 +173,31 @@ func interrupted(t testing.TB, n int) (count *int) {
 }
 
 func TestSignalDoesNotBreakAConnect(t *testing.T) {
-	_, addr := listening(t, "127.0.0.1:0", 0)
-	count := interrupted(t, 3)
+	_, addr := startListening(t, "127.0.0.1:0", 0)
+	count := interruptPoll(t, 3)
 
-	fd, err := connect(inTime(t), addr, limit)
+	fd, err := connect(testContext(t), addr, maxWait)
 
-	require.NoError(t, err, "EINTR says that a signal came, not that the connection failed; the Go runtime sends itself some, signal(7). dial.go, ready")
+	require.NoError(t, err, "EINTR says that a signal came, not that the connection failed; the Go runtime sends itself some, signal(7). dial.go, waitReady")
 	unix.Close(fd)
 	assert.Equal(t, 4, *count, "three signals, then the answer")
 }
 
 func TestSignalsDoNotProlongTheTimeout(t *testing.T) {
-	addr := deaf(t)
-	count := interrupted(t, 400) // 400 ms and more of signals
+	addr := unresponsiveAddr(t)
+	count := interruptPoll(t, 400) // 400 ms and more of signals
 
-	_, err := connect(inTime(t), addr, 50*time.Millisecond)
+	_, err := connect(testContext(t), addr, 50*time.Millisecond)
 
 	require.ErrorIs(t, err, ErrConnectTimeout)
-	assert.Less(t, *count, 100, "after each signal only the rest of the time is left. dial.go, ready")
+	assert.Less(t, *count, 100, "after each signal only the rest of the time is left. dial.go, waitReady")
 }
 
 func TestFailedConnectsLeakNoDescriptor(t *testing.T) {
-	silent := deaf(t)
-	closed, refusing := listening(t, "127.0.0.1:0", 0)
+	silent := unresponsiveAddr(t)
+	closed, refusing := startListening(t, "127.0.0.1:0", 0)
 	unix.Shutdown(closed, unix.SHUT_RDWR)
-	before, ctx := descriptors(), inTime(t)
+	before, ctx := descriptors(), testContext(t)
 
 	for range 20 {
 		for _, addr := range []string{silent, refusing, "255.255.255.255:80"} {

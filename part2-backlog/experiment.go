@@ -12,22 +12,22 @@ import (
 // An experiment is a server and clients that come faster than it serves.
 type experiment struct {
 	backlog        int
-	delay          time.Duration // service time
+	serviceTime    time.Duration // service time
 	clients        int
-	every          time.Duration
+	interval       time.Duration
 	connectTimeout time.Duration
 }
 
 // A result is what an experiment showed.
 type result struct {
 	*timeline
-	visits   []visit
-	counted  counters // while it went on, in the whole network namespace
-	listener netip.AddrPort
+	outcomes     []outcome
+	counterDelta counters // while it went on, in the whole network namespace
+	listener     netip.AddrPort
 }
 
 func (r result) answered() (n int) {
-	for _, v := range r.visits {
+	for _, v := range r.outcomes {
 		if v.err == nil {
 			n++
 		}
@@ -45,32 +45,32 @@ func (x experiment) run(ctx context.Context) (r result, err error) {
 	}
 	r.timeline, r.listener = newTimeline(), localAddr(fd)
 	before, _ := readCounters()
-	s := newServer(fd, slog.New(&answers{Handler: slog.DiscardHandler, t: r.timeline}))
-	s.delay = x.delay
-	stop := watchKernel(r.timeline, fd, before)
+	s := newServer(fd, slog.New(&timelineLog{Handler: slog.DiscardHandler, t: r.timeline}))
+	s.delay = x.serviceTime
+	stop := watchQueue(r.timeline, fd, before)
 	served := make(chan struct{})
 	go func() { s.serve(); close(served) }() // waited for below
 
 	var mu sync.Mutex // guards r.visits
 	var all sync.WaitGroup
 	for i := range x.clients {
-		if i > 0 && !pause(ctx, x.every) {
+		if i > 0 && !sleepContext(ctx, x.interval) {
 			break
 		}
 		name := fmt.Sprintf("client %d", i+1)
-		c := client{number: i + 1, addr: r.listener.String(), connectTimeout: x.connectTimeout, timeout: 30 * time.Second,
-			see: func(at time.Time, what, to string) { r.add(at, name, what, to) }}
+		c := client{number: i + 1, addr: r.listener.String(), connectTimeout: x.connectTimeout, responseTimeout: 30 * time.Second,
+			onEvent: func(at time.Time, what, to string) { r.record(at, name, what, to) }}
 		came, begun := time.Since(r.start), make(chan struct{})
 		all.Go(func() {
-			v := c.visit(ctx, func() { close(begun) })
-			v.CameMS = milliseconds(came)
+			v := c.requestOnce(ctx, func() { close(begun) })
+			v.ArrivedMS = milliseconds(came)
 			mu.Lock()
 			defer mu.Unlock()
-			r.visits = append(r.visits, v)
+			r.outcomes = append(r.outcomes, v)
 		})
 		<-begun
 		if i == 0 {
-			awaitEmpty(ctx, fd)
+			awaitEmptyQueue(ctx, fd)
 		}
 	}
 	all.Wait()
@@ -78,41 +78,41 @@ func (x experiment) run(ctx context.Context) (r result, err error) {
 	s.stop()
 	<-served
 	after, _ := readCounters()
-	r.counted = after.since(before)
+	r.counterDelta = after.sub(before)
 	return r, ctx.Err()
 }
 
-// awaitEmpty waits, for a second at most, until the first client is not queued
+// awaitEmptyQueue waits, for a second at most, until the first client is not queued
 // any more but in service.
-func awaitEmpty(ctx context.Context, fd int) {
+func awaitEmptyQueue(ctx context.Context, fd int) {
 	for until := time.Now().Add(time.Second); time.Now().Before(until); {
-		if q, err := queueOf(fd); err != nil || q.Waiting == 0 || !pause(ctx, time.Millisecond) {
+		if q, err := readAcceptQueue(fd); err != nil || q.Waiting == 0 || !sleepContext(ctx, time.Millisecond) {
 			return
 		}
 	}
 }
 
-// watchKernel tells of every change of fd's accept queue that lasts, and of SYNs
+// watchQueue tells of every change of fd's accept queue that lasts, and of SYNs
 // ignored, until stop is called; stop waits for the goroutine.
-func watchKernel(t *timeline, fd int, before counters) (stop func()) {
+func watchQueue(t *timeline, fd int, before counters) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() { // stop waits for it
 		defer close(done)
-		var told, seen queue
+		var told, seen acceptQueue
 		var since time.Time
 		for {
-			now, err := queueOf(fd)
+			now, err := readAcceptQueue(fd)
 			if err != nil {
 				return
 			}
 			if now != seen {
 				seen, since = now, time.Now()
 			} else if now.Waiting != told.Waiting { // seen twice: not just on the way to a server that is idle
-				t.add(since, "kernel", "accept queue "+now.String(), "")
+				t.record(since, "kernel", "accept queue "+now.String(), "")
 				told = now
 			}
 			if c, err := readCounters(); err == nil && c.Drops > before.Drops {
-				t.add(time.Now(), "kernel", fmt.Sprintf("ignores a SYN: ListenOverflows +%d, ListenDrops +%d",
+				t.record(time.Now(), "kernel", fmt.Sprintf("ignores a SYN: ListenOverflows +%d, ListenDrops +%d",
 					c.Overflows-before.Overflows, c.Drops-before.Drops), "")
 				before = c
 			}
@@ -126,18 +126,18 @@ func watchKernel(t *timeline, fd int, before counters) (stop func()) {
 	return func() { close(quit); <-done }
 }
 
-// answers is a log handler that puts the server's lines on the timeline.
-type answers struct {
+// timelineLog is a log handler that puts the server's lines on the timeline.
+type timelineLog struct {
 	slog.Handler
 	t *timeline
 }
 
-func (a *answers) Enabled(context.Context, slog.Level) bool { return true }
+func (a *timelineLog) Enabled(context.Context, slog.Level) bool { return true }
 
-func (a *answers) Handle(_ context.Context, line slog.Record) error {
+func (a *timelineLog) Handle(_ context.Context, line slog.Record) error {
 	line.Attrs(func(field slog.Attr) bool {
 		if field.Key == "status" {
-			a.t.add(line.Time, "server", "has answered "+field.Value.String()+" and takes the next", "")
+			a.t.record(line.Time, "server", "has answered "+field.Value.String()+" and takes the next", "")
 		}
 		return true
 	})

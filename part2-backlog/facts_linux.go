@@ -25,7 +25,7 @@ type fact struct {
 	Holds     bool   `json:"as_predicted"`
 }
 
-func exactly(what string, predicted, measured any) fact {
+func exactFact(what string, predicted, measured any) fact {
 	p, m := fmt.Sprint(predicted), fmt.Sprint(measured)
 	return fact{what, p, m, p == m}
 }
@@ -72,9 +72,9 @@ func facts(ctx context.Context, stdout io.Writer, k kernel, retransmissions int,
 		}
 	}
 	for _, try := range []func(context.Context, kernel, func(fact)) error{
-		factsOfTheQueue, factsOfTheLimit, factsOfIgnoring, factsOfClosing,
+		factsAboutQueueLength, factsAboutSomaxconn, factsAboutIgnoredSYNs, factsAboutClose,
 		func(ctx context.Context, k kernel, tell func(fact)) error {
-			return factsOfTheSchedule(ctx, k, aside, retransmissions, tell)
+			return factsAboutSYNSchedule(ctx, k, aside, retransmissions, tell)
 		},
 	} {
 		if err := try(ctx, k, tell); err != nil {
@@ -114,14 +114,14 @@ func (k kernel) String() string {
 	return fmt.Sprintf("Linux %s: somaxconn %d, tcp_syn_retries %d, tcp_syn_linear_timeouts %s", k.release, k.somaxconn, k.retries, linear)
 }
 
-func factsOfTheQueue(_ context.Context, k kernel, tell func(fact)) error {
+func factsAboutQueueLength(_ context.Context, k kernel, tell func(fact)) error {
 	for _, family := range []string{"127.0.0.1:0", "[::1]:0"} {
 		for _, backlog := range []int{0, 1, 2, 5} {
-			r, err := newRig(family, backlog)
+			r, err := listenUnaccepted(family, backlog)
 			if err != nil {
 				break // no IPv6 here
 			}
-			in, err := r.fill(100)
+			in, err := r.fillQueue(100)
 			r.close()
 			if err != nil {
 				return err
@@ -130,36 +130,36 @@ func factsOfTheQueue(_ context.Context, k kernel, tell func(fact)) error {
 			if strings.HasPrefix(family, "[") {
 				name = "IPv6"
 			}
-			tell(exactly(fmt.Sprintf("%s, backlog %d: connections the queue takes", name, backlog), min(backlog, k.somaxconn)+1, in))
+			tell(exactFact(fmt.Sprintf("%s, backlog %d: connections the queue takes", name, backlog), min(backlog, k.somaxconn)+1, in))
 		}
 	}
 	return nil
 }
 
-func factsOfTheLimit(_ context.Context, k kernel, tell func(fact)) error {
-	r, err := newRig("127.0.0.1:0", maxBacklog)
+func factsAboutSomaxconn(_ context.Context, k kernel, tell func(fact)) error {
+	r, err := listenUnaccepted("127.0.0.1:0", maxBacklog)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	q, err := queueOf(r.fd)
+	q, err := readAcceptQueue(r.fd)
 	if err != nil {
 		return err
 	}
-	tell(exactly(fmt.Sprintf("backlog %d: the limit is somaxconn", maxBacklog), k.somaxconn, q.Limit))
+	tell(exactFact(fmt.Sprintf("backlog %d: the limit is somaxconn", maxBacklog), k.somaxconn, q.Limit))
 	unix.Listen(r.fd, 7)
-	q, _ = queueOf(r.fd)
-	tell(exactly("a second listen, with 7: the limit is now", min(7, k.somaxconn), q.Limit))
-	r.fill(3)
-	q, _ = queueOf(r.fd)
-	tell(exactly("three clients come: connections waiting", 3, q.Waiting))
-	tell(exactly("  descriptors that the server's ends of them cost", 0, descriptorsAt(localAddr(r.fd))-1)) // one is the listener's
+	q, _ = readAcceptQueue(r.fd)
+	tell(exactFact("a second listen, with 7: the limit is now", min(7, k.somaxconn), q.Limit))
+	r.fillQueue(3)
+	q, _ = readAcceptQueue(r.fd)
+	tell(exactFact("three clients come: connections waiting", 3, q.Waiting))
+	tell(exactFact("  descriptors that the server's ends of them cost", 0, countDescriptors(localAddr(r.fd))-1)) // one is the listener's
 	return nil
 }
 
-// descriptorsAt counts this process's descriptors of sockets whose own address
+// countDescriptors counts this process's descriptors of sockets whose own address
 // is addr: the listener, and the server's ends of its connections.
-func descriptorsAt(addr netip.AddrPort) (open int) {
+func countDescriptors(addr netip.AddrPort) (open int) {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	for _, entry := range entries {
 		fd, _ := strconv.Atoi(entry.Name())
@@ -170,15 +170,15 @@ func descriptorsAt(addr netip.AddrPort) (open int) {
 	return open
 }
 
-// factsOfIgnoring tries up to three times, for the counters are the whole
+// factsAboutIgnoredSYNs tries up to three times, for the counters are the whole
 // machine's: another program's overflow would be in them.
-func factsOfIgnoring(_ context.Context, _ kernel, tell func(fact)) error {
-	r, err := newRig("127.0.0.1:0", 0)
+func factsAboutIgnoredSYNs(_ context.Context, _ kernel, tell func(fact)) error {
+	r, err := listenUnaccepted("127.0.0.1:0", 0)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	if _, err := r.come(); err != nil {
+	if _, err := r.connectOne(); err != nil {
 		return err
 	}
 	var in bool
@@ -188,37 +188,37 @@ func factsOfIgnoring(_ context.Context, _ kernel, tell func(fact)) error {
 		if err != nil {
 			return err
 		}
-		if in, err = r.come(); err != nil {
+		if in, err = r.connectOne(); err != nil {
 			return err
 		}
 		after, _ := readCounters()
-		if got = after.since(before); got == (counters{1, 1}) {
+		if got = after.sub(before); got == (counters{1, 1}) {
 			break
 		}
 	}
 	answer := map[bool]string{true: "yes", false: "no"}
-	tell(exactly("one client too many: does its SYN get an answer?", "no", answer[in]))
-	tell(exactly("  ListenOverflows and ListenDrops count it", "+1 +1", fmt.Sprintf("%+d %+d", got.Overflows, got.Drops)))
+	tell(exactFact("one client too many: does its SYN get an answer?", "no", answer[in]))
+	tell(exactFact("  ListenOverflows and ListenDrops count it", "+1 +1", fmt.Sprintf("%+d %+d", got.Overflows, got.Drops)))
 	return nil
 }
 
-func factsOfClosing(ctx context.Context, _ kernel, tell func(fact)) error {
-	r, err := newRig("127.0.0.1:0", 0)
+func factsAboutClose(ctx context.Context, _ kernel, tell func(fact)) error {
+	r, err := listenUnaccepted("127.0.0.1:0", 0)
 	if err != nil {
 		return err
 	}
-	if _, err := r.come(); err != nil {
+	if _, err := r.connectOne(); err != nil {
 		return err
 	}
 	c := r.clients[0]
 	unix.Close(r.fd)
-	ready(ctx, c, unix.POLLIN, time.Now().Add(time.Second))
+	waitReady(ctx, c, unix.POLLIN, time.Now().Add(time.Second))
 	_, err = unix.Read(c, make([]byte, 1))
 	unix.Close(c)
-	tell(exactly("the listener is closed: a queued client reads", unix.ErrnoName(unix.ECONNRESET), errnoName(err)))
+	tell(exactFact("the listener is closed: a queued client reads", unix.ErrnoName(unix.ECONNRESET), errnoName(err)))
 
 	_, err = connect(ctx, r.addr, time.Second)
-	tell(exactly("  and the next to come is", ErrRefused, firstOf(err, ErrRefused, ErrConnectTimeout, ErrUnreachable)))
+	tell(exactFact("  and the next to come is", ErrRefused, firstMatch(err, ErrRefused, ErrConnectTimeout, ErrUnreachable)))
 	return nil
 }
 
@@ -230,7 +230,7 @@ func errnoName(err error) string {
 	return fmt.Sprint(err)
 }
 
-func firstOf(err error, kinds ...error) error {
+func firstMatch(err error, kinds ...error) error {
 	for _, kind := range kinds {
 		if errors.Is(err, kind) {
 			return kind
@@ -239,25 +239,25 @@ func firstOf(err error, kinds ...error) error {
 	return err
 }
 
-// factsOfTheSchedule watches an ignored client send its SYN again.
-func factsOfTheSchedule(ctx context.Context, k kernel, aside io.Writer, n int, tell func(fact)) error {
-	r, err := newRig("127.0.0.1:0", 0)
+// factsAboutSYNSchedule watches an ignored client send its SYN again.
+func factsAboutSYNSchedule(ctx context.Context, k kernel, aside io.Writer, n int, tell func(fact)) error {
+	r, err := listenUnaccepted("127.0.0.1:0", 0)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	if _, err := r.fill(2); err != nil {
+	if _, err := r.fillQueue(2); err != nil {
 		return err
 	}
 	began, ignored := time.Now(), r.clients[len(r.clients)-1]
 	stop := progress(aside)
 	defer func() { stop() }()
 	for i, predicted := range synSchedule(k.retries, k.linear)[:min(n, k.retries+k.linear)] {
-		for late := predicted + predicted/5 + time.Second; handshakeOf(ignored).again <= i; {
+		for late := predicted + predicted/5 + time.Second; readSYNState(ignored).retransmits <= i; {
 			if time.Since(began) > late {
 				break
 			}
-			if !pause(ctx, time.Millisecond) {
+			if !sleepContext(ctx, time.Millisecond) {
 				return ctx.Err()
 			}
 		}

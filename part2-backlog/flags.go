@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// A bounded flag refuses what makes no sense where it is read, with a sentence
+// A boundedFlag flag refuses what makes no sense where it is read, with a sentence
 // that says what does.
-type bounded[T cmp.Ordered] struct {
+type boundedFlag[T cmp.Ordered] struct {
 	value, low, high T
 	parse            func(string) (T, error)
 }
 
-func (b *bounded[T]) String() string { return fmt.Sprint(b.value) }
+func (b *boundedFlag[T]) String() string { return fmt.Sprint(b.value) }
 
-func (b *bounded[T]) Set(text string) error {
+func (b *boundedFlag[T]) Set(text string) error {
 	v, err := b.parse(text)
 	if err != nil || !(v >= b.low && v <= b.high) { // so written, NaN is refused too
 		return fmt.Errorf("want something from %v to %v", b.low, b.high)
@@ -28,19 +28,19 @@ func (b *bounded[T]) Set(text string) error {
 }
 
 func countFlag(flags *flag.FlagSet, name string, value, low, high int, usage string) *int {
-	b := &bounded[int]{value, low, high, strconv.Atoi}
+	b := &boundedFlag[int]{value, low, high, strconv.Atoi}
 	flags.Var(b, name, usage)
 	return &b.value
 }
 
 func durationFlag(flags *flag.FlagSet, name string, value, low time.Duration, usage string) *time.Duration {
-	b := &bounded[time.Duration]{value, low, 24 * time.Hour, time.ParseDuration}
+	b := &boundedFlag[time.Duration]{value, low, 24 * time.Hour, time.ParseDuration}
 	flags.Var(b, name, usage)
 	return &b.value
 }
 
 func floatFlag(flags *flag.FlagSet, name string, value, low, high float64, usage string) *float64 {
-	b := &bounded[float64]{value, low, high, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) }}
+	b := &boundedFlag[float64]{value, low, high, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) }}
 	flags.Var(b, name, usage)
 	return &b.value
 }

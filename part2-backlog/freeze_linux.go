@@ -21,19 +21,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A freezing stops a server, counts the clients that its kernel lets in
+// A freezer stops a server, counts the clients that its kernel lets in
 // meanwhile, and sets it going again. No server in any language can help it:
 // the queue is the kernel's, and a stopped process accepts nobody.
-type freezing struct {
-	stdout  io.Writer
-	own     *command // nil for a server that was there before
-	stopped []int    // by us, and to be resumed
-	found   listener
-	result  frozen
+type freezer struct {
+	stdout   io.Writer
+	spawned  *command // nil for a server that was there before
+	stopped  []int    // by us, and to be resumed
+	listener listener
+	result   freezeResult
 }
 
-// frozen is what came of it.
-type frozen struct {
+// freezeResult is what came of it.
+type freezeResult struct {
 	Server    string `json:"server"`
 	Listener  string `json:"listener"`
 	Processes []int  `json:"processes"` // that hold the socket, all of them stopped
@@ -61,44 +61,44 @@ func freezeVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) err
 		signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE,
 			unix.SIGABRT, unix.SIGTSTP, unix.SIGTTIN)
 		signal.Ignore(unix.SIGTTOU)
-		f := &freezing{stdout: stdout}
-		defer f.thaw()
-		if err := f.find(ctx, argv, *pid, *port, *wait); err != nil {
+		f := &freezer{stdout: stdout}
+		defer f.resumeAll()
+		if err := f.findListener(ctx, argv, *pid, *port, *wait); err != nil {
 			return err
 		}
-		if err := f.stop(); err != nil {
+		if err := f.stopProcesses(); err != nil {
 			return err
 		}
-		if err := f.count(ctx, *most); err != nil {
+		if err := f.countAdmitted(ctx, *most); err != nil {
 			return err
 		}
 		return f.print(*asJSON)
 	}
 }
 
-// find looks for the server's listening socket: the one of argv, which it
+// findListener looks for the server's listening socket: the one of argv, which it
 // starts, or of pid, or the one on port.
-func (f *freezing) find(ctx context.Context, argv []string, pid, port int, wait time.Duration) (err error) {
+func (f *freezer) findListener(ctx context.Context, argv []string, pid, port int, wait time.Duration) (err error) {
 	switch {
 	case len(argv) > 0:
-		if f.own, err = startCommand(argv); err != nil {
+		if f.spawned, err = startCommand(argv); err != nil {
 			return err
 		}
-		f.result.Server = strings.Join(f.own.argv, " ")
-		f.found, err = f.own.listens(ctx, wait)
+		f.result.Server = strings.Join(f.spawned.argv, " ")
+		f.listener, err = f.spawned.awaitListener(ctx, wait)
 	case pid > 0:
-		f.found, err = listenerOf(pid)
+		f.listener, err = listenerOfProcess(pid)
 		p, _ := readProcess(pid)
 		f.result.Server = fmt.Sprintf("%s (process %d)", p.name, pid)
 	default:
-		f.found, err = listenerOn(port)
+		f.listener, err = listenerOnPort(port)
 		f.result.Server = fmt.Sprintf("the server on port %d", port)
 	}
 	return err
 }
 
-func listenerOf(pid int) (listener, error) {
-	held, err := sockets(pid)
+func listenerOfProcess(pid int) (listener, error) {
+	held, err := socketInodes(pid)
 	if errors.Is(err, os.ErrNotExist) {
 		return listener{}, fmt.Errorf("there is no process %d", pid)
 	} else if err != nil {
@@ -114,14 +114,14 @@ func listenerOf(pid int) (listener, error) {
 	return found[0], nil
 }
 
-func listenerOn(port int) (listener, error) {
+func listenerOnPort(port int) (listener, error) {
 	all, err := listeners()
 	if err != nil {
 		return listener{}, err
 	}
 	for _, l := range all {
 		if int(l.addr.Port()) == port {
-			if len(holders(map[int]bool{l.inode: true})) == 0 {
+			if len(socketHolders(map[int]bool{l.inode: true})) == 0 {
 				return l, fmt.Errorf("port %d belongs to user %d: run this as that user or as root", port, l.uid)
 			}
 			return l, nil
@@ -143,13 +143,13 @@ func heldListeners(held map[int]bool, port int) (found []listener, err error) {
 	return found, err
 }
 
-// stop stops every process that holds the socket, and looks again until no new
+// stopProcesses stops every process that holds the socket, and looks again until no new
 // one has come: a server may be about to fork.
-func (f *freezing) stop() error {
+func (f *freezer) stopProcesses() error {
 	line := ancestors()
 	for {
 		fresh := 0
-		for _, pid := range holders(map[int]bool{f.found.inode: true}) {
+		for _, pid := range socketHolders(map[int]bool{f.listener.inode: true}) {
 			if slices.Contains(f.result.Processes, pid) {
 				continue
 			}
@@ -158,7 +158,7 @@ func (f *freezing) stop() error {
 			}
 			fresh++
 			f.result.Processes = append(f.result.Processes, pid)
-			if err := f.stopOne(pid); err != nil {
+			if err := f.stopProcess(pid); err != nil {
 				return err
 			}
 		}
@@ -167,19 +167,19 @@ func (f *freezing) stop() error {
 		}
 	}
 	if len(f.result.Processes) == 0 {
-		return fmt.Errorf("the server on %v is gone", f.found.addr)
+		return fmt.Errorf("the server on %v is gone", f.listener.addr)
 	}
 	slices.Sort(f.result.Processes)
 	return nil
 }
 
-// stopOne stops pid, unless somebody else has: then it stays stopped afterwards.
-func (f *freezing) stopOne(pid int) error {
+// stopProcess stops pid, unless somebody else has: then it stays stopped afterwards.
+func (f *freezer) stopProcess(pid int) error {
 	if p, _ := readProcess(pid); p.state == 'T' {
 		return nil
 	}
 	f.stopped = append(f.stopped, pid) // even if halt fails: resuming does no harm
-	if err := halt(pid); errors.Is(err, unix.EPERM) {
+	if err := stopAndWait(pid); errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("process %d is not yours to stop: run this as its owner or as root", pid)
 	} else if err != nil && err != unix.ESRCH {
 		return fmt.Errorf("cannot stop process %d: %w", pid, err)
@@ -187,31 +187,31 @@ func (f *freezing) stopOne(pid int) error {
 	return nil
 }
 
-// count connects clients, one after the other, until one is ignored.
-func (f *freezing) count(ctx context.Context, most int) error {
-	now, err := f.look()
+// countAdmitted connects clients, one after the other, until one is ignored.
+func (f *freezer) countAdmitted(ctx context.Context, most int) error {
+	now, err := f.refreshListener()
 	if err != nil {
 		return err
 	}
 	f.result.Listener, f.result.Waiting, f.result.Limit = now.addr.String(), now.Waiting, now.Limit
 	f.result.Somaxconn, _ = sysctl("net/core/somaxconn")
-	f.result.Why = why(now.Limit, f.result.Somaxconn)
-	r := &rig{fd: -1, addr: f.found.reachable().String()}
+	f.result.Why = explainLimit(now.Limit, f.result.Somaxconn)
+	r := &unacceptedListener{fd: -1, addr: f.listener.dialAddr().String()}
 	defer r.close()
-	err = f.admit(ctx, r, most)
+	err = f.admitClients(ctx, r, most)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return cmp.Or(f.agree(ctx), err) // who is in another queue may be why it gave up
+	return cmp.Or(f.reconcile(ctx), err) // who is in another queue may be why it gave up
 }
 
-// admit counts those whose SYN is answered.
-func (f *freezing) admit(ctx context.Context, r *rig, most int) error {
+// admitClients counts those whose SYN is answered.
+func (f *freezer) admitClients(ctx context.Context, r *unacceptedListener, most int) error {
 	for ; ctx.Err() == nil; f.result.Admitted++ {
 		if f.result.Admitted == most {
 			return fmt.Errorf("gave up: %d clients are in, and the queue (limit %d) takes more; -most allows for more", most, f.result.Limit)
 		}
-		in, err := r.come()
+		in, err := r.connectOne()
 		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 			return fmt.Errorf("gave up: %d clients are in, and this program may open no more descriptors; raise the limit, ulimit -n", f.result.Admitted)
 		} else if err != nil || !in {
@@ -221,11 +221,11 @@ func (f *freezing) admit(ctx context.Context, r *rig, most int) error {
 	return nil
 }
 
-// agree compares our number with the kernel's. A last ACK may still be on its
+// reconcile compares our number with the kernel's. A last ACK may still be on its
 // way on a busy machine: it is given a second.
-func (f *freezing) agree(ctx context.Context) error {
+func (f *freezer) reconcile(ctx context.Context) error {
 	for until := time.Now().Add(time.Second); ; {
-		now, err := f.look()
+		now, err := f.refreshListener()
 		if err != nil {
 			return err
 		}
@@ -234,20 +234,20 @@ func (f *freezing) agree(ctx context.Context) error {
 		case queued == f.result.Admitted:
 			return nil
 		case queued > f.result.Admitted:
-			return fmt.Errorf("%d handshakes were answered but %d are in this queue: others came to %v meanwhile; try again", f.result.Admitted, queued, f.found.addr)
+			return fmt.Errorf("%d handshakes were answered but %d are in this queue: others came to %v meanwhile; try again", f.result.Admitted, queued, f.listener.addr)
 		case time.Now().After(until):
-			return fmt.Errorf("%d handshakes were answered but %d are in this queue: the server has several sockets on %v (SO_REUSEPORT), or TCP_DEFER_ACCEPT", f.result.Admitted, queued, f.found.addr)
-		case !pause(ctx, tick):
+			return fmt.Errorf("%d handshakes were answered but %d are in this queue: the server has several sockets on %v (SO_REUSEPORT), or TCP_DEFER_ACCEPT", f.result.Admitted, queued, f.listener.addr)
+		case !sleepContext(ctx, pollInterval):
 			return ctx.Err()
 		}
 	}
 }
 
-// look finds the listener once more.
-func (f *freezing) look() (listener, error) {
-	found, err := heldListeners(map[int]bool{f.found.inode: true}, 0)
+// refreshListener finds the listener once more.
+func (f *freezer) refreshListener() (listener, error) {
+	found, err := heldListeners(map[int]bool{f.listener.inode: true}, 0)
 	if err == nil && len(found) == 0 {
-		err = fmt.Errorf("the server on %v does not listen any more", f.found.addr)
+		err = fmt.Errorf("the server on %v does not listen any more", f.listener.addr)
 	}
 	if err != nil {
 		return listener{}, err
@@ -255,8 +255,8 @@ func (f *freezing) look() (listener, error) {
 	return found[0], nil
 }
 
-// why says where the limit comes from.
-func why(limit, somaxconn int) string {
+// explainLimit says where the limit comes from.
+func explainLimit(limit, somaxconn int) string {
 	known := map[int]string{
 		5:   ", what Python's socketserver asks for",
 		50:  ", what Java's ServerSocket asks for",
@@ -269,7 +269,7 @@ func why(limit, somaxconn int) string {
 	return fmt.Sprintf("the server called listen(fd, %d)%s", limit, known[limit])
 }
 
-func (f *freezing) print(asJSON bool) error {
+func (f *freezer) print(asJSON bool) error {
 	if asJSON {
 		line, _ := json.Marshal(f.result)
 		_, err := fmt.Fprintf(f.stdout, "%s\n", line)
@@ -284,13 +284,13 @@ func (f *freezing) print(asJSON bool) error {
 	return err
 }
 
-// thaw resumes who was stopped, and ends what was started.
-func (f *freezing) thaw() {
+// resumeAll resumes who was stopped, and ends what was started.
+func (f *freezer) resumeAll() {
 	for _, pid := range f.stopped {
 		unix.Kill(pid, unix.SIGCONT)
 	}
-	if f.own != nil {
-		f.own.end()
+	if f.spawned != nil {
+		f.spawned.terminate()
 	}
 }
 
@@ -341,16 +341,16 @@ func startCommand(argv []string) (*command, error) {
 	return c, nil
 }
 
-// listens waits until the command, or a process below it, listens.
-func (c *command) listens(ctx context.Context, wait time.Duration) (listener, error) {
+// awaitListener waits until the command, or a process below it, listens.
+func (c *command) awaitListener(ctx context.Context, wait time.Duration) (listener, error) {
 	where := "a TCP port"
 	if c.port > 0 {
 		where = fmt.Sprintf("port %d", c.port)
 	}
 	for until := time.Now().Add(wait); time.Now().Before(until); {
 		held := map[int]bool{}
-		for _, pid := range c.alive() {
-			some, _ := sockets(pid)
+		for _, pid := range c.liveProcesses() {
+			some, _ := socketInodes(pid)
 			for inode := range some {
 				held[inode] = true
 			}
@@ -360,27 +360,27 @@ func (c *command) listens(ctx context.Context, wait time.Duration) (listener, er
 		}
 		select {
 		case <-c.exited:
-			if len(c.alive()) == 0 {
-				return listener{}, fmt.Errorf("%s ended (%v) before it listened on %s%s", c.argv[0], c.cmd.ProcessState, where, c.lastWords())
+			if len(c.liveProcesses()) == 0 {
+				return listener{}, fmt.Errorf("%s ended (%v) before it listened on %s%s", c.argv[0], c.cmd.ProcessState, where, c.outputTail())
 			}
 		default:
 		}
-		if !pause(ctx, tick) {
+		if !sleepContext(ctx, pollInterval) {
 			return listener{}, ctx.Err()
 		}
 	}
-	return listener{}, fmt.Errorf("%s has not listened on %s within %v; -wait gives it longer%s", c.argv[0], where, wait, c.lastWords())
+	return listener{}, fmt.Errorf("%s has not listened on %s within %v; -wait gives it longer%s", c.argv[0], where, wait, c.outputTail())
 }
 
-// end asks everything below us to end, and kills what does not.
-func (c *command) end() {
+// terminate asks everything below us to end, and kills what does not.
+func (c *command) terminate() {
 	for _, step := range []struct {
 		signal unix.Signal
 		wait   time.Duration
 	}{{unix.SIGTERM, 2 * time.Second}, {unix.SIGKILL, 2 * time.Second}} {
 		told := map[int]bool{}
-		for until := time.Now().Add(step.wait); time.Now().Before(until); time.Sleep(tick) {
-			alive := c.alive()
+		for until := time.Now().Add(step.wait); time.Now().Before(until); time.Sleep(pollInterval) {
+			alive := c.liveProcesses()
 			if len(alive) == 0 {
 				return
 			}
@@ -395,9 +395,9 @@ func (c *command) end() {
 	}
 }
 
-// alive are the processes below us that have not ended. It buries those that
+// liveProcesses are the processes below us that have not ended. It buries those that
 // have and were orphans; the command itself is waited for elsewhere.
-func (c *command) alive() (pids []int) {
+func (c *command) liveProcesses() (pids []int) {
 	for _, pid := range descendants(os.Getpid()) {
 		if p, err := readProcess(pid); err != nil {
 			continue
@@ -412,8 +412,8 @@ func (c *command) alive() (pids []int) {
 	return pids
 }
 
-// lastWords are the end of what the command printed, for when it fails.
-func (c *command) lastWords() string {
+// outputTail are the end of what the command printed, for when it fails.
+func (c *command) outputTail() string {
 	const most = 500 // bytes
 	info, err := c.output.Stat()
 	if err != nil || info.Size() == 0 {

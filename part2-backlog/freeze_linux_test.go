@@ -15,43 +15,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// froze runs freeze to its end.
-func froze(t testing.TB, args ...string) (status int, stdout, stderr string) {
+// runFreeze runs freeze to its end.
+func runFreeze(t testing.TB, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	cmd := program(t, append([]string{"freeze"}, args...)...)
+	cmd := programCommand(t, append([]string{"freeze"}, args...)...)
 	var out, errors bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errors
 	status = exitStatus(t, cmd.Run())
 	return status, out.String(), errors.String()
 }
 
-func self(t testing.TB) string {
+func ownExecutable(t testing.TB) string {
 	t.Helper()
 	path, err := os.Executable()
 	require.NoError(t, err)
 	return path
 }
 
-func TestFreezeCountsWhomTheBacklogOfACommandLetsIn(t *testing.T) {
+func TestFreezeCountsClientsAdmittedByTheBacklog(t *testing.T) {
 	t.Parallel()
-	status, stdout, stderr := froze(t, "--", self(t), "serve", "-addr", "{addr}", "-backlog", "3")
+	status, stdout, stderr := runFreeze(t, "--", ownExecutable(t), "serve", "-addr", "{addr}", "-backlog", "3")
 
 	require.Zero(t, status, stderr)
-	inOrder(t, stdout, "serve -addr 127.0.0.1:", "1 process stopped", "4 clients got in, the next was ignored", "limit 3: the server called listen(fd, 3)")
+	requireInOrder(t, stdout, "serve -addr 127.0.0.1:", "1 process stopped", "4 clients got in, the next was ignored", "limit 3: the server called listen(fd, 3)")
 }
 
-func TestFreezeResumesAServerThatWasThere(t *testing.T) {
+func TestFreezeResumesAServerItDidNotStart(t *testing.T) {
 	t.Parallel()
-	cmd, addr, _ := serving(t, "-backlog", "5")
+	cmd, addr, _ := startServing(t, "-backlog", "5")
 	_, port, _ := strings.Cut(addr, ":")
 	for _, which := range [][]string{{"-pid", strconv.Itoa(cmd.Process.Pid)}, {"-port", port}} {
-		status, stdout, stderr := froze(t, append(which, "-json")...)
+		status, stdout, stderr := runFreeze(t, append(which, "-json")...)
 
 		require.Zero(t, status, stderr)
-		var f frozen
+		var f freezeResult
 		require.NoError(t, json.Unmarshal([]byte(stdout), &f))
-		assert.Equal(t, frozen{Server: f.Server, Listener: addr, Processes: []int{cmd.Process.Pid}, Admitted: 6, Limit: 5, Somaxconn: f.Somaxconn, Why: f.Why}, f)
-		tell(t, addr, "house rule: a server is left as it was found", "freeze_linux.go, thaw", get).begins(t, "HTTP/1.1 200 OK\r\n")
+		assert.Equal(t, freezeResult{Server: f.Server, Listener: addr, Processes: []int{cmd.Process.Pid}, Admitted: 6, Limit: 5, Somaxconn: f.Somaxconn, Why: f.Why}, f)
+		sendAndRead(t, addr, "house rule: a server is left as it was found", "freeze_linux.go, resumeAll", get).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 		eventually(t, "the server has got rid of freeze's clients", func() bool {
 			all, err := heldListeners(mustSockets(t, cmd.Process.Pid), 0)
 			return err == nil && len(all) == 1 && all[0].Waiting == 0
@@ -61,42 +61,42 @@ func TestFreezeResumesAServerThatWasThere(t *testing.T) {
 
 func TestFreezeLeavesAStoppedServerStopped(t *testing.T) {
 	t.Parallel()
-	cmd, _, _ := serving(t, "-backlog", "1")
+	cmd, _, _ := startServing(t, "-backlog", "1")
 	pid := cmd.Process.Pid
-	require.NoError(t, halt(pid))
+	require.NoError(t, stopAndWait(pid))
 
-	status, stdout, stderr := froze(t, "-pid", strconv.Itoa(pid))
+	status, stdout, stderr := runFreeze(t, "-pid", strconv.Itoa(pid))
 
 	require.Zero(t, status, stderr)
 	assert.Contains(t, stdout, "2 clients got in")
 	p, err := readProcess(pid)
 	require.NoError(t, err)
-	assert.Equal(t, "T", string(p.state), "house rule: a server is left as it was found. freeze_linux.go, stopOne")
+	assert.Equal(t, "T", string(p.state), "house rule: a server is left as it was found. freeze_linux.go, stopProcess")
 }
 
 // With TCP_DEFER_ACCEPT a client that says nothing is let in, and is not queued.
-func TestFreezeBelievesTheKernelMoreThanItsClients(t *testing.T) {
+func TestFreezeTrustsTheKernelOverItsClients(t *testing.T) {
 	t.Parallel()
-	fd, addr := listening(t, "127.0.0.1:0", 3)
+	fd, addr := startListening(t, "127.0.0.1:0", 3)
 	require.NoError(t, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 10))
 	all, err := heldListeners(mustSockets(t, os.Getpid()), int(localAddr(fd).Port()))
 	require.NoError(t, err)
 	require.Len(t, all, 1)
-	f := freezing{found: all[0]}
+	f := freezer{listener: all[0]}
 
-	err = f.count(t.Context(), 100)
+	err = f.countAdmitted(t.Context(), 100)
 
 	assert.ErrorContains(t, err, "are in this queue: the server has several sockets on "+addr+" (SO_REUSEPORT), or TCP_DEFER_ACCEPT")
 }
 
 func mustSockets(t testing.TB, pid int) map[int]bool {
 	t.Helper()
-	held, err := sockets(pid)
+	held, err := socketInodes(pid)
 	require.NoError(t, err)
 	return held
 }
 
-func TestFreezeSaysWhyItCannot(t *testing.T) {
+func TestFreezeExplainsWhyItFails(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ args, says string }{
 		"it dies":             {"-- sh -c false", "sh ended (exit status 1) before it listened on a TCP port, and printed nothing"},
@@ -107,10 +107,10 @@ func TestFreezeSaysWhyItCannot(t *testing.T) {
 		"no such command":     {"-- /no-such-thing", "cannot start /no-such-thing: fork/exec /no-such-thing: no such file"},
 		"no such process":     {"-pid 4194304", "there is no process 4194304"},
 		"nobody listens":      {"-port 1", "nobody listens on TCP port 1"},
-		"more than it counts": {"-most 2 -- " + self(t) + " serve -addr {addr} -backlog 5", "gave up: 2 clients are in, and the queue (limit 5) takes more"},
+		"more than it counts": {"-most 2 -- " + ownExecutable(t) + " serve -addr {addr} -backlog 5", "gave up: 2 clients are in, and the queue (limit 5) takes more"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, stdout, stderr := froze(t, strings.Fields(c.args)...)
+			status, stdout, stderr := runFreeze(t, strings.Fields(c.args)...)
 
 			assert.Equal(t, 1, status)
 			assert.Contains(t, stderr, c.says)
@@ -124,9 +124,9 @@ func TestFreezeSaysWhyItCannot(t *testing.T) {
 func TestFreezeLeavesNothingRunning(t *testing.T) {
 	t.Parallel()
 	pids := filepath.Join(t.TempDir(), "pids")
-	script := fmt.Sprintf(`trap "" TERM; (%s serve -addr {addr} -backlog 1 & echo $! >>%[2]s); echo $$ >>%[2]s; while :; do sleep 1; done`, self(t), pids)
+	script := fmt.Sprintf(`trap "" TERM; (%s serve -addr {addr} -backlog 1 & echo $! >>%[2]s); echo $$ >>%[2]s; while :; do sleep 1; done`, ownExecutable(t), pids)
 
-	status, stdout, stderr := froze(t, "--", "sh", "-c", script)
+	status, stdout, stderr := runFreeze(t, "--", "sh", "-c", script)
 
 	require.Zero(t, status, stderr)
 	assert.Contains(t, stdout, "2 clients got in")
@@ -143,7 +143,7 @@ func TestFreezeLeavesNothingRunning(t *testing.T) {
 func TestInterruptedFreezeEndsWhatItStarted(t *testing.T) {
 	t.Parallel()
 	pid := filepath.Join(t.TempDir(), "pid")
-	cmd := program(t, "freeze", "-wait", "1h", "--", "sh", "-c", "echo $$ >"+pid+"; exec sleep 1000")
+	cmd := programCommand(t, "freeze", "-wait", "1h", "--", "sh", "-c", "echo $$ >"+pid+"; exec sleep 1000")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	require.NoError(t, cmd.Start())
@@ -156,7 +156,7 @@ func TestInterruptedFreezeEndsWhatItStarted(t *testing.T) {
 
 	require.NoError(t, cmd.Process.Signal(os.Interrupt))
 
-	assert.Equal(t, 1, exitStatus(t, ended(t, cmd)))
+	assert.Equal(t, 1, exitStatus(t, waitExit(t, cmd)))
 	assert.Equal(t, "interrupted\n", stderr.String())
 	assert.Equal(t, unix.ESRCH, unix.Kill(child, 0))
 }

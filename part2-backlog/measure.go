@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A load is clients that come at random to a server that is real, as is its
+// A workload is clients that come at random to a server that is real, as is its
 // queue: plan's model, played on the kernel.
-type load struct {
+type workload struct {
 	rho      float64       // what comes, as a part of what can be done
 	service  time.Duration // of work for each client
 	backlog  int
@@ -27,28 +27,28 @@ type load struct {
 
 // A measurement is what came of a load.
 type measurement struct {
-	Backlog   int     `json:"backlog"`
-	Arrivals  int     `json:"arrivals"`
-	Blocked   int     `json:"blocked"`           // their SYN was ignored
-	Load      float64 `json:"load"`              // as it was: clocks are never exact
-	Predicted float64 `json:"predicted_percent"` // for that load
-	Measured  float64 `json:"measured_percent"`
-	Band      float64 `json:"band_percent"` // 19 of 20 measurements should be no farther off
-	Late      int     `json:"late"`         // clients and services that were late by half a service: a busy machine
+	Backlog    int     `json:"backlog"`
+	Arrivals   int     `json:"arrivals"`
+	Blocked    int     `json:"blocked"`           // their SYN was ignored
+	Load       float64 `json:"load"`              // as it was: clocks are never exact
+	Predicted  float64 `json:"predicted_percent"` // for that load
+	Measured   float64 `json:"measured_percent"`
+	Band       float64 `json:"band_percent"` // 19 of 20 measurements should be no farther off
+	LateEvents int     `json:"late"`         // clients and services that were late by half a service: a busy machine
 }
 
-// disturbed says that the machine had so much else to do that the clients did
+// noisy says that the machine had so much else to do that the clients did
 // not come when they should: those who are late come in a bunch.
-func (m measurement) disturbed() bool { return m.Late > m.Arrivals/50 }
+func (m measurement) noisy() bool { return m.LateEvents > m.Arrivals/50 }
 
-// within says whether the measurement is as near as 1.5 times the band: those
+// withinBand says whether the measurement is as near as 1.5 times the band: those
 // who find the queue full come in clusters, which the band does not know.
-func (m measurement) within() bool { return math.Abs(m.Measured-m.Predicted) <= 1.5*m.Band }
+func (m measurement) withinBand() bool { return math.Abs(m.Measured-m.Predicted) <= 1.5*m.Band }
 
 // play has l.arrivals clients come, and counts those whose SYN is ignored. A
 // client is gone at once either way: one that was let in keeps its place.
-func (l load) play(ctx context.Context) (m measurement, err error) {
-	r, err := newRig("127.0.0.1:0", l.backlog)
+func (l workload) play(ctx context.Context) (m measurement, err error) {
+	r, err := listenUnaccepted("127.0.0.1:0", l.backlog)
 	if err != nil {
 		return m, err
 	}
@@ -56,16 +56,16 @@ func (l load) play(ctx context.Context) (m measurement, err error) {
 	worked := make(chan struct{})
 	go func() { w.work(); close(worked) }() // waited for below
 	m.Backlog, m.Arrivals = l.backlog, l.arrivals
-	moments := l.moments()
+	moments := l.arrivalTimes()
 	began := time.Now()
 	for _, moment := range moments {
 		if sleepUntil(began.Add(moment)) > l.service/2 {
-			m.Late++
+			m.LateEvents++
 		}
 		if err = ctx.Err(); err != nil {
 			break
 		}
-		in, comeErr := r.come()
+		in, comeErr := r.connectOne()
 		if comeErr != nil {
 			err = comeErr
 			break
@@ -80,17 +80,17 @@ func (l load) play(ctx context.Context) (m measurement, err error) {
 	<-worked
 	r.close()
 	m.Load = float64(l.arrivals) / float64(took) * float64(w.busy) / float64(max(w.served, 1))
-	p := losses(m.Load, l.backlog)[l.backlog]
+	p := blockingProbabilities(m.Load, l.backlog)[l.backlog]
 	m.Predicted, m.Measured = 100*p, 100*float64(m.Blocked)/float64(l.arrivals)
-	m.Late += w.late
+	m.LateEvents += w.lateServices
 	m.Band = 196 * math.Sqrt(p*(1-p)/float64(l.arrivals))
 	return m, err
 }
 
-// moments are when the clients come, from the start on: at random, one as
+// arrivalTimes are when the clients come, from the start on: at random, one as
 // likely as another, and all of them in the time that makes the load rho. They
 // are computed for a service as long as it really takes: a sleep is never exact.
-func (l load) moments() []time.Duration {
+func (l workload) arrivalTimes() []time.Duration {
 	const tries = 10
 	began := time.Now()
 	for range tries {
@@ -108,12 +108,12 @@ func (l load) moments() []time.Duration {
 
 // A worker accepts, works for the service time, closes: a server without HTTP.
 type worker struct {
-	fd      int
-	service time.Duration
-	stop    atomic.Bool
-	served  int
-	busy    time.Duration
-	late    int // services that took longer by half
+	fd           int
+	service      time.Duration
+	stop         atomic.Bool
+	served       int
+	busy         time.Duration
+	lateServices int // services that took longer by half
 }
 
 func (w *worker) work() {
@@ -124,7 +124,7 @@ func (w *worker) work() {
 		}
 		began := time.Now()
 		if sleepUntil(began.Add(w.service)) > w.service/2 {
-			w.late++
+			w.lateServices++
 		}
 		unix.Close(fd)
 		w.served++
@@ -144,10 +144,10 @@ func sleepUntil(at time.Time) time.Duration {
 	return -left
 }
 
-// measure plays p's load against four backlogs at once, each with a server of
+// runMeasurement plays p's load against four backlogs at once, each with a server of
 // its own, and prints model and kernel side by side. own says that the counters
 // count nothing else.
-func (p plan) measure(ctx context.Context, stdout io.Writer, arrivals int, own, asJSON bool) error {
+func (p plan) runMeasurement(ctx context.Context, stdout io.Writer, arrivals int, own, asJSON bool) error {
 	if _, err := readCounters(); err != nil {
 		return err
 	}
@@ -164,13 +164,13 @@ func (p plan) measure(ctx context.Context, stdout io.Writer, arrivals int, own, 
 	}
 	before, _ := readCounters()
 	stop := progress(aside)
-	all, err := playAll(ctx, load{rho: p.load(), service: service, arrivals: arrivals, seed: 1}, 0, 1, 2, 5)
+	all, err := playAll(ctx, workload{rho: p.load(), service: service, arrivals: arrivals, seed: 1}, 0, 1, 2, 5)
 	stop()
 	if err != nil {
 		return err
 	}
 	after, _ := readCounters()
-	t := total{Drops: after.since(before).Drops, Disturbed: slices.ContainsFunc(all, measurement.disturbed)}
+	t := totals{Drops: after.sub(before).Drops, Noisy: slices.ContainsFunc(all, measurement.noisy)}
 	for _, m := range all {
 		t.Blocked += m.Blocked
 	}
@@ -180,14 +180,14 @@ func (p plan) measure(ctx context.Context, stdout io.Writer, arrivals int, own, 
 	return t.print(stdout, all, own)
 }
 
-// A total is what came of all loads together.
-type total struct {
-	Blocked   int  `json:"blocked"`
-	Drops     int  `json:"listen_drops"`
-	Disturbed bool `json:"disturbed"` // one of them at least
+// A totals is what came of all loads together.
+type totals struct {
+	Blocked int  `json:"blocked"`
+	Drops   int  `json:"listen_drops"`
+	Noisy   bool `json:"disturbed"` // one of them at least
 }
 
-func (t total) printJSON(stdout io.Writer, all []measurement) error {
+func (t totals) printJSON(stdout io.Writer, all []measurement) error {
 	out := json.NewEncoder(stdout)
 	for _, m := range all {
 		if err := out.Encode(m); err != nil {
@@ -197,12 +197,12 @@ func (t total) printJSON(stdout io.Writer, all []measurement) error {
 	return out.Encode(t)
 }
 
-func (t total) print(stdout io.Writer, all []measurement, own bool) error {
+func (t totals) print(stdout io.Writer, all []measurement, own bool) error {
 	fmt.Fprint(stdout, "  backlog   load measured   turned away: model     kernel   (± in 19 of 20 runs)\n")
 	for _, m := range all {
 		fmt.Fprintf(stdout, "  %7d %15.3f %18.2f %% %8.2f %%   (± %.2f %%)\n", m.Backlog, m.Load, m.Predicted, m.Measured, m.Band)
 	}
-	if t.Disturbed {
+	if t.Noisy {
 		fmt.Fprint(stdout, "\n  this machine was busy with something else, and its clocks were late: try again\n")
 	}
 	_, err := fmt.Fprintf(stdout, "\n  clients whose SYN was ignored: %d; the kernel's ListenDrops: +%d\n", t.Blocked, t.Drops)
@@ -213,7 +213,7 @@ func (t total) print(stdout io.Writer, all []measurement, own bool) error {
 }
 
 // playAll plays l for several backlogs at the same time.
-func playAll(ctx context.Context, l load, backlogs ...int) ([]measurement, error) {
+func playAll(ctx context.Context, l workload, backlogs ...int) ([]measurement, error) {
 	results, errs := make([]measurement, len(backlogs)), make([]error, len(backlogs))
 	var all sync.WaitGroup
 	for i, backlog := range backlogs {

@@ -19,21 +19,21 @@ import (
 // the same moments in every run. The seeds are chosen: with them even an ideal
 // queue loses as many as the formula says, so what is left to differ is the
 // kernel and the clocks. Not parallel: it takes a machine that has time.
-func TestKernelTurnsAwayWhatTheModelPredicts(t *testing.T) {
-	if !alone(t) {
+func TestKernelDropsAsManyClientsAsTheModelPredicts(t *testing.T) {
+	if !inOwnNetns(t) {
 		return
 	}
 	for range 4 {
 		measured, blocked, counted := fourLoads(t)
 
 		require.Equal(t, counters{blocked, blocked}, counted, "who is turned away is who the kernel counts: ListenOverflows, ListenDrops")
-		off := slices.ContainsFunc(measured, func(m measurement) bool { return !m.within() })
-		if off && slices.ContainsFunc(measured, measurement.disturbed) {
+		off := slices.ContainsFunc(measured, func(m measurement) bool { return !m.withinBand() })
+		if off && slices.ContainsFunc(measured, measurement.noisy) {
 			continue // it tells about the machine's other work
 		}
 		for _, m := range measured {
 			t.Logf("load %.3f, backlog %d: %.1f %% turned away, the model says %.1f ± %.1f %%", m.Load, m.Backlog, m.Measured, m.Predicted, m.Band)
-			assert.True(t, m.within(), "load %.3f, backlog %d: %.1f %% turned away; the model says %.1f %%, and 1.5 times the band of %.1f %% may be off. plan.go, losses",
+			assert.True(t, m.withinBand(), "load %.3f, backlog %d: %.1f %% turned away; the model says %.1f %%, and 1.5 times the band of %.1f %% may be off. plan.go, blockingProbabilities",
 				m.Load, m.Backlog, m.Measured, m.Predicted, m.Band)
 		}
 		return
@@ -45,7 +45,7 @@ func TestKernelTurnsAwayWhatTheModelPredicts(t *testing.T) {
 // what the kernel says about it.
 func fourLoads(t testing.TB) (measured []measurement, blocked int, counted counters) {
 	t.Helper()
-	loads := []load{
+	loads := []workload{
 		{rho: 0.5, backlog: 0, seed: 20},
 		{rho: 0.8, backlog: 1, seed: 3},
 		{rho: 1.0, backlog: 2, seed: 22},
@@ -59,28 +59,28 @@ func fourLoads(t testing.TB) (measured []measurement, blocked int, counted count
 		l.service, l.arrivals = 3*time.Millisecond, int(500*l.rho) // so that all take as long
 		all.Go(func() { measured[i], errs[i] = l.play(t.Context()) })
 	}
-	finish(t, &all, "all goroutines of the test end")
+	waitGroup(t, &all, "all goroutines of the test end")
 	after, err := readCounters()
 	require.NoError(t, errors.Join(append(errs, err)...))
 	for _, m := range measured {
 		blocked += m.Blocked
 	}
-	return measured, blocked, after.since(before)
+	return measured, blocked, after.sub(before)
 }
 
-func TestMeasureRefusesWhatTakesMoreThanAnHour(t *testing.T) {
+func TestMeasureRefusesRunsLongerThanAnHour(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	p := plan{rate: 0.001, service: time.Microsecond}
 
-	err := p.measure(t.Context(), io.Discard, 1000000, true, false)
+	err := p.runMeasurement(t.Context(), io.Discard, 1000000, true, false)
 
 	assert.ErrorContains(t, err, "1000000 clients at a load of 1e-09 would take 5.56e+08 hours: choose a higher -rate or a smaller -n")
 }
 
-func TestMeasureAsJSONEndsWithWhatTheKernelCounted(t *testing.T) {
+func TestMeasureAsJSONEndsWithTheKernelCounters(t *testing.T) {
 	t.Parallel()
-	cmd := program(t, "plan", "-measure", "-json", "-rate", "10", "-n", "20")
+	cmd := programCommand(t, "plan", "-measure", "-json", "-rate", "10", "-n", "20")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	text, err := cmd.Output()

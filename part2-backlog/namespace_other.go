@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// withOwnNetwork has no such thing here.
-func withOwnNetwork(_ context.Context, _ *flag.FlagSet, _ io.Writer, rest func(own bool) error) error {
+// inNewNetns has no such thing here.
+func inNewNetns(_ context.Context, _ *flag.FlagSet, _ io.Writer, rest func(own bool) error) error {
 	return rest(false)
 }

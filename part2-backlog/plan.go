@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// losses tells, for each backlog from 0 to most, what part of the clients finds
+// blockingProbabilities tells, for each backlog from 0 to most, what part of the clients finds
 // the queue full: M/D/1/K in the books. Clients come at random (M), each takes
 // the same time (D), one server (1), and room for K = backlog + 2: one in
 // service, backlog + 1 in Linux's queue. Who finds no room goes away. load is
@@ -25,18 +25,18 @@ import (
 // That gives left up to a factor, whatever K is; the factor makes the first K-1
 // sum up to 1. The server idles between services with probability left[0], for
 // 1/load services: from that follows what is let in, and what is not.
-func losses(load float64, most int) []float64 {
+func blockingProbabilities(load float64, most int) []float64 {
 	if load > 50 { // the server never idles, and exp(-load) is soon too small for a float
 		return slices.Repeat([]float64{1 - 1/load}, most+1)
 	}
-	more := tails(load) // more[n] is P(> n come during a service)
+	more := poissonTails(load) // more[n] is P(> n come during a service)
 	none := math.Exp(-load)
 	left, sum := []float64{1}, 1.0
 	var lost []float64
 	for j := 0; len(lost) <= most; j++ {
-		next := left[0] * at(more, j)
+		next := left[0] * valueAt(more, j)
 		for i := max(1, j-len(more)); i <= j; i++ {
-			next += left[i] * at(more, j-i+1)
+			next += left[i] * valueAt(more, j-i+1)
 		}
 		left = append(left, next/none)
 		sum += left[j+1]
@@ -50,8 +50,8 @@ func losses(load float64, most int) []float64 {
 	return lost
 }
 
-// tails are P(> n) of the Poisson distribution, until they are nothing.
-func tails(mean float64) (more []float64) {
+// poissonTails are P(> n) of the Poisson distribution, until they are nothing.
+func poissonTails(mean float64) (more []float64) {
 	p, upTo := math.Exp(-mean), 0.0
 	for n := 0; n < 1000; n++ {
 		upTo += p
@@ -65,7 +65,7 @@ func tails(mean float64) (more []float64) {
 	return more
 }
 
-func at(list []float64, i int) float64 {
+func valueAt(list []float64, i int) float64 {
 	if i < len(list) {
 		return list[i]
 	}
@@ -88,12 +88,12 @@ func (p plan) longestWait(backlog int) time.Duration { return time.Duration(back
 
 // largestUseful is the backlog whose last client is just in time, -1 if none is;
 // never more than the kernel gives.
-func (p plan) largestUseful() int { return int(min(p.timeout/p.service-1, mostPlanned)) }
+func (p plan) largestUseful() int { return int(min(p.timeout/p.service-1, maxPlannedBacklog)) }
 
-const mostPlanned = 4096 // what net.core.somaxconn allows since Linux 5.4
+const maxPlannedBacklog = 4096 // what net.core.somaxconn allows since Linux 5.4
 
-// A planned line is what a backlog does.
-type planned struct {
+// A planRow line is what a backlog does.
+type planRow struct {
 	Backlog int     `json:"backlog"`
 	Lost    float64 `json:"lost_percent"`
 	WaitMS  float64 `json:"longest_wait_ms"`
@@ -101,36 +101,36 @@ type planned struct {
 	InTime  bool    `json:"in_time"` // backlog+1 ≤ timeout / service
 }
 
-// lines are what some backlogs do; best is the smallest that meets the target,
+// rows are what some backlogs do; best is the smallest that meets the target,
 // -1 if none does.
-func (p plan) lines() (lines []planned, best int) {
-	lost := losses(p.load(), mostPlanned)
+func (p plan) rows() (lines []planRow, best int) {
+	lost := blockingProbabilities(p.load(), maxPlannedBacklog)
 	best = slices.IndexFunc(lost, func(l float64) bool { return 100*l <= p.target })
-	shown := []int{0, 1, 2, 3, 5, 10, 20, 50, 128, 511, mostPlanned}
+	shown := []int{0, 1, 2, 3, 5, 10, 20, 50, 128, 511, maxPlannedBacklog}
 	if best >= 0 && !slices.Contains(shown, best) {
 		shown = append(shown, best)
 		slices.Sort(shown)
 	}
 	for _, b := range shown {
-		lines = append(lines, planned{b, 100 * lost[b], milliseconds(p.longestWait(b)), 100*lost[b] <= p.target, b <= p.largestUseful()})
+		lines = append(lines, planRow{b, 100 * lost[b], milliseconds(p.longestWait(b)), 100*lost[b] <= p.target, b <= p.largestUseful()})
 	}
 	return lines, best
 }
 
-// advice says in words which backlog to choose.
-func (p plan) advice(best int) string {
+// recommendation says in words which backlog to choose.
+func (p plan) recommendation(best int) string {
 	useful := p.largestUseful()
 	switch {
 	case best < 0 && p.load() > 1:
 		return fmt.Sprintf("No backlog turns away %g %% or less: %.1f %% more comes than one server can do. Make it faster, or have more of them.", p.target, 100*(p.load()-1))
 	case best < 0:
-		return fmt.Sprintf("No backlog up to %d turns away %g %% or less.", mostPlanned, p.target)
+		return fmt.Sprintf("No backlog up to %d turns away %g %% or less.", maxPlannedBacklog, p.target)
 	case useful < 0:
 		return fmt.Sprintf("One service takes longer than the %v that a client waits: no backlog is of use.", p.timeout)
 	case best > useful:
 		return fmt.Sprintf("Backlog %d turns away %g %% or less, but whoever is last in it waits %v and has given up after %v:\nfrom backlog %d on it turns refusals into timeouts. Make the server faster, or have more of them.",
 			best, p.target, p.longestWait(best), p.timeout, useful+1)
-	case useful == mostPlanned:
+	case useful == maxPlannedBacklog:
 		return fmt.Sprintf("Choose a backlog from %d, the smallest that turns away %g %% or less,\nto %d, which is all that the kernel gives: even its last client is served within %v.", best, p.target, useful, p.timeout)
 	}
 	return fmt.Sprintf("Choose a backlog from %d, the smallest that turns away %g %% or less,\nto %d, the largest whose last client is served within %v: backlog+1 <= timeout/service.", best, p.target, useful, p.timeout)
@@ -147,14 +147,14 @@ func planVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error
 	return func(ctx context.Context) error {
 		p := plan{*rate, *service, *target, *timeout}
 		if *measure {
-			return withOwnNetwork(ctx, flags, stdout, func(own bool) error { return p.measure(ctx, stdout, *arrivals, own, *asJSON) })
+			return inNewNetns(ctx, flags, stdout, func(own bool) error { return p.runMeasurement(ctx, stdout, *arrivals, own, *asJSON) })
 		}
 		return p.print(stdout, *asJSON)
 	}
 }
 
 func (p plan) print(stdout io.Writer, asJSON bool) error {
-	lines, best := p.lines()
+	lines, best := p.rows()
 	if asJSON {
 		for _, l := range lines {
 			line, _ := json.Marshal(l)
@@ -172,6 +172,6 @@ func (p plan) print(stdout io.Writer, asJSON bool) error {
 		}
 		fmt.Fprintf(stdout, "  %7d %11.4f %%   %12v%s\n", l.Backlog, l.Lost, p.longestWait(l.Backlog), mark)
 	}
-	_, err := fmt.Fprintf(stdout, "\n%s\n", p.advice(best))
+	_, err := fmt.Fprintf(stdout, "\n%s\n", p.recommendation(best))
 	return err
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// simulated is what part of n clients finds no room, by playing it: the oracle
+// simulateQueue is what part of n clients finds no room, by playing it: the oracle
 // for the formula.
-func simulated(load float64, room, n int) float64 {
+func simulateQueue(load float64, room, n int) float64 {
 	random := rand.New(rand.NewPCG(1, 2))
 	var ends []float64 // of the services of those who are in
 	now, lost := 0.0, 0
@@ -35,23 +35,23 @@ func simulated(load float64, room, n int) float64 {
 
 func TestModelAgreesWithASimulation(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	for _, load := range []float64{0.3, 0.5, 0.8, 1, 1.2, 3} {
-		lost := losses(load, 10)
+		lost := blockingProbabilities(load, 10)
 		for _, backlog := range []int{0, 1, 2, 5, 10} {
-			assert.InDelta(t, simulated(load, backlog+2, 200000), lost[backlog], 0.006,
-				"load %v, backlog %d: one in service and backlog+1 in Linux's queue, K = backlog+2. plan.go, losses", load, backlog)
+			assert.InDelta(t, simulateQueue(load, backlog+2, 200000), lost[backlog], 0.006,
+				"load %v, backlog %d: one in service and backlog+1 in Linux's queue, K = backlog+2. plan.go, blockingProbabilities", load, backlog)
 		}
 	}
-	assert.InDelta(t, 1-1/(math.Exp(-0.8)+0.8), losses(0.8, 0)[0], 1e-12, "M/D/1/2 has a short formula")
+	assert.InDelta(t, 1-1/(math.Exp(-0.8)+0.8), blockingProbabilities(0.8, 0)[0], 1e-12, "M/D/1/2 has a short formula")
 }
 
-func TestModelIsSoundAtTheEdges(t *testing.T) {
+func TestModelHoldsAtExtremeLoads(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	for _, load := range []float64{1e-9, 0.01, 0.999999, 1, 1.000001, 2, 30, 49, 51, 1e9} {
-		lost := losses(load, mostPlanned)
-		require.Len(t, lost, mostPlanned+1)
+		lost := blockingProbabilities(load, maxPlannedBacklog)
+		require.Len(t, lost, maxPlannedBacklog+1)
 		for b := range lost {
 			require.False(t, math.IsNaN(lost[b]), "load %v, backlog %d", load, b)
 			require.GreaterOrEqual(t, lost[b], max(0, 1-1/load)-1e-9, "load %v, backlog %d: more than the server can do is lost", load, b)
@@ -62,27 +62,27 @@ func TestModelIsSoundAtTheEdges(t *testing.T) {
 
 func TestPlanChoosesBetweenTooSmallAndTooLate(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	p := plan{rate: 8, service: 100 * time.Millisecond, target: 1, timeout: time.Second}
-	_, best := p.lines()
+	_, best := p.rows()
 	assert.Equal(t, 6, best)
 	assert.Equal(t, 9, p.largestUseful(), "backlog+1 <= timeout/service")
-	assert.Contains(t, p.advice(best), "Choose a backlog from 6, the smallest that turns away 1 % or less,\nto 9,")
+	assert.Contains(t, p.recommendation(best), "Choose a backlog from 6, the smallest that turns away 1 % or less,\nto 9,")
 
 	p.timeout = 24 * time.Hour
-	assert.Contains(t, p.advice(best), "\nto 4096, which is all that the kernel gives")
+	assert.Contains(t, p.recommendation(best), "\nto 4096, which is all that the kernel gives")
 	p.timeout = 300 * time.Millisecond
-	assert.Contains(t, p.advice(best), "whoever is last in it waits 700ms and has given up after 300ms:\nfrom backlog 3 on")
+	assert.Contains(t, p.recommendation(best), "whoever is last in it waits 700ms and has given up after 300ms:\nfrom backlog 3 on")
 	p.timeout = 50 * time.Millisecond
-	assert.Contains(t, p.advice(best), "no backlog is of use")
+	assert.Contains(t, p.recommendation(best), "no backlog is of use")
 	p.rate = 12
-	_, best = p.lines()
-	assert.Contains(t, p.advice(best), "No backlog turns away 1 % or less: 20.0 % more comes than one server can do")
+	_, best = p.rows()
+	assert.Contains(t, p.recommendation(best), "No backlog turns away 1 % or less: 20.0 % more comes than one server can do")
 }
 
 func TestPlanPrintsATableAndJSON(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	var text, lines, stderr bytes.Buffer
 
 	assert.Zero(t, run([]string{"plan"}, &text, &stderr))

@@ -69,8 +69,8 @@ func ancestors() map[int]bool {
 	return line
 }
 
-// sockets are the inodes of the sockets that pid holds.
-func sockets(pid int) (inodes map[int]bool, err error) {
+// socketInodes are the inodes of the sockets that pid holds.
+func socketInodes(pid int) (inodes map[int]bool, err error) {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, err := os.ReadDir(dir)
 	inodes = map[int]bool{}
@@ -84,11 +84,11 @@ func sockets(pid int) (inodes map[int]bool, err error) {
 	return inodes, err
 }
 
-// holders are the processes that hold one of the sockets, as far as this user
+// socketHolders are the processes that hold one of the sockets, as far as this user
 // may look.
-func holders(of map[int]bool) (pids []int) {
+func socketHolders(of map[int]bool) (pids []int) {
 	for pid := range processes() {
-		held, _ := sockets(pid)
+		held, _ := socketInodes(pid)
 		for inode := range held {
 			if of[inode] {
 				pids = append(pids, pid)
@@ -99,9 +99,9 @@ func holders(of map[int]bool) (pids []int) {
 	return pids
 }
 
-// halt stops pid with SIGSTOP, which no process can refuse, and waits until it
+// stopAndWait stops pid with SIGSTOP, which no process can refuse, and waits until it
 // has stopped.
-func halt(pid int) error {
+func stopAndWait(pid int) error {
 	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
 		return err
 	}

@@ -28,8 +28,8 @@ func progress(w io.Writer) (stop func()) {
 	return func() { close(quit); <-done }
 }
 
-// pause waits for d, and says whether ctx still goes on.
-func pause(ctx context.Context, d time.Duration) bool {
+// sleepContext waits for d, and says whether ctx still goes on.
+func sleepContext(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
 		return false

@@ -12,34 +12,34 @@ import (
 const tcpListen = 10 // TCP_LISTEN in include/net/tcp_states.h
 const tcpSynSent = 2
 
-// queueOf reads the accept queue of the listening socket fd. For a listening
+// readAcceptQueue reads the accept queue of the listening socket fd. For a listening
 // socket two fields of TCP_INFO have a meaning of their own (tcp_get_info in
 // net/ipv4/tcp.c); `ss -ltn` shows the same two as Recv-Q and Send-Q.
-func queueOf(fd int) (queue, error) {
+func readAcceptQueue(fd int) (acceptQueue, error) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
-		return queue{}, fmt.Errorf("TCP_INFO of descriptor %d: %w", fd, err)
+		return acceptQueue{}, fmt.Errorf("TCP_INFO of descriptor %d: %w", fd, err)
 	}
 	if info.State != tcpListen {
-		return queue{}, fmt.Errorf("descriptor %d does not listen", fd)
+		return acceptQueue{}, fmt.Errorf("descriptor %d does not listen", fd)
 	}
-	return queue{Waiting: int(info.Unacked), Limit: int(info.Sacked)}, nil
+	return acceptQueue{Waiting: int(info.Unacked), Limit: int(info.Sacked)}, nil
 }
 
-// A handshake is how far a connection is that connect(2) began.
-type handshake struct {
-	known   bool // the kernel has told
-	waiting bool // its SYN has not been answered
-	again   int  // how often the SYN was sent again; still known when it is connected
+// A synState is how far a connection is that connect(2) began.
+type synState struct {
+	known       bool // the kernel has told
+	unanswered  bool // its SYN has not been answered
+	retransmits int  // how often the SYN was sent again; still known when it is connected
 }
 
-// handshakeOf asks the kernel about the client's socket fd.
-func handshakeOf(fd int) handshake {
+// readSYNState asks the kernel about the client's socket fd.
+func readSYNState(fd int) synState {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
-		return handshake{}
+		return synState{}
 	}
-	return handshake{known: true, waiting: info.State == tcpSynSent, again: int(info.Total_retrans)}
+	return synState{known: true, unanswered: info.State == tcpSynSent, retransmits: int(info.Total_retrans)}
 }
 
 // readCounters reads /proc/net/netstat: pairs of lines, names above numbers.

@@ -16,26 +16,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// queueIs wants the kernel to say so about fd.
-func queueIs(t testing.TB, fd, waiting, limit int) {
+// requireQueue wants the kernel to say so about fd.
+func requireQueue(t testing.TB, fd, waiting, limit int) {
 	t.Helper()
-	q, err := queueOf(fd)
+	q, err := readAcceptQueue(fd)
 	require.NoError(t, err)
-	require.Equal(t, queue{waiting, limit}, q, "TCP_INFO of the listening socket: tcpi_unacked connections wait, tcpi_sacked is the limit")
+	require.Equal(t, acceptQueue{waiting, limit}, q, "TCP_INFO of the listening socket: tcpi_unacked connections wait, tcpi_sacked is the limit")
 }
 
-// ignored wants a new client's SYN to be ignored, and returns the client.
-func ignored(t testing.TB, addr string) (fd int) {
+// connectIgnored wants a new client's SYN to be ignored, and returns the client.
+func connectIgnored(t testing.TB, addr string) (fd int) {
 	t.Helper()
-	fd, err := beginConnect(addr)
+	fd, err := startConnect(addr)
 	require.NoError(t, err, "ignored is not refused")
 	t.Cleanup(func() { unix.Close(fd) })
-	require.True(t, handshakeOf(fd).waiting, "the queue is full: the SYN gets no answer, and the client stays in SYN-SENT")
+	require.True(t, readSYNState(fd).unanswered, "the queue is full: the SYN gets no answer, and the client stays in SYN-SENT")
 	return fd
 }
 
-// accepted empties fd's queue and returns what was in it.
-func accepted(t testing.TB, fd int) (fds []int) {
+// acceptAll empties fd's queue and returns what was in it.
+func acceptAll(t testing.TB, fd int) (fds []int) {
 	t.Helper()
 	unix.SetNonblock(fd, true)
 	for {
@@ -57,18 +57,18 @@ func TestLinuxQueuesOneMoreThanTheBacklog(t *testing.T) {
 	for _, family := range loopbacks(t) {
 		for _, backlog := range []int{0, 1, 2, 5} {
 			t.Run(fmt.Sprint(family, " backlog ", backlog), func(t *testing.T) {
-				fd, addr := listening(t, family, backlog)
-				queueIs(t, fd, 0, backlog)
+				fd, addr := startListening(t, family, backlog)
+				requireQueue(t, fd, 0, backlog)
 
 				for n := range backlog + 1 {
-					require.False(t, handshakeOf(connected(t, addr)).waiting)
-					queueIs(t, fd, n+1, backlog)
+					require.False(t, readSYNState(connectTo(t, addr)).unanswered)
+					requireQueue(t, fd, n+1, backlog)
 				}
-				ignored(t, addr)
+				connectIgnored(t, addr)
 
-				queueIs(t, fd, backlog+1, backlog)
-				assert.Len(t, accepted(t, fd), backlog+1, "accept(2) hands out who was in the queue, and nobody else")
-				queueIs(t, fd, 0, backlog)
+				requireQueue(t, fd, backlog+1, backlog)
+				assert.Len(t, acceptAll(t, fd), backlog+1, "accept(2) hands out who was in the queue, and nobody else")
+				requireQueue(t, fd, 0, backlog)
 				t.Logf("backlog %d: %d connected, the next was ignored", backlog, backlog+1)
 			})
 		}
@@ -77,8 +77,8 @@ func TestLinuxQueuesOneMoreThanTheBacklog(t *testing.T) {
 
 func TestQueueIsDrawnWithAPlaceForEach(t *testing.T) {
 	t.Parallel()
-	ours(t)
-	for q, want := range map[queue]string{
+	skipIfJudging(t)
+	for q, want := range map[acceptQueue]string{
 		{0, 0}:       "[.] 0 of 1 places taken",
 		{1, 0}:       "[#] 1 of 1 places taken, FULL",
 		{1, 1}:       "[#.] 1 of 2 places taken",
@@ -94,71 +94,71 @@ func TestQueueIsDrawnWithAPlaceForEach(t *testing.T) {
 
 func TestBacklogIsCutToSomaxconn(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	somaxconn, err := sysctl("net/core/somaxconn")
 	require.NoError(t, err)
 
-	fd, _ := listening(t, "127.0.0.1:0", somaxconn+1)
+	fd, _ := startListening(t, "127.0.0.1:0", somaxconn+1)
 
-	queueIs(t, fd, 0, somaxconn)
+	requireQueue(t, fd, 0, somaxconn)
 }
 
 func TestSecondListenResizesTheQueue(t *testing.T) {
 	t.Parallel()
-	fd, addr := listening(t, "127.0.0.1:0", 0)
-	connected(t, addr)
-	ignored(t, addr)
+	fd, addr := startListening(t, "127.0.0.1:0", 0)
+	connectTo(t, addr)
+	connectIgnored(t, addr)
 
 	require.NoError(t, unix.Listen(fd, 2))
-	connected(t, addr)
-	connected(t, addr)
-	queueIs(t, fd, 3, 2)
+	connectTo(t, addr)
+	connectTo(t, addr)
+	requireQueue(t, fd, 3, 2)
 
 	require.NoError(t, unix.Listen(fd, 0))
-	queueIs(t, fd, 3, 0) // who is in the queue stays
-	ignored(t, addr)
+	requireQueue(t, fd, 3, 0) // who is in the queue stays
+	connectIgnored(t, addr)
 }
 
 func TestQueuedConnectionHasNoDescriptor(t *testing.T) {
 	t.Parallel()
-	fd, addr := listening(t, "127.0.0.1:0", 5)
+	fd, addr := startListening(t, "127.0.0.1:0", 5)
 
 	for range 3 {
-		connected(t, addr)
+		connectTo(t, addr)
 	}
 
-	queueIs(t, fd, 3, 5)
-	assert.Equal(t, 1, descriptorsAt(localAddr(fd)), "the listener has one; the server's ends have none before accept(2)")
-	assert.Len(t, accepted(t, fd), 3)
-	assert.Equal(t, 4, descriptorsAt(localAddr(fd)), "accept(2) makes them")
+	requireQueue(t, fd, 3, 5)
+	assert.Equal(t, 1, countDescriptors(localAddr(fd)), "the listener has one; the server's ends have none before accept(2)")
+	assert.Len(t, acceptAll(t, fd), 3)
+	assert.Equal(t, 4, countDescriptors(localAddr(fd)), "accept(2) makes them")
 }
 
 func TestQueuedRequestIsReadableAfterAccept(t *testing.T) {
 	t.Parallel()
-	fd, addr := listening(t, "127.0.0.1:0", 0)
-	c := connected(t, addr)
+	fd, addr := startListening(t, "127.0.0.1:0", 0)
+	c := connectTo(t, addr)
 	_, err := unix.Write(c, []byte(get))
 	require.NoError(t, err, "the kernel takes the request for a server that has never heard of it")
 
 	buf := make([]byte, 1000)
-	n, err := unix.Read(accepted(t, fd)[0], buf)
+	n, err := unix.Read(acceptAll(t, fd)[0], buf)
 
 	require.NoError(t, err)
 	assert.Equal(t, get, string(buf[:n]))
 }
 
 // The queue does not know that the client has given up: work for nobody.
-func TestClientThatLeftIsStillServed(t *testing.T) {
+func TestClientThatClosedIsStillServed(t *testing.T) {
 	t.Parallel()
-	fd, addr := listening(t, "127.0.0.1:0", 0)
-	c, err := connect(inTime(t), addr, limit)
+	fd, addr := startListening(t, "127.0.0.1:0", 0)
+	c, err := connect(testContext(t), addr, maxWait)
 	require.NoError(t, err)
 	unix.Write(c, []byte(get))
 	unix.Close(c)
 
-	queueIs(t, fd, 1, 0) // it keeps its place
-	ignored(t, addr)
-	left := accepted(t, fd)
+	requireQueue(t, fd, 1, 0) // it keeps its place
+	connectIgnored(t, addr)
+	left := acceptAll(t, fd)
 
 	require.Len(t, left, 1)
 	buf := make([]byte, 1000)
@@ -170,13 +170,13 @@ func TestClientThatLeftIsStillServed(t *testing.T) {
 	assert.Zero(t, n, "and then the end: the client left long ago")
 }
 
-func TestClosingTheListenerResetsWhoIsQueued(t *testing.T) {
+func TestClosingTheListenerResetsQueuedConnections(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	fd, err := listen("127.0.0.1:0", 1)
 	require.NoError(t, err)
 	addr := localAddr(fd).String()
-	queued := []int{connected(t, addr), connected(t, addr)}
+	queued := []int{connectTo(t, addr), connectTo(t, addr)}
 
 	unix.Close(fd)
 
@@ -187,19 +187,19 @@ func TestClosingTheListenerResetsWhoIsQueued(t *testing.T) {
 }
 
 // Part 1's stop, with the kernel's figures: nobody who is queued is reset.
-func TestDrainingTheListenerResetsNobody(t *testing.T) {
+func TestDrainingTheListenerResetsNoConnection(t *testing.T) {
 	t.Parallel()
-	ours(t)
-	r := start(t, func(s *server) { s.delay, s.lingerTimeout = 2*tick, tick })
+	skipIfJudging(t)
+	r := startServer(t, func(s *server) { s.delay, s.lingerTimeout = 2*pollInterval, pollInterval })
 	require.NoError(t, unix.Listen(r.server.fd, 5))
 	var clients []int
 	for n := range 4 {
-		c := connected(t, r.addr)
+		c := connectTo(t, r.addr)
 		unix.Write(c, []byte(get))
 		clients = append(clients, c)
 		if n == 0 {
 			eventually(t, "the first client is in service", func() bool {
-				q, err := queueOf(r.server.fd)
+				q, err := readAcceptQueue(r.server.fd)
 				return err == nil && q.Waiting == 0
 			})
 		}
@@ -208,41 +208,41 @@ func TestDrainingTheListenerResetsNobody(t *testing.T) {
 	r.stop()
 
 	for n, c := range clients {
-		status, err := client{timeout: limit}.read(inTime(t), c)
+		status, err := client{responseTimeout: maxWait}.readResponse(testContext(t), c)
 		require.NoError(t, err, "client %d was connected when the server was told to stop: closing a listener resets who is queued, so it is emptied first. server.go, serve", n+1)
 		assert.Equal(t, "200 OK", status)
 	}
 }
 
-// A stage is one client in service, which has sent half of its request and holds
+// A queueStage is one client in service, which has sent half of its request and holds
 // the server as long as the test likes, and one queued behind it.
-type stage struct {
-	*running
+type queueStage struct {
+	*testServer
 	first, second *net.TCPConn
 }
 
-func onStage(t testing.TB, backlog int) stage {
+func newQueueStage(t testing.TB, backlog int) queueStage {
 	t.Helper()
-	x := stage{running: start(t)}
+	x := queueStage{testServer: startServer(t)}
 	require.NoError(t, unix.Listen(x.server.fd, backlog))
 	x.first = dial(t, x.addr)
 	io.WriteString(x.first, get[:10])
 	eventually(t, "the first client is in service", func() bool {
-		q, err := queueOf(x.server.fd)
+		q, err := readAcceptQueue(x.server.fd)
 		return err == nil && q.Waiting == 0
 	})
 	x.second = dial(t, x.addr)
 	io.WriteString(x.second, get)
-	queueIs(t, x.server.fd, 1, backlog)
+	requireQueue(t, x.server.fd, 1, backlog)
 	return x
 }
 
 // served lets the first client go on, and wants both to be answered.
-func (x stage) served(t testing.TB) {
+func (x queueStage) served(t testing.TB) {
 	t.Helper()
 	io.WriteString(x.first, get[10:])
 	for _, c := range []*net.TCPConn{x.first, x.second} {
-		story{sent: get, rule: "who was connected is answered", look: "server.go, serve"}.hear(c).begins(t, "HTTP/1.1 ")
+		transcript{sent: get, rule: "who was connected is answered", look: "server.go, serve"}.readAll(c).wantPrefix(t, "HTTP/1.1 ")
 	}
 }
 
@@ -253,10 +253,10 @@ func (x stage) served(t testing.TB) {
 // there, and 0 means the most that it can. On Linux listen(fd, 0) queues one.
 func TestThirdClientGivesUpWithAConnectTimeout(t *testing.T) {
 	t.Parallel()
-	ours(t)
-	x := onStage(t, 0)
+	skipIfJudging(t)
+	x := newQueueStage(t, 0)
 
-	third := client{number: 3, addr: x.addr, connectTimeout: 60 * time.Millisecond, timeout: limit}.visit(inTime(t), func() {})
+	third := client{number: 3, addr: x.addr, connectTimeout: 60 * time.Millisecond, responseTimeout: maxWait}.requestOnce(testContext(t), func() {})
 
 	assert.ErrorIs(t, third.err, ErrConnectTimeout)
 	assert.GreaterOrEqual(t, third.ConnectMS, 60.0)
@@ -267,36 +267,36 @@ func TestThirdClientGivesUpWithAConnectTimeout(t *testing.T) {
 // This is the test that waits out a retransmission.
 func TestThirdClientWithoutAConnectTimeoutIsAnsweredAfterARetransmission(t *testing.T) {
 	t.Parallel()
-	ours(t)
-	x := onStage(t, 0)
+	skipIfJudging(t)
+	x := newQueueStage(t, 0)
 	began := time.Now()
-	third := ignored(t, x.addr)
+	third := connectIgnored(t, x.addr)
 
 	x.served(t) // the queue has room from here on, and nobody tells the third client
-	require.NoError(t, endConnect(inTime(t), third, 0))
-	waited, syns := time.Since(began), handshakeOf(third).again
-	status, err := client{timeout: limit}.ask(inTime(t), third)
+	require.NoError(t, finishConnect(testContext(t), third, 0))
+	waited, syns := time.Since(began), readSYNState(third).retransmits
+	status, err := client{responseTimeout: maxWait}.sendRequest(testContext(t), third)
 
 	require.NoError(t, err)
 	assert.NotEmpty(t, status, "three of three are answered")
 	require.GreaterOrEqual(t, syns, 1, "its SYN was sent again")
 	schedule := synScheduleHere(t)[syns-1]
-	assert.GreaterOrEqual(t, waited, schedule, "and not before its time, which follows from the sysctls: syn.go")
+	assert.GreaterOrEqual(t, waited, schedule, "and not before its time, which follows from the sysctls: synschedule.go")
 	t.Logf("the third client was connected after %v and %d more SYN; the schedule says %v", waited.Round(time.Millisecond), syns, schedule)
 }
 
 func TestThirdClientIsConnectedWithABacklogOfOne(t *testing.T) {
 	t.Parallel()
-	ours(t)
-	x := onStage(t, 1)
+	skipIfJudging(t)
+	x := newQueueStage(t, 1)
 
 	third := dial(t, x.addr)
 	io.WriteString(third, get)
 
-	queueIs(t, x.server.fd, 2, 1)
-	ignored(t, x.addr) // the fourth
+	requireQueue(t, x.server.fd, 2, 1)
+	connectIgnored(t, x.addr) // the fourth
 	x.served(t)
-	story{sent: get, rule: "backlog 1 has room for two on Linux", look: "queue.go"}.hear(third).begins(t, "HTTP/1.1 ")
+	transcript{sent: get, rule: "backlog 1 has room for two on Linux", look: "queue.go"}.readAll(third).wantPrefix(t, "HTTP/1.1 ")
 }
 
 func synScheduleHere(t testing.TB) []time.Duration {
@@ -309,7 +309,7 @@ func synScheduleHere(t testing.TB) []time.Duration {
 
 func TestSYNScheduleFollowsFromTheSysctls(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	seconds := func(n ...int) (list []time.Duration) {
 		for _, n := range n {
 			list = append(list, time.Duration(n)*time.Second)
@@ -323,26 +323,26 @@ func TestSYNScheduleFollowsFromTheSysctls(t *testing.T) {
 	assert.Equal(t, seconds(1, 3, 7, 15, 31, 63, 127, 247), synSchedule(8, 0), "no wait is longer than two minutes")
 }
 
-// alone plays a test again by itself in a network namespace of its own, where
+// inOwnNetns plays a test again by itself in a network namespace of its own, where
 // it is root and the only traffic is its own. It is true there. The caller
 // returns when it is false.
-func alone(t *testing.T) bool {
+func inOwnNetns(t *testing.T) bool {
 	t.Helper()
-	ours(t)
-	if insideNamespace() {
+	skipIfJudging(t)
+	if insideNetns() {
 		if err := loopbackUp(); err != nil {
 			t.Skip(err)
 		}
 		return true
 	}
-	cmd := inNamespace(t.Context(), "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
+	cmd := netnsCommand(t.Context(), "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0")
-	if err := startAlone(cmd); err != nil {
+	if err := startInNetns(cmd); err != nil {
 		t.Skip(err)
 	}
-	err := within(t, 3*patience(), exits(cmd), "the test ends in a network namespace of its own")
+	err := receiveWithin(t, 3*patience(), exitStatusChan(cmd), "the test ends in a network namespace of its own")
 	switch {
 	case strings.Contains(output.String(), "--- SKIP"):
 		t.Skip(output.String())
@@ -362,41 +362,41 @@ func setSysctl(t testing.TB, name, value string) {
 
 func TestEveryIgnoredSYNIsCountedTwice(t *testing.T) {
 	t.Parallel()
-	if !alone(t) {
+	if !inOwnNetns(t) {
 		return
 	}
-	_, addr := listening(t, "127.0.0.1:0", 2)
+	_, addr := startListening(t, "127.0.0.1:0", 2)
 	for range 3 {
-		connected(t, addr)
+		connectTo(t, addr)
 	}
 	before, err := readCounters()
 	require.NoError(t, err)
 
 	for range 5 {
-		ignored(t, addr)
+		connectIgnored(t, addr)
 	}
 
 	after, err := readCounters()
 	require.NoError(t, err)
-	assert.Equal(t, counters{Overflows: 5, Drops: 5}, after.since(before), "/proc/net/netstat: ListenOverflows, ListenDrops")
+	assert.Equal(t, counters{Overflows: 5, Drops: 5}, after.sub(before), "/proc/net/netstat: ListenOverflows, ListenDrops")
 }
 
 func TestLoweringSomaxconnLaterShrinksNoQueue(t *testing.T) {
 	t.Parallel()
-	if !alone(t) {
+	if !inOwnNetns(t) {
 		return
 	}
-	old, _ := listening(t, "127.0.0.1:0", 50)
+	old, _ := startListening(t, "127.0.0.1:0", 50)
 	setSysctl(t, "net/core/somaxconn", "3")
 
-	fresh, addr := listening(t, "127.0.0.1:0", 50)
+	fresh, addr := startListening(t, "127.0.0.1:0", 50)
 
-	queueIs(t, old, 0, 50)
-	queueIs(t, fresh, 0, 3)
+	requireQueue(t, old, 0, 50)
+	requireQueue(t, fresh, 0, 3)
 	for range 4 {
-		connected(t, addr)
+		connectTo(t, addr)
 	}
-	ignored(t, addr)
+	connectIgnored(t, addr)
 }
 
 // dropLastACK makes the listening socket fd lose the client's last word of the
@@ -417,47 +417,47 @@ func dropLastACK(t testing.TB, fd int) (stop func()) {
 }
 
 // A phantom: the client is connected, the server has never heard of it. No
-// connect timeout helps, for the client is connected; only one for the answer.
-func TestClientMayBeConnectedToAServerThatDoesNotKnowIt(t *testing.T) {
+// connect timeout helps, for the client is connected; only one for the response.
+func TestClientCanBeConnectedBeforeTheServerKnows(t *testing.T) {
 	t.Parallel()
-	if !alone(t) {
+	if !inOwnNetns(t) {
 		return
 	}
-	fd, addr := listening(t, "127.0.0.1:0", 0)
+	fd, addr := startListening(t, "127.0.0.1:0", 0)
 	arrive := dropLastACK(t, fd)
-	phantom := connected(t, addr)
+	phantom := connectTo(t, addr)
 	arrive()
-	queueIs(t, fd, 0, 0) // the kernel still waits for the last ACK
-	connected(t, addr)   // meanwhile the only place is taken
+	requireQueue(t, fd, 0, 0) // the kernel still waits for the last ACK
+	connectTo(t, addr)        // meanwhile the only place is taken
 
 	_, err := unix.Write(phantom, []byte(get))
 
 	require.NoError(t, err, "the phantom writes as if nothing were wrong")
-	queueIs(t, fd, 1, 0)
-	assert.Len(t, accepted(t, fd), 1, "the server gets the other one")
-	ctx, end := context.WithTimeout(t.Context(), 3*tick)
+	requireQueue(t, fd, 1, 0)
+	assert.Len(t, acceptAll(t, fd), 1, "the server gets the other one")
+	ctx, end := context.WithTimeout(t.Context(), 3*pollInterval)
 	defer end()
-	assert.ErrorIs(t, ready(ctx, phantom, unix.POLLIN, time.Time{}), context.DeadlineExceeded, "and the phantom hears nothing")
+	assert.ErrorIs(t, waitReady(ctx, phantom, unix.POLLIN, time.Time{}), context.DeadlineExceeded, "and the phantom hears nothing")
 }
 
 // tcp_abort_on_overflow is not about the SYNs that a full queue ignores, which
 // are what overflow usually means; it turns phantoms into resets.
-func TestAbortOnOverflowResetsPhantomsOnly(t *testing.T) {
+func TestAbortOnOverflowResetsPhantomConnectionsOnly(t *testing.T) {
 	t.Parallel()
-	if !alone(t) {
+	if !inOwnNetns(t) {
 		return
 	}
 	setSysctl(t, "net/ipv4/tcp_abort_on_overflow", "1")
-	fd, addr := listening(t, "127.0.0.1:0", 0)
+	fd, addr := startListening(t, "127.0.0.1:0", 0)
 	arrive := dropLastACK(t, fd)
-	phantom := connected(t, addr)
+	phantom := connectTo(t, addr)
 	arrive()
-	connected(t, addr)
+	connectTo(t, addr)
 
 	_, err := unix.Write(phantom, []byte(get))
 	require.NoError(t, err)
 
 	_, err = unix.Read(phantom, make([]byte, 1))
 	assert.ErrorIs(t, err, unix.ECONNRESET, "tcp_check_req() in net/ipv4/tcp_minisocks.c")
-	ignored(t, addr) // as without it
+	connectIgnored(t, addr) // as without it
 }

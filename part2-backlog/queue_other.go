@@ -6,14 +6,14 @@ import "errors"
 
 var errNotLinux = errors.New("only Linux tells a program how long its accept queue is: use a Linux container, or WSL2 on Windows")
 
-func queueOf(fd int) (queue, error) { return queue{}, errNotLinux }
+func readAcceptQueue(fd int) (acceptQueue, error) { return acceptQueue{}, errNotLinux }
 
-// A handshake is unknown here.
-type handshake struct {
-	known, waiting bool
-	again          int
+// A synState is unknown here.
+type synState struct {
+	known, unanswered bool
+	retransmits       int
 }
 
-func handshakeOf(fd int) handshake { return handshake{} }
+func readSYNState(fd int) synState { return synState{} }
 
 func readCounters() (counters, error) { return counters{}, errNotLinux }

@@ -22,53 +22,53 @@ import (
 // DNS and their order would be a series of their own. Of net's two resolvers it
 // is the one in Go, which waits in the poller; the C library's would block a
 // thread for each name.
-type names struct {
+type resolver struct {
 	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
-	mu       sync.Mutex // nothing that waits is done with it
-	findings map[string]*finding
+	mu    sync.Mutex // nothing that waits is done with it
+	cache map[string]*cachedLookup
 }
 
-// A finding is one lookup, and all callers who want to know wait for it.
-type finding struct {
-	done  chan struct{} // closed when the rest may be read
-	addrs []netip.Addr
-	err   error
-	until time.Time // then it is too old; set to the past when no address was any good, with mu held
+// A cachedLookup is one lookup, and all callers who want to know wait for it.
+type cachedLookup struct {
+	done    chan struct{} // closed when the rest may be read
+	addrs   []netip.Addr
+	err     error
+	expires time.Time // then it is too old; set to the past when no address was any good, with mu held
 }
 
 const (
-	lookupTime = 5 * time.Second // for a lookup, whoever waits for it: two tries of the usual name server
-	namesKept  = 5 * time.Second // a burst of dials asks once; the resolver does not tell how long a name is good for
+	lookupTimeout = 5 * time.Second // for a lookup, whoever waits for it: two tries of the usual name server
+	lookupTTL     = 5 * time.Second // a burst of dials asks once; the resolver does not tell how long a name is good for
 )
 
 var (
 	ErrUnknownHost = errors.New("no such host")
 
-	// dns is what the program's clients use.
-	dns = newNames((&net.Resolver{PreferGo: true}).LookupNetIP)
+	// defaultResolver is what the program's clients use.
+	defaultResolver = newResolver((&net.Resolver{PreferGo: true}).LookupNetIP)
 )
 
-func newNames(lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)) *names {
-	return &names{lookup: lookup, findings: map[string]*finding{}}
+func newResolver(lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)) *resolver {
+	return &resolver{lookup: lookup, cache: map[string]*cachedLookup{}}
 }
 
-// inTurn calls dial with the addresses of addr, a host and a port, until one is
+// dialEach calls dial with the addresses of addr, a host and a port, until one is
 // connected. Each gets an equal share of the time that is left; a timeout of 0
 // leaves it to dial. The error is that of all addresses. n is not asked for an IP
 // address, nor for localhost (RFC 6761 §6.3).
-func inTurn[T any](ctx context.Context, n *names, addr string, timeout time.Duration, dial func(ctx context.Context, addr string, timeout time.Duration) (T, error)) (T, error) {
+func dialEach[T any](ctx context.Context, n *resolver, addr string, timeout time.Duration, dial func(ctx context.Context, addr string, timeout time.Duration) (T, error)) (T, error) {
 	if _, err := netip.ParseAddrPort(addr); err == nil {
 		return dial(ctx, addr, timeout)
 	}
 	var none T
-	host, port, err := splitAddr(addr)
+	host, port, err := splitHostPort(addr)
 	if err != nil {
 		return none, err
 	}
 	until := time.Now().Add(timeout)
 	for {
-		f, fresh, err := n.find(ctx, host, timeout)
+		f, fresh, err := n.lookupCached(ctx, host, timeout)
 		if err != nil {
 			return none, err
 		}
@@ -82,32 +82,32 @@ func inTurn[T any](ctx context.Context, n *names, addr string, timeout time.Dura
 			if err == nil {
 				return t, nil
 			}
-			failed = also(failed, err)
+			failed = appendError(failed, err)
 			if ctx.Err() != nil {
 				return none, failed
 			}
 		}
-		n.doubt(f)
+		n.invalidate(f)
 		if fresh || timeout > 0 && time.Now().After(until) {
 			return none, failed
 		}
 	}
 }
 
-// also puts the next error behind those that came before it, in one line.
-func also(failed, err error) error {
+// appendError puts the next error behind those that came before it, in one line.
+func appendError(failed, err error) error {
 	if failed == nil {
 		return err
 	}
 	return fmt.Errorf("%w; %w", failed, err)
 }
 
-// find returns what is known of host, and waits for a lookup if that is nothing,
+// lookupCached returns what is known of host, and waits for a lookup if that is nothing,
 // or too old: then it is fresh. A timeout of 0 is for as long as a lookup takes.
-func (n *names) find(ctx context.Context, host string, timeout time.Duration) (f *finding, fresh bool, err error) {
-	f, fresh = n.finding(host)
+func (n *resolver) lookupCached(ctx context.Context, host string, timeout time.Duration) (f *cachedLookup, fresh bool, err error) {
+	f, fresh = n.startLookup(host)
 	if timeout <= 0 {
-		timeout = lookupTime
+		timeout = lookupTimeout
 	}
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
@@ -121,39 +121,39 @@ func (n *names) find(ctx context.Context, host string, timeout time.Duration) (f
 	}
 }
 
-// finding begins a lookup, unless one is under way, or over and not too old.
-func (n *names) finding(host string) (f *finding, fresh bool) {
+// startLookup begins a lookup, unless one is under way, or over and not too old.
+func (n *resolver) startLookup(host string) (f *cachedLookup, fresh bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if f = n.findings[host]; f != nil {
+	if f = n.cache[host]; f != nil {
 		select {
 		case <-f.done:
-			if time.Now().Before(f.until) {
+			if time.Now().Before(f.expires) {
 				return f, false
 			}
 		default:
 			return f, true
 		}
 	}
-	f = &finding{done: make(chan struct{})}
-	n.findings[host] = f
-	go n.look(host, f) // ends when it has found, or after lookupTime
+	f = &cachedLookup{done: make(chan struct{})}
+	n.cache[host] = f
+	go n.runLookup(host, f) // ends when it has found, or after lookupTimeout
 	return f, true
 }
 
-// doubt lets the next caller look up again: none of the addresses was any good.
-func (n *names) doubt(f *finding) {
+// invalidate lets the next caller look up again: none of the addresses was any good.
+func (n *resolver) invalidate(f *cachedLookup) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	f.until = time.Time{}
+	f.expires = time.Time{}
 }
 
-func (n *names) look(host string, f *finding) {
+func (n *resolver) runLookup(host string, f *cachedLookup) {
 	defer close(f.done)
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		f.addrs = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	} else {
-		ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
+		ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 		defer cancel()
 		f.addrs, f.err = n.lookup(ctx, "ip", host)
 		f.err = lookupError(host, f.err)
@@ -164,9 +164,9 @@ func (n *names) look(host string, f *finding) {
 	for i, ip := range f.addrs {
 		f.addrs[i] = ip.Unmap().WithZone("")
 	}
-	f.until = time.Now().Add(namesKept)
+	f.expires = time.Now().Add(lookupTTL)
 	if f.err != nil {
-		f.until = time.Time{} // no failure is kept
+		f.expires = time.Time{} // no failure is kept
 	}
 }
 
@@ -191,9 +191,9 @@ func lookupError(host string, err error) error {
 	return fmt.Errorf("look up %s: %w", host, err)
 }
 
-// splitAddr takes HOST:PORT apart. The host is an IPv4 address, an IPv6 address in
+// splitHostPort takes HOST:PORT apart. The host is an IPv4 address, an IPv6 address in
 // brackets, or a name; it comes back in lower case and without brackets.
-func splitAddr(addr string) (host string, port uint16, err error) {
+func splitHostPort(addr string) (host string, port uint16, err error) {
 	host, digits := addr, ""
 	if colon := strings.LastIndexByte(addr, ':'); colon >= 0 {
 		host, digits = addr[:colon], addr[colon+1:]
@@ -208,15 +208,15 @@ func splitAddr(addr string) (host string, port uint16, err error) {
 	case portErr != nil || n == 0:
 	case ipErr == nil && ip.Zone() == "" && ip.Is6() == ok: // only IPv6 is in brackets
 		return inner, uint16(n), nil
-	case ipErr != nil && !ok && validName(host):
+	case ipErr != nil && !ok && validHostname(host):
 		return strings.ToLower(host), uint16(n), nil
 	}
 	return "", 0, fmt.Errorf("bad address %q: want a host and a port from 1 to 65535, such as localhost:8080, 127.0.0.1:8080 or [::1]:8080", addr)
 }
 
-// validName is for names of hosts, RFC 1123 §2.1. One whose last label is a number
+// validHostname is for names of hosts, RFC 1123 §2.1. One whose last label is a number
 // is an address that somebody has mistyped, or wants to hide.
-func validName(name string) bool {
+func validHostname(name string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 	labels := strings.Split(strings.TrimSuffix(name, "."), ".")
 	for _, label := range labels {

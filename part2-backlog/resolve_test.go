@@ -17,22 +17,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A directory is a name server of our own: what it says can be changed, and how
+// A fakeDNS is a name server of our own: what it says can be changed, and how
 // often it was asked is counted.
-type directory struct {
+type fakeDNS struct {
 	asked atomic.Int64
 	mu    sync.Mutex
 	addrs []string
 	err   error
 }
 
-func (d *directory) say(err error, addrs ...string) {
+func (d *fakeDNS) set(err error, addrs ...string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.addrs, d.err = addrs, err
 }
 
-func (d *directory) lookup(context.Context, string, string) (addrs []netip.Addr, err error) {
+func (d *fakeDNS) lookup(context.Context, string, string) (addrs []netip.Addr, err error) {
 	d.asked.Add(1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -42,34 +42,34 @@ func (d *directory) lookup(context.Context, string, string) (addrs []netip.Addr,
 	return addrs, d.err
 }
 
-var errNot = errors.New("not this one")
+var errUnreachableForTest = errors.New("not this one")
 
-// only dials, as far as inTurn can tell: it is connected to good and nothing else.
-func only(good string, dialled *[]string) func(context.Context, string, time.Duration) (string, error) {
+// dialOnly dials, as far as dialEach can tell: it is connected to good and nothing else.
+func dialOnly(good string, dialled *[]string) func(context.Context, string, time.Duration) (string, error) {
 	return func(_ context.Context, addr string, _ time.Duration) (string, error) {
 		*dialled = append(*dialled, addr)
 		if addr == good {
 			return addr, nil
 		}
-		return "", fmt.Errorf("connect %s: %w", addr, errNot)
+		return "", fmt.Errorf("connect %s: %w", addr, errUnreachableForTest)
 	}
 }
 
 func TestAllAddressesOfANameAreTriedInTurn(t *testing.T) {
 	t.Parallel()
-	var d directory
-	d.say(nil, "192.0.2.1", "::ffff:192.0.2.2", "2001:db8::1")
-	n := newNames(d.lookup)
+	var d fakeDNS
+	d.set(nil, "192.0.2.1", "::ffff:192.0.2.2", "2001:db8::1")
+	n := newResolver(d.lookup)
 	var dialled []string
 
-	at, err := inTurn(t.Context(), n, "many.example:80", limit, only("[2001:db8::1]:80", &dialled))
+	at, err := dialEach(t.Context(), n, "many.example:80", maxWait, dialOnly("[2001:db8::1]:80", &dialled))
 
 	require.NoError(t, err)
 	assert.Equal(t, "[2001:db8::1]:80", at)
 	assert.Equal(t, []string{"192.0.2.1:80", "192.0.2.2:80", "[2001:db8::1]:80"}, dialled)
 
-	_, err = inTurn(t.Context(), n, "many.example:81", limit, only("", &dialled))
-	assert.ErrorIs(t, err, errNot)
+	_, err = dialEach(t.Context(), n, "many.example:81", maxWait, dialOnly("", &dialled))
+	assert.ErrorIs(t, err, errUnreachableForTest)
 	for _, addr := range []string{"192.0.2.1:81", "192.0.2.2:81", "[2001:db8::1]:81"} {
 		assert.ErrorContains(t, err, addr, "the error is that of all")
 	}
@@ -77,54 +77,54 @@ func TestAllAddressesOfANameAreTriedInTurn(t *testing.T) {
 }
 
 // A server that has moved is found again, as soon as the old address fails.
-func TestNameIsLookedUpAgainWhenNoAddressIsGood(t *testing.T) {
+func TestNameIsLookedUpAgainWhenNoAddressConnects(t *testing.T) {
 	t.Parallel()
-	var d directory
-	d.say(nil, "192.0.2.1")
-	n := newNames(d.lookup)
+	var d fakeDNS
+	d.set(nil, "192.0.2.1")
+	n := newResolver(d.lookup)
 	var dialled []string
 	for range 3 {
-		_, err := inTurn(t.Context(), n, "moves.example:80", limit, only("192.0.2.1:80", &dialled))
+		_, err := dialEach(t.Context(), n, "moves.example:80", maxWait, dialOnly("192.0.2.1:80", &dialled))
 		require.NoError(t, err)
 	}
 	assert.EqualValues(t, 1, d.asked.Load(), "what is known is not asked for with every connection")
 
-	d.say(nil, "192.0.2.9")
-	at, err := inTurn(t.Context(), n, "moves.example:80", limit, only("192.0.2.9:80", &dialled))
+	d.set(nil, "192.0.2.9")
+	at, err := dialEach(t.Context(), n, "moves.example:80", maxWait, dialOnly("192.0.2.9:80", &dialled))
 
 	require.NoError(t, err, "a stale address is kept for ever")
 	assert.Equal(t, "192.0.2.9:80", at)
 	assert.EqualValues(t, 2, d.asked.Load())
 
-	_, err = inTurn(t.Context(), n, "moves.example:80", limit, only("", &dialled))
-	assert.ErrorIs(t, err, errNot)
+	_, err = dialEach(t.Context(), n, "moves.example:80", maxWait, dialOnly("", &dialled))
+	assert.ErrorIs(t, err, errUnreachableForTest)
 	assert.EqualValues(t, 3, d.asked.Load(), "and it is not asked again and again either")
 }
 
 // An address that works is not believed for ever: a name can move away from it.
-func TestWhatANameMeansGrowsOld(t *testing.T) {
+func TestLookupResultsExpire(t *testing.T) {
 	t.Parallel()
-	var d directory
-	d.say(nil, "192.0.2.1")
-	n := newNames(d.lookup)
+	var d fakeDNS
+	d.set(nil, "192.0.2.1")
+	n := newResolver(d.lookup)
 	var dialled []string
-	_, err := inTurn(t.Context(), n, "old.example:80", limit, only("192.0.2.1:80", &dialled))
+	_, err := dialEach(t.Context(), n, "old.example:80", maxWait, dialOnly("192.0.2.1:80", &dialled))
 	require.NoError(t, err)
 
 	n.mu.Lock()
-	n.findings["old.example"].until = time.Now().Add(-time.Millisecond)
+	n.cache["old.example"].expires = time.Now().Add(-time.Millisecond)
 	n.mu.Unlock()
-	d.say(nil, "192.0.2.2")
-	at, err := inTurn(t.Context(), n, "old.example:80", limit, only("192.0.2.2:80", &dialled))
+	d.set(nil, "192.0.2.2")
+	at, err := dialEach(t.Context(), n, "old.example:80", maxWait, dialOnly("192.0.2.2:80", &dialled))
 
 	require.NoError(t, err)
 	assert.Equal(t, "192.0.2.2:80", at)
 }
 
-func TestFailuresToLookUpAreToldAndNotKept(t *testing.T) {
+func TestFailedLookupsAreReportedAndNotCached(t *testing.T) {
 	t.Parallel()
-	var d directory
-	n := newNames(d.lookup)
+	var d fakeDNS
+	n := newResolver(d.lookup)
 	var dialled []string
 	for text, c := range map[string]struct{ said, want error }{
 		"not found": {&net.DNSError{Err: "no such host", IsNotFound: true}, ErrUnknownHost},
@@ -132,9 +132,9 @@ func TestFailuresToLookUpAreToldAndNotKept(t *testing.T) {
 		"no files":  {&net.DNSError{Err: "dial udp 127.0.0.1:53: socket: too many open files"}, unix.EMFILE},
 		"nothing":   {nil, ErrUnknownHost},
 	} {
-		d.say(c.said)
+		d.set(c.said)
 
-		_, err := inTurn(t.Context(), n, "gone.example:80", limit, only("", &dialled))
+		_, err := dialEach(t.Context(), n, "gone.example:80", maxWait, dialOnly("", &dialled))
 
 		assert.ErrorIs(t, err, c.want, text)
 		assert.ErrorContains(t, err, "look up gone.example: ", text)
@@ -144,11 +144,11 @@ func TestFailuresToLookUpAreToldAndNotKept(t *testing.T) {
 }
 
 // Many callers are one lookup, and one that has gone does not end it for the others.
-func TestCallersWaitForOneLookupTogether(t *testing.T) {
+func TestConcurrentCallersShareOneLookup(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
 	answer := make(chan bool)
-	n := newNames(func(context.Context, string, string) ([]netip.Addr, error) {
+	n := newResolver(func(context.Context, string, string) ([]netip.Addr, error) {
 		asked.Add(1)
 		<-answer
 		return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
@@ -157,7 +157,7 @@ func TestCallersWaitForOneLookupTogether(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			_, err := inTurn(t.Context(), n, "slow.example:80", limit, dial)
+			_, err := dialEach(t.Context(), n, "slow.example:80", maxWait, dial)
 			assert.NoError(t, err)
 		})
 	}
@@ -165,9 +165,9 @@ func TestCallersWaitForOneLookupTogether(t *testing.T) {
 
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := inTurn(gone, n, "slow.example:80", limit, dial)
+	_, err := dialEach(gone, n, "slow.example:80", maxWait, dial)
 	assert.ErrorIs(t, err, context.Canceled)
-	_, err = inTurn(t.Context(), n, "slow.example:80", time.Millisecond, dial)
+	_, err = dialEach(t.Context(), n, "slow.example:80", time.Millisecond, dial)
 	assert.ErrorIs(t, err, ErrConnectTimeout)
 	close(answer)
 	all.Wait()
@@ -176,31 +176,31 @@ func TestCallersWaitForOneLookupTogether(t *testing.T) {
 }
 
 // A silent address must not use up the time of those behind it.
-func TestEachAddressHasItsShareOfTheTime(t *testing.T) {
+func TestEachAddressGetsAShareOfTheTimeout(t *testing.T) {
 	t.Parallel()
-	var d directory
-	d.say(nil, "192.0.2.1", "192.0.2.2", "192.0.2.3")
+	var d fakeDNS
+	d.set(nil, "192.0.2.1", "192.0.2.2", "192.0.2.3")
 	var shares []time.Duration
 
-	_, err := inTurn(t.Context(), newNames(d.lookup), "silent.example:80", 3*time.Hour, func(_ context.Context, _ string, timeout time.Duration) (int, error) {
+	_, err := dialEach(t.Context(), newResolver(d.lookup), "silent.example:80", 3*time.Hour, func(_ context.Context, _ string, timeout time.Duration) (int, error) {
 		shares = append(shares, timeout)
-		return 0, errNot
+		return 0, errUnreachableForTest
 	})
 
-	assert.ErrorIs(t, err, errNot)
+	assert.ErrorIs(t, err, errUnreachableForTest)
 	require.Len(t, shares, 3)
 	for i, want := range []time.Duration{time.Hour, 90 * time.Minute, 3 * time.Hour} {
 		assert.InDelta(t, want, shares[i], float64(time.Minute), "share %d, when no time is lost", i)
 	}
 }
 
-func TestAddressesOfServersAreTakenApart(t *testing.T) {
+func TestServerAddressesAreParsed(t *testing.T) {
 	t.Parallel()
 	for addr, want := range map[string]string{
 		"localhost:80": "localhost 80", "127.0.0.1:1": "127.0.0.1 1", "[::1]:65535": "::1 65535", "Web-1.Example.:8080": "web-1.example. 8080",
 		"a_b:80": "a_b 80", "1and1.com:080": "1and1.com 80",
 	} {
-		host, port, err := splitAddr(addr)
+		host, port, err := splitHostPort(addr)
 		require.NoError(t, err, addr)
 		assert.Equal(t, want, fmt.Sprint(host, " ", port))
 	}
@@ -209,7 +209,7 @@ func TestAddressesOfServersAreTakenApart(t *testing.T) {
 		"[::1]", "[::1:80", "[fe80::1%lo]:80", "127.1:80", "2130706433:80", "0x7f.1:80", "1.2.3.4.5:80", "me@localhost:80", "a..b:80", ".:80", "a b:80", "bücher.example:80",
 		strings.Repeat("a", 64) + ":80", strings.Repeat("a.", 128) + "b:80", "localhost:80:80", "a/b:80",
 	} {
-		_, _, err := splitAddr(addr)
+		_, _, err := splitHostPort(addr)
 		assert.ErrorContains(t, err, "bad address "+fmt.Sprintf("%q", addr)+": want a host and a port", addr)
 	}
 }

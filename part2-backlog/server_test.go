@@ -19,22 +19,22 @@ import (
 
 const get = "GET / HTTP/1.1\r\nHost: socket.up\r\nConnection: close\r\n\r\n"
 
-// A running is our own server under test.
-type running struct {
+// A testServer is our own server under test.
+type testServer struct {
 	*server
 	addr string
 	logs *logLines
 	done chan struct{} // closed when serve has returned
 }
 
-// start runs our own server on a free port until the test ends.
-func start(t testing.TB, change ...func(*server)) *running {
+// startServer runs our own server on a free port until the test ends.
+func startServer(t testing.TB, change ...func(*server)) *testServer {
 	t.Helper()
-	ours(t)
-	return startOn(t, "127.0.0.1:0", change...)
+	skipIfJudging(t)
+	return startServerOn(t, "127.0.0.1:0", change...)
 }
 
-func startOn(t testing.TB, addr string, change ...func(*server)) *running {
+func startServerOn(t testing.TB, addr string, change ...func(*server)) *testServer {
 	t.Helper()
 	fd, err := listen(addr, backlog)
 	require.NoError(t, err)
@@ -43,15 +43,15 @@ func startOn(t testing.TB, addr string, change ...func(*server)) *running {
 	for _, f := range change {
 		f(s)
 	}
-	r := &running{s, localAddr(fd).String(), logs, make(chan struct{})}
+	r := &testServer{s, localAddr(fd).String(), logs, make(chan struct{})}
 	go func() { s.serve(); close(r.done) }() // the cleanup waits for it
-	t.Cleanup(func() { s.stop(); soon(t, r.done, "the server stops") })
+	t.Cleanup(func() { s.stop(); receive(t, r.done, "the server stops") })
 	return r
 }
 
-// early lets clients come before s serves: what each has sent waits in the
+// connectEarly lets clients come before s serves: what each has sent waits in the
 // kernel, so that no timeout can hit a client of a slow test.
-func early(t testing.TB, s *server, sent ...string) (clients []*net.TCPConn) {
+func connectEarly(t testing.TB, s *server, sent ...string) (clients []*net.TCPConn) {
 	t.Helper()
 	for _, text := range sent {
 		c := dial(t, localAddr(s.fd).String())
@@ -64,10 +64,10 @@ func early(t testing.TB, s *server, sent ...string) (clients []*net.TCPConn) {
 // contract is the address of the server to judge: the one in $SERVER, or ours.
 func contract(t testing.TB) string {
 	t.Helper()
-	if addr := judged(t); addr != "" {
+	if addr := startJudgedServer(t); addr != "" {
 		return addr
 	}
-	return start(t).addr
+	return startServer(t).addr
 }
 
 // logLines counts the lines that a server logs.
@@ -92,18 +92,18 @@ func (l *logLines) count() int {
 func TestAnswersARawSocketWithExactBytes(t *testing.T) {
 	t.Parallel()
 	addr, began := contract(t), time.Now()
-	s := tell(t, addr, "MUST, RFC 9112 §2.1 and §4: status line, fields and blank line end in CRLF", "server.go, response", get)
+	s := sendAndRead(t, addr, "MUST, RFC 9112 §2.1 and §4: status line, fields and blank line end in CRLF", "server.go, response", get)
 
-	s.begins(t, "HTTP/1.1 200 ")
-	r := s.framed(t)
+	s.wantPrefix(t, "HTTP/1.1 200 ")
+	r := s.wantFramed(t)
 	if head := len(s.got) - len(r.body); r.body != "Hello, World!\n" {
-		s.about("the contract: this is the body").fail(t, head, "the body is %q, want %q", r.body, "Hello, World!\n")
+		s.withRule("the contract: this is the body").fail(t, head, "the body is %q, want %q", r.body, "Hello, World!\n")
 	} else if r.fields["connection"] != "close" {
-		s.about("SHOULD, RFC 9112 §9.6: a client that asks for the close is told of it").fail(t, head, "Connection is %q, want %q", r.fields["connection"], "close")
-	} else if date, err := time.Parse(dateFormat, r.fields["date"]); err != nil || date.Sub(began).Abs() > limit {
-		s.about("MUST, RFC 9110 §5.6.7 and §6.6.1: Date is now, as in Mon, 02 Jan 2006 15:04:05 GMT").fail(t, head, "Date is %q, not the time of the answer", r.fields["date"])
+		s.withRule("SHOULD, RFC 9112 §9.6: a client that asks for the close is told of it").fail(t, head, "Connection is %q, want %q", r.fields["connection"], "close")
+	} else if date, err := time.Parse(dateFormat, r.fields["date"]); err != nil || date.Sub(began).Abs() > maxWait {
+		s.withRule("MUST, RFC 9110 §5.6.7 and §6.6.1: Date is now, as in Mon, 02 Jan 2006 15:04:05 GMT").fail(t, head, "Date is %q, not the time of the answer", r.fields["date"])
 	}
-	s.endsCleanly(t)
+	s.wantCleanEnd(t)
 }
 
 func TestAnswersGoClient(t *testing.T) {
@@ -135,114 +135,114 @@ func TestAnswersCurl(t *testing.T) {
 
 func TestAnswersOnIPv6(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	if fd, err := listen("[::1]:0", backlog); err != nil {
 		t.Skip("this machine has no IPv6 loopback: ", err)
 	} else {
 		unix.Close(fd)
 	}
-	r := startOn(t, "[::1]:0")
+	r := startServerOn(t, "[::1]:0")
 
-	s := tell(t, r.addr, "house rule: IPv4 and IPv6", "socket.go, sockaddr", get)
+	s := sendAndRead(t, r.addr, "house rule: IPv4 and IPv6", "socket.go, parseSockaddr", get)
 
-	s.begins(t, "HTTP/1.1 200 OK\r\n")
+	s.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 	assert.Contains(t, r.addr, "[::1]:")
 }
 
-func TestHeadIsAnsweredWithTheFieldsAlone(t *testing.T) {
+func TestHEADIsAnsweredWithFieldsOnly(t *testing.T) {
 	t.Parallel()
-	s := tell(t, contract(t), "MUST NOT, RFC 9110 §9.3.2: no content in the answer to HEAD", "server.go, response",
+	s := sendAndRead(t, contract(t), "MUST NOT, RFC 9110 §9.3.2: no content in the answer to HEAD", "server.go, response",
 		strings.Replace(get, "GET", "HEAD", 1))
 
-	r := s.reply(t)
+	r := s.parse(t)
 	if r.body != "" {
 		s.fail(t, len(s.got)-len(r.body), "the answer to HEAD has a body")
 	}
-	s.endsCleanly(t)
+	s.wantCleanEnd(t)
 }
 
 func TestRequestDeliveredOneByteAtATime(t *testing.T) {
 	t.Parallel()
-	s := tell(t, contract(t), "TCP is a stream: a read may return any part of what was sent, read(2)", "server.go, readHead",
+	s := sendAndRead(t, contract(t), "TCP is a stream: a read may return any part of what was sent, read(2)", "server.go, readHead",
 		strings.Split(get, "")...)
 
-	s.begins(t, "HTTP/1.1 200 ")
-	s.framed(t)
-	s.endsCleanly(t)
+	s.wantPrefix(t, "HTTP/1.1 200 ")
+	s.wantFramed(t)
+	s.wantCleanEnd(t)
 }
 
 func TestEmptyLineBeforeTheRequestIsIgnored(t *testing.T) {
 	t.Parallel()
-	s := tell(t, start(t).addr, "SHOULD, RFC 9112 §2.2: ignore an empty line before the request line", "server.go, requestLine", "\r\n"+get)
+	s := sendAndRead(t, startServer(t).addr, "SHOULD, RFC 9112 §2.2: ignore an empty line before the request line", "server.go, requestLine", "\r\n"+get)
 
-	s.begins(t, "HTTP/1.1 200 ")
+	s.wantPrefix(t, "HTTP/1.1 200 ")
 }
 
 func TestLargestHeadIsServedAndOneByteMoreIsNot(t *testing.T) {
 	t.Parallel()
-	r := start(t)
+	r := startServer(t)
 	head := func(size int) string {
 		line, rest := "GET /", " HTTP/1.1\r\nHost: x\r\n\r\n"
 		return line + strings.Repeat("a", size-len(line)-len(rest)) + rest
 	}
 
-	fits := tell(t, r.addr, "RFC 9112 §3: a request line of 8,000 bytes is to be served", "server.go, maxHead", head(maxHead))
-	over := tell(t, r.addr, "RFC 6585 §5: 431 Request Header Fields Too Large", "server.go, readHead", head(maxHead+1))
+	fits := sendAndRead(t, r.addr, "RFC 9112 §3: a request line of 8,000 bytes is to be served", "server.go, maxHead", head(maxHead))
+	over := sendAndRead(t, r.addr, "RFC 6585 §5: 431 Request Header Fields Too Large", "server.go, readHead", head(maxHead+1))
 
-	fits.begins(t, "HTTP/1.1 200 OK\r\n")
-	over.begins(t, "HTTP/1.1 431 Request Header Fields Too Large\r\n")
-	over.framed(t)
-	over.endsCleanly(t)
+	fits.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
+	over.wantPrefix(t, "HTTP/1.1 431 Request Header Fields Too Large\r\n")
+	over.wantFramed(t)
+	over.wantCleanEnd(t)
 }
 
 func TestHeadWithoutEndIsRefused(t *testing.T) {
 	t.Parallel()
-	s := tell(t, contract(t), "house rule: bounded everything; a head of 4 MiB gets a 4xx", "server.go, readHead",
+	s := sendAndRead(t, contract(t), "house rule: bounded everything; a head of 4 MiB gets a 4xx", "server.go, readHead",
 		"GET / HTTP/1.1\r\nHost: x\r\nLong: "+strings.Repeat("a", 4<<20)+"\r\n\r\n")
 
-	s.begins(t, "HTTP/1.1 4")
+	s.wantPrefix(t, "HTTP/1.1 4")
 }
 
-func TestSilentClientDoesNotHangTheNext(t *testing.T) {
+func TestSilentClientDoesNotBlockTheNext(t *testing.T) {
 	t.Parallel()
 	var clients []*net.TCPConn
-	start(t, func(s *server) {
-		s.headTimeout = tick
-		clients = early(t, s, "", get)
+	startServer(t, func(s *server) {
+		s.headTimeout = pollInterval
+		clients = connectEarly(t, s, "", get)
 	})
 	const rule = "house rule: a head has five seconds, then it is the next one's turn"
 
-	next := story{sent: get, rule: rule, look: "server.go, readHead"}.hear(clients[1])
-	silent := story{rule: rule, look: "server.go, statusOf"}.hear(clients[0])
+	next := transcript{sent: get, rule: rule, look: "server.go, readHead"}.readAll(clients[1])
+	silent := transcript{rule: rule, look: "server.go, statusFor"}.readAll(clients[0])
 
-	next.begins(t, "HTTP/1.1 200 OK\r\n")
+	next.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 	assert.Empty(t, silent.got, "who sent nothing gets nothing")
-	silent.endsCleanly(t)
+	silent.wantCleanEnd(t)
 }
 
-func TestUnfinishedHeadIsTold(t *testing.T) {
+func TestUnfinishedHeadGets408(t *testing.T) {
 	t.Parallel()
 	const half = "GET / HTTP/1.1\r\n"
 	var clients []*net.TCPConn
-	start(t, func(s *server) {
-		s.headTimeout = tick
-		clients = early(t, s, half)
+	startServer(t, func(s *server) {
+		s.headTimeout = pollInterval
+		clients = connectEarly(t, s, half)
 	})
 
-	late := story{sent: half, rule: "RFC 9110 §15.5.9: 408 when the request is not complete in time", look: "server.go, statusOf"}.hear(clients[0])
+	late := transcript{sent: half, rule: "RFC 9110 §15.5.9: 408 when the request is not complete in time", look: "server.go, statusFor"}.readAll(clients[0])
 
-	late.begins(t, "HTTP/1.1 408 Request Timeout\r\n")
-	late.endsCleanly(t)
+	late.wantPrefix(t, "HTTP/1.1 408 Request Timeout\r\n")
+	late.wantCleanEnd(t)
 }
 
 // A client that sends one byte for every read must not live for ever on it.
-func TestDribblingClientIsCutOff(t *testing.T) {
+func TestSlowClientIsDisconnected(t *testing.T) {
 	t.Parallel()
 	stopped := make(chan struct{})
 	var clients []*net.TCPConn
-	start(t, func(s *server) {
-		s.headTimeout, s.lingerTimeout = tick, tick
-		clients = early(t, s, "G", get)
+	startServer(t, func(s *server) {
+		s.headTimeout, s.lingerTimeout = pollInterval, pollInterval
+		clients = connectEarly(t, s, "G", get)
 		go func() { // ends when the server has closed
 			defer close(stopped)
 			for _, err := clients[0].Write([]byte("G")); err == nil; _, err = clients[0].Write([]byte("G")) {
@@ -250,13 +250,13 @@ func TestDribblingClientIsCutOff(t *testing.T) {
 		}()
 	})
 
-	next := story{sent: get, rule: "house rule: the limit is for the whole head, not for each read", look: "server.go, readHead"}.hear(clients[1])
+	next := transcript{sent: get, rule: "house rule: the limit is for the whole head, not for each read", look: "server.go, readHead"}.readAll(clients[1])
 
-	next.begins(t, "HTTP/1.1 200 OK\r\n")
-	soon(t, stopped, "the client that dribbles is cut off")
+	next.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
+	receive(t, stopped, "the client that dribbles is cut off")
 }
 
-func TestClientThatLeavesEarlyDoesNotStopTheServer(t *testing.T) {
+func TestEarlyDisconnectDoesNotStopTheServer(t *testing.T) {
 	t.Parallel()
 	addr := contract(t)
 	for name, leave := range map[string]func(c *net.TCPConn){
@@ -268,26 +268,26 @@ func TestClientThatLeavesEarlyDoesNotStopTheServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			leave(dial(t, addr))
 
-			s := tell(t, addr, "house rule: one client's end is not another's", "server.go, answer", get)
+			s := sendAndRead(t, addr, "house rule: one client's end is not another's", "server.go, answer", get)
 
-			s.begins(t, "HTTP/1.1 200 ")
-			s.endsCleanly(t)
+			s.wantPrefix(t, "HTTP/1.1 200 ")
+			s.wantCleanEnd(t)
 		})
 	}
 }
 
-// A client may close its sending half and still wait for the answer.
+// A client may close its sending half and still wait for the response.
 func TestHalfClosedClientIsAnswered(t *testing.T) {
 	t.Parallel()
 	c := dial(t, contract(t))
 	io.WriteString(c, get)
 	require.NoError(t, c.CloseWrite())
 
-	s := story{sent: get + "FIN", rule: "house rule: who sends no more can still listen, RFC 9293 §3.6", look: "server.go, readHead"}.hear(c)
+	s := transcript{sent: get + "FIN", rule: "house rule: who sends no more can still listen, RFC 9293 §3.6", look: "server.go, readHead"}.readAll(c)
 
-	s.begins(t, "HTTP/1.1 200 ")
-	s.framed(t)
-	s.endsCleanly(t)
+	s.wantPrefix(t, "HTTP/1.1 200 ")
+	s.wantFramed(t)
+	s.wantCleanEnd(t)
 }
 
 // This is the reset that the first servers of most people send: TCPAbortOnClose
@@ -296,48 +296,48 @@ func TestTwoThousandRequestsSeeNoReset(t *testing.T) {
 	t.Parallel()
 	addr := contract(t)
 	for range 2000 {
-		s := tell(t, addr, "house rule: read the request before you close; close(2) with bytes unread sends RST, tcp_close() in net/ipv4/tcp.c",
+		s := sendAndRead(t, addr, "house rule: read the request before you close; close(2) with bytes unread sends RST, tcp_close() in net/ipv4/tcp.c",
 			"server.go, answer and lingerClose", get)
-		s.endsCleanly(t)
-		s.begins(t, "HTTP/1.1 200 ")
+		s.wantCleanEnd(t)
+		s.wantPrefix(t, "HTTP/1.1 200 ")
 	}
 	t.Log("2,000 connections, 0 resets")
 }
 
-func TestLargeUnreadBodyDoesNotDestroyTheAnswer(t *testing.T) {
+func TestLargeUnreadBodyDoesNotDestroyTheResponse(t *testing.T) {
 	t.Parallel()
-	r := start(t)
+	r := startServer(t)
 	c := dial(t, r.addr)
 	head := "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 20971520\r\n\r\n"
 	io.WriteString(c, head)
 
 	_, err := c.Write(make([]byte, 20<<20))
 
-	s := story{sent: head + "and 20 MiB", rule: "RFC 9112 §9.6: close in stages, or the client may not see the answer",
-		look: "server.go, lingerClose"}.hear(c)
+	s := transcript{sent: head + "and 20 MiB", rule: "RFC 9112 §9.6: close in stages, or the client may not see the answer",
+		look: "server.go, lingerClose"}.readAll(c)
 	if err != nil {
 		s.fail(t, len(s.got), "the server stopped reading: the client's write failed: %v", err)
 	}
-	s.begins(t, "HTTP/1.1 ")
-	s.framed(t)
-	s.endsCleanly(t)
+	s.wantPrefix(t, "HTTP/1.1 ")
+	s.wantFramed(t)
+	s.wantCleanEnd(t)
 }
 
 // Lingering is for a client that closes soon; one that never does is cut off.
-func TestClientThatNeverClosesDoesNotHangTheNext(t *testing.T) {
+func TestClientThatNeverClosesDoesNotBlockTheNext(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.lingerTimeout = tick })
+	r := startServer(t, func(s *server) { s.lingerTimeout = pollInterval })
 	c := dial(t, r.addr)
 	io.WriteString(c, get)
 
-	next := tell(t, r.addr, "house rule: lingering has a limit", "server.go, lingerClose", get)
+	next := sendAndRead(t, r.addr, "house rule: lingering has a limit", "server.go, lingerClose", get)
 
-	next.begins(t, "HTTP/1.1 200 OK\r\n")
+	next.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 }
 
-func TestStopAnswersWhoIsQueued(t *testing.T) {
+func TestStopAnswersQueuedConnections(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.headTimeout = 10 * limit })
+	r := startServer(t, func(s *server) { s.headTimeout = 10 * maxWait })
 	first := dial(t, r.addr) // in service: half a request
 	io.WriteString(first, get[:10])
 	clients := []*net.TCPConn{first}
@@ -351,36 +351,36 @@ func TestStopAnswersWhoIsQueued(t *testing.T) {
 	io.WriteString(first, get[10:])
 
 	for _, c := range clients {
-		s := story{sent: get, rule: "house rule: closing a listener resets who is queued on it, so empty the queue first", look: "server.go, serve"}.hear(c)
-		s.endsCleanly(t)
-		s.begins(t, "HTTP/1.1 200 OK\r\n")
+		s := transcript{sent: get, rule: "house rule: closing a listener resets who is queued on it, so empty the queue first", look: "server.go, serve"}.readAll(c)
+		s.wantCleanEnd(t)
+		s.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 	}
-	soon(t, r.done, "the server stops")
+	receive(t, r.done, "the server stops")
 	_, err := net.DialTimeout("tcp", r.addr, patience())
 	assert.ErrorIs(t, err, unix.ECONNREFUSED, "after a stop nobody listens")
 }
 
 // A stop waits for nobody who is silent: all who are get the same short time.
-func TestStopHurriesTheSilent(t *testing.T) {
+func TestStopShortensTheWaitForSilentClients(t *testing.T) {
 	t.Parallel()
 	var clients []*net.TCPConn
-	r := start(t, func(s *server) {
+	r := startServer(t, func(s *server) {
 		s.headTimeout = time.Second
-		clients = early(t, s, "", "", "", get)
+		clients = connectEarly(t, s, "", "", "", get)
 		s.stop()
 	})
 
-	last := story{sent: get, rule: "house rule: a stop answers who is queued within its grace", look: "server.go, late"}.hear(clients[3])
+	last := transcript{sent: get, rule: "house rule: a stop answers who is queued within its grace", look: "server.go, pastDeadline"}.readAll(clients[3])
 
-	last.begins(t, "HTTP/1.1 200 OK\r\n")
-	soon(t, r.done, "the server stops")
+	last.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
+	receive(t, r.done, "the server stops")
 }
 
-// A client that got its answer and does not close is lingered for. A stop has
+// A client that got its response and does not close is lingered for. A stop has
 // no time for that: the next in the queue is waiting.
-func TestStopDoesNotLingerForEach(t *testing.T) {
+func TestStopLimitsLingeringInTotal(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server) { s.headTimeout, s.lingerTimeout = time.Second, limit })
+	r := startServer(t, func(s *server) { s.headTimeout, s.lingerTimeout = time.Second, maxWait })
 	var clients []*net.TCPConn
 	for range 5 {
 		c := dial(t, r.addr)
@@ -389,12 +389,12 @@ func TestStopDoesNotLingerForEach(t *testing.T) {
 	}
 
 	r.stop()
-	soon(t, r.done, "the server stops")
+	receive(t, r.done, "the server stops")
 
 	for _, c := range clients { // all still open on this side
-		s := story{sent: get, rule: "house rule: a stop answers who is queued within its grace", look: "server.go, late"}.hear(c)
-		s.begins(t, "HTTP/1.1 200 OK\r\n")
-		s.endsCleanly(t)
+		s := transcript{sent: get, rule: "house rule: a stop answers who is queued within its grace", look: "server.go, pastDeadline"}.readAll(c)
+		s.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
+		s.wantCleanEnd(t)
 	}
 }
 
@@ -406,9 +406,9 @@ func TestIPv4ClientOfAnIPv6ListenerIsLoggedWithItsIPv4Address(t *testing.T) {
 	} else {
 		t.Skip("no IPv6 here: ", err)
 	}
-	r := startOn(t, "[::]:0")
+	r := startServerOn(t, "[::]:0")
 
-	tell(t, strings.Replace(r.addr, "[::]", "127.0.0.1", 1), "", "", get).begins(t, "HTTP/1.1 200 OK\r\n")
+	sendAndRead(t, strings.Replace(r.addr, "[::]", "127.0.0.1", 1), "", "", get).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 
 	eventually(t, "the connection is logged", func() bool { return r.logs.count() == 1 })
 	assert.Contains(t, r.logs.lines[0], "peer=127.0.0.1:", "house rule: an address is written as its owner writes it (socket.go, addrPort)")
@@ -416,21 +416,21 @@ func TestIPv4ClientOfAnIPv6ListenerIsLoggedWithItsIPv4Address(t *testing.T) {
 
 // accept(2) fails at every tick while no descriptor is left, here because the
 // socket does not listen.
-func TestAcceptThatKeepsFailingIsLoggedOnceASecond(t *testing.T) {
-	ours(t)
+func TestRepeatedAcceptErrorIsLoggedOnceASecond(t *testing.T) {
+	skipIfJudging(t)
 	fd, err := newSocket(unix.AF_INET)
 	require.NoError(t, err)
 	logs := &logLines{}
 	s := newServer(fd, slog.New(slog.NewTextHandler(logs, nil)))
-	s.headTimeout = 10 * tick // a stop waits for a tenth of it
+	s.headTimeout = 10 * pollInterval // a stop waits for a tenth of it
 	began, done := time.Now(), make(chan struct{})
 	go func() { s.serve(); close(done) }() // the test waits for it
 
 	eventually(t, "the failure is logged", func() bool { return logs.count() > 0 })
-	time.Sleep(15 * tick) // the failures go on; nothing waits for this
+	time.Sleep(15 * pollInterval) // the failures go on; nothing waits for this
 	s.stop()
 	<-done
 
-	most := 2 + int(time.Since(began)/sayAgain) // and one for the stop
-	assert.LessOrEqual(t, logs.count(), most, "house rule: what fails again and again is logged once a second (quiet.go)")
+	most := 2 + int(time.Since(began)/repeatInterval) // and one for the stop
+	assert.LessOrEqual(t, logs.count(), most, "house rule: what fails again and again is logged once a second (dedup.go)")
 }

@@ -22,7 +22,7 @@ func newSocket(family int) (int, error) {
 
 // accept looks for a tick first: on macOS accept(2) itself knows no SO_RCVTIMEO.
 func accept(fd int) (int, unix.Sockaddr, error) {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(tick/time.Millisecond))
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(pollInterval/time.Millisecond))
 	if err != nil {
 		return -1, nil, err
 	} else if n == 0 {
@@ -37,7 +37,7 @@ func accept(fd int) (int, unix.Sockaddr, error) {
 	} else if err == nil {
 		unix.CloseOnExec(fd)
 		unix.SetNonblock(fd, false) // inherited
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tickval)
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &pollTimeval)
 	}
 	return fd, peer, err
 }

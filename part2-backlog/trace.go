@@ -23,8 +23,8 @@ func traceVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) erro
 		if *delay > 10*time.Second {
 			return fmt.Errorf("trace %w: a -delay of %v would take too long", errUsage, *delay)
 		}
-		x := experiment{backlog: *length, delay: *delay, clients: *clients, every: 50 * time.Millisecond, connectTimeout: *connectTimeout}
-		return withOwnNetwork(ctx, flags, stdout, func(bool) error { return x.trace(ctx, stdout, *file, *asJSON) })
+		x := experiment{backlog: *length, serviceTime: *delay, clients: *clients, interval: 50 * time.Millisecond, connectTimeout: *connectTimeout}
+		return inNewNetns(ctx, flags, stdout, func(bool) error { return x.trace(ctx, stdout, *file, *asJSON) })
 	}
 }
 
@@ -37,18 +37,18 @@ func (x experiment) trace(ctx context.Context, stdout io.Writer, file string, as
 	var pcap *os.File
 	if file != "" { // only now: what is in it stays if there is nothing to write
 		if pcap, err = os.Create(file); err != nil {
-			capture.end()
+			capture.finish()
 			return err
 		}
 		defer pcap.Close()
 	}
 	if !asJSON {
-		fmt.Fprintf(stdout, "%s, one every %v; backlog %d, %v of work for each; connect timeout %v\n\n", plural(x.clients, "client"), x.every, x.backlog, x.delay, orNone(x.connectTimeout))
+		fmt.Fprintf(stdout, "%s, one every %v; backlog %d, %v of work for each; connect timeout %v\n\n", plural(x.clients, "client"), x.interval, x.backlog, x.serviceTime, durationOrNone(x.connectTimeout))
 	}
 	stop := progress(stdout)
 	r, err := x.run(ctx)
 	stop()
-	packets, captureErr := capture.end()
+	packets, captureErr := capture.finish()
 	if err := errors.Join(err, captureErr); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (x experiment) trace(ctx context.Context, stdout io.Writer, file string, as
 		r.print(stdout, true)
 	} else {
 		r.draw(stdout)
-		fmt.Fprintf(stdout, "\n%d of %d answered; ListenDrops +%d\n", r.answered(), x.clients, r.counted.Drops)
+		fmt.Fprintf(stdout, "\n%d of %d answered; ListenDrops +%d\n", r.answered(), x.clients, r.counterDelta.Drops)
 	}
 	if pcap == nil {
 		return nil
@@ -79,7 +79,7 @@ func (r result) addPackets(packets []packet) {
 		return e.Who != "kernel" && !strings.HasPrefix(e.What, "gives up")
 	})
 	names := map[uint16]string{} // of the clients, by their ports, in the order of their first SYNs
-	last := map[uint16]int{}     // event of the SYN, by port, as long as it has no answer
+	last := map[uint16]int{}     // event of the SYN, by port, as long as it has no response
 	port := r.listener.Port()
 	for _, p := range packets {
 		s, ok := parseSegment(p.data)
@@ -88,7 +88,7 @@ func (r result) addPackets(packets []packet) {
 		}
 		if s.to != port {
 			delete(last, s.to)
-			r.add(p.at, "server", s.String(), names[s.to])
+			r.record(p.at, "server", s.String(), names[s.to])
 			continue
 		}
 		what := s.String()
@@ -98,19 +98,19 @@ func (r result) addPackets(packets []packet) {
 			what += " again"
 		}
 		if _, waiting := last[s.from]; waiting && s.flags&syn != 0 {
-			r.events[last[s.from]].What += unanswered
+			r.events[last[s.from]].What += noReplyText
 		}
-		r.add(p.at, names[s.from], what, "server")
+		r.record(p.at, names[s.from], what, "server")
 		if s.flags&syn != 0 {
 			last[s.from] = len(r.events) - 1
 		}
 	}
 	for _, i := range last {
-		r.events[i].What += unanswered
+		r.events[i].What += noReplyText
 	}
 }
 
-const unanswered = ", and nothing comes back"
+const noReplyText = ", and nothing comes back"
 
 // draw prints the timeline with an arrow for each packet.
 func (r result) draw(w io.Writer) {
@@ -119,13 +119,13 @@ func (r result) draw(w io.Writer) {
 		at := fmt.Sprintf("%10.3f ms  ", (e.US-r.events[0].US)/1e3)
 		switch {
 		case e.To == "":
-			fmt.Fprintf(w, "%s%s  %s\n", at, paint(w, e.Who), e.What)
+			fmt.Fprintf(w, "%s%s  %s\n", at, colored(w, e.Who), e.What)
 		case e.Who == "server":
-			fmt.Fprintf(w, "%s%s <--  %s  %s\n", at, paint(w, e.To), paint(w, e.Who), e.What)
-		case strings.HasSuffix(e.What, unanswered):
-			fmt.Fprintf(w, "%s%s --x  %s  %s\n", at, paint(w, e.Who), paint(w, e.To), e.What)
+			fmt.Fprintf(w, "%s%s <--  %s  %s\n", at, colored(w, e.To), colored(w, e.Who), e.What)
+		case strings.HasSuffix(e.What, noReplyText):
+			fmt.Fprintf(w, "%s%s --x  %s  %s\n", at, colored(w, e.Who), colored(w, e.To), e.What)
 		default:
-			fmt.Fprintf(w, "%s%s -->  %s  %s\n", at, paint(w, e.Who), paint(w, e.To), e.What)
+			fmt.Fprintf(w, "%s%s -->  %s  %s\n", at, colored(w, e.Who), colored(w, e.To), e.What)
 		}
 	}
 }

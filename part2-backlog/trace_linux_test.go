@@ -13,14 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// traced runs trace without the retransmission, which takes a second.
-func traced(t testing.TB, args ...string) string {
+// runTrace runs trace without the retransmission, which takes a second.
+func runTrace(t testing.TB, args ...string) string {
 	t.Helper()
-	cmd := program(t, append([]string{"trace", "-delay", "700ms", "-connect-timeout", "50ms"}, args...)...)
+	cmd := programCommand(t, append([]string{"trace", "-delay", "700ms", "-connect-timeout", "50ms"}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		if strings.Contains(stderr.String(), errNoNamespace.Error()) {
+		if strings.Contains(stderr.String(), errNoNetns.Error()) {
 			t.Skip(stderr.String())
 		}
 		t.Fatal(err, stderr.String())
@@ -32,22 +32,22 @@ func TestTraceDrawsTheIgnoredSYN(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "three.pcap")
 
-	text := traced(t, "-pcap", file)
+	text := runTrace(t, "-pcap", file)
 
 	t.Log("\n" + text)
-	inOrder(t, text,
+	requireInOrder(t, text,
 		"client 1 -->  server    SYN\n", "client 1 <--  server    SYN, ACK\n", "client 1 -->  server    ACK\n",
 		`client 1 <--  server    ACK, "HTTP/1.1 200 OK"...`, "2 of 3 answered; ListenDrops +1\n", "packets are in "+file)
-	inOrder(t, text, "client 2 -->  server    SYN\n", "kernel    accept queue [#] 1 of 1 places taken, FULL",
+	requireInOrder(t, text, "client 2 -->  server    SYN\n", "kernel    accept queue [#] 1 of 1 places taken, FULL",
 		"client 3 --x  server    SYN, and nothing comes back\n", "client 3  gives up: connect timed out after 50ms")
 	assert.NotContains(t, text, "RST", "ignored, not refused")
 	pcap, err := os.ReadFile(file)
 	require.NoError(t, err)
-	wellFormed(t, pcap)
+	requireWellFormed(t, pcap)
 }
 
-// wellFormed reads pcap as Wireshark does.
-func wellFormed(t testing.TB, pcap []byte) {
+// requireWellFormed reads pcap as Wireshark does.
+func requireWellFormed(t testing.TB, pcap []byte) {
 	t.Helper()
 	number := func(at int) int { return int(binary.LittleEndian.Uint32(pcap[at:])) }
 	require.Equal(t, 0xa1b23c4d, number(0), "magic number of a file with nanoseconds")
@@ -74,7 +74,7 @@ func wellFormed(t testing.TB, pcap []byte) {
 
 func TestTraceAsJSONIsOneEventPerLine(t *testing.T) {
 	t.Parallel()
-	text := traced(t, "-json")
+	text := runTrace(t, "-json")
 
 	var before float64
 	for line := range strings.Lines(text) {

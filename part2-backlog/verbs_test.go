@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestFlagsThatMakeNoSenseAreRefusedInOneSentence(t *testing.T) {
+func TestInvalidFlagsAreRefusedInOneSentence(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	for name, c := range map[string]struct {
 		args   string
 		status int
@@ -63,7 +63,7 @@ func TestFlagsThatMakeNoSenseAreRefusedInOneSentence(t *testing.T) {
 
 func TestBurstGivesEachClientItsLine(t *testing.T) {
 	t.Parallel()
-	addr := start(t).addr
+	addr := startServer(t).addr
 	var text, lines, stderr bytes.Buffer
 
 	assert.Zero(t, run([]string{"burst", "-addr", addr, "-every", "0s"}, &text, &stderr))
@@ -74,7 +74,7 @@ func TestBurstGivesEachClientItsLine(t *testing.T) {
 	}
 	assert.Contains(t, text.String(), "3 of 3 answered\n")
 	for line := range strings.Lines(lines.String()) {
-		var v visit
+		var v outcome
 		require.NoError(t, json.Unmarshal([]byte(line), &v))
 		assert.Equal(t, "200 OK", v.Status)
 	}
@@ -86,8 +86,8 @@ func TestBurstGivesEachClientItsLine(t *testing.T) {
 func TestBurstFindsLocalhostWhateverItsAddress(t *testing.T) {
 	t.Parallel()
 	for _, family := range loopbacks(t) {
-		ours(t)
-		addr := startOn(t, family).addr
+		skipIfJudging(t)
+		addr := startServerOn(t, family).addr
 		var stdout, stderr bytes.Buffer
 
 		status := run([]string{"burst", "-addr", "localhost" + addr[strings.LastIndexByte(addr, ':'):], "-n", "2", "-every", "0s"}, &stdout, &stderr)
@@ -97,9 +97,9 @@ func TestBurstFindsLocalhostWhateverItsAddress(t *testing.T) {
 	}
 }
 
-func TestBurstAgainstNobodySaysWhatToDo(t *testing.T) {
+func TestBurstWithoutAServerSaysWhatToDo(t *testing.T) {
 	t.Parallel()
-	fd, addr := listening(t, "127.0.0.1:0", 0)
+	fd, addr := startListening(t, "127.0.0.1:0", 0)
 	unix.Shutdown(fd, unix.SHUT_RDWR)
 	var stdout, stderr bytes.Buffer
 
@@ -110,9 +110,9 @@ func TestBurstAgainstNobodySaysWhatToDo(t *testing.T) {
 	assert.Contains(t, stderr.String(), "nobody listens on "+addr+": in another terminal, go run ./part2-backlog")
 }
 
-func TestBurstThatNobodyAnswersFails(t *testing.T) {
+func TestBurstWithoutAnyResponseFails(t *testing.T) {
 	t.Parallel()
-	_, addr := listening(t, "127.0.0.1:0", 5) // and nobody accepts
+	_, addr := startListening(t, "127.0.0.1:0", 5) // and nobody accepts
 	var stdout, stderr bytes.Buffer
 
 	status := run([]string{"burst", "-addr", addr, "-n", "2", "-every", "0s", "-timeout", "10ms"}, &stdout, &stderr)
@@ -127,14 +127,14 @@ func TestGaugeShowsTheQueueFilling(t *testing.T) {
 	if _, err := readCounters(); err != nil {
 		t.Skip(err)
 	}
-	_, addr, logged := serving(t, "-watch", "-backlog", "1")
-	logs(t, logged, "accept queue [..] 0 of 2 places taken; ")
+	_, addr, logged := startServing(t, "-watch", "-backlog", "1")
+	awaitLog(t, logged, "accept queue [..] 0 of 2 places taken; ")
 
 	for range 2 { // one in service, for it says nothing, and one queued
-		connected(t, addr)
+		connectTo(t, addr)
 	}
 
-	logs(t, logged, "accept queue [#.] 1 of 2 places taken; ")
+	awaitLog(t, logged, "accept queue [#.] 1 of 2 places taken; ")
 }
 
 // As JSON it has stdout for itself: every line there is an object.
@@ -143,8 +143,8 @@ func TestGaugeAsJSONIsNotMixedWithTheLog(t *testing.T) {
 	if _, err := readCounters(); err != nil {
 		t.Skip(err)
 	}
-	cmd := program(t, "serve", "-addr", "127.0.0.1:0", "-watch", "-backlog", "1", "-json")
-	stdout, stderr := outputs(t, cmd)
+	cmd := programCommand(t, "serve", "-addr", "127.0.0.1:0", "-watch", "-backlog", "1", "-json")
+	stdout, stderr := outputPipes(t, cmd)
 	require.NoError(t, cmd.Start())
 	in, logged := bufio.NewScanner(stdout), bufio.NewReader(stderr)
 	line := func() (object map[string]any) {
@@ -155,10 +155,10 @@ func TestGaugeAsJSONIsNotMixedWithTheLog(t *testing.T) {
 
 	addr := strings.TrimPrefix(fmt.Sprint(line()["listening"]), "http://")
 	require.Contains(t, line(), "waiting")
-	tell(t, addr, "", "", get).begins(t, "HTTP/1.1 200 OK\r\n")
-	logs(t, logged, "connection")
+	sendAndRead(t, addr, "", "", get).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
+	awaitLog(t, logged, "connection")
 	for range 2 { // one in service, for it says nothing, and one queued
-		connected(t, addr)
+		connectTo(t, addr)
 	}
 	for line()["waiting"] != 1. { // the gauge may have seen the first in the queue too
 	}
@@ -167,12 +167,12 @@ func TestGaugeAsJSONIsNotMixedWithTheLog(t *testing.T) {
 	for in.Scan() {
 		assert.True(t, json.Valid(in.Bytes()), "a line on stdout: %s. watch.go, newGauge", in.Text())
 	}
-	logs(t, logged, "stopping")
+	awaitLog(t, logged, "stopping")
 }
 
-func TestGaugeStaysBelowTheLog(t *testing.T) {
+func TestGaugeStaysOnTheLastLine(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	var screen bytes.Buffer
 	g := newGauge(io.Discard, &screen, true, false)
 	g.inPlace = true
@@ -185,20 +185,20 @@ func TestGaugeStaysBelowTheLog(t *testing.T) {
 	assert.Equal(t, "\r\x1b[K"+cut("one")+"\r\x1b[Ka log line\n"+cut("one")+"\r\x1b[K"+cut("two"), screen.String())
 }
 
-// A look as long as a hundredth of watchEvery would be 1 % of a core.
+// A look as long as a hundredth of watchInterval would be 1 % of a core.
 func TestGaugeIsCheap(t *testing.T) {
-	fd, _ := listening(t, "127.0.0.1:0", 0)
+	fd, _ := startListening(t, "127.0.0.1:0", 0)
 	var before, after unix.Rusage
 	const looks = 100
 
 	unix.Getrusage(unix.RUSAGE_SELF, &before)
 	for range looks {
-		queueOf(fd)
+		readAcceptQueue(fd)
 		readCounters()
 	}
 	unix.Getrusage(unix.RUSAGE_SELF, &after)
 
 	cost := time.Duration(after.Utime.Nano()+after.Stime.Nano()-before.Utime.Nano()-before.Stime.Nano()) / looks
-	t.Logf("a look costs %v, %.2f %% of a core", cost, 100*float64(cost)/float64(watchEvery))
-	assert.Less(t, cost, watchEvery/100)
+	t.Logf("a look costs %v, %.2f %% of a core", cost, 100*float64(cost)/float64(watchInterval))
+	assert.Less(t, cost, watchInterval/100)
 }

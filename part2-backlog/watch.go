@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// watchEvery is how often the gauge looks. The queue costs a microsecond, the
+// watchInterval is how often the gauge looks. The queue costs a microsecond, the
 // counters some 200, and so they are read when the queue is full and every tenth
 // time. The server's goroutine is not asked.
-const watchEvery = 200 * time.Millisecond
+const watchInterval = 200 * time.Millisecond
 
 // A gauge shows a listening socket's accept queue while a server works. On a
 // terminal it is one line that stays the last, and moves down when something is
 // logged; elsewhere every change is a line of its own.
 type gauge struct {
 	w, log     io.Writer // where it is shown, and where the log goes; a terminal may be both
-	wanted     bool      // otherwise it shows nothing, and only lets the log through
+	enabled    bool      // otherwise it shows nothing, and only lets the log through
 	asJSON     bool
 	inPlace    bool
 	mu         sync.Mutex // guards the terminal and line
@@ -26,17 +26,17 @@ type gauge struct {
 	quit, done chan struct{} // nil until it watches; done is closed when the goroutine has ended
 }
 
-// unwrapped prints a line that a narrow terminal cuts off: one that it wrapped
+// noWrapFormat prints a line that a narrow terminal cuts off: one that it wrapped
 // could not be taken back with \r.
-const unwrapped = "\x1b[?7l%s\x1b[?7h"
+const noWrapFormat = "\x1b[?7l%s\x1b[?7h"
 
 // newGauge makes a gauge that has nothing to show yet. JSON goes to stdout,
 // where nothing else does.
 func newGauge(stdout, stderr io.Writer, wanted, asJSON bool) *gauge {
 	if asJSON {
-		return &gauge{w: stdout, log: stderr, wanted: wanted, asJSON: true}
+		return &gauge{w: stdout, log: stderr, enabled: wanted, asJSON: true}
 	}
-	return &gauge{w: stderr, log: stderr, wanted: wanted, inPlace: wanted && isTerminal(stderr)}
+	return &gauge{w: stderr, log: stderr, enabled: wanted, inPlace: wanted && isTerminal(stderr)}
 }
 
 // Write lets a log go through the gauge, so that it does not tear its line.
@@ -46,7 +46,7 @@ func (g *gauge) Write(p []byte) (int, error) {
 	if !g.inPlace {
 		return g.log.Write(p)
 	}
-	fmt.Fprintf(g.w, "\r\x1b[K%s"+unwrapped, p, g.line)
+	fmt.Fprintf(g.w, "\r\x1b[K%s"+noWrapFormat, p, g.line)
 	return len(p), nil
 }
 
@@ -58,7 +58,7 @@ func (g *gauge) show(line string) {
 	}
 	g.line = line
 	if g.inPlace {
-		fmt.Fprintf(g.w, "\r\x1b[K"+unwrapped, line)
+		fmt.Fprintf(g.w, "\r\x1b[K"+noWrapFormat, line)
 	} else {
 		fmt.Fprintln(g.w, line)
 	}
@@ -66,10 +66,10 @@ func (g *gauge) show(line string) {
 
 // watch looks at fd until stop; the error says why this system shows nothing.
 func (g *gauge) watch(fd int) error {
-	if !g.wanted {
+	if !g.enabled {
 		return nil
 	}
-	if _, err := queueOf(fd); err != nil {
+	if _, err := readAcceptQueue(fd); err != nil {
 		return err
 	}
 	before, err := readCounters()
@@ -82,12 +82,12 @@ func (g *gauge) watch(fd int) error {
 		defer close(g.done)
 		var c counters
 		for looks, last, full := 0, "", false; ; looks++ {
-			q, _ := queueOf(fd)
-			if looks%10 == 0 || full || q.full() { // the counters are dear, and only a full queue moves them
+			q, _ := readAcceptQueue(fd)
+			if looks%10 == 0 || full || q.isFull() { // the counters are dear, and only a full queue moves them
 				now, _ := readCounters()
-				c = now.since(before)
+				c = now.sub(before)
 			}
-			full = q.full()
+			full = q.isFull()
 			if text := fmt.Sprintf("%v; %d ignored", q, c.Drops); text != last {
 				g.show(g.text(q, c, text, time.Since(began)))
 				last = text
@@ -95,20 +95,20 @@ func (g *gauge) watch(fd int) error {
 			select {
 			case <-g.quit:
 				return
-			case <-time.After(watchEvery):
+			case <-time.After(watchInterval):
 			}
 		}
 	}()
 	return nil
 }
 
-func (g *gauge) text(q queue, c counters, text string, at time.Duration) string {
+func (g *gauge) text(q acceptQueue, c counters, text string, at time.Duration) string {
 	if !g.asJSON {
 		return "accept queue " + text
 	}
 	line, _ := json.Marshal(struct {
 		MS float64 `json:"ms"` // since the start
-		queue
+		acceptQueue
 		counters
 	}{milliseconds(at), q, c})
 	return string(line)

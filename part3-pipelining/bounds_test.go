@@ -16,34 +16,34 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
-const short = 50 * time.Millisecond // a limit for tests
+const testTimeout = 50 * time.Millisecond // a limit for tests
 
 func TestUnfinishedHeadGets408(t *testing.T) {
-	r := start(t, func(s *server.Server) { s.Limits.HeadTime = short })
+	r := startServer(t, func(s *server.Server) { s.Limits.HeadTime = testTimeout })
 
-	s := tell(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "deadlines.go, tick", "GET / HTTP/1.1\r\n")
+	s := sendAndRead(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "deadlines.go, checkDeadlines", "GET / HTTP/1.1\r\n")
 
-	s.begins(t, "HTTP/1.1 408 Request Timeout\r\n")
-	s.framed(t)
-	s.endsCleanly(t)
+	s.wantPrefix(t, "HTTP/1.1 408 Request Timeout\r\n")
+	s.wantFramed(t)
+	s.wantCleanEnd(t)
 }
 
 func TestIdleConnectionIsClosedSilently(t *testing.T) {
-	r := start(t, func(s *server.Server) { s.Limits.IdleTime = short })
+	r := startServer(t, func(s *server.Server) { s.Limits.IdleTime = testTimeout })
 
-	fresh := tell(t, r.addr, "house rule: who asked nothing is told nothing", "deadlines.go, tick", "")
-	used := tell(t, r.addr, "house rule: an idle connection is closed without a word", "deadlines.go, tick", get("/"))
+	fresh := sendAndRead(t, r.addr, "house rule: who asked nothing is told nothing", "deadlines.go, checkDeadlines", "")
+	used := sendAndRead(t, r.addr, "house rule: an idle connection is closed without a word", "deadlines.go, checkDeadlines", get("/"))
 
 	assert.Empty(t, fresh.got)
-	fresh.endsCleanly(t)
-	assert.Equal(t, []string{"Hello, World!\n"}, used.bodies(t, 1))
-	used.endsCleanly(t)
+	fresh.wantCleanEnd(t)
+	assert.Equal(t, []string{"Hello, World!\n"}, used.parseBodies(t, 1))
+	used.wantCleanEnd(t)
 }
 
-// Who waits for an answer is not idle, and neither is who waits for the one
+// Who waits for a response is not idle, and neither is who waits for the one
 // behind it.
-func TestWaitingForAnAnswerIsNotIdle(t *testing.T) {
-	r := start(t, func(s *server.Server) { s.Limits.IdleTime = 300 * time.Millisecond })
+func TestWaitingForAResponseIsNotIdle(t *testing.T) {
+	r := startServer(t, func(s *server.Server) { s.Limits.IdleTime = 300 * time.Millisecond })
 	c := converse(t, r.addr, get("/sleep/400ms"))
 	in := bufio.NewReader(c)
 	_, body, err := readResponse(in)
@@ -53,34 +53,34 @@ func TestWaitingForAnAnswerIsNotIdle(t *testing.T) {
 	io.WriteString(c, get("/"))
 
 	_, body, err = readResponse(in)
-	require.NoError(t, err, "house rule: the idle time begins when the last answer is out (deadlines.go, tick)")
+	require.NoError(t, err, "house rule: the idle time begins when the last answer is out (deadlines.go, checkDeadlines)")
 	assert.Equal(t, "Hello, World!\n", string(body))
 }
 
 func TestUnfinishedBodyGets408(t *testing.T) {
-	r := start(t, func(s *server.Server) { s.Limits.BodyTime = short })
+	r := startServer(t, func(s *server.Server) { s.Limits.BodyTime = testTimeout })
 
-	s := tell(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "handling.go, fill",
+	s := sendAndRead(t, r.addr, "RFC 9110 §15.5.9: 408 when the request is not complete in time", "handlerio.go, readMoreBody",
 		"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello")
 
-	s.begins(t, "HTTP/1.1 408 Request Timeout\r\n")
-	s.endsCleanly(t)
+	s.wantPrefix(t, "HTTP/1.1 408 Request Timeout\r\n")
+	s.wantCleanEnd(t)
 }
 
-func TestBodyThatEndsInTheMiddleGets400(t *testing.T) {
-	c := converse(t, start(t).addr, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello")
+func TestTruncatedBodyGets400(t *testing.T) {
+	c := converse(t, startServer(t).addr, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello")
 	require.NoError(t, c.CloseWrite())
 
-	s := story{rule: "MUST, RFC 9112 §8: an incomplete body is no request", look: "handling.go, fill"}.hear(c)
+	s := transcript{rule: "MUST, RFC 9112 §8: an incomplete body is no request", look: "handlerio.go, readMoreBody"}.readAll(c)
 
-	s.begins(t, "HTTP/1.1 400 Bad Request\r\n")
-	s.endsCleanly(t)
+	s.wantPrefix(t, "HTTP/1.1 400 Bad Request\r\n")
+	s.wantCleanEnd(t)
 }
 
 // Bytes that come one by one do not renew a time limit.
-func TestDribblersAreCutOffWhileOthersAreServed(t *testing.T) {
-	r := start(t, func(s *server.Server) {
-		s.Limits.HeadTime, s.Limits.BodyTime, s.Limits.LingerTime = 2*short, 2*short, short
+func TestSlowClientsAreDisconnectedWhileOthersAreServed(t *testing.T) {
+	r := startServer(t, func(s *server.Server) {
+		s.Limits.HeadTime, s.Limits.BodyTime, s.Limits.LingerTime = 2*testTimeout, 2*testTimeout, testTimeout
 	})
 	cut := make(chan string)
 	for _, begin := range []string{"GET / HTTP/1.1\r\nA: ", "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n", chunkedPost("FFFFF\r\n")} {
@@ -94,23 +94,23 @@ func TestDribblersAreCutOffWhileOthersAreServed(t *testing.T) {
 	}
 
 	for range 3 {
-		s := tell(t, r.addr, "house rule: one client's slowness is not another's", "conn.go", get("/", closing))
-		s.begins(t, "HTTP/1.1 200 ")
-		soon(t, cut, "a dribbler is cut off: the limit is for the whole head and for 16 KiB of body (deadlines.go, tick; handling.go, fill)")
+		s := sendAndRead(t, r.addr, "house rule: one client's slowness is not another's", "conn.go", get("/", closeField))
+		s.wantPrefix(t, "HTTP/1.1 200 ")
+		receive(t, cut, "a dribbler is cut off: the limit is for the whole head and for 16 KiB of body (deadlines.go, checkDeadlines; handlerio.go, readMoreBody)")
 	}
 }
 
 // A client that asks and does not read is not answered for ever, and costs no
 // more memory than the limits say.
-func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
-	r := start(t, func(s *server.Server) { s.Limits.WriteTime = 2 * short }, with(func(w *server.Response, r *server.Request) { w.Write(make([]byte, 16<<10)) }))
+func TestClientThatDoesNotReadIsDisconnected(t *testing.T) {
+	r := startServer(t, func(s *server.Server) { s.Limits.WriteTime = 2 * testTimeout }, withHandler(func(w *server.Response, r *server.Request) { w.Write(make([]byte, 16<<10)) }))
 	c := dial(t, r.addr)
 	batch := strings.Repeat(get("/"), 1000)
 
 	var err error
 	sent := 0
 	for end := time.Now().Add(3 * patience()); err == nil && time.Now().Before(end); {
-		c.SetWriteDeadline(time.Now().Add(limit))
+		c.SetWriteDeadline(time.Now().Add(maxWait))
 		_, err = io.WriteString(c, batch)
 		sent++
 	}
@@ -123,7 +123,7 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 }
 
 func TestBodyOverTheLimitGets413(t *testing.T) {
-	r := start(t, func(s *server.Server) { s.Limits.Body = 10 })
+	r := startServer(t, func(s *server.Server) { s.Limits.Body = 10 })
 	const rule, look = "RFC 9110 §15.5.14: 413 Content Too Large", "framing.go, frame and takeSize"
 
 	for name, sent := range map[string]string{
@@ -131,36 +131,36 @@ func TestBodyOverTheLimitGets413(t *testing.T) {
 		"chunked":        chunkedPost("8\r\n01234567\r\n3\r\n890\r\n0\r\n\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := tell(t, r.addr, rule, look, sent)
-			s.begins(t, "HTTP/1.1 413 Content Too Large\r\n")
-			s.endsCleanly(t)
+			s := sendAndRead(t, r.addr, rule, look, sent)
+			s.wantPrefix(t, "HTTP/1.1 413 Content Too Large\r\n")
+			s.wantCleanEnd(t)
 		})
 	}
-	fits := tell(t, r.addr, rule, look, post("/echo", "0123456789", closing))
-	fits.begins(t, "HTTP/1.1 200 OK\r\n")
+	fits := sendAndRead(t, r.addr, rule, look, post("/echo", "0123456789", closeField))
+	fits.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 }
 
 func TestLargestHeadIsServedAndOneByteMoreIsNot(t *testing.T) {
-	r := start(t)
+	r := startServer(t)
 	head := func(size int) string {
-		rest := len(get("/", "A: \r\n", closing))
-		return get("/", "A: "+strings.Repeat("a", size-rest)+"\r\n", closing)
+		rest := len(get("/", "A: \r\n", closeField))
+		return get("/", "A: "+strings.Repeat("a", size-rest)+"\r\n", closeField)
 	}
-	const rule, look = "RFC 6585 §5: 431 Request Header Fields Too Large", "intake.go, head"
+	const rule, look = "RFC 6585 §5: 431 Request Header Fields Too Large", "takerequest.go, scanHead"
 
-	tell(t, r.addr, rule, look, head(r.Limits.Head)).begins(t, "HTTP/1.1 200 OK\r\n")
-	over := tell(t, r.addr, rule, look, head(r.Limits.Head+1))
+	sendAndRead(t, r.addr, rule, look, head(r.Limits.Head)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
+	over := sendAndRead(t, r.addr, rule, look, head(r.Limits.Head+1))
 
-	over.begins(t, "HTTP/1.1 431 ")
-	over.endsCleanly(t)
+	over.wantPrefix(t, "HTTP/1.1 431 ")
+	over.wantCleanEnd(t)
 }
 
 // More connections than allowed wait in the kernel's queue, and idle ones make
 // room for them.
-func TestConnectionsOverTheLimitWaitTheirTurn(t *testing.T) {
+func TestConnectionsOverTheLimitWaitInTheKernelQueue(t *testing.T) {
 	const most, clients = 4, 40
-	r := start(t, func(s *server.Server) {
-		s.Limits.Connections, s.Limits.IdleTime, s.Limits.LingerTime = most, short, short
+	r := startServer(t, func(s *server.Server) {
+		s.Limits.Connections, s.Limits.IdleTime, s.Limits.LingerTime = most, testTimeout, testTimeout
 	})
 	var all []net.Conn
 	for range clients {
@@ -177,11 +177,11 @@ func TestConnectionsOverTheLimitWaitTheirTurn(t *testing.T) {
 
 // A client that may be idle for an hour may not when others wait for its place:
 // not the one that was idle before they came, nor the one that came later.
-func TestIdleConnectionsAreHurriedInACrowd(t *testing.T) {
+func TestIdleConnectionsCloseSoonerAtCapacity(t *testing.T) {
 	t.Parallel()
 	const most, clients = 2, 6
-	r := start(t, func(s *server.Server) {
-		s.Limits.Connections, s.Limits.IdleTime, s.Limits.LingerTime = most, time.Hour, short
+	r := startServer(t, func(s *server.Server) {
+		s.Limits.Connections, s.Limits.IdleTime, s.Limits.LingerTime = most, time.Hour, testTimeout
 	})
 	var all []net.Conn
 	for range clients {
@@ -190,7 +190,7 @@ func TestIdleConnectionsAreHurriedInACrowd(t *testing.T) {
 
 	for i, c := range all {
 		status, _, err := readResponse(bufio.NewReader(c))
-		require.NoError(t, err, "house rule: who is idle makes room; client %d waits in vain (server.go, waitForRoom and until)", i)
+		require.NoError(t, err, "house rule: who is idle makes room; client %d waits in vain (server.go, waitForCapacity and until)", i)
 		assert.Equal(t, "200 OK", status)
 	}
 }
@@ -200,47 +200,47 @@ func TestTenThousandIdleConnectionsAndABusyOne(t *testing.T) {
 		t.Skip("the race detector needs more memory than the connections")
 	}
 	const idle, most = 10_000, 6 << 10 // bytes of resident memory each
-	needDescriptors(t, idle+200)
-	cmd, addr, _ := serving(t, "-idle-time", "10m", "-connections", fmt.Sprint(idle+100))
-	before := resident(t, cmd.Process.Pid)
+	requireDescriptors(t, idle+200)
+	cmd, addr, _ := startServing(t, "-idle-time", "10m", "-connections", fmt.Sprint(idle+100))
+	before := residentMemory(t, cmd.Process.Pid)
 	end := time.Now().Add(2 * patience())
 	for range idle {
-		readWhole(t, converse(t, addr, get("/")), make([]byte, 60))
+		readFull(t, converse(t, addr, get("/")), make([]byte, 60))
 		require.True(t, time.Now().Before(end), "the server has no time for its clients")
 	}
 
-	s := tell(t, addr, "house rule: idle connections cost memory, not time", "loop.go", strings.Repeat(get("/"), 999)+get("/", closing))
+	s := sendAndRead(t, addr, "house rule: idle connections cost memory, not time", "loop.go", strings.Repeat(get("/"), 999)+get("/", closeField))
 
-	assert.Len(t, s.bodies(t, 1000), 1000)
-	each := (resident(t, cmd.Process.Pid) - before) / idle
+	assert.Len(t, s.parseBodies(t, 1000), 1000)
+	each := (residentMemory(t, cmd.Process.Pid) - before) / idle
 	t.Logf("an idle connection costs %d bytes of resident memory", each)
-	assert.LessOrEqual(t, each, most, "bytes of resident memory for each idle connection (buffer.go, giveBack)")
+	assert.LessOrEqual(t, each, most, "bytes of resident memory for each idle connection (buffer.go, releaseIfEmpty)")
 }
 
 // runtime.Goexit, which t.FailNow calls too, ends a goroutine that serves the
 // connection. It may end the connection, not the process.
 func TestHandlerThatEndsItsGoroutineGets500(t *testing.T) {
 	t.Parallel()
-	r := start(t, with(func(w *server.Response, r *server.Request) {
+	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		if string(r.Path) == "/exit" {
 			runtime.Goexit()
 		}
 		w.WriteString("done\n")
 	}))
 
-	s := tell(t, r.addr, "house rule: a handler's end is not the server's", "exchange.go, call", get("/")+post("/exit", ""))
+	s := sendAndRead(t, r.addr, "house rule: a handler's end is not the server's", "exchange.go, callHandler", get("/")+post("/exit", ""))
 
-	a := s.replies(t, "GET", "POST")
+	a := s.parseAll(t, "GET", "POST")
 	assert.Equal(t, []string{"200 OK", "500 Internal Server Error"}, []string{a[0].status, a[1].status})
-	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+	sendAndRead(t, r.addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 }
 
 // An upload that outlives its handler's deadline is answered 503 and lingered
 // for, while its handler still waits for the rest. The handler must not lift the
 // deadline of that close: nobody else would end it.
-func TestUploadThatOutlivesItsDeadlineIsClosed(t *testing.T) {
+func TestUploadPastItsDeadlineIsClosed(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server.Server) {
+	r := startServer(t, func(s *server.Server) {
 		s.Limits.HandlerTime, s.Limits.BodyTime, s.Limits.LingerTime = 300*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
 	})
 	c := dial(t, r.addr)
@@ -252,5 +252,5 @@ func TestUploadThatOutlivesItsDeadlineIsClosed(t *testing.T) {
 		<-pace.C
 	}
 
-	eventually(t, "the connection is closed, though the client keeps its side open (deadlines.go, expire; conn.go, next)", func() bool { return r.Connections() == 0 })
+	eventually(t, "the connection is closed, though the client keeps its side open (deadlines.go, expire; conn.go, nextAction)", func() bool { return r.Connections() == 0 })
 }

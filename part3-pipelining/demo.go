@@ -13,8 +13,8 @@ import (
 // demo plays the experiments of part 3 against a server of its own.
 func demo(stdout io.Writer, asJSON bool) error {
 	t := newTimeline()
-	err := inOneServer(t, func(addr string) error {
-		return pipeline(t, addr, []string{"/sleep/300ms", "/", "/stream/2", "/sleep/100ms"})
+	err := withServer(t, func(addr string) error {
+		return sendPipelined(t, addr, []string{"/sleep/300ms", "/", "/stream/2", "/sleep/100ms"})
 	})
 	if asJSON || err != nil {
 		t.print(stdout, asJSON)
@@ -23,21 +23,21 @@ func demo(stdout io.Writer, asJSON bool) error {
 	fmt.Fprint(stdout, "ORDER: four requests in one write. Handlers end in any order, answers do not.\n\n")
 	t.print(stdout, false)
 	fmt.Fprint(stdout, "\nTIME: eight requests that take 100 ms each, on one connection.\n\n")
-	return inOneServer(newTimeline(), func(addr string) error { return compare(stdout, addr) })
+	return withServer(newTimeline(), func(addr string) error { return compareTimes(stdout, addr) })
 }
 
-// inOneServer runs f against a server whose handlers put on t when they begin
+// withServer runs f against a server whose handlers put on t when they begin
 // and end.
-func inOneServer(t *timeline, f func(addr string) error) error {
+func withServer(t *timeline, f func(addr string) error) error {
 	fd, err := socket.Listen("127.0.0.1:0", backlog)
 	if err != nil {
 		return err
 	}
 	addr, inner := socket.LocalAddr(fd).String(), routes()
 	s, err := server.New(fd, func(w *server.Response, r *server.Request) {
-		t.add(time.Now(), "server", "begins GET "+string(r.Path), "")
+		t.record(time.Now(), "server", "begins GET "+string(r.Path), "")
 		inner(w, r)
-		t.add(time.Now(), "server", "is done with GET "+string(r.Path), "")
+		t.record(time.Now(), "server", "is done with GET "+string(r.Path), "")
 	}, server.DefaultLimits, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -48,20 +48,20 @@ func inOneServer(t *timeline, f func(addr string) error) error {
 	return f(addr)
 }
 
-// compare times eight slow requests one after the other, and pipelined.
-func compare(stdout io.Writer, addr string) error {
+// compareTimes times eight slow requests one after the other, and pipelined.
+func compareTimes(stdout io.Writer, addr string) error {
 	const slow = "/sleep/100ms"
 	var paths []string
 	begin := time.Now()
 	for range 8 {
 		paths = append(paths, slow)
-		if err := pipeline(newTimeline(), addr, []string{slow}); err != nil {
+		if err := sendPipelined(newTimeline(), addr, []string{slow}); err != nil {
 			return err
 		}
 	}
 	oneByOne := time.Since(begin)
 	begin = time.Now()
-	err := pipeline(newTimeline(), addr, paths)
+	err := sendPipelined(newTimeline(), addr, paths)
 	fmt.Fprintf(stdout, "  one after the other   %4d ms   the sum\n  pipelined             %4d ms   the slowest\n",
 		oneByOne.Milliseconds(), time.Since(begin).Milliseconds())
 	return err

@@ -12,18 +12,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// scarce starts `serve` with 64 descriptors.
-func scarce(t testing.TB, args ...string) (addr string, logged *bufio.Reader) {
+// startWithFewDescriptors starts `serve` with 64 descriptors.
+func startWithFewDescriptors(t testing.TB, args ...string) (addr string, logged *bufio.Reader) {
 	t.Helper()
-	cmd := program(t)
+	cmd := programCommand(t)
 	cmd.Args = append([]string{"sh", "-c", `ulimit -n 64; exec "$0" serve -addr 127.0.0.1:0 "$@"`, cmd.Path}, args...)
 	cmd.Path = "/bin/sh"
 	addr, logged = startProgram(t, cmd)
 	return addr, logged
 }
 
-// fillUp connects until no further client is served. All stay connected.
-func fillUp(t testing.TB, addr string) {
+// openUntilFull connects until no further client is served. All stay connected.
+func openUntilFull(t testing.TB, addr string) {
 	t.Helper()
 	for range 100 {
 		c := converse(t, addr, get("/here"))
@@ -35,18 +35,18 @@ func fillUp(t testing.TB, addr string) {
 	t.Fatal("100 clients are served by a program of 64 descriptors, at once")
 }
 
-const descriptorRule = "house rule: clients cannot have the descriptors that their requests need"
+const ruleDescriptors = "house rule: clients cannot have the descriptors that their requests need"
 
-func TestCrowdLeavesDescriptorsForFiles(t *testing.T) {
+func TestIdleClientsLeaveDescriptorsForFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "page"), []byte("page\n"), 0o600))
-	addr, logged := scarce(t, "-root", dir)
+	addr, logged := startWithFewDescriptors(t, "-root", dir)
 	c := converse(t, addr, "GET /files/page HTTP/1.1\r\nHost: x\r\n") // the rest comes later: it is not idle
 
-	fillUp(t, addr)
+	openUntilFull(t, addr)
 
-	io.WriteString(c, closing+"\r\n")
-	story{rule: descriptorRule, look: "descriptors.go"}.hear(c).begins(t, "HTTP/1.1 200 OK\r\n")
-	logs(t, logged, "connections are capped")
+	io.WriteString(c, closeField+"\r\n")
+	transcript{rule: ruleDescriptors, look: "descriptors.go"}.readAll(c).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
+	awaitLog(t, logged, "connections are capped")
 }

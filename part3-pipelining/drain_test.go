@@ -19,66 +19,66 @@ import (
 
 // Closing a listener resets the connections in its queue. A server that is full
 // takes them in all the same, one after the other.
-func TestStopOfAFullServerAnswersWhoIsQueued(t *testing.T) {
+func TestStopOfAFullServerAnswersQueuedConnections(t *testing.T) {
 	l := newLatches()
-	r := start(t, func(s *server.Server) { s.Limits.Connections = 1 }, with(l.handle))
-	served := converse(t, r.addr, get("/served", closing))
-	soon(t, l.began, "one is served")
+	r := startServer(t, func(s *server.Server) { s.Limits.Connections = 1 }, withHandler(l.handle))
+	served := converse(t, r.addr, get("/served", closeField))
+	receive(t, l.began, "one is served")
 	paths := []string{"/1", "/2", "/3"}
 	var waiting []*net.TCPConn
 	for _, path := range paths {
-		waiting = append(waiting, converse(t, r.addr, get(path, closing)))
+		waiting = append(waiting, converse(t, r.addr, get(path, closeField)))
 	}
-	eventually(t, "the others are queued", func() bool { return socket.Queued(r.fd) == len(paths) })
+	eventually(t, "the others are queued", func() bool { return socket.AcceptQueueLen(r.fd) == len(paths) })
 
 	r.Stop()
 	l.release("/served")
 
-	rule := story{rule: "house rule: a stop loses no request", look: "drain.go, takeIn"}
-	rule.hear(served).begins(t, "HTTP/1.1 200 OK\r\n")
+	rule := transcript{rule: "house rule: a stop loses no request", look: "drain.go, acceptQueued"}
+	rule.readAll(served).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 	for i, c := range waiting {
 		l.release(paths[i])
 		s := rule
-		s.sent = get(paths[i], closing)
-		s = s.hear(c)
-		s.begins(t, "HTTP/1.1 200 OK\r\n")
-		s.endsCleanly(t)
+		s.sent = get(paths[i], closeField)
+		s = s.readAll(c)
+		s.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
+		s.wantCleanEnd(t)
 	}
-	soon(t, r.done, "serve returns")
+	receive(t, r.done, "serve returns")
 }
 
-// A client that does not close after its answer keeps its place while a server
+// A client that does not close after its response keeps its place while a server
 // lingers; but not from those that are queued when the server stops.
-func TestStopLingersNoLongerThanOthersCanWait(t *testing.T) {
+func TestStopLimitsLingeringWhileConnectionsAreQueued(t *testing.T) {
 	t.Parallel()
 	l := newLatches()
-	r := start(t, func(s *server.Server) { s.Limits.Connections, s.Limits.LingerTime = 1, time.Hour }, with(l.handle))
+	r := startServer(t, func(s *server.Server) { s.Limits.Connections, s.Limits.LingerTime = 1, time.Hour }, withHandler(l.handle))
 	converse(t, r.addr, get("/served")) // neither closes nor reads
-	soon(t, l.began, "one is served")
+	receive(t, l.began, "one is served")
 	var waiting []*net.TCPConn
 	for _, path := range []string{"/1", "/2", "/3"} {
 		waiting = append(waiting, converse(t, r.addr, get(path)))
 		l.release(path)
 	}
-	eventually(t, "the others are queued", func() bool { return socket.Queued(r.fd) == len(waiting) })
+	eventually(t, "the others are queued", func() bool { return socket.AcceptQueueLen(r.fd) == len(waiting) })
 
 	r.Stop()
 	l.release("/served")
 
 	for _, c := range waiting {
-		expect(t, c, story{rule: "house rule: a stop loses no request", look: "deadlines.go, tick"}, "HTTP/1.1 200 OK\r\n")
+		requireRead(t, c, transcript{rule: "house rule: a stop loses no request", look: "deadlines.go, checkDeadlines"}, "HTTP/1.1 200 OK\r\n")
 	}
 	for _, c := range waiting {
 		c.Close()
 	}
-	soon(t, r.done, "serve returns")
+	receive(t, r.done, "serve returns")
 }
 
 // A stop waits for room for those that were queued when it began, and not for
 // everybody who comes meanwhile: they could keep it from ending.
-func TestNewcomersDoNotKeepAFullServerFromStopping(t *testing.T) {
+func TestNewConnectionsDoNotPreventAFullServerFromStopping(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *server.Server) { s.Limits.Connections = 1 })
+	r := startServer(t, func(s *server.Server) { s.Limits.Connections = 1 })
 	var gone atomic.Bool
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -87,12 +87,12 @@ func TestNewcomersDoNotKeepAFullServerFromStopping(t *testing.T) {
 	for range 20 {
 		all.Go(func() { // one client after the other, until the server is gone
 			for !gone.Load() {
-				c, err := net.DialTimeout("tcp", r.addr, 2*short) // a queue that is full ignores it: try anew
+				c, err := net.DialTimeout("tcp", r.addr, 2*testTimeout) // a queue that is full ignores it: try anew
 				if err != nil {
 					continue
 				}
-				c.SetDeadline(time.Now().Add(limit))
-				io.WriteString(c, get("/sleep/50ms", closing))
+				c.SetDeadline(time.Now().Add(maxWait))
+				io.WriteString(c, get("/sleep/50ms", closeField))
 				io.Copy(io.Discard, c)
 				c.Close()
 				select {
@@ -102,17 +102,17 @@ func TestNewcomersDoNotKeepAFullServerFromStopping(t *testing.T) {
 			}
 		})
 	}
-	soon(t, began, "clients come and go")
+	receive(t, began, "clients come and go")
 
 	r.Stop()
 
-	soon(t, r.done, "serve returns (drain.go, takeIn)")
+	receive(t, r.done, "serve returns (drain.go, acceptQueued)")
 }
 
 func TestSignalLosesNoRequestOfKeptConnections(t *testing.T) {
-	cmd, addr, _ := serving(t)
+	cmd, addr, _ := startServing(t)
 
-	stopLosesNothing(t, cmd, addr, post("/echo", "a body"), "a body")
+	requireStopLosesNothing(t, cmd, addr, post("/echo", "a body"), "a body")
 }
 
 // A client that pipelines without end has answers to all that was read when the
@@ -123,9 +123,9 @@ func TestEndlessPipelineDoesNotPreventACleanStop(t *testing.T) {
 		"POST of what looks like the end of a head": post("/echo", strings.Repeat("\r\n\r\n", 2_500)),
 	} {
 		for _, depth := range []int{1, 32} {
-			r := start(t, func(s *server.Server) { s.Limits.Pipeline = depth })
+			r := startServer(t, func(s *server.Server) { s.Limits.Pipeline = depth })
 			c := dial(t, r.addr)
-			c.SetDeadline(time.Now().Add(2 * limit))
+			c.SetDeadline(time.Now().Add(2 * maxWait))
 			batch := strings.Repeat(request, 100)
 			go func() { // ends when the server closes
 				for _, err := io.WriteString(c, batch); err == nil; _, err = io.WriteString(c, batch) {
@@ -151,13 +151,13 @@ func TestEndlessPipelineDoesNotPreventACleanStop(t *testing.T) {
 					}
 				}
 			}()
-			soon(t, answered, "a hundred answers")
+			receive(t, answered, "a hundred answers")
 
 			r.Stop()
 
-			last := soon(t, closes, "the connection ends")
-			assert.True(t, last, "%s with -pipeline %d: the last answer says Connection: close (conn.go, heard and receive)", name, depth)
-			soon(t, r.done, "serve returns")
+			last := receive(t, closes, "the connection ends")
+			assert.True(t, last, "%s with -pipeline %d: the last answer says Connection: close (conn.go, onEvent and receive)", name, depth)
+			receive(t, r.done, "serve returns")
 		}
 	}
 }

@@ -21,12 +21,12 @@ import (
 
 // A route of your own: GET and HEAD, and 405 for the rest.
 func TestExercise1TimeIsARoute(t *testing.T) {
-	addr := start(t).addr
+	addr := startServer(t).addr
 	const rule, look = "house rule: GET /time answers the time in RFC 3339, and a newline", "routes.go, routes"
 
-	s := tell(t, addr, rule, look, get("/time")+post("/time", "")+get("/", closing))
+	s := sendAndRead(t, addr, rule, look, get("/time")+post("/time", "")+get("/", closeField))
 
-	all := s.replies(t, "GET", "POST", "GET")
+	all := s.parseAll(t, "GET", "POST", "GET")
 	require.Equal(t, "200 OK", all[0].status)
 	at, err := time.Parse(time.RFC3339, strings.TrimSuffix(all[0].body, "\n"))
 	require.NoError(t, err)
@@ -38,12 +38,12 @@ func TestExercise1TimeIsARoute(t *testing.T) {
 // TRACE answers with the request itself, as message/http, and leaves away what
 // a script in a browser should not see (RFC 9110 §9.3.8).
 func TestExercise2TraceAnswersWithTheRequest(t *testing.T) {
-	addr := start(t).addr
+	addr := startServer(t).addr
 	request := "TRACE /any/path?q HTTP/1.1\r\nHost: socket.up\r\nAuthorization: Basic secret\r\nX-Way: via a, via b\r\nCookie: secret\r\n\r\n"
 
-	s := tell(t, addr, "RFC 9110 §9.3.8: TRACE is echoed as message/http, without credentials", "routes.go, dispatch", request+get("/", closing))
+	s := sendAndRead(t, addr, "RFC 9110 §9.3.8: TRACE is echoed as message/http, without credentials", "routes.go, dispatch", request+get("/", closeField))
 
-	all := s.replies(t, "TRACE", "GET")
+	all := s.parseAll(t, "TRACE", "GET")
 	require.Equal(t, "200 OK", all[0].status)
 	assert.Equal(t, "message/http", all[0].fields["content-type"])
 	assert.Equal(t, "TRACE /any/path?q HTTP/1.1\r\nHost: socket.up\r\nX-Way: via a, via b\r\n\r\n", all[0].body)
@@ -52,11 +52,11 @@ func TestExercise2TraceAnswersWithTheRequest(t *testing.T) {
 // A client that keeps a connection wants to know how long it may. Part 4's pool
 // reads this field, and so do Apache's client and Python's.
 func TestExercise3ServerSaysHowLongItKeepsAConnection(t *testing.T) {
-	addr := start(t, func(s *server.Server) { s.Limits.IdleTime = 42 * time.Second }).addr
+	addr := startServer(t, func(s *server.Server) { s.Limits.IdleTime = 42 * time.Second }).addr
 
-	s := tell(t, addr, "house rule: Keep-Alive: timeout=SECONDS, unless the connection ends", "response.go, appendHead", get("/")+get("/", closing))
+	s := sendAndRead(t, addr, "house rule: Keep-Alive: timeout=SECONDS, unless the connection ends", "response.go, appendHead", get("/")+get("/", closeField))
 
-	all := s.replies(t, "GET", "GET")
+	all := s.parseAll(t, "GET", "GET")
 	assert.Equal(t, "timeout=42", all[0].fields["keep-alive"])
 	assert.NotContains(t, all[1].fields, "keep-alive", "the last answer of a connection promises nothing")
 }

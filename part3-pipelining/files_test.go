@@ -14,8 +14,8 @@ import (
 	"socketup/part3-pipelining/http1"
 )
 
-// filed is a server of a directory with the files, whose names may have slashes.
-func filed(t testing.TB, dotted bool, files map[string]string) (addr, dir string) {
+// serveFiles is a server of a directory with the files, whose names may have slashes.
+func serveFiles(t testing.TB, dotted bool, files map[string]string) (addr, dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	for name, text := range files {
@@ -24,24 +24,24 @@ func filed(t testing.TB, dotted bool, files map[string]string) (addr, dir string
 	}
 	public, err := filesRoute(dir, dotted)
 	require.NoError(t, err)
-	return start(t, with(routes(public))).addr, dir
+	return startServer(t, withHandler(routes(public))).addr, dir
 }
 
 // strongTag waits until the tag of the file at path is strong, and returns it.
 func strongTag(t testing.TB, addr, path string) (tag string) {
 	t.Helper()
 	eventually(t, "the file has not changed for so long that its tag is strong", func() bool {
-		tag = tell(t, addr, "", "", get(path, closing)).framed(t).fields["etag"]
+		tag = sendAndRead(t, addr, "", "", get(path, closeField)).wantFramed(t).fields["etag"]
 		return strings.HasPrefix(tag, `"`)
 	})
 	return tag
 }
 
-const tagRule = "MUST, RFC 9110 §8.8.1: a strong tag changes whenever the bytes do"
+const ruleStrongETag = "MUST, RFC 9110 §8.8.1: a strong tag changes whenever the bytes do"
 
-func TestStrongTagChangesWithTheBytesAlthoughSizeAndDateDoNot(t *testing.T) {
+func TestStrongETagChangesWithTheBytesWhenSizeAndDateDoNot(t *testing.T) {
 	t.Parallel()
-	addr, dir := filed(t, false, map[string]string{"a.txt": "0123456789"})
+	addr, dir := serveFiles(t, false, map[string]string{"a.txt": "0123456789"})
 	file := filepath.Join(dir, "a.txt")
 	before := strongTag(t, addr, "/files/a.txt")
 	info, err := os.Stat(file)
@@ -50,16 +50,16 @@ func TestStrongTagChangesWithTheBytesAlthoughSizeAndDateDoNot(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte("abcdefghij"), 0o600))
 	require.NoError(t, os.Chtimes(file, info.ModTime(), info.ModTime()))
 
-	s := tell(t, addr, tagRule, "files.go, entityTag", get("/files/a.txt", closing, "Range: bytes=2-4\r\nIf-Range: "+before+"\r\n"))
-	s.begins(t, "HTTP/1.1 200 ")
-	assert.Equal(t, "abcdefghij", s.framed(t).body, "two parts of two versions would be put together")
-	tell(t, addr, tagRule, "files.go, entityTag", get("/files/a.txt", closing, "If-None-Match: "+before+"\r\n")).begins(t, "HTTP/1.1 200 ")
+	s := sendAndRead(t, addr, ruleStrongETag, "files.go, entityTag", get("/files/a.txt", closeField, "Range: bytes=2-4\r\nIf-Range: "+before+"\r\n"))
+	s.wantPrefix(t, "HTTP/1.1 200 ")
+	assert.Equal(t, "abcdefghij", s.wantFramed(t).body, "two parts of two versions would be put together")
+	sendAndRead(t, addr, ruleStrongETag, "files.go, entityTag", get("/files/a.txt", closeField, "If-None-Match: "+before+"\r\n")).wantPrefix(t, "HTTP/1.1 200 ")
 }
 
 // A file that takes another's place, with the same size and date: mv, ln -sfn.
-func TestStrongTagChangesWhenAnotherFileTakesItsPlace(t *testing.T) {
+func TestStrongETagChangesWhenTheFileIsReplaced(t *testing.T) {
 	t.Parallel()
-	addr, dir := filed(t, false, map[string]string{"one": "0123456789", "two": "abcdefghij"})
+	addr, dir := serveFiles(t, false, map[string]string{"one": "0123456789", "two": "abcdefghij"})
 	link := filepath.Join(dir, "now")
 	require.NoError(t, os.Symlink("one", link))
 	before := strongTag(t, addr, "/files/now")
@@ -68,38 +68,38 @@ func TestStrongTagChangesWhenAnotherFileTakesItsPlace(t *testing.T) {
 	require.NoError(t, os.Remove(link))
 	require.NoError(t, os.Symlink("two", link))
 
-	tell(t, addr, tagRule, "files.go, entityTag", get("/files/now", closing, "If-None-Match: "+before+"\r\n")).begins(t, "HTTP/1.1 200 ")
+	sendAndRead(t, addr, ruleStrongETag, "files.go, entityTag", get("/files/now", closeField, "If-None-Match: "+before+"\r\n")).wantPrefix(t, "HTTP/1.1 200 ")
 }
 
 // What has just been written may be written again within the same tick of the
 // filesystem's clock: its tag is weak, good for If-None-Match and nothing else.
-func TestTagOfAFileThatHasJustChangedIsWeak(t *testing.T) {
+func TestETagOfARecentlyChangedFileIsWeak(t *testing.T) {
 	t.Parallel()
-	addr, dir := filed(t, false, map[string]string{"a.txt": "0123456789"})
+	addr, dir := serveFiles(t, false, map[string]string{"a.txt": "0123456789"})
 	var tag string
 	eventually(t, "the tag of a file that was written a moment ago is weak", func() bool { // in one try, if the machine does not stand still for a second
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "a.txt"), []byte("0123456789"), 0o600))
-		tag = tell(t, addr, tagRule, "files.go, entityTag", get("/files/a.txt", closing)).framed(t).fields["etag"]
+		tag = sendAndRead(t, addr, ruleStrongETag, "files.go, entityTag", get("/files/a.txt", closeField)).wantFramed(t).fields["etag"]
 		return strings.HasPrefix(tag, `W/"`)
 	})
 
-	whole := tell(t, addr, "MUST NOT, RFC 9110 §13.1.5: no part for a weak tag", "files.go, ifRange", get("/files/a.txt", closing, "Range: bytes=2-4\r\nIf-Range: "+tag+"\r\n"))
-	whole.begins(t, "HTTP/1.1 200 ")
-	tell(t, addr, "MUST, RFC 9110 §13.1.1: If-Match is strong", "files.go, namesTag", get("/files/a.txt", closing, "If-Match: "+tag+"\r\n")).begins(t, "HTTP/1.1 412 ")
-	unchanged := get("/files/a.txt", closing, "If-None-Match: "+strings.TrimPrefix(tag, "W/")+"\r\n")
-	tell(t, addr, "MUST, RFC 9110 §13.1.2: If-None-Match is weak", "files.go, namesTag", unchanged).begins(t, "HTTP/1.1 304 ")
+	whole := sendAndRead(t, addr, "MUST NOT, RFC 9110 §13.1.5: no part for a weak tag", "files.go, ifRangeMatches", get("/files/a.txt", closeField, "Range: bytes=2-4\r\nIf-Range: "+tag+"\r\n"))
+	whole.wantPrefix(t, "HTTP/1.1 200 ")
+	sendAndRead(t, addr, "MUST, RFC 9110 §13.1.1: If-Match is strong", "files.go, matchesETag", get("/files/a.txt", closeField, "If-Match: "+tag+"\r\n")).wantPrefix(t, "HTTP/1.1 412 ")
+	unchanged := get("/files/a.txt", closeField, "If-None-Match: "+strings.TrimPrefix(tag, "W/")+"\r\n")
+	sendAndRead(t, addr, "MUST, RFC 9110 §13.1.2: If-None-Match is weak", "files.go, matchesETag", unchanged).wantPrefix(t, "HTTP/1.1 304 ")
 }
 
 func TestLastModifiedIsNeverLaterThanDate(t *testing.T) {
 	t.Parallel()
-	addr, dir := filed(t, false, map[string]string{"a.txt": "0123456789"})
+	addr, dir := serveFiles(t, false, map[string]string{"a.txt": "0123456789"})
 	for _, ahead := range []time.Duration{time.Hour, 0} { // 0: the clock's Date may be a moment old
 		changed := time.Now().Add(ahead)
 		require.NoError(t, os.Chtimes(filepath.Join(dir, "a.txt"), changed, changed))
 
-		s := tell(t, addr, "MUST NOT, RFC 9110 §8.8.2.1: Last-Modified is never later than Date", "files.go, notAfter", get("/files/a.txt", closing))
+		s := sendAndRead(t, addr, "MUST NOT, RFC 9110 §8.8.2.1: Last-Modified is never later than Date", "files.go, earlierOf", get("/files/a.txt", closeField))
 
-		fields := s.framed(t).fields
+		fields := s.wantFramed(t).fields
 		modified, err := time.Parse(http1.DateFormat, fields["last-modified"])
 		require.NoError(t, err)
 		date, err := time.Parse(http1.DateFormat, fields["date"])
@@ -112,40 +112,40 @@ func TestLastModifiedIsNeverLaterThanDate(t *testing.T) {
 
 func TestRedirectOfADirectoryKeepsTheQuery(t *testing.T) {
 	t.Parallel()
-	addr, _ := filed(t, false, map[string]string{"sub/index.html": "<p>"})
+	addr, _ := serveFiles(t, false, map[string]string{"sub/index.html": "<p>"})
 	for target, want := range map[string]string{
 		"/files/sub":           "/files/sub/",
 		"/files/sub?a=b&c=%20": "/files/sub/?a=b&c=%20",
 		"/files/sub?":          "/files/sub/?",
 	} {
-		s := tell(t, addr, "house rule: who is sent elsewhere asks the same there", "files.go, withSlash", get(target, closing))
+		s := sendAndRead(t, addr, "house rule: who is sent elsewhere asks the same there", "files.go, slashTarget", get(target, closeField))
 
-		s.begins(t, "HTTP/1.1 301 ")
-		s.same(t, "Location", want, s.reply(t).fields["location"])
+		s.wantPrefix(t, "HTTP/1.1 301 ")
+		s.wantSame(t, "Location", want, s.parse(t).fields["location"])
 	}
 }
 
-func TestFilesWithADotInFrontAreNotServedUnlessAsked(t *testing.T) {
+func TestDotfilesAreServedOnlyWithTheFlag(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{".env": "SECRET=1", ".git/config": "[core]", "sub/.htpasswd": "me:x", "a.b/c..d": "fine"}
 	hidden := []string{"/files/.env", "/files/%2eenv", "/files/.git", "/files/.git/config", "/files/sub/.htpasswd", "/files/sub%2F.htpasswd"}
 	const rule, look = "house rule: what begins with a dot is not for clients", "files.go, filesRoute"
 
-	addr, _ := filed(t, false, files)
+	addr, _ := serveFiles(t, false, files)
 	for _, path := range hidden {
-		s := tell(t, addr, rule, look, get(path, closing))
-		s.begins(t, "HTTP/1.1 404 ")
+		s := sendAndRead(t, addr, rule, look, get(path, closeField))
+		s.wantPrefix(t, "HTTP/1.1 404 ")
 		assert.NotContains(t, s.got, "Location", "%s: a redirect says that it exists", path)
 	}
-	tell(t, addr, rule, look, get("/files/a.b/c..d", closing)).begins(t, "HTTP/1.1 200 ")
+	sendAndRead(t, addr, rule, look, get("/files/a.b/c..d", closeField)).wantPrefix(t, "HTTP/1.1 200 ")
 
-	addr, _ = filed(t, true, files)
+	addr, _ = serveFiles(t, true, files)
 	for _, path := range hidden {
-		if s := tell(t, addr, rule, look, get(path, closing)); !strings.HasPrefix(s.got, "HTTP/1.1 301 ") { // .git is a directory
-			s.begins(t, "HTTP/1.1 200 ")
+		if s := sendAndRead(t, addr, rule, look, get(path, closeField)); !strings.HasPrefix(s.got, "HTTP/1.1 301 ") { // .git is a directory
+			s.wantPrefix(t, "HTTP/1.1 200 ")
 		}
 	}
 	for _, path := range []string{"/files/../files_test.go", "/files/" + url.PathEscape("../") + "x"} {
-		tell(t, addr, "house rule: nothing outside the root", look, get(path, closing)).begins(t, "HTTP/1.1 404 ")
+		sendAndRead(t, addr, "house rule: nothing outside the root", look, get(path, closeField)).wantPrefix(t, "HTTP/1.1 404 ")
 	}
 }

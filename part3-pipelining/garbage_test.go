@@ -24,7 +24,7 @@ func FuzzConnection(f *testing.F) {
 	for _, seed := range []string{get("/"), post("/echo", "hello"), chunkedPost("5\r\nhello\r\n0\r\n\r\n"), get("/stream/2") + get("/"), "GET / HTTP/1.0\r\n\r\n", "\x16\x03"} {
 		f.Add([]byte(seed), 3)
 	}
-	s := start(f, func(s *server.Server) { s.Limits.LingerTime = short })
+	s := startServer(f, func(s *server.Server) { s.Limits.LingerTime = testTimeout })
 	f.Fuzz(func(t *testing.T, sent []byte, cut int) {
 		if bytes.Contains(sent, []byte("sleep")) {
 			return // it would
@@ -34,15 +34,15 @@ func FuzzConnection(f *testing.F) {
 		c.Write(sent[:cut])
 		c.Write(sent[cut:])
 		c.CloseWrite()
-		x := story{sent: string(sent), rule: "MUST, RFC 9112 §2.1: an answer is well-formed", look: "response.go"}.hear(c)
+		x := transcript{sent: string(sent), rule: "MUST, RFC 9112 §2.1: an answer is well-formed", look: "response.go"}.readAll(c)
 		if x.got != "" {
-			x.reply(t)
+			x.parse(t)
 		}
 	})
 }
 
-// soak is how long the tests that can go on do go on: SOAK=2m go test -run 'Garbage|Load'
-func soak(t testing.TB) time.Duration {
+// soakTime is how long the tests that can go on do go on: SOAK=2m go test -run 'Garbage|Load'
+func soakTime(t testing.TB) time.Duration {
 	t.Helper()
 	text := os.Getenv("SOAK")
 	if text == "" {
@@ -55,16 +55,16 @@ func soak(t testing.TB) time.Duration {
 
 // Random bytes and random ends leave the server as it was: no descriptor, no
 // goroutine, no connection more.
-func TestGarbageLeavesNothingBehind(t *testing.T) {
-	r := start(t, func(s *server.Server) {
-		s.Limits.HeadTime, s.Limits.BodyTime, s.Limits.LingerTime, s.Limits.IdleTime = short, short, short, short
+func TestGarbageInputLeaksNothing(t *testing.T) {
+	r := startServer(t, func(s *server.Server) {
+		s.Limits.HeadTime, s.Limits.BodyTime, s.Limits.LingerTime, s.Limits.IdleTime = testTimeout, testTimeout, testTimeout, testTimeout
 	})
-	tell(t, r.addr, "", "", get("/", closing))
-	goroutines, open, heap := runtime.NumGoroutine(), descriptors(), live()
+	sendAndRead(t, r.addr, "", "", get("/", closeField))
+	goroutines, open, heap := runtime.NumGoroutine(), descriptors(), countGoroutines()
 	begin, sent := time.Now(), 0
 	random := rand.New(rand.NewPCG(1, 2))
-	parts := []string{get("/"), get("/stream/3"), post("/echo", "hello"), chunkedPost("5\r\nhello\r\n"), "\r\n\r\n", "GET ", "\x00\xff", get("/sleep/1s"), "HTTP/1.1\r\n", ": ", closing}
-	for ; sent < 400 || time.Since(begin) < soak(t); sent++ {
+	parts := []string{get("/"), get("/stream/3"), post("/echo", "hello"), chunkedPost("5\r\nhello\r\n"), "\r\n\r\n", "GET ", "\x00\xff", get("/sleep/1s"), "HTTP/1.1\r\n", ": ", closeField}
+	for ; sent < 400 || time.Since(begin) < soakTime(t); sent++ {
 		c, err := net.DialTimeout("tcp", r.addr, patience())
 		require.NoError(t, err)
 		c.SetDeadline(time.Now().Add(patience()))
@@ -82,14 +82,14 @@ func TestGarbageLeavesNothingBehind(t *testing.T) {
 		c.Close()
 	}
 
-	s := tell(t, r.addr, "house rule: one client's rubbish is not another's", "conn.go", get("/", closing))
+	s := sendAndRead(t, r.addr, "house rule: one client's rubbish is not another's", "conn.go", get("/", closeField))
 
-	s.begins(t, "HTTP/1.1 200 ")
+	s.wantPrefix(t, "HTTP/1.1 200 ")
 	eventually(t, "no connection is open", func() bool { return r.Connections() == 0 })
 	eventually(t, "as many descriptors are open as before", func() bool { return descriptors() <= open })
 	eventually(t, "as many goroutines run as before", func() bool { return runtime.NumGoroutine() <= goroutines+1 }) // eventually has one
 	t.Logf("%d connections of rubbish in %v; before and after: %d and %d descriptors, %d and %d goroutines, %d and %d KiB of live heap",
-		sent, time.Since(begin).Round(time.Second), open, descriptors(), goroutines, runtime.NumGoroutine(), heap>>10, live()>>10)
+		sent, time.Since(begin).Round(time.Second), open, descriptors(), goroutines, runtime.NumGoroutine(), heap>>10, countGoroutines()>>10)
 }
 
 // descriptors counts the open file descriptors of this process.
@@ -103,8 +103,8 @@ func descriptors() (open int) {
 }
 
 // Resets in the middle of everything harm nobody else.
-func TestResetsInTheMiddleOfEverything(t *testing.T) {
-	r := start(t)
+func TestResetsAtAnyMomentLeakNothing(t *testing.T) {
+	r := startServer(t)
 	for name, sent := range map[string]string{
 		"of an answer":   get("/stream/1000000"),
 		"of a pipeline":  strings.Repeat(get("/sleep/20ms"), 20),
@@ -125,17 +125,17 @@ func TestResetsInTheMiddleOfEverything(t *testing.T) {
 				c.Close()
 			}
 
-			s := tell(t, r.addr, "house rule: one client's end is not another's", "conn.go, fail", get("/", closing))
-			s.begins(t, "HTTP/1.1 200 ")
+			s := sendAndRead(t, r.addr, "house rule: one client's end is not another's", "conn.go, fail", get("/", closeField))
+			s.wantPrefix(t, "HTTP/1.1 200 ")
 		})
 	}
 	eventually(t, "no connection is open", func() bool { return r.Connections() == 0 })
 	assert.NotContains(t, r.logs.String(), "panic")
 }
 
-// live is what the heap holds when nothing is left to be thrown away. Pools give
+// countGoroutines is what the heap holds when nothing is left to be thrown away. Pools give
 // up what they keep in the second collection.
-func live() int {
+func countGoroutines() int {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.GC()

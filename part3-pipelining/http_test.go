@@ -23,36 +23,36 @@ import (
 // What HTTP/1.1 demands of an origin server, asked from outside: any server
 // with the routes of part 3 can be judged.
 
-// anyVersion is the story without the question which HTTP/1.x answers HTTP/1.0.
-func (s story) anyVersion() story {
+// allowAnyVersion is the story without the question which HTTP/1.x answers HTTP/1.0.
+func (s transcript) allowAnyVersion() transcript {
 	s.got = strings.ReplaceAll(s.got, "HTTP/1.0 ", "HTTP/1.1 ")
 	return s
 }
 
-func TestHelloToTheByte(t *testing.T) {
-	s := tell(t, contract(t), "MUST, RFC 9112 §2.1: status line, fields and empty line end in CRLF", "response.go, appendHead", get("/", closing))
+func TestHelloResponseIsExact(t *testing.T) {
+	s := sendAndRead(t, contract(t), "MUST, RFC 9112 §2.1: status line, fields and empty line end in CRLF", "response.go, appendHead", get("/", closeField))
 
-	s.begins(t, "HTTP/1.1 200 ")
-	r := s.replies(t, "GET")[0]
-	s.same(t, "the body", "Hello, World!\n", r.body)
-	s.endsCleanly(t)
+	s.wantPrefix(t, "HTTP/1.1 200 ")
+	r := s.parseAll(t, "GET")[0]
+	s.wantSame(t, "the body", "Hello, World!\n", r.body)
+	s.wantCleanEnd(t)
 	s.rule = "SHOULD, RFC 9112 §9.6: who asks to close is told so"
-	s.same(t, "Connection", "close", strings.ToLower(r.fields["connection"]))
+	s.wantSame(t, "Connection", "close", strings.ToLower(r.fields["connection"]))
 }
 
-func TestEveryAnswerHasADate(t *testing.T) {
+func TestEveryResponseHasADate(t *testing.T) {
 	addr, began := contract(t), time.Now()
-	s := tell(t, addr, "MUST, RFC 9110 §6.6.1: a server with a clock sends Date", "clock.go, clock", get("/")+get("/none", closing))
+	s := sendAndRead(t, addr, "MUST, RFC 9110 §6.6.1: a server with a clock sends Date", "clock.go, clock", get("/")+get("/none", closeField))
 
-	for _, r := range s.replies(t, gets(2)...) {
+	for _, r := range s.parseAll(t, getMethods(2)...) {
 		date, err := time.Parse(http1.DateFormat, r.fields["date"])
-		if err != nil || date.Sub(began).Abs() > limit {
+		if err != nil || date.Sub(began).Abs() > maxWait {
 			s.fail(t, 0, "Date is %q, not now as an IMF-fixdate in GMT", r.fields["date"])
 		}
 	}
 }
 
-func TestMethodsAndPaths(t *testing.T) {
+func TestMethodsAndPathsHaveTheRightStatus(t *testing.T) {
 	addr := contract(t)
 	const (
 		method   = "SHOULD, RFC 9110 §9.1: a method that is not known is 501"
@@ -60,66 +60,66 @@ func TestMethodsAndPaths(t *testing.T) {
 		route    = "house rule: the routes of the contract"
 	)
 	for name, c := range map[string]struct{ sent, status, rule string }{
-		"unknown path":               {get("/none", closing), "404", route},
-		"query":                      {get("/?a=b", closing), "200", route},
-		"unknown method":             {strings.Replace(get("/", closing), "GET", "BREW", 1), "501", method},
-		"methods have one case":      {strings.Replace(get("/", closing), "GET", "get", 1), "501", method},
-		"absolute target":            {strings.Replace(get("/", closing), " / ", " http://socket.up/ ", 1), "200", absolute},
-		"absolute without a path":    {strings.Replace(get("/", closing), " / ", " HTTP://socket.up ", 1), "200", "house rule, RFC 9110 §4.2.3: an empty path is /"},
-		"sleep without a duration":   {get("/sleep/soon", closing), "400", route},
-		"sleep of two minutes":       {get("/sleep/2m", closing), "400", route},
-		"stream without a number":    {get("/stream/many", closing), "400", route},
-		"an empty line before":       {"\r\n" + get("/", closing), "200", "SHOULD, RFC 9112 §2.2: an empty line before a request is ignored"},
+		"unknown path":               {get("/none", closeField), "404", route},
+		"query":                      {get("/?a=b", closeField), "200", route},
+		"unknown method":             {strings.Replace(get("/", closeField), "GET", "BREW", 1), "501", method},
+		"methods have one case":      {strings.Replace(get("/", closeField), "GET", "get", 1), "501", method},
+		"absolute target":            {strings.Replace(get("/", closeField), " / ", " http://socket.up/ ", 1), "200", absolute},
+		"absolute without a path":    {strings.Replace(get("/", closeField), " / ", " HTTP://socket.up ", 1), "200", "house rule, RFC 9110 §4.2.3: an empty path is /"},
+		"sleep without a duration":   {get("/sleep/soon", closeField), "400", route},
+		"sleep of two minutes":       {get("/sleep/2m", closeField), "400", route},
+		"stream without a number":    {get("/stream/many", closeField), "400", route},
+		"an empty line before":       {"\r\n" + get("/", closeField), "200", "SHOULD, RFC 9112 §2.2: an empty line before a request is ignored"},
 		"HTTP/1.0 without Host":      {"GET / HTTP/1.0\r\n\r\n", "200", "MUST, RFC 9112 §3.2: only HTTP/1.1 has to name a host"},
-		"HTTP/1.7 is 1.1":            {strings.Replace(get("/", closing), "1.1", "1.7", 1), "200", "SHOULD, RFC 9110 §2.5: a higher minor version is understood as the highest one known"},
-		"a target of 8,000 bytes":    {get("/?"+strings.Repeat("a", 7998), closing), "200", "SHOULD, RFC 9112 §3: request lines of 8,000 bytes are served"},
-		"a target of 2 MiB":          {get("/"+strings.Repeat("a", 2<<20), closing), "414", "MUST, RFC 9112 §3: a target that is too long is 414"},
+		"HTTP/1.7 is 1.1":            {strings.Replace(get("/", closeField), "1.1", "1.7", 1), "200", "SHOULD, RFC 9110 §2.5: a higher minor version is understood as the highest one known"},
+		"a target of 8,000 bytes":    {get("/?"+strings.Repeat("a", 7998), closeField), "200", "SHOULD, RFC 9112 §3: request lines of 8,000 bytes are served"},
+		"a target of 2 MiB":          {get("/"+strings.Repeat("a", 2<<20), closeField), "414", "MUST, RFC 9112 §3: a target that is too long is 414"},
 		"a method as long as a head": {strings.Repeat("A", 16<<10-1) + " / HTTP/1.1\r\nHost: x\r\n\r\n", "501", "SHOULD, RFC 9112 §3: a method longer than any that is known is 501"},
 		"a method of 2 MiB":          {strings.Repeat("A", 2<<20) + " / HTTP/1.1\r\nHost: x\r\n\r\n", "501", "SHOULD, RFC 9112 §3: a method longer than any that is known is 501"},
-		"a field of 2 MiB":           {get("/", "Long: "+strings.Repeat("a", 2<<20)+"\r\n", closing), "431", "house rule: of the 4xx that RFC 9110 §5.4 asks for, the one of RFC 6585 §5"},
-		"ten thousand fields":        {get("/", strings.Repeat("A: b\r\n", 10_000), closing), "431", "house rule: of the 4xx that RFC 9110 §5.4 asks for, the one of RFC 6585 §5"},
+		"a field of 2 MiB":           {get("/", "Long: "+strings.Repeat("a", 2<<20)+"\r\n", closeField), "431", "house rule: of the 4xx that RFC 9110 §5.4 asks for, the one of RFC 6585 §5"},
+		"ten thousand fields":        {get("/", strings.Repeat("A: b\r\n", 10_000), closeField), "431", "house rule: of the 4xx that RFC 9110 §5.4 asks for, the one of RFC 6585 §5"},
 		"a body of 1 TiB announced":  {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1099511627776\r\n\r\n", "413", "house rule, RFC 9110 §15.5.14: what will be too long is refused at once"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := tell(t, addr, c.rule, "routes.go, dispatch; request.go, parseLine", c.sent).anyVersion()
+			s := sendAndRead(t, addr, c.rule, "routes.go, dispatch; request.go, parseRequestLine", c.sent).allowAnyVersion()
 
-			s.begins(t, "HTTP/1.1 "+c.status+" ")
-			s.replies(t, "GET")
-			s.endsCleanly(t)
+			s.wantPrefix(t, "HTTP/1.1 "+c.status+" ")
+			s.parseAll(t, "GET")
+			s.wantCleanEnd(t)
 		})
 	}
 }
 
-func TestWrongMethodIsToldWhichAreAllowed(t *testing.T) {
+func TestWrongMethodGets405WithAllow(t *testing.T) {
 	addr := contract(t)
 	for sent, allowed := range map[string]string{
-		strings.Replace(post("/", "", closing), "POST", "DELETE", 1): "GET",
-		get("/echo", closing): "POST",
+		strings.Replace(post("/", "", closeField), "POST", "DELETE", 1): "GET",
+		get("/echo", closeField): "POST",
 	} {
-		s := tell(t, addr, "MUST, RFC 9110 §15.5.6: 405 has an Allow field", "routes.go, serve", sent)
+		s := sendAndRead(t, addr, "MUST, RFC 9110 §15.5.6: 405 has an Allow field", "routes.go, serve", sent)
 
-		s.begins(t, "HTTP/1.1 405 ")
-		if allow := s.replies(t, "GET")[0].fields["allow"]; !strings.Contains(allow, allowed) {
+		s.wantPrefix(t, "HTTP/1.1 405 ")
+		if allow := s.parseAll(t, "GET")[0].fields["allow"]; !strings.Contains(allow, allowed) {
 			s.fail(t, 0, "Allow is %q, without %s", allow, allowed)
 		}
 	}
 }
 
-func TestHeadHasTheFieldsOfGetAndNoBody(t *testing.T) {
-	s := tell(t, contract(t), "MUST NOT, RFC 9110 §9.3.2: no content in the answer to HEAD", "response.go, bodiless",
-		strings.Replace(get("/"), "GET", "HEAD", 1)+strings.Replace(get("/stream/3"), "GET", "HEAD", 1)+get("/", closing))
+func TestHEADHasTheFieldsOfGETAndNoBody(t *testing.T) {
+	s := sendAndRead(t, contract(t), "MUST NOT, RFC 9110 §9.3.2: no content in the answer to HEAD", "response.go, bodiless",
+		strings.Replace(get("/"), "GET", "HEAD", 1)+strings.Replace(get("/stream/3"), "GET", "HEAD", 1)+get("/", closeField))
 
-	r := s.replies(t, "HEAD", "HEAD", "GET")
-	s.same(t, "the answer to GET behind them", "Hello, World!\n", r[2].body)
+	r := s.parseAll(t, "HEAD", "HEAD", "GET")
+	s.wantSame(t, "the answer to GET behind them", "Hello, World!\n", r[2].body)
 	s.rule = "SHOULD, RFC 9110 §9.3.2: HEAD has the fields of GET"
-	s.same(t, "Content-Length", "14", r[0].fields["content-length"])
-	s.same(t, "Content-Length of what GET would stream", "", r[1].fields["content-length"])
+	s.wantSame(t, "Content-Length", "14", r[0].fields["content-length"])
+	s.wantSame(t, "Content-Length of what GET would stream", "", r[1].fields["content-length"])
 }
 
 // Every doubt about where a request ends is 400 and the end of the connection:
 // what follows may be the attack. Where the RFC lets a server guess, to refuse is
 // a house rule.
-func TestDoubtfulFramingIsRefused(t *testing.T) {
+func TestAmbiguousFramingIsRejected(t *testing.T) {
 	addr := contract(t)
 	chunked := "Transfer-Encoding: chunked\r\n"
 	post := func(fields, body string) string {
@@ -200,17 +200,17 @@ func TestDoubtfulFramingIsRefused(t *testing.T) {
 		"HTTP/2 preface":                 {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", "house rule, RFC 9110 §15.6.6"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := tell(t, addr, c.rule+": a message that cannot be framed for certain is refused, and the connection closed",
-				"request.go, parse; framing.go, take", c.sent+get("/smuggled", closing))
+			s := sendAndRead(t, addr, c.rule+": a message that cannot be framed for certain is refused, and the connection closed",
+				"request.go, parse; framing.go, take", c.sent+get("/smuggled", closeField))
 
-			s.begins(t, "HTTP/1.1 "+c.status+" ")
-			s.replies(t, "GET") // and nothing behind it
-			s.endsCleanly(t)
+			s.wantPrefix(t, "HTTP/1.1 "+c.status+" ")
+			s.parseAll(t, "GET") // and nothing behind it
+			s.wantCleanEnd(t)
 		})
 	}
 }
 
-func TestEchoOfAllFramings(t *testing.T) {
+func TestEchoReadsEveryFraming(t *testing.T) {
 	addr := contract(t)
 	large := strings.Repeat("0123456789abcdef", 64<<10/16)
 	for name, c := range map[string]struct{ sent, body string }{
@@ -230,13 +230,13 @@ func TestEchoOfAllFramings(t *testing.T) {
 		"CRLF behind the body": {post("/echo", "hello") + "\r\n", "hello"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := tell(t, addr, "MUST, RFC 9112 §6 and §7.1: a body ends where its framing says, and the next request begins there", "framing.go, take",
-				c.sent+get("/", closing))
+			s := sendAndRead(t, addr, "MUST, RFC 9112 §6 and §7.1: a body ends where its framing says, and the next request begins there", "framing.go, take",
+				c.sent+get("/", closeField))
 
-			r := s.replies(t, "POST", "GET")
-			s.same(t, "the status", "200", r[0].status[:3])
-			s.same(t, "the body", c.body, r[0].body)
-			s.same(t, "the answer to the request behind the body", "Hello, World!\n", r[1].body)
+			r := s.parseAll(t, "POST", "GET")
+			s.wantSame(t, "the status", "200", r[0].status[:3])
+			s.wantSame(t, "the body", c.body, r[0].body)
+			s.wantSame(t, "the answer to the request behind the body", "Hello, World!\n", r[1].body)
 		})
 	}
 }
@@ -246,21 +246,21 @@ func chunkedPost(body string) string {
 }
 
 func TestEchoKeepsTheContentType(t *testing.T) {
-	s := tell(t, contract(t), "house rule: the contract of /echo", "routes.go, echo", post("/echo", "{}", "Content-Type: application/json\r\n", closing))
+	s := sendAndRead(t, contract(t), "house rule: the contract of /echo", "routes.go, echo", post("/echo", "{}", "Content-Type: application/json\r\n", closeField))
 
-	s.same(t, "Content-Type", "application/json", s.replies(t, "POST")[0].fields["content-type"])
+	s.wantSame(t, "Content-Type", "application/json", s.parseAll(t, "POST")[0].fields["content-type"])
 }
 
-func TestEveryAnswerWithContentSaysOfWhatType(t *testing.T) {
+func TestEveryResponseWithContentHasAContentType(t *testing.T) {
 	addr := contract(t)
 	for name, sent := range map[string]string{
-		"hello": get("/", closing), "stream": get("/stream/2", closing), "sleep": get("/sleep/1ms", closing), "nothing there": get("/none", closing),
-		"echo": post("/echo", "hello", closing), "echo of an empty type": post("/echo", "hello", "Content-Type:\r\n", closing),
+		"hello": get("/", closeField), "stream": get("/stream/2", closeField), "sleep": get("/sleep/1ms", closeField), "nothing there": get("/none", closeField),
+		"echo": post("/echo", "hello", closeField), "echo of an empty type": post("/echo", "hello", "Content-Type:\r\n", closeField),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := tell(t, addr, "SHOULD, RFC 9110 §8.3: content has a Content-Type", "routes.go", sent)
+			s := sendAndRead(t, addr, "SHOULD, RFC 9110 §8.3: content has a Content-Type", "routes.go", sent)
 
-			if r := s.replies(t, "GET")[0]; r.fields["content-type"] == "" {
+			if r := s.parseAll(t, "GET")[0]; r.fields["content-type"] == "" {
 				s.fail(t, len(s.got)-len(r.body), "there is content, and no Content-Type")
 			}
 		})
@@ -268,39 +268,39 @@ func TestEveryAnswerWithContentSaysOfWhatType(t *testing.T) {
 }
 
 func TestChunkedRequestOneByteAtATime(t *testing.T) {
-	sent := chunkedPost("5\r\nhello\r\n0\r\nA: b\r\n\r\n") + get("/", closing)
-	s := tell(t, contract(t), "MUST, RFC 9112 §2.2 and §7.1: TCP is a stream, and a read may return any part of what was sent, read(2)", "framing.go, take", strings.Split(sent, "")...)
+	sent := chunkedPost("5\r\nhello\r\n0\r\nA: b\r\n\r\n") + get("/", closeField)
+	s := sendAndRead(t, contract(t), "MUST, RFC 9112 §2.2 and §7.1: TCP is a stream, and a read may return any part of what was sent, read(2)", "framing.go, take", strings.Split(sent, "")...)
 
-	r := s.replies(t, "POST", "GET")
-	s.same(t, "the body", "hello", r[0].body)
+	r := s.parseAll(t, "POST", "GET")
+	s.wantSame(t, "the body", "hello", r[0].body)
 }
 
-func TestStreamComesInChunksAsItIsMade(t *testing.T) {
-	s := tell(t, contract(t), "house rule, RFC 9112 §7.1: a body of unknown length is chunked", "response.go, flush", get("/stream/3")+get("/stream/0", closing))
+func TestStreamIsSentInChunksAsItIsWritten(t *testing.T) {
+	s := sendAndRead(t, contract(t), "house rule, RFC 9112 §7.1: a body of unknown length is chunked", "response.go, flush", get("/stream/3")+get("/stream/0", closeField))
 
-	r := s.replies(t, gets(2)...)
-	s.same(t, "Transfer-Encoding", "chunked", r[0].fields["transfer-encoding"])
-	s.same(t, "the body", "line 1\nline 2\nline 3\n", r[0].body)
-	s.same(t, "the body", "", r[1].body)
+	r := s.parseAll(t, getMethods(2)...)
+	s.wantSame(t, "Transfer-Encoding", "chunked", r[0].fields["transfer-encoding"])
+	s.wantSame(t, "the body", "line 1\nline 2\nline 3\n", r[0].body)
+	s.wantSame(t, "the body", "", r[1].body)
 }
 
 func TestUnreadBodyIsSkipped(t *testing.T) {
-	s := tell(t, contract(t), "MUST, RFC 9112 §9.3: read the whole body or close the connection", "body.go, discard",
-		post("/none", "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")+get("/", closing))
+	s := sendAndRead(t, contract(t), "MUST, RFC 9112 §9.3: read the whole body or close the connection", "body.go, discard",
+		post("/none", "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")+get("/", closeField))
 
-	r := s.replies(t, "POST", "GET")
-	s.same(t, "the status", "404", r[0].status[:3])
-	s.same(t, "the body", "Hello, World!\n", r[1].body)
+	r := s.parseAll(t, "POST", "GET")
+	s.wantSame(t, "the status", "404", r[0].status[:3])
+	s.wantSame(t, "the body", "Hello, World!\n", r[1].body)
 }
 
 func TestContinueIsSentWhenTheBodyIsWanted(t *testing.T) {
-	head := "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n" + closing + "\r\n"
+	head := "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n" + closeField + "\r\n"
 	c := converse(t, contract(t), get("/sleep/20ms")+head)
-	story := story{sent: get("/sleep/20ms") + head, rule: "MUST, RFC 9110 §10.1.1: 100 Continue, or a final status, to who expects it", look: "handling.go, fill"}
+	story := transcript{sent: get("/sleep/20ms") + head, rule: "MUST, RFC 9110 §10.1.1: 100 Continue, or a final status, to who expects it", look: "handlerio.go, readMoreBody"}
 	in := bufio.NewReader(c)
 	_, _, err := readResponse(in) // to /sleep: the 100 comes in its turn
 	require.NoError(t, err, story.rule)
-	expect(t, in, story, "HTTP/1.1 100 ")
+	requireRead(t, in, story, "HTTP/1.1 100 ")
 	for line := "100"; line != "" && err == nil; {
 		line, err = readLine(in)
 	}
@@ -309,27 +309,27 @@ func TestContinueIsSentWhenTheBodyIsWanted(t *testing.T) {
 
 	rest, err := io.ReadAll(in)
 	story.got, story.end = string(rest), err
-	story.begins(t, "HTTP/1.1 200 ")
-	story.same(t, "the body", "hello", story.replies(t, "POST")[0].body)
+	story.wantPrefix(t, "HTTP/1.1 200 ")
+	story.wantSame(t, "the body", "hello", story.parseAll(t, "POST")[0].body)
 }
 
 // A body that nobody wants is not asked for. The client may send it or not:
 // only a close makes sure of what comes next.
 func TestContinueIsNotSentWhenTheBodyIsNotWanted(t *testing.T) {
-	s := tell(t, contract(t), "house rule, RFC 9110 §10.1.1: a body that nobody wants is not asked for, and the connection closed", "body.go, discard",
-		"POST /none HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"+get("/", closing))
+	s := sendAndRead(t, contract(t), "house rule, RFC 9110 §10.1.1: a body that nobody wants is not asked for, and the connection closed", "body.go, discard",
+		"POST /none HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"+get("/", closeField))
 
-	s.begins(t, "HTTP/1.1 404 ")
-	s.same(t, "Connection", "close", strings.ToLower(s.replies(t, "POST")[0].fields["connection"]))
-	s.endsCleanly(t)
+	s.wantPrefix(t, "HTTP/1.1 404 ")
+	s.wantSame(t, "Connection", "close", strings.ToLower(s.parseAll(t, "POST")[0].fields["connection"]))
+	s.wantCleanEnd(t)
 }
 
-// A handler may begin its answer and read afterwards. Then it is too late for 100
+// A handler may begin its response and read afterwards. Then it is too late for 100
 // Continue, which would be a part of the body: the client sends what it has by
 // itself, or not, and is told that the connection ends.
-func TestContinueIsNotSentInTheMiddleOfAnAnswer(t *testing.T) {
+func TestContinueIsNotSentInsideAResponse(t *testing.T) {
 	for name, framing := range map[string]string{"a length": "Content-Length: 5\r\n\r\nhello", "chunks": "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"} {
-		r := start(t, with(func(w *server.Response, r *server.Request) {
+		r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 			w.WriteString("first, ")
 			w.Flush()
 			body, _ := r.Body.ReadAll()
@@ -338,42 +338,42 @@ func TestContinueIsNotSentInTheMiddleOfAnAnswer(t *testing.T) {
 		head, body, _ := strings.Cut(framing, "\r\n\r\n")
 		head = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n" + head + "\r\n\r\n"
 		c := converse(t, r.addr, head)
-		s := story{sent: head, rule: "MUST, RFC 9110 §15.2: an interim answer comes before the final one", look: "handling.go, fill"}
-		got := upTo(t, c, "first, ")
+		s := transcript{sent: head, rule: "MUST, RFC 9110 §15.2: an interim answer comes before the final one", look: "handlerio.go, readMoreBody"}
+		got := readUntil(t, c, "first, ")
 
 		io.WriteString(c, body)
 
-		s = s.hear(c)
+		s = s.readAll(c)
 		s.got = got + s.got
-		a := s.replies(t, "POST")[0]
-		s.same(t, "the body of a request with "+name, "first, hello", a.body)
-		s.same(t, "Connection", "close", a.fields["connection"])
-		s.endsCleanly(t)
+		a := s.parseAll(t, "POST")[0]
+		s.wantSame(t, "the body of a request with "+name, "first, hello", a.body)
+		s.wantSame(t, "Connection", "close", a.fields["connection"])
+		s.wantCleanEnd(t)
 	}
 }
 
-func TestHTTP10(t *testing.T) {
+func TestHTTP10ClientsAreServed(t *testing.T) {
 	addr := contract(t)
 	const look = "request.go, persists; response.go, appendHead"
 
-	closed := tell(t, addr, "MUST, RFC 9112 §9.3: HTTP/1.0 closes, unless it asks not to", look, "GET / HTTP/1.0\r\n\r\n"+get("/"))
-	closed.same(t, "the body", "Hello, World!\n", closed.anyVersion().replies(t, "GET")[0].body)
-	closed.endsCleanly(t)
+	closed := sendAndRead(t, addr, "MUST, RFC 9112 §9.3: HTTP/1.0 closes, unless it asks not to", look, "GET / HTTP/1.0\r\n\r\n"+get("/"))
+	closed.wantSame(t, "the body", "Hello, World!\n", closed.allowAnyVersion().parseAll(t, "GET")[0].body)
+	closed.wantCleanEnd(t)
 
-	streamed := tell(t, addr, "MUST NOT, RFC 9112 §6.1: no Transfer-Encoding to HTTP/1.0", look, "GET /stream/2 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
-	r := streamed.anyVersion().reply(t)
-	streamed.same(t, "Transfer-Encoding", "", r.fields["transfer-encoding"])
-	streamed.same(t, "the body, up to the end of the connection", "line 1\nline 2\n", r.body)
-	streamed.endsCleanly(t)
+	streamed := sendAndRead(t, addr, "MUST NOT, RFC 9112 §6.1: no Transfer-Encoding to HTTP/1.0", look, "GET /stream/2 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+	r := streamed.allowAnyVersion().parse(t)
+	streamed.wantSame(t, "Transfer-Encoding", "", r.fields["transfer-encoding"])
+	streamed.wantSame(t, "the body, up to the end of the connection", "line 1\nline 2\n", r.body)
+	streamed.wantCleanEnd(t)
 
-	kept := tell(t, addr, "house rule, RFC 9112 §9.3: keep-alive is given to HTTP/1.0, and told", look, "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"+get("/", closing))
-	kept.same(t, "Connection", "keep-alive", strings.ToLower(kept.anyVersion().replies(t, gets(2)...)[0].fields["connection"]))
+	kept := sendAndRead(t, addr, "house rule, RFC 9112 §9.3: keep-alive is given to HTTP/1.0, and told", look, "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"+get("/", closeField))
+	kept.wantSame(t, "Connection", "keep-alive", strings.ToLower(kept.allowAnyVersion().parseAll(t, getMethods(2)...)[0].fields["connection"]))
 
 	closed.rule = "SHOULD, RFC 9110 §6.2: the answer has the highest version that the server speaks, not the client's"
-	closed.begins(t, "HTTP/1.1 ")
+	closed.wantPrefix(t, "HTTP/1.1 ")
 }
 
-func TestRefusedUploadIsToldAndNotReset(t *testing.T) {
+func TestRefusedUploadGetsAResponseAndNoReset(t *testing.T) {
 	c := dial(t, contract(t))
 	sent := "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1099511627776\r\n\r\n"
 	io.WriteString(c, sent)
@@ -381,10 +381,10 @@ func TestRefusedUploadIsToldAndNotReset(t *testing.T) {
 		c.Write(make([]byte, 1<<20))
 	}
 
-	s := story{sent: sent + "and 16 MiB", rule: "house rule, RFC 9112 §9.6: close in stages, or the client may not see the answer", look: "conn.go, next"}.hear(c)
+	s := transcript{sent: sent + "and 16 MiB", rule: "house rule, RFC 9112 §9.6: close in stages, or the client may not see the answer", look: "conn.go, nextAction"}.readAll(c)
 
-	s.begins(t, "HTTP/1.1 413 ")
-	s.endsCleanly(t)
+	s.wantPrefix(t, "HTTP/1.1 413 ")
+	s.wantCleanEnd(t)
 }
 
 func TestAnswersGoClient(t *testing.T) {
@@ -436,8 +436,8 @@ func TestFilesWithConditionsAndRanges(t *testing.T) {
 	require.NoError(t, unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600)) // opening one waits for a writer
 	files, err := filesRoute(dir, false)
 	require.NoError(t, err)
-	r := start(t, with(routes(files)))
-	first := tell(t, r.addr, "RFC 9110 §8.8", "files.go", get("/files/a.txt", closing)).framed(t)
+	r := startServer(t, withHandler(routes(files)))
+	first := sendAndRead(t, r.addr, "RFC 9110 §8.8", "files.go", get("/files/a.txt", closeField)).wantFramed(t)
 	changed, err := time.Parse(http1.DateFormat, first.fields["last-modified"])
 	require.NoError(t, err)
 	tag, old := strongTag(t, r.addr, "/files/a.txt"), changed.Add(-time.Second).Format(http1.DateFormat)
@@ -475,14 +475,14 @@ func TestFilesWithConditionsAndRanges(t *testing.T) {
 		"a link out":      {"/files/link", "", "404", "404 Not Found: there is no such file\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fields := []string{closing}
+			fields := []string{closeField}
 			if c.field != "" {
 				fields = append(fields, c.field+"\r\n")
 			}
-			s := tell(t, r.addr, "RFC 9110 §13 and §14", "files.go", get(c.path, fields...))
+			s := sendAndRead(t, r.addr, "RFC 9110 §13 and §14", "files.go", get(c.path, fields...))
 
-			s.begins(t, "HTTP/1.1 "+c.status+" ")
-			assert.Equal(t, c.body, s.replies(t, "GET")[0].body)
+			s.wantPrefix(t, "HTTP/1.1 "+c.status+" ")
+			assert.Equal(t, c.body, s.parseAll(t, "GET")[0].body)
 		})
 	}
 }

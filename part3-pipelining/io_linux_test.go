@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// calls is how often pid has called read and write (proc(5)). What a process
+// countSyscalls is how often pid has called read and write (proc(5)). What a process
 // does for itself is among it: Go's poller is woken with a write now and then.
-func calls(t testing.TB, pid int) (reads, writes int) {
+func countSyscalls(t testing.TB, pid int) (reads, writes int) {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
 	if err != nil {
@@ -29,10 +29,10 @@ func calls(t testing.TB, pid int) (reads, writes int) {
 
 // Sixteen requests that come in one packet are taken with one read and answered
 // with one write. On one core that is always so; on two it is unless a handler is interrupted and a
-// follower writes meanwhile (token.go).
-func TestPacketOfSixteenIsOneWrite(t *testing.T) {
+// follower writes meanwhile (leadertoken.go).
+func TestSixteenPipelinedRequestsCostOneWrite(t *testing.T) {
 	const depth, rounds = 16, 51
-	cmd := program(t, "serve", "-addr", "127.0.0.1:0")
+	cmd := programCommand(t, "serve", "-addr", "127.0.0.1:0")
 	cmd.Env = append(cmd.Env, "GOMAXPROCS=1")
 	addr, _ := startProgram(t, cmd)
 	c := converse(t, addr, get("/"))
@@ -42,10 +42,10 @@ func TestPacketOfSixteenIsOneWrite(t *testing.T) {
 	answers := make([]byte, depth*n)
 	var reads, writes []int
 	for range rounds {
-		readsBefore, writesBefore := calls(t, cmd.Process.Pid)
+		readsBefore, writesBefore := countSyscalls(t, cmd.Process.Pid)
 		io.WriteString(c, strings.Repeat(get("/"), depth))
-		readWhole(t, c, answers)
-		r, w := calls(t, cmd.Process.Pid)
+		readFull(t, c, answers)
+		r, w := countSyscalls(t, cmd.Process.Pid)
 		reads, writes = append(reads, r-readsBefore), append(writes, w-writesBefore)
 	}
 	slices.Sort(reads)

@@ -47,11 +47,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	switch verb {
 	case "serve":
 		o := serveFlags(flags)
-		check = func() error { return errors.Join(noArguments(flags), o.limits.Check()) }
+		check = func() error { return errors.Join(noArguments(flags), o.limits.Validate()) }
 		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "pipe":
-		check = func() error { return pipeArguments(flags.Args()) }
-		action = func() error { return pipe(stdout, flags.Arg(0), flags.Args()[1:]) }
+		check = func() error { return checkPipelineArguments(flags.Args()) }
+		action = func() error { return runPipeline(stdout, flags.Arg(0), flags.Args()[1:]) }
 	case "demo":
 		asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
 		action = func() error { return demo(stdout, *asJSON) }

@@ -14,10 +14,10 @@ import (
 
 // A handler may still be at work when its client has reset the connection, and
 // the descriptor has gone to the next client. The log must not blame that one.
-func TestLogNamesTheClientThatAskedNotTheNextOneWithItsDescriptor(t *testing.T) {
+func TestLogNamesTheRightClientWhenADescriptorIsReused(t *testing.T) {
 	t.Parallel()
 	began, release := make(chan bool), make(chan bool)
-	r := start(t, with(func(w *server.Response, r *server.Request) {
+	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		if string(r.Path) == "/hold" {
 			began <- true
 			<-release
@@ -25,45 +25,45 @@ func TestLogNamesTheClientThatAskedNotTheNextOneWithItsDescriptor(t *testing.T) 
 		}
 		w.WriteString("ok")
 	}))
-	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}, Timeout: limit}
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}, Timeout: maxWait}
 	c, err := from.Dial("tcp", r.addr)
 	if err != nil {
 		t.Skip("this system has only one loopback address: ", err)
 	}
 	fmt.Fprint(c, get("/hold"))
-	soon(t, began, "the handler begins")
+	receive(t, began, "the handler begins")
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()
 	eventually(t, "the connection is closed", func() bool { return r.Connections() == 0 })
 	for range 4 { // one of them has the number
-		expect(t, converse(t, r.addr, get("/")), story{}, "HTTP/1.1 200 OK\r\n")
+		requireRead(t, converse(t, r.addr, get("/")), transcript{}, "HTTP/1.1 200 OK\r\n")
 	}
 
 	close(release)
 
 	eventually(t, "the panic is logged", func() bool { return strings.Contains(r.logs.String(), "handler panicked") })
 	assert.Contains(t, r.logs.String(), "client=127.0.0.9 ",
-		"house rule: an address is kept from accept(2); a descriptor may be another client's by now (server.go, add)")
+		"house rule: an address is kept from accept(2); a descriptor may be another client's by now (server.go, addConn)")
 }
 
 // startOnIPv6 is start, on all addresses of both families. addr is for clients of IPv4.
-func startOnIPv6(t testing.TB, change ...func(*server.Server)) (r *running, addr string) {
+func startOnIPv6(t testing.TB, change ...func(*server.Server)) (r *testServer, addr string) {
 	t.Helper()
 	c, err := net.Listen("tcp6", "[::]:0")
 	if err != nil {
 		t.Skip("no IPv6 here: ", err)
 	}
 	c.Close()
-	r = startAt(t, "[::]:0", server.DefaultLimits, change...)
+	r = startServerAt(t, "[::]:0", server.DefaultLimits, change...)
 	return r, fmt.Sprintf("127.0.0.1:%d", socket.LocalAddr(r.fd).Port())
 }
 
-const mappedRule = "house rule: a listener on [::] calls 127.0.0.1 ::ffff:127.0.0.1, and no client of IPv4 does (socket.go, addrPort)"
+const ruleMappedIPv4 = "house rule: a listener on [::] calls 127.0.0.1 ::ffff:127.0.0.1, and no client of IPv4 does (socket.go, addrPort)"
 
 func TestIPv4ClientOfAnIPv6ListenerHasAnIPv4Address(t *testing.T) {
-	r, addr := startOnIPv6(t, with(func(*server.Response, *server.Request) { panic("any") }))
+	r, addr := startOnIPv6(t, withHandler(func(*server.Response, *server.Request) { panic("any") }))
 
-	tell(t, addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 500 ")
+	sendAndRead(t, addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 500 ")
 
-	assert.Contains(t, r.logs.String(), "client=127.0.0.1 ", mappedRule)
+	assert.Contains(t, r.logs.String(), "client=127.0.0.1 ", ruleMappedIPv4)
 }

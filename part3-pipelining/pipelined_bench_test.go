@@ -17,7 +17,7 @@ import (
 func BenchmarkPipelined(b *testing.B) {
 	for name, depth := range map[string]int{"depth 1": 1, "depth 16": 16, "depth 64": 64} {
 		b.Run(name, func(b *testing.B) {
-			r := start(b, func(s *server.Server) { s.Log = slog.New(slog.DiscardHandler) })
+			r := startServer(b, func(s *server.Server) { s.Log = slog.New(slog.DiscardHandler) })
 			c := converse(b, r.addr, get("/"))
 			head := make([]byte, 4096)
 			n, err := c.Read(head)
@@ -43,7 +43,7 @@ func BenchmarkConnectWhenFull(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			block := make(chan struct{})
 			began := make(chan string, busy)
-			r := start(b, func(s *server.Server) { s.Limits.Connections = busy + 1 }, with(func(w *server.Response, r *server.Request) {
+			r := startServer(b, func(s *server.Server) { s.Limits.Connections = busy + 1 }, withHandler(func(w *server.Response, r *server.Request) {
 				if string(r.Path) == "/slow" {
 					began <- "a slow one"
 					<-block
@@ -52,10 +52,10 @@ func BenchmarkConnectWhenFull(b *testing.B) {
 			}))
 			for range busy {
 				converse(b, r.addr, get("/slow"))
-				soon(b, began, "a slow one")
+				receive(b, began, "a slow one")
 			}
 			for b.Loop() {
-				c := converse(b, r.addr, get("/", closing))
+				c := converse(b, r.addr, get("/", closeField))
 				io.Copy(io.Discard, c)
 				c.Close()
 			}

@@ -33,35 +33,35 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// program is this part's program with args, ready to start; it is killed when
+// programCommand is this part's program with args, ready to start; it is killed when
 // the test ends, or when it has run for a long time.
-func program(t testing.TB, args ...string) *exec.Cmd {
+func programCommand(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
-	ours(t)
+	skipIfJudging(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*limit+soak(t))
+	ctx, cancel := context.WithTimeout(t.Context(), 4*maxWait+soakTime(t))
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.WaitDelay = time.Second
-	leash(t, cmd)
+	killWithTest(t, cmd)
 	// A program under -race waits a second at its end, unless told not to.
 	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes", "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
-// serving starts `serve` and returns it with the address that it prints first,
+// startServing starts `serve` and returns it with the address that it prints first,
 // and with what it logs.
-func serving(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
+func startServing(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
 	t.Helper()
-	cmd = program(t, append([]string{"serve", "-addr", "127.0.0.1:0"}, args...)...)
+	cmd = programCommand(t, append([]string{"serve", "-addr", "127.0.0.1:0"}, args...)...)
 	addr, logged = startProgram(t, cmd)
 	return cmd, addr, logged
 }
 
 func startProgram(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reader) {
 	t.Helper()
-	stdout, stderr := outputs(t, cmd)
+	stdout, stderr := outputPipes(t, cmd)
 	require.NoError(t, cmd.Start())
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err, "the first line on stdout")
@@ -69,8 +69,8 @@ func startProgram(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reade
 	return strings.TrimSpace(strings.TrimPrefix(line, "listening on http://")), bufio.NewReader(stderr)
 }
 
-// logs reads what the program logs up to a line that contains text.
-func logs(t testing.TB, logged *bufio.Reader, text string) {
+// awaitLog reads what the program logs up to a line that contains text.
+func awaitLog(t testing.TB, logged *bufio.Reader, text string) {
 	t.Helper()
 	for {
 		line, err := logged.ReadString('\n')
@@ -83,19 +83,19 @@ func logs(t testing.TB, logged *bufio.Reader, text string) {
 
 func TestSignalEndsTheProgramWithStatusZero(t *testing.T) {
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
-		cmd, addr, _ := serving(t)
-		tell(t, addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+		cmd, addr, _ := startServing(t)
+		sendAndRead(t, addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 
 		require.NoError(t, cmd.Process.Signal(signal))
 
-		assert.NoError(t, ended(t, cmd), "exit status after %v", signal)
+		assert.NoError(t, waitExit(t, cmd), "exit status after %v", signal)
 	}
 }
 
 // Under load, every request that was read is answered, in full and in order.
 // What was not read is met by a clean end.
-func TestStopUnderPipelinedLoadAnswersWhatWasRead(t *testing.T) {
-	cmd, addr, _ := serving(t)
+func TestStopUnderPipelinedLoadAnswersEveryRequestRead(t *testing.T) {
+	cmd, addr, _ := startServing(t)
 	var all sync.WaitGroup
 	var answers atomic.Int64
 	started := make(chan bool, 20)
@@ -126,63 +126,63 @@ func TestStopUnderPipelinedLoadAnswersWhatWasRead(t *testing.T) {
 		})
 	}
 	for range 20 {
-		soon(t, started, "load")
+		receive(t, started, "load")
 	}
-	if d := soak(t); d > 0 {
-		before := resident(t, cmd.Process.Pid)
+	if d := soakTime(t); d > 0 {
+		before := residentMemory(t, cmd.Process.Pid)
 		time.Sleep(d) // the load goes on; nothing waits for this
-		t.Logf("%d answers in %v; %d and %d KiB of resident memory", answers.Load(), d, before>>10, resident(t, cmd.Process.Pid)>>10)
+		t.Logf("%d answers in %v; %d and %d KiB of resident memory", answers.Load(), d, before>>10, residentMemory(t, cmd.Process.Pid)>>10)
 	}
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
-	finish(t, &all, "all goroutines of the test end")
-	assert.NoError(t, ended(t, cmd), "exit status")
+	waitGroup(t, &all, "all goroutines of the test end")
+	assert.NoError(t, waitExit(t, cmd), "exit status")
 }
 
-func TestStopAnswersWhoIsInFlightOrQueued(t *testing.T) {
+func TestStopAnswersRequestsInFlightAndQueued(t *testing.T) {
 	l := newLatches()
-	r := start(t, with(l.handle))
+	r := startServer(t, withHandler(l.handle))
 	inFlight := converse(t, r.addr, get("/1")+get("/2"))
-	soon(t, l.began, "1 begins")
-	soon(t, l.began, "2 begins")
+	receive(t, l.began, "1 begins")
+	receive(t, l.began, "2 begins")
 	idle := dial(t, r.addr)
 
 	r.Stop()
 	l.release("/1", "/2")
 
-	s := story{sent: get("/1") + get("/2"), rule: "house rule: what was read is answered, also by a server that stops", look: "drain.go"}.hear(inFlight)
+	s := transcript{sent: get("/1") + get("/2"), rule: "house rule: what was read is answered, also by a server that stops", look: "drain.go"}.readAll(inFlight)
 	inRequestOrder(t, s, "/1", "/2")
-	s.endsCleanly(t)
-	story{}.hear(idle).endsCleanly(t)
-	soon(t, r.done, "serve returns")
+	s.wantCleanEnd(t)
+	transcript{}.readAll(idle).wantCleanEnd(t)
+	receive(t, r.done, "serve returns")
 	_, err := net.DialTimeout("tcp", r.addr, patience())
 	assert.ErrorIs(t, err, syscall.ECONNREFUSED, "after a stop nobody listens")
 }
 
 func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
-	cmd, addr, logged := serving(t, "-grace", "1h")
+	cmd, addr, logged := startServing(t, "-grace", "1h")
 	converse(t, addr, get("/sleep/60s")+get("/"))
 	c := converse(t, addr, get("/"))
-	expect(t, c, story{}, "HTTP/1.1 200")
+	requireRead(t, c, transcript{}, "HTTP/1.1 200")
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	logs(t, logged, "stopping")
+	awaitLog(t, logged, "stopping")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
-	logs(t, logged, "second signal")
-	assert.Equal(t, 1, exitStatus(ended(t, cmd)))
+	awaitLog(t, logged, "second signal")
+	assert.Equal(t, 1, exitStatus(waitExit(t, cmd)))
 }
 
-func TestGraceBoundsTheStop(t *testing.T) {
-	cmd, addr, logged := serving(t, "-grace", "10ms")
+func TestGraceLimitsTheStop(t *testing.T) {
+	cmd, addr, logged := startServing(t, "-grace", "10ms")
 	c := converse(t, addr, get("/")+get("/sleep/60s"))
-	expect(t, c, story{}, "HTTP/1.1 200")
+	requireRead(t, c, transcript{}, "HTTP/1.1 200")
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
-	logs(t, logged, "grace is over after 10ms")
-	assert.Equal(t, 1, exitStatus(ended(t, cmd)))
+	awaitLog(t, logged, "grace is over after 10ms")
+	assert.Equal(t, 1, exitStatus(waitExit(t, cmd)))
 }
 
 func exitStatus(err error) int {
@@ -195,10 +195,10 @@ func exitStatus(err error) int {
 
 // With 64 descriptors 200 clients cannot be connected at once: those who are
 // not accepted wait in the kernel's queue, and all are served in the end.
-func TestOutOfDescriptorsEverybodyIsServedInTheEnd(t *testing.T) {
+func TestOutOfDescriptorsEveryClientIsEventuallyServed(t *testing.T) {
 	const clients = 200
-	cmd, addr, _ := serving(t, "-idle-time", "300ms", "-linger-time", "50ms")
-	leaveDescriptors(t, cmd.Process.Pid, 64) // later than serve looks at them (descriptors.go)
+	cmd, addr, _ := startServing(t, "-idle-time", "300ms", "-linger-time", "50ms")
+	limitDescriptors(t, cmd.Process.Pid, 64) // later than serve looks at them (descriptors.go)
 	var all sync.WaitGroup
 	for range clients {
 		c := converse(t, addr, get("/")) // and does not close
@@ -209,17 +209,17 @@ func TestOutOfDescriptorsEverybodyIsServedInTheEnd(t *testing.T) {
 		})
 	}
 
-	finish(t, &all, "all goroutines of the test end")
+	waitGroup(t, &all, "all goroutines of the test end")
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	ended(t, cmd)
+	waitExit(t, cmd)
 	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	t.Logf("200 clients through 64 descriptors; the server ran for %v", used)
-	assert.Less(t, used.Seconds(), 2.0, "house rule: an accept that fails is not tried again at once (server.go, waitForRoom)")
+	assert.Less(t, used.Seconds(), 2.0, "house rule: an accept that fails is not tried again at once (server.go, waitForCapacity)")
 }
 
 func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
-	taken := start(t)
+	taken := startServer(t)
 	for name, c := range map[string]struct {
 		args   string
 		status int
@@ -253,7 +253,7 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 }
 
 func TestHelpIsPrintedWhereItWasAskedFor(t *testing.T) {
-	ours(t)
+	skipIfJudging(t)
 	for _, verb := range []string{"serve", "pipe", "demo"} {
 		var asked, none, nothing, wrong bytes.Buffer
 
@@ -267,19 +267,19 @@ func TestHelpIsPrintedWhereItWasAskedFor(t *testing.T) {
 	}
 }
 
-func TestPipeShowsAnswersInOrder(t *testing.T) {
+func TestPipeShowsResponsesInOrder(t *testing.T) {
 	var stdout bytes.Buffer
 
-	err := pipe(&stdout, start(t).addr, []string{"/sleep/20ms", "/", "/stream/2", "/none"})
+	err := runPipeline(&stdout, startServer(t).addr, []string{"/sleep/20ms", "/", "/stream/2", "/none"})
 
 	require.NoError(t, err)
-	inOrder(t, stdout.String(), "sends 4 requests in one write", `has answer 1, /sleep/20ms: 200 OK, "slept 20ms\n"`,
+	requireInOrder(t, stdout.String(), "sends 4 requests in one write", `has answer 1, /sleep/20ms: 200 OK, "slept 20ms\n"`,
 		`has answer 2, /: 200 OK, "Hello, World!\n"`, `has answer 3, /stream/2: 200 OK, "line 1\n`, "has answer 4, /none: 404")
 }
 
 // What a server sends to a client that pipelines is judged as strictly as what a
-// client sends to a server: with the framing in doubt, so are the answers behind it.
-func TestPipeReadsAnswersStrictly(t *testing.T) {
+// client sends to a server: with the framing in doubt, so are the responses behind it.
+func TestPipeParsesResponsesStrictly(t *testing.T) {
 	t.Parallel()
 	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	for sent, want := range map[string]string{
@@ -303,18 +303,18 @@ func TestPipeReadsAnswersStrictly(t *testing.T) {
 		if err != nil {
 			got = err.Error()
 		}
-		assert.Contains(t, got, want, "%q. pipe.go, readHead", clip(sent))
+		assert.Contains(t, got, want, "%q. pipelineclient.go, readHead", clip(sent))
 	}
 }
 
 // demo is run as the reader runs it: what it claims must be so on this machine.
 func TestDemoShowsOrderAndTime(t *testing.T) {
-	output, err := program(t, "demo").CombinedOutput()
+	output, err := programCommand(t, "demo").CombinedOutput()
 
 	require.NoError(t, err, "%s", output)
 	text := string(output)
 	t.Log("\n" + text)
-	inOrder(t, text, "sends 4 requests", "begins GET /sleep/300ms", "is done with GET /sleep/100ms", "is done with GET /sleep/300ms", "has answer 1", "has answer 4")
+	requireInOrder(t, text, "sends 4 requests", "begins GET /sleep/300ms", "is done with GET /sleep/100ms", "is done with GET /sleep/300ms", "has answer 1", "has answer 4")
 	var sum, slowest int
 	_, times, _ := strings.Cut(text, "one after the other")
 	_, err = fmt.Sscanf(strings.ReplaceAll(times, "ms   the sum\n  pipelined", ""), "%d %d", &sum, &slowest)
@@ -323,8 +323,8 @@ func TestDemoShowsOrderAndTime(t *testing.T) {
 	assert.Less(t, slowest, 400)
 }
 
-// inOrder wants each of parts in text, one behind the other.
-func inOrder(t testing.TB, text string, parts ...string) {
+// requireInOrder wants each of parts in text, one behind the other.
+func requireInOrder(t testing.TB, text string, parts ...string) {
 	t.Helper()
 	rest := text
 	for _, part := range parts {
@@ -337,7 +337,7 @@ func inOrder(t testing.TB, text string, parts ...string) {
 }
 
 func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
-	output, err := program(t, "demo", "-json").Output()
+	output, err := programCommand(t, "demo", "-json").Output()
 	require.NoError(t, err)
 
 	var before float64

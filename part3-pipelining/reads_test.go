@@ -9,12 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// readWhole reads all of b from c, or ends the test.
-func readWhole(t testing.TB, c io.Reader, b []byte) {
+// readFull reads all of b from c, or ends the test.
+func readFull(t testing.TB, c io.Reader, b []byte) {
 	t.Helper()
 	n, err := io.ReadFull(c, b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		inVain.Add(1)
+		failedWaits.Add(1)
 	}
 	require.NoError(t, err, "%d of %d bytes came", n, len(b))
 }

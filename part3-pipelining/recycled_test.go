@@ -11,7 +11,7 @@ import (
 
 // What the server keeps for the next request is memory, and no word of the last one.
 
-func TestRefusalIsNotShapedByAnEarlierRequest(t *testing.T) {
+func TestErrorResponseDoesNotDependOnAnEarlierRequest(t *testing.T) {
 	head := "HEAD / HTTP/1.1\r\nHost: x\r\n"
 	for name, c := range map[string]struct{ sent, status string }{
 		"not HTTP":     {"\x16\x03\x01", "400 Bad Request"},
@@ -23,57 +23,57 @@ func TestRefusalIsNotShapedByAnEarlierRequest(t *testing.T) {
 		"no such line": {"GET /\r\n\r\n", "400 Bad Request"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := start(t, func(s *server.Server) { s.Limits.HeadTime = 4 * short })
-			story := story{rule: "MUST, RFC 9110 §6.4.1: only an answer to HEAD has no body", look: "exchange.go, recycle"}
+			r := startServer(t, func(s *server.Server) { s.Limits.HeadTime = 4 * testTimeout })
+			story := transcript{rule: "MUST, RFC 9110 §6.4.1: only an answer to HEAD has no body", look: "exchange.go, recycle"}
 
 			story.sent = head + "\r\n" + c.sent
 			same := converse(t, r.addr, story.sent)
 			if name == "an end" {
 				same.CloseWrite()
 			}
-			s := story.hear(same)
-			a := s.replies(t, "HEAD", "GET")
+			s := story.readAll(same)
+			a := s.parseAll(t, "HEAD", "GET")
 			assert.Equal(t, c.status, a[1].status)
 
 			for range 4 { // one of them has what the HEAD had, most likely
-				tell(t, r.addr, "", "", head+closing+"\r\n")
+				sendAndRead(t, r.addr, "", "", head+closeField+"\r\n")
 				story.sent = c.sent
 				other := converse(t, r.addr, c.sent)
 				if name == "an end" {
 					other.CloseWrite()
 				}
-				s := story.hear(other)
-				s.begins(t, "HTTP/1.1 "+c.status+"\r\n")
-				assert.NotEmpty(t, s.framed(t).body)
+				s := story.readAll(other)
+				s.wantPrefix(t, "HTTP/1.1 "+c.status+"\r\n")
+				assert.NotEmpty(t, s.wantFramed(t).body)
 			}
 		})
 	}
 }
 
-// The answer to HEAD has no body, also when not all of the request has come.
-func TestRefusalOfAnUnfinishedHEADHasNoBody(t *testing.T) {
+// The response to HEAD has no body, also when not all of the request has come.
+func TestErrorResponseToAPartialHEADHasNoBody(t *testing.T) {
 	for sent, status := range map[string]string{
 		"HEAD / HTTP/1.1\r\nHo":                                                              "408 Request Timeout",
 		"HEAD /" + strings.Repeat("x", server.DefaultLimits.Head):                            "414 URI Too Long",
 		"HEAD / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("x", server.DefaultLimits.Head): "431 Request Header Fields Too Large",
 		"HEAD / HTTP/1.1\nHost: x\n\n":                                                       "400 Bad Request",
 	} {
-		r := start(t, func(s *server.Server) { s.Limits.HeadTime = 4 * short })
+		r := startServer(t, func(s *server.Server) { s.Limits.HeadTime = 4 * testTimeout })
 
-		s := tell(t, r.addr, "MUST, RFC 9110 §9.3.2: no content in an answer to HEAD", "intake.go, receive", sent)
+		s := sendAndRead(t, r.addr, "MUST, RFC 9110 §9.3.2: no content in an answer to HEAD", "takerequest.go, newRequest", sent)
 
-		s.begins(t, "HTTP/1.1 "+status+"\r\n")
-		s.replies(t, "HEAD")
+		s.wantPrefix(t, "HTTP/1.1 "+status+"\r\n")
+		s.parseAll(t, "HEAD")
 	}
 }
 
-// An answer that says nothing of what an earlier one has set.
-func TestAnswerHasNothingOfAnEarlierOne(t *testing.T) {
-	r := start(t, with(func(w *server.Response, r *server.Request) {
+// A response that says nothing of what an earlier one has set.
+func TestResponseHasNothingOfAnEarlierOne(t *testing.T) {
+	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		switch string(r.Path) {
 		case "/all": // whatever a handler can leave behind
 			w.Status = 404
-			w.SetField("X-Left", "behind")
+			w.AddField("X-Left", "behind")
 			w.SetLength(4)
 			w.Write([]byte("left"))
 		case "/chunks":
@@ -81,7 +81,7 @@ func TestAnswerHasNothingOfAnEarlierOne(t *testing.T) {
 			w.Flush()
 			w.WriteString("behind")
 		case "/panic":
-			w.SetField("X-Left", "behind")
+			w.AddField("X-Left", "behind")
 			w.WriteString("left")
 			panic("left behind")
 		case "/none":
@@ -96,16 +96,16 @@ func TestAnswerHasNothingOfAnEarlierOne(t *testing.T) {
 		get("/all"), get("/chunks"), get("/panic"), get("/none"), "HEAD /all HTTP/1.1\r\nHost: x\r\n\r\n",
 		post("/", "a body"), chunkedPost("1\r\na\r\n0\r\nTrailing: yes\r\n\r\n"), get("/", "Expect: 100-continue\r\n", "Cookie: left\r\n"),
 	} {
-		c := converse(t, r.addr, before+get("/", closing))
+		c := converse(t, r.addr, before+get("/", closeField))
 
-		s := story{sent: before + get("/", closing), rule: "house rule: nothing of one request is in the answer to another", look: "exchange.go, recycle"}.hear(c)
+		s := transcript{sent: before + get("/", closeField), rule: "house rule: nothing of one request is in the answer to another", look: "exchange.go, recycle"}.readAll(c)
 
 		at := strings.LastIndex(s.got, plain)
 		if at < 0 {
 			s.fail(t, len(s.got), "no second answer")
 		}
 		s.got = s.got[at:]
-		last := s.framed(t)
+		last := s.wantFramed(t)
 		assert.Equal(t, "[]", last.body)
 		assert.Empty(t, last.fields["x-left"])
 		assert.Empty(t, last.fields["transfer-encoding"])

@@ -19,8 +19,8 @@ type route struct {
 	handle  func(w *server.Response, r *server.Request, rest []byte) // rest of the path
 }
 
-// known are the methods that 405 is for; the others get 501 (RFC 9110 §9.1).
-var known = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"}
+// knownMethods are the methods that 405 is for; the others get 501 (RFC 9110 §9.1).
+var knownMethods = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"}
 
 const maxSleep = 60 * time.Second
 
@@ -38,7 +38,7 @@ func routes(extra ...route) server.Handler {
 // dispatch finds the route, then the method in it.
 func dispatch(w *server.Response, r *server.Request, all []route) {
 	if string(r.Path) == "*" {
-		allow(w, anywhere(all))
+		respondAllow(w, allMethods(all))
 		return
 	}
 	for i := range all {
@@ -48,7 +48,7 @@ func dispatch(w *server.Response, r *server.Request, all []route) {
 			return
 		}
 	}
-	if !slices.Contains(known, string(r.Method)) {
+	if !slices.Contains(knownMethods, string(r.Method)) {
 		w.Error(501, "the method "+string(r.Method)+" is not known here")
 		return
 	}
@@ -64,18 +64,18 @@ func (t *route) serve(w *server.Response, r *server.Request, rest []byte) {
 	}
 	switch {
 	case string(r.Method) == "OPTIONS":
-		allow(w, t.methods)
-	case slices.Contains(known, string(r.Method)):
-		w.SetField("Allow", strings.Join(t.methods, ", ")+", OPTIONS")
+		respondAllow(w, t.methods)
+	case slices.Contains(knownMethods, string(r.Method)):
+		w.AddField("Allow", strings.Join(t.methods, ", ")+", OPTIONS")
 		w.Error(405, "allowed are "+strings.Join(t.methods, ", "))
 	default:
 		w.Error(501, "the method "+string(r.Method)+" is not known here")
 	}
 }
 
-// anywhere are the methods that some route has.
-func anywhere(all []route) (methods []string) {
-	for _, m := range known {
+// allMethods are the methods that some route has.
+func allMethods(all []route) (methods []string) {
+	for _, m := range knownMethods {
 		if slices.ContainsFunc(all, func(t route) bool { return slices.Contains(t.methods, m) }) {
 			methods = append(methods, m)
 		}
@@ -83,9 +83,9 @@ func anywhere(all []route) (methods []string) {
 	return methods
 }
 
-func allow(w *server.Response, methods []string) {
+func respondAllow(w *server.Response, methods []string) {
 	w.Status = 204
-	w.SetField("Allow", strings.Join(methods, ", ")+", OPTIONS")
+	w.AddField("Allow", strings.Join(methods, ", ")+", OPTIONS")
 }
 
 func hello(w *server.Response, _ *server.Request, _ []byte) {
@@ -104,7 +104,7 @@ func echo(w *server.Response, r *server.Request, _ []byte) {
 	if told := r.Get("content-type"); len(told) > 0 {
 		kind = string(told)
 	}
-	w.SetField("Content-Type", kind)
+	w.AddField("Content-Type", kind)
 	w.SetLength(int64(len(body)))
 	w.Write(body)
 }

@@ -19,8 +19,8 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-// withFree calls f while this process can open n descriptors and no more.
-func withFree(t *testing.T, n int, f func()) {
+// withFreeDescriptors calls f while this process can open n descriptors and no more.
+func withFreeDescriptors(t *testing.T, n int, f func()) {
 	t.Helper()
 	var was unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
@@ -63,8 +63,8 @@ func openFiles(t *testing.T) map[string]string {
 	return open
 }
 
-// leavesNothingOpen wants f to close all that it opens.
-func leavesNothingOpen(t *testing.T, what string, f func()) {
+// requireNoLeakedFiles wants f to close all that it opens.
+func requireNoLeakedFiles(t *testing.T, what string, f func()) {
 	t.Helper()
 	before := openFiles(t)
 	f()
@@ -75,13 +75,13 @@ func leavesNothingOpen(t *testing.T, what string, f func()) {
 
 // A server that cannot be made, because the descriptors do not suffice, gives
 // back those that it had got, and the listening socket.
-func TestServerThatCannotBeMadeLeavesNothingOpen(t *testing.T) {
-	start(t) // Go's runtime opens descriptors of its own for the first
+func TestFailedServerStartLeaksNoDescriptor(t *testing.T) {
+	startServer(t) // Go's runtime opens descriptors of its own for the first
 	for free := range runtime.GOMAXPROCS(0) {
-		leavesNothingOpen(t, fmt.Sprintf("newServer with %d descriptors, one for each loop but one (server.go, newServer)", free), func() {
+		requireNoLeakedFiles(t, fmt.Sprintf("newServer with %d descriptors, one for each loop but one (server.go, newServer)", free), func() {
 			fd, err := socket.Listen("127.0.0.1:0", backlog)
 			require.NoError(t, err)
-			withFree(t, free, func() {
+			withFreeDescriptors(t, free, func() {
 				_, err = server.New(fd, routes(), server.DefaultLimits, slog.New(slog.DiscardHandler))
 			})
 			require.ErrorIs(t, err, unix.EMFILE)
@@ -91,13 +91,13 @@ func TestServerThatCannotBeMadeLeavesNothingOpen(t *testing.T) {
 
 // accept(2) takes a descriptor before it looks into the queue: without one it fails,
 // though nobody may be waiting.
-func TestServerOutOfDescriptorsWithNobodyQueuedHurriesNobody(t *testing.T) {
-	r := start(t)
+func TestOutOfDescriptorsWithAnEmptyQueueClosesNoIdleConnection(t *testing.T) {
+	r := startServer(t)
 	kept := converse(t, r.addr, get("/"))
 	in := bufio.NewReader(kept)
 	_, _, err := readResponse(in)
 	require.NoError(t, err)
-	withFree(t, 2, func() { // the other client's and its server's
+	withFreeDescriptors(t, 2, func() { // the other client's and its server's
 		converse(t, r.addr, get("/"))
 		eventually(t, "it is accepted", func() bool { return r.Connections() == 2 })
 		idle := time.Now()

@@ -7,28 +7,28 @@ import (
 
 // Whose resource a request is for, and what may be done with it.
 
-func TestTargetAndHost(t *testing.T) {
+func TestTargetDeterminesTheHost(t *testing.T) {
 	addr := contract(t)
-	const look = "request.go, parseTarget, check and validHost"
+	const look = "request.go, parseTarget, validate and validHost"
 	for name, c := range map[string]struct{ sent, status, rule string }{
 		"absolute in HTTP/1.0, no Host": {"GET http://socket.up/ HTTP/1.0\r\n\r\n", "200", "MUST, RFC 9112 §3.2.2: a server accepts the absolute form"},
-		"absolute in HTTP/1.1, no Host": {"GET http://socket.up/ HTTP/1.1\r\n" + closing + "\r\n", "400", "MUST, RFC 9112 §3.2: no Host in HTTP/1.1 is 400, whatever the target says"},
-		"absolute, and another Host":    {"GET http://socket.up/ HTTP/1.1\r\nHost: other\r\n" + closing + "\r\n", "200", "MUST, RFC 9112 §3.2.2: the target wins, Host is ignored"},
-		"absolute without a host":       {"GET http:/// HTTP/1.1\r\nHost: x\r\n" + closing + "\r\n", "400", "MUST, RFC 9110 §4.2.1: http with an empty host is rejected"},
-		"a user in the target":          {"GET http://me@socket.up/ HTTP/1.1\r\nHost: socket.up\r\n" + closing + "\r\n", "400", "SHOULD, RFC 9110 §4.2.4: userinfo is an error"},
-		"a user in Host":                {"GET / HTTP/1.1\r\nHost: me@socket.up\r\n" + closing + "\r\n", "400", "MUST, RFC 9112 §3.2: an invalid Host is 400"},
-		"a secret in Host":              {"GET / HTTP/1.1\r\nHost: me:secret@socket.up\r\n" + closing + "\r\n", "400", "MUST, RFC 9112 §3.2: an invalid Host is 400"},
-		"a list in Host":                {"GET / HTTP/1.1\r\nHost: a, b\r\n" + closing + "\r\n", "400", "MUST, RFC 9112 §3.2: an invalid Host is 400"},
-		"half an escape in Host":        {"GET / HTTP/1.1\r\nHost: a%4\r\n" + closing + "\r\n", "400", "MUST, RFC 9112 §3.2: an invalid Host is 400"},
-		"an empty Host":                 {"GET / HTTP/1.1\r\nHost:\r\n" + closing + "\r\n", "200", "MUST, RFC 9112 §3.2: Host may be empty, where the target has no host"},
+		"absolute in HTTP/1.1, no Host": {"GET http://socket.up/ HTTP/1.1\r\n" + closeField + "\r\n", "400", "MUST, RFC 9112 §3.2: no Host in HTTP/1.1 is 400, whatever the target says"},
+		"absolute, and another Host":    {"GET http://socket.up/ HTTP/1.1\r\nHost: other\r\n" + closeField + "\r\n", "200", "MUST, RFC 9112 §3.2.2: the target wins, Host is ignored"},
+		"absolute without a host":       {"GET http:/// HTTP/1.1\r\nHost: x\r\n" + closeField + "\r\n", "400", "MUST, RFC 9110 §4.2.1: http with an empty host is rejected"},
+		"a user in the target":          {"GET http://me@socket.up/ HTTP/1.1\r\nHost: socket.up\r\n" + closeField + "\r\n", "400", "SHOULD, RFC 9110 §4.2.4: userinfo is an error"},
+		"a user in Host":                {"GET / HTTP/1.1\r\nHost: me@socket.up\r\n" + closeField + "\r\n", "400", "MUST, RFC 9112 §3.2: an invalid Host is 400"},
+		"a secret in Host":              {"GET / HTTP/1.1\r\nHost: me:secret@socket.up\r\n" + closeField + "\r\n", "400", "MUST, RFC 9112 §3.2: an invalid Host is 400"},
+		"a list in Host":                {"GET / HTTP/1.1\r\nHost: a, b\r\n" + closeField + "\r\n", "400", "MUST, RFC 9112 §3.2: an invalid Host is 400"},
+		"half an escape in Host":        {"GET / HTTP/1.1\r\nHost: a%4\r\n" + closeField + "\r\n", "400", "MUST, RFC 9112 §3.2: an invalid Host is 400"},
+		"an empty Host":                 {"GET / HTTP/1.1\r\nHost:\r\n" + closeField + "\r\n", "200", "MUST, RFC 9112 §3.2: Host may be empty, where the target has no host"},
 		"two Hosts in HTTP/1.0":         {"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", "400", "house rule, RFC 9112 §3.2 is about 1.1: two Hosts are 400"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := tell(t, addr, c.rule, look, c.sent).anyVersion()
+			s := sendAndRead(t, addr, c.rule, look, c.sent).allowAnyVersion()
 
-			s.begins(t, "HTTP/1.1 "+c.status+" ")
-			s.replies(t, "GET")
-			s.endsCleanly(t)
+			s.wantPrefix(t, "HTTP/1.1 "+c.status+" ")
+			s.parseAll(t, "GET")
+			s.wantCleanEnd(t)
 		})
 	}
 }
@@ -45,12 +45,12 @@ func TestOptionsAndUnknownMethods(t *testing.T) {
 		"unknown":            {"BREW /echo", "501", "", "SHOULD, RFC 9110 §9.1: a method that nobody here knows is 501, not 405"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := tell(t, addr, c.rule, "routes.go, dispatch, serve and allow", c.line+" HTTP/1.1\r\nHost: x\r\n"+closing+"\r\n")
+			s := sendAndRead(t, addr, c.rule, "routes.go, dispatch, serve and allow", c.line+" HTTP/1.1\r\nHost: x\r\n"+closeField+"\r\n")
 
-			s.begins(t, "HTTP/1.1 "+c.status+" ")
+			s.wantPrefix(t, "HTTP/1.1 "+c.status+" ")
 			method, _, _ := strings.Cut(c.line, " ")
-			s.same(t, "Allow", c.allow, s.replies(t, method)[0].fields["allow"])
-			s.endsCleanly(t)
+			s.wantSame(t, "Allow", c.allow, s.parseAll(t, method)[0].fields["allow"])
+			s.wantCleanEnd(t)
 		})
 	}
 }

@@ -30,8 +30,8 @@ type timeline struct {
 
 func newTimeline() *timeline { return &timeline{start: time.Now()} }
 
-// add records that what happened to who at the time at.
-func (t *timeline) add(at time.Time, who, what, to string) {
+// record records that what happened to who at the time at.
+func (t *timeline) record(at time.Time, who, what, to string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.events = append(t.events, event{float64(at.Sub(t.start).Nanoseconds()) / 1e3, who, what, to})
@@ -51,13 +51,13 @@ func (t *timeline) print(w io.Writer, asJSON bool) {
 			fmt.Fprintf(w, "%s\n", line)
 			continue
 		}
-		fmt.Fprintf(w, "%10.3f ms  %s  %s\n", e.US/1e3, paint(w, e.Who), e.What)
+		fmt.Fprintf(w, "%10.3f ms  %s  %s\n", e.US/1e3, colored(w, e.Who), e.What)
 	}
 }
 
-// paint gives each column its colour, on a terminal whose owner has not said
+// colored gives each column its colour, on a terminal whose owner has not said
 // NO_COLOR (no-color.org).
-func paint(w io.Writer, who string) string {
+func colored(w io.Writer, who string) string {
 	padded := fmt.Sprintf("%-8s", who)
 	if !isTerminal(w) || os.Getenv("NO_COLOR") != "" {
 		return padded

@@ -12,31 +12,31 @@ import (
 	"socketup/part4-pooling/pool"
 )
 
-func getting(target string) *client.Call {
-	return &client.Call{Method: []byte("GET"), Target: []byte(target), Host: []byte("socket.up")}
+func getRequest(target string) *client.Request {
+	return &client.Request{Method: []byte("GET"), Target: []byte(target), Host: []byte("socket.up")}
 }
 
-var quick = client.Timeouts{Connect: limit, Head: limit, Idle: limit, Cont: time.Second, Total: limit}
+var testTimeouts = client.Timeouts{Connect: maxWait, Head: maxWait, Idle: maxWait, ContinueWait: time.Second, Total: maxWait}
 
-// linked connects a link to addr; it is closed when the test ends.
-func linked(t testing.TB, addr string) *client.Link {
+// dialConn connects a connection to addr; it is closed when the test ends.
+func dialConn(t testing.TB, addr string) *client.Conn {
 	t.Helper()
-	l, err := client.DialLink(t.Context(), addr, limit)
+	l, err := client.DialIP(t.Context(), addr, maxWait)
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	return l
 }
 
 // readAll reads the body of r and closes it.
-func readAll(r *client.Answer) (string, error) {
+func readAll(r *client.Response) (string, error) {
 	defer r.Close()
 	body, err := io.ReadAll(r)
 	return string(body), err
 }
 
-// asked makes a call on p and reads its answer.
-func asked(p *pool.Pool, addr string, c *client.Call) (status int, body string, err error) {
-	r, err := p.RoundTrip(context.Background(), addr, c, &quick)
+// poolRoundTrip makes a request on p and reads its response.
+func poolRoundTrip(p *pool.Pool, addr string, c *client.Request) (status int, body string, err error) {
+	r, err := p.RoundTrip(context.Background(), addr, c, &testTimeouts)
 	if err != nil {
 		return 0, "", err
 	}
@@ -45,11 +45,11 @@ func asked(p *pool.Pool, addr string, c *client.Call) (status int, body string, 
 	return status, body, err
 }
 
-// small is a pool with room for n links, without an evictor and with nothing
+// newSmallPool is a pool with room for n connections, without an evictor and with nothing
 // that goes by itself.
-func small(t testing.TB, n int) *pool.Pool {
+func newSmallPool(t testing.TB, n int) *pool.Pool {
 	t.Helper()
-	p := pool.New(pool.Limits{PerBackend: n, Total: n, Wait: patience(), Idle: time.Hour, Life: 24 * time.Hour})
+	p := pool.New(pool.Limits{PerBackend: n, Total: n, MaxWait: patience(), IdleTime: time.Hour, Lifetime: 24 * time.Hour})
 	t.Cleanup(p.Close)
 	return p
 }

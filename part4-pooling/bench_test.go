@@ -24,9 +24,9 @@ import (
 func BenchmarkClient(b *testing.B) {
 	const callers, connections = 64, 32
 	b.Run("pool", func(b *testing.B) {
-		addr, p := testutil.Canned(b), pool.New(pool.DefaultLimits)
+		addr, p := testutil.ServeCanned(b), pool.New(pool.DefaultLimits)
 		defer p.Close()
-		c := getting("/")
+		c := getRequest("/")
 		b.SetParallelism(callers / 2)
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
@@ -44,7 +44,7 @@ func BenchmarkClient(b *testing.B) {
 		})
 	})
 	b.Run("nethttp", func(b *testing.B) {
-		addr := testutil.Canned(b)
+		addr := testutil.ServeCanned(b)
 		t := &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, DisableCompression: true}
 		defer t.CloseIdleConnections()
 		r, err := http.NewRequest("GET", "http://"+addr+"/", nil)
@@ -71,11 +71,11 @@ func BenchmarkGateway(b *testing.B) {
 	b.Run("gateway", func(b *testing.B) {
 		p := pool.New(pool.DefaultLimits)
 		defer p.Close()
-		g := gateway.New(p, []gateway.Prefix{{Path: "/", Addr: testutil.Canned(b)}})
-		askInTurn(b, start(b, handing(g)).addr)
+		g := gateway.New(p, []gateway.Backend{{Path: "/", Addr: testutil.ServeCanned(b)}})
+		askInTurn(b, startServer(b, withOffload(g)).addr)
 	})
 	b.Run("nethttp", func(b *testing.B) {
-		g := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: testutil.Canned(b)})
+		g := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: testutil.ServeCanned(b)})
 		g.Transport = &http.Transport{MaxConnsPerHost: 32, MaxIdleConnsPerHost: 32}
 		s := httptest.NewServer(g)
 		defer s.Close()
@@ -83,7 +83,7 @@ func BenchmarkGateway(b *testing.B) {
 	})
 }
 
-// askInTurn lets 32 clients ask for / at addr and read the answer, again and again.
+// askInTurn lets 32 clients ask for / at addr and read the response, again and again.
 func askInTurn(b *testing.B, addr string) {
 	b.SetParallelism(max(1, 32/runtime.GOMAXPROCS(0)))
 	b.ReportAllocs()

@@ -25,11 +25,11 @@ func demo(stdout io.Writer, asJSON bool) error {
 	if err := compareReuse(stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "\nA STALE CONNECTION: a server that keeps idle ones %v is paused for longer.\n\n", serverKeeps)
+	fmt.Fprintf(stdout, "\nA STALE CONNECTION: a server that keeps idle ones %v is paused for longer.\n\n", serverIdleTime)
 	t.print(stdout, false)
 	const rounds, calls = 6, 10
 	fmt.Fprintf(stdout, "\nFOUR POLICIES: %d pauses each, and %d calls the moment the server goes on.\n\n", rounds, calls)
-	failed, err := allPolicies(rounds, calls)
+	failed, err := playPolicies(rounds, calls)
 	if err != nil {
 		return err
 	}
@@ -57,8 +57,8 @@ func demoEngine(stdout io.Writer) error {
 	return nil
 }
 
-// allPolicies plays all policies at once, each with a server of its own.
-func allPolicies(rounds, calls int) (failed []int, err error) {
+// playPolicies plays all policies at once, each with a server of its own.
+func playPolicies(rounds, calls int) (failed []int, err error) {
 	failed, errs := make([]int, len(policies)), make([]error, len(policies))
 	var group sync.WaitGroup
 	for i, p := range policies {
@@ -97,7 +97,7 @@ func compareReuse(stdout io.Writer) error {
 			if drop {
 				p.DropAll(addr)
 			}
-			a, err := p.RoundTrip(context.Background(), addr, simple("GET", "/"), &client.DefaultTimeouts)
+			a, err := p.RoundTrip(context.Background(), addr, newRequest("GET", "/"), &client.DefaultTimeouts)
 			if err != nil {
 				return err
 			}

@@ -12,27 +12,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// atMost lets the program with this process ID have no descriptor from number n
+// setMaxDescriptors lets the program with this process ID have no descriptor from number n
 // on; those that it has it keeps. getrlimit(2).
-func atMost(t testing.TB, pid int, n uint64) {
+func setMaxDescriptors(t testing.TB, pid int, n uint64) {
 	t.Helper()
 	var old unix.Rlimit
 	require.NoError(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &old))
 	require.NoError(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: old.Max}, nil))
 }
 
-// on sends what the story sends on c, which stays open, and reads one answer
+// readFrom sends what the story sends on c, which stays open, and reads one response
 // that has a Content-Length.
-func (s story) on(t testing.TB, c net.Conn) story {
+func (s transcript) readFrom(t testing.TB, c net.Conn) transcript {
 	t.Helper()
-	c.SetDeadline(time.Now().Add(limit))
+	c.SetDeadline(time.Now().Add(maxWait))
 	_, err := io.WriteString(c, s.sent)
 	require.NoError(t, err)
 	for b := make([]byte, 1); !strings.HasSuffix(s.got, "\r\n\r\n"); s.got += string(b) {
 		_, err := io.ReadFull(c, b)
 		require.NoError(t, err, "the answer's head: %q", s.got)
 	}
-	length, err := strconv.Atoi(s.reply(t).fields["content-length"])
+	length, err := strconv.Atoi(s.parse(t).fields["content-length"])
 	require.NoError(t, err, "Content-Length of %q", s.got)
 	body := make([]byte, length)
 	_, err = io.ReadFull(c, body)

@@ -13,28 +13,28 @@ import (
 
 // A gateway with one connection to its backend answers a pipeline in order, whoever
 // waits for its clients: the places in the queue are in the order of the requests
-// (lineup.go). If they were not, two requests could wait for each other for ever.
-func TestGatewayAnswersAPipelineHoweverItWaits(t *testing.T) {
+// (reserve.go). If they were not, two requests could wait for each other for ever.
+func TestGatewayAnswersAPipelineWithEveryDriver(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat(".", 64<<10) // no answer can be put aside: who has the connection keeps it until its turn
-	back := testutil.Answering(t, func(_ int, r *http.Request) string { return testutil.Saying(r.URL.Path + long) })
+	long := strings.Repeat(".", 64<<10) // no response can be put aside: who has the connection keeps it until its turn
+	back := testutil.ServeResponses(t, func(_ int, r *http.Request) string { return testutil.Response200(r.URL.Path + long) })
 	drivers := []string{"serial", "goroutines"}
-	if server.DefaultWait == "loop" {
+	if server.DefaultDriver == "loop" {
 		drivers = append(drivers, "loop")
 	}
 	for _, wait := range drivers {
 		for _, way := range []string{"-backend", "-engine"} {
 			t.Run(wait+way, func(t *testing.T) {
 				t.Parallel()
-				_, addr, _ := serving(t, way, "http://"+back.Addr, "-backend-connections=1", "-backend-wait=2s", "-wait="+wait)
+				_, addr, _ := startServing(t, way, "http://"+back.Addr, "-backend-connections=1", "-backend-wait=2s", "-wait="+wait)
 				asked, want := "", []string{}
 				for range 5 {
 					asked += get("/a") + get("/b") + get("/c") + post("/d", "body")
 					want = append(want, "/a", "/b", "/c", "/d")
 				}
-				asked, want = asked+get("/last", closing), append(want, "/last")
-				s := story{sent: asked, rule: "RFC 9112 §9.3.2: answers in the order of the requests", look: "lineup.go; taker.go, give"}
-				got := s.hear(converse(t, addr, asked)).bodies(t, len(want))
+				asked, want = asked+get("/last", closeField), append(want, "/last")
+				s := transcript{sent: asked, rule: "RFC 9112 §9.3.2: answers in the order of the requests", look: "reserve.go; offload.go, tryOffload"}
+				got := s.readAll(converse(t, addr, asked)).parseBodies(t, len(want))
 				assert.Equal(t, strings.Join(want, " "), strings.ReplaceAll(strings.Join(got, " "), long, ""))
 			})
 		}

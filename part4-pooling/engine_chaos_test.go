@@ -23,24 +23,24 @@ import (
 // answer is the path that they were asked for.
 var engineBackends = map[string]func(c *net.TCPConn, in *bufio.Reader){
 	"/good": func(c *net.TCPConn, in *bufio.Reader) {
-		testutil.Requests(in, func(r *http.Request) bool {
-			_, err := io.WriteString(c, testutil.Saying(r.URL.Path))
+		testutil.ReadRequests(in, func(r *http.Request) bool {
+			_, err := io.WriteString(c, testutil.Response200(r.URL.Path))
 			return err == nil
 		})
 	},
 	"/thrice": func(c *net.TCPConn, in *bufio.Reader) { // answers three, and closes
 		n := 0
-		testutil.Requests(in, func(r *http.Request) bool { io.WriteString(c, testutil.Saying(r.URL.Path)); n++; return n < 3 })
+		testutil.ReadRequests(in, func(r *http.Request) bool { io.WriteString(c, testutil.Response200(r.URL.Path)); n++; return n < 3 })
 	},
 	"/half": func(c *net.TCPConn, in *bufio.Reader) {
-		testutil.Requests(in, func(r *http.Request) bool {
+		testutil.ReadRequests(in, func(r *http.Request) bool {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"+r.URL.Path)
 			c.SetLinger(0)
 			return false
 		})
 	},
 	"/garbage": func(c *net.TCPConn, in *bufio.Reader) {
-		testutil.Requests(in, func(*http.Request) bool { io.WriteString(c, "\x16\x03\x01 what?\r\n\r\n"); return false })
+		testutil.ReadRequests(in, func(*http.Request) bool { io.WriteString(c, "\x16\x03\x01 what?\r\n\r\n"); return false })
 	},
 	"/slams": func(c *net.TCPConn, _ *bufio.Reader) { c.SetLinger(0) },
 }
@@ -48,19 +48,19 @@ var engineBackends = map[string]func(c *net.TCPConn, in *bufio.Reader){
 // Many clients, each with requests to all kinds of backends on one connection,
 // some of whom leave; and somebody who drops connections. Nobody gets what is
 // somebody else's, and in the end nothing is left over.
-func TestEnginesLeaveNothingBehindAfterChaos(t *testing.T) {
+func TestEngineChaosLeaksNothing(t *testing.T) {
 	t.Parallel()
-	p := pool.New(pool.Limits{PerBackend: 4, Total: 12, Wait: limit, Idle: time.Hour, Life: 20 * time.Millisecond})
+	p := pool.New(pool.Limits{PerBackend: 4, Total: 12, MaxWait: maxWait, IdleTime: time.Hour, Lifetime: 20 * time.Millisecond})
 	t.Cleanup(p.Close)
 	g := gateway.New(p, nil)
-	g.Engines.Linger = time.Millisecond
+	g.Engines.IdleTime = time.Millisecond
 	var names []string
 	for path, script := range engineBackends {
-		s := testutil.Serve(t, func(c *net.TCPConn, _ int) { script(c, bufio.NewReader(c)) })
-		g.Prefixes = append(g.Prefixes, gateway.Prefix{Path: path, Addr: s.Addr, Engine: true})
+		s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { script(c, bufio.NewReader(c)) })
+		g.Backends = append(g.Backends, gateway.Backend{Path: path, Addr: s.Addr, Engine: true})
 		names = append(names, path)
 	}
-	r := start(t, handing(g))
+	r := startServer(t, withOffload(g))
 	end := time.Now().Add(time.Second)
 	var clients sync.WaitGroup
 	for i := range 12 {
@@ -73,27 +73,27 @@ func TestEnginesLeaveNothingBehindAfterChaos(t *testing.T) {
 				}
 				askAll(t, r.addr, asked, random.IntN(4) == 0)
 				if random.IntN(8) == 0 {
-					p.DropAll(g.Prefixes[random.IntN(len(names))].Addr)
+					p.DropAll(g.Backends[random.IntN(len(names))].Addr)
 				}
 			}
 		})
 	}
-	finish(t, &clients, "all goroutines of the test end")
+	waitGroup(t, &clients, "all goroutines of the test end")
 
-	settled(t, g)
-	for _, b := range g.Prefixes {
+	awaitEnginesRetired(t, g)
+	for _, b := range g.Backends {
 		p.DropAll(b.Addr)
 	}
 	assert.Zero(t, p.Stats().Permits, "a connection was not given back")
-	assert.Positive(t, g.EngineCounts.Again.Load(), "and some were tried again")
-	s := g.EngineCounts.Read()
+	assert.Positive(t, g.EngineCounts.Retried.Load(), "and some were tried again")
+	s := g.EngineCounts.Snapshot()
 	t.Logf("%d handed over, %d done, %d failed, %d withdrawn", g.EngineCounts.Pushed.Load(),
 		s.Done, s.Failed, s.Withdrawn)
 }
 
 // askAll asks for all paths in one write, and looks at what comes, unless it leaves.
 func askAll(t *testing.T, addr string, asked []string, leaves bool) {
-	c, err := net.DialTimeout("tcp", addr, limit)
+	c, err := net.DialTimeout("tcp", addr, maxWait)
 	if err != nil {
 		t.Error(err)
 		return
@@ -106,12 +106,12 @@ func askAll(t *testing.T, addr string, asked []string, leaves bool) {
 		c.(*net.TCPConn).SetLinger(0)
 		return
 	}
-	c.SetDeadline(time.Now().Add(limit))
+	c.SetDeadline(time.Now().Add(maxWait))
 	in := bufio.NewReader(c)
 	for _, path := range asked {
 		a, err := http.ReadResponse(in, nil)
 		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
-			t.Errorf("%s is not answered. engine.go, settle", path)
+			t.Errorf("%s is not answered. engine.go, resolveUnanswered", path)
 			return
 		} else if err != nil {
 			return // cut
@@ -122,7 +122,7 @@ func askAll(t *testing.T, addr string, asked []string, leaves bool) {
 		case err != nil && strings.HasPrefix(path, string(body)):
 			return // cut
 		case err != nil || a.StatusCode == 200 && string(body) != path:
-			t.Errorf("%s was answered with %q: somebody else's answer. pipelined.go, read", path, body)
+			t.Errorf("%s was answered with %q: somebody else's answer. http1lane.go, read", path, body)
 		case strings.HasPrefix(path, "/good") && a.StatusCode != 200, !good && a.StatusCode == 200:
 			t.Errorf("%s was answered with %d", path, a.StatusCode)
 		}

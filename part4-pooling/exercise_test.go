@@ -27,13 +27,13 @@ import (
 // Solutions are in solutions/.
 
 // Some servers do not only say how long they keep a connection, but also for
-// how many requests more: Keep-Alive: max=2. After max=0 the next call had
+// how many requests more: Keep-Alive: max=2. After max=0 the next request had
 // better go on another connection: this one is about to be closed.
 func TestExercise1ClientCountsAsTheServerDoes(t *testing.T) {
 	const each = 3 // requests on one connection
-	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		n := 0
-		testutil.Requests(bufio.NewReader(c), func(*http.Request) bool {
+		testutil.ReadRequests(bufio.NewReader(c), func(*http.Request) bool {
 			if n++; n > each {
 				io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 			} else {
@@ -42,16 +42,16 @@ func TestExercise1ClientCountsAsTheServerDoes(t *testing.T) {
 			return true
 		})
 	})
-	p := small(t, 1)
+	p := newSmallPool(t, 1)
 
 	for i := range 9 {
-		status, _, err := asked(p, s.Addr, posting("/", "x"))
+		status, _, err := poolRoundTrip(p, s.Addr, postRequest("/", "x"))
 		require.NoError(t, err)
-		assert.Equal(t, 200, status, "call %d came on a connection whose server had said max=0. answer.go, note", i+1)
+		assert.Equal(t, 200, status, "call %d came on a connection whose server had said max=0. response.go, recordField", i+1)
 	}
 
 	assert.Equal(t, 3, s.Accepted())
-	status, _, err := asked(small(t, 1), testutil.Polite(t).Addr, getting("/"))
+	status, _, err := poolRoundTrip(newSmallPool(t, 1), testutil.ServePolite(t).Addr, getRequest("/"))
 	require.NoError(t, err)
 	assert.Equal(t, 200, status, "a server that says nothing means no limit")
 }
@@ -60,18 +60,18 @@ func TestExercise1ClientCountsAsTheServerDoes(t *testing.T) {
 // is asked. Nothing has been sent by then, so that is right for a POST too. A
 // backend that has got the request is another matter: no second one may see it.
 func TestExercise2AnotherBackendTakesOver(t *testing.T) {
-	good := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying("second") })
-	closes := testutil.Serve(t, func(c *net.TCPConn, _ int) { c.Read(make([]byte, 4<<10)) })
+	good := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200("second") })
+	closes := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { c.Read(make([]byte, 4<<10)) })
 	const rule, look = "house rule: what was never sent may be sent elsewhere, and nothing else", "gateway.go, backendFor and forward"
 	for _, c := range []struct {
 		first  string
 		answer string
 	}{{testutil.FreeAddr(t), "200 OK"}, {closes.Addr, "502 Bad Gateway"}} {
-		g := gateway.New(small(t, 4), []gateway.Prefix{{Path: "/", Addr: c.first}, {Path: "/", Addr: good.Addr}})
-		r := start(t, with(g.Handler(routes())))
+		g := gateway.New(newSmallPool(t, 4), []gateway.Backend{{Path: "/", Addr: c.first}, {Path: "/", Addr: good.Addr}})
+		r := startServer(t, withHandler(g.Handler(routes())))
 
-		for _, request := range []string{get("/", closing), post("/", "10 euros", closing)} {
-			tell(t, r.addr, rule, look, request).begins(t, "HTTP/1.1 "+c.answer+"\r\n")
+		for _, request := range []string{get("/", closeField), post("/", "10 euros", closeField)} {
+			sendAndRead(t, r.addr, rule, look, request).wantPrefix(t, "HTTP/1.1 "+c.answer+"\r\n")
 		}
 	}
 	assert.Equal(t, 1, good.Accepted())
@@ -79,41 +79,41 @@ func TestExercise2AnotherBackendTakesOver(t *testing.T) {
 
 // A server that is too busy says when to come again. A client that may send its
 // call twice waits, if it is not for long, and tries once more.
-func TestExercise3ClientComesAgainWhenItIsTold(t *testing.T) {
+func TestExercise3ClientRetriesAfterRetryAfter(t *testing.T) {
 	var asks atomic.Int64
 	busy := func(times int64, after string) *testutil.Server {
 		asks.Store(0)
-		return testutil.Answering(t, func(int, *http.Request) string {
+		return testutil.ServeResponses(t, func(int, *http.Request) string {
 			if asks.Add(1) <= times {
 				return "HTTP/1.1 503 Service Unavailable\r\nRetry-After: " + after + "\r\nContent-Length: 5\r\n\r\nbusy\n"
 			}
-			return testutil.Saying("hello")
+			return testutil.Response200("hello")
 		})
 	}
 	for name, c := range map[string]struct {
 		server func() *testutil.Server
-		call   *client.Call
+		call   *client.Request
 		status int
 		asks   int64
 	}{
-		"once busy":      {func() *testutil.Server { return busy(1, "0") }, getting("/"), 200, 2},
-		"busy twice":     {func() *testutil.Server { return busy(2, "0") }, getting("/"), 503, 2},
-		"for an hour":    {func() *testutil.Server { return busy(1, "3600") }, getting("/"), 503, 1},
-		"busy for POSTs": {func() *testutil.Server { return busy(1, "0") }, posting("/", "x"), 503, 1},
+		"once busy":      {func() *testutil.Server { return busy(1, "0") }, getRequest("/"), 200, 2},
+		"busy twice":     {func() *testutil.Server { return busy(2, "0") }, getRequest("/"), 503, 2},
+		"for an hour":    {func() *testutil.Server { return busy(1, "3600") }, getRequest("/"), 503, 1},
+		"busy for POSTs": {func() *testutil.Server { return busy(1, "0") }, postRequest("/", "x"), 503, 1},
 	} {
-		s, p := c.server(), small(t, 1)
+		s, p := c.server(), newSmallPool(t, 1)
 
-		status, _, err := asked(p, s.Addr, c.call)
+		status, _, err := poolRoundTrip(p, s.Addr, c.call)
 
 		require.NoError(t, err, name)
-		assert.Equal(t, c.status, status, "%s. house rule: Retry-After is heeded once, by who may send twice. retry.go, roundTrip", name)
+		assert.Equal(t, c.status, status, "%s. house rule: Retry-After is heeded once, by who may send twice. roundtrip.go, roundTrip", name)
 		assert.Equal(t, c.asks, asks.Load(), "%s: how often the server was asked", name)
 		assert.Equal(t, 1, s.Accepted(), "%s: what is left of the first answer is drained, and its connection used again", name)
 	}
 }
 
-func posting(target, body string) *client.Call {
-	c := getting(target)
+func postRequest(target, body string) *client.Request {
+	c := getRequest(target)
 	c.Method, c.Body = []byte("POST"), []byte(body)
 	return c
 }

@@ -21,7 +21,7 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-// filesRoute serves the files of dir. os.Root keeps "..", and links that lead
+// filesRoute serves the files of dir. os.Root keeps "..", and connections that lead
 // out of it, from being followed. Unless dotted, no file is served whose path
 // has a segment that begins with a dot: .git, .env and .htpasswd lie in many a
 // directory, and are for no client.
@@ -36,14 +36,14 @@ func filesRoute(dir string, dotted bool) (route, error) {
 		case err != nil || strings.ContainsRune(name, 0):
 			w.Error(400, "the path is badly escaped")
 		case !dotted && strings.Contains("/"+name, "/."):
-			w.Error(404, noFile)
+			w.Error(404, notFoundText)
 		default:
 			serveFile(w, r, root, name)
 		}
 	}}, nil
 }
 
-const noFile = "there is no such file"
+const notFoundText = "there is no such file"
 
 func serveFile(w *server.Response, r *server.Request, root *os.Root, name string) {
 	if name == "" || strings.HasSuffix(name, "/") {
@@ -51,46 +51,46 @@ func serveFile(w *server.Response, r *server.Request, root *os.Root, name string
 	}
 	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		failToOpen(w, err)
+		respondOpenError(w, err)
 		return
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		failToOpen(w, err)
+		respondOpenError(w, err)
 	case info.IsDir():
 		w.Status = 301
-		w.SetField("Location", withSlash(r))
+		w.AddField("Location", slashTarget(r))
 	case !info.Mode().IsRegular(): // reading a pipe could take for ever
-		w.Error(404, noFile)
+		w.Error(404, notFoundText)
 	default:
 		sendFile(w, r, f, info)
 	}
 }
 
-// failToOpen tells a file that does not exist from one that cannot be opened
+// respondOpenError tells a file that does not exist from one that cannot be opened
 // now. A 404 for the latter would be remembered, by caches and by search engines.
-func failToOpen(w *server.Response, err error) {
+func respondOpenError(w *server.Response, err error) {
 	var errno syscall.Errno
 	errors.As(err, &errno)
 	switch errno {
 	case unix.EMFILE, unix.ENFILE, unix.ENOMEM: // until some connection is closed
-		w.SetField("Retry-After", "1")
+		w.AddField("Retry-After", "1")
 		w.Error(503, "the server has too many files open")
 	case unix.EACCES, unix.EPERM:
 		w.Error(403, "the server may not read this file")
 	case 0, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.ENXIO: // 0: a path that leads out of the root; ENXIO: a socket
-		w.Error(404, noFile)
+		w.Error(404, notFoundText)
 	default:
 		w.Log().Error("open", "error", err)
 		w.Error(500, "the file cannot be read")
 	}
 }
 
-// withSlash is the target of r with a slash at the end of the path, in front of
-// the query: relative links in the page that is there depend on it.
-func withSlash(r *server.Request) string {
+// slashTarget is the target of r with a slash at the end of the path, in front of
+// the query: relative connections in the page that is there depend on it.
+func slashTarget(r *server.Request) string {
 	if r.Query == nil {
 		return string(r.Path) + "/"
 	}
@@ -99,29 +99,29 @@ func withSlash(r *server.Request) string {
 
 // sendFile sends a file, a part of it, or the news that it has not changed.
 func sendFile(w *server.Response, r *server.Request, f *os.File, info fs.FileInfo) {
-	tag, modified := entityTag(info, time.Now()), notAfter(info.ModTime(), w.Date())
-	w.SetField("ETag", tag)
-	w.SetField("Last-Modified", modified.UTC().Format(http1.DateFormat))
-	w.SetField("Accept-Ranges", "bytes")
-	if w.Status = condition(r, tag, modified); w.Status != 0 {
+	tag, modified := entityTag(info, time.Now()), earlierOf(info.ModTime(), w.Date())
+	w.AddField("ETag", tag)
+	w.AddField("Last-Modified", modified.UTC().Format(http1.DateFormat))
+	w.AddField("Accept-Ranges", "bytes")
+	if w.Status = checkPreconditions(r, tag, modified); w.Status != 0 {
 		return
 	}
 	kind := mime.TypeByExtension(path.Ext(info.Name()))
 	if kind == "" {
 		kind = "application/octet-stream"
 	}
-	w.SetField("Content-Type", kind)
+	w.AddField("Content-Type", kind)
 	first, length := int64(0), info.Size()
-	if asked := r.Get("range"); asked != nil && string(r.Method) == "GET" && ifRange(r, tag) {
+	if asked := r.Get("range"); asked != nil && string(r.Method) == "GET" && ifRangeMatches(r, tag) {
 		from, n, ok := parseRange(string(asked), info.Size())
 		switch {
 		case ok && n == 0:
-			w.SetField("Content-Range", fmt.Sprintf("bytes */%d", info.Size()))
+			w.AddField("Content-Range", fmt.Sprintf("bytes */%d", info.Size()))
 			w.Status = 416
 			return
 		case ok:
 			w.Status, first, length = 206, from, n
-			w.SetField("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, from+n-1, info.Size()))
+			w.AddField("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, from+n-1, info.Size()))
 		}
 	}
 	w.SetLength(length)
@@ -146,49 +146,49 @@ func sendFile(w *server.Response, r *server.Request, f *os.File, info fs.FileInf
 // the kernel writes the page back or msync(2) asks for it. Files that are served are
 // not for that.
 func entityTag(info fs.FileInfo, now time.Time) string {
-	device, inode, changed := identity(info)
+	device, inode, changed := fileIdentity(info)
 	sum := fnv.New64a()
 	fmt.Fprint(sum, device, inode, changed.UnixNano())
 	tag := fmt.Sprintf(`"%x-%x"`, info.Size(), sum.Sum64())
-	if now.Sub(changed) < clockTick {
+	if now.Sub(changed) < fileClockTick {
 		return "W/" + tag
 	}
 	return tag
 }
 
-const clockTick = time.Second // of the coarsest filesystem clock that has a ctime: NFS and ext3; ext4 and XFS have 1 to 10 ms
+const fileClockTick = time.Second // of the coarsest filesystem clock that has a ctime: NFS and ext3; ext4 and XFS have 1 to 10 ms
 
-// notAfter is t, or date when that is earlier: an answer must not say that what it
+// earlierOf is t, or date when that is earlier: a response must not say that what it
 // brings was modified after it was sent (RFC 9110 §8.8.2.1).
-func notAfter(t, date time.Time) time.Time {
+func earlierOf(t, date time.Time) time.Time {
 	if t.After(date) {
 		return date
 	}
 	return t
 }
 
-// condition is RFC 9110 §13.2.2: the status of an answer to a request whose
+// checkPreconditions is RFC 9110 §13.2.2: the status of a response to a request whose
 // condition is not fulfilled, 0 when all are. A tag is asked before a date, which
 // only knows seconds.
-func condition(r *server.Request, tag string, modified time.Time) (status int) {
+func checkPreconditions(r *server.Request, tag string, modified time.Time) (status int) {
 	modified = modified.Truncate(time.Second)
-	if same, asked := namesTag(r, "if-match", tag, false); asked && !same {
+	if same, asked := matchesETag(r, "if-match", tag, false); asked && !same {
 		return 412
-	} else if until, ok := dateOf(r, "if-unmodified-since"); !asked && ok && modified.After(until) {
+	} else if until, ok := dateField(r, "if-unmodified-since"); !asked && ok && modified.After(until) {
 		return 412
 	}
-	if same, asked := namesTag(r, "if-none-match", tag, true); asked && same {
+	if same, asked := matchesETag(r, "if-none-match", tag, true); asked && same {
 		return 304
-	} else if since, ok := dateOf(r, "if-modified-since"); !asked && ok && !modified.After(since) {
+	} else if since, ok := dateField(r, "if-modified-since"); !asked && ok && !modified.After(since) {
 		return 304
 	}
 	return 0
 }
 
-// namesTag returns whether a list of tags is there and has tag in it. Two tags of
+// matchesETag returns whether a list of tags is there and has tag in it. Two tags of
 // which one is weak are never the same, unless all that is to be found out is that
 // nothing has changed: weak (RFC 9110 §8.8.3.2).
-func namesTag(r *server.Request, list, tag string, weak bool) (named, asked bool) {
+func matchesETag(r *server.Request, list, tag string, weak bool) (named, asked bool) {
 	if weak {
 		tag = strings.TrimPrefix(tag, "W/")
 	}
@@ -207,14 +207,14 @@ func namesTag(r *server.Request, list, tag string, weak bool) (named, asked bool
 	return named, asked
 }
 
-// dateOf is not ok without the field, or when it holds no date: then it is ignored.
-func dateOf(r *server.Request, name string) (time.Time, bool) {
+// dateField is not ok without the field, or when it holds no date: then it is ignored.
+func dateField(r *server.Request, name string) (time.Time, bool) {
 	return http1.ParseDate(string(r.Get(name)), time.Now())
 }
 
-// ifRange says whether a part may be sent: without If-Range, or if it names tag,
+// ifRangeMatches says whether a part may be sent: without If-Range, or if it names tag,
 // and tag is strong (RFC 9110 §13.1.5).
-func ifRange(r *server.Request, tag string) bool {
+func ifRangeMatches(r *server.Request, tag string) bool {
 	condition := r.Get("if-range")
 	return condition == nil || string(condition) == tag && tag[0] == '"'
 }

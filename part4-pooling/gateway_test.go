@@ -26,23 +26,23 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-// fronted is a gateway whose backend for all paths is at addr.
-func fronted(t testing.TB, addr string, change ...func(*gateway.Gateway)) (*running, *gateway.Gateway) {
+// startGateway is a gateway whose backend for all paths is at addr.
+func startGateway(t testing.TB, addr string, change ...func(*gateway.Gateway)) (*testServer, *gateway.Gateway) {
 	t.Helper()
-	p := small(t, 4)
-	g := gateway.New(p, []gateway.Prefix{{Path: "/", Addr: addr}})
+	p := newSmallPool(t, 4)
+	g := gateway.New(p, []gateway.Backend{{Path: "/", Addr: addr}})
 	for _, f := range change {
 		f(g)
 	}
-	return start(t, handing(g)), g
+	return startServer(t, withOffload(g)), g
 }
 
-// recording is a backend that keeps the heads of the requests it got, byte by
+// startRecording is a backend that keeps the heads of the requests it got, byte by
 // byte, and their bodies as they were framed.
-func recording(t testing.TB, answer string) (s *testutil.Server, got chan string) {
+func startRecording(t testing.TB, answer string) (s *testutil.Server, got chan string) {
 	t.Helper()
 	got = make(chan string, 100)
-	return testutil.Serve(t, func(c *net.TCPConn, _ int) {
+	return testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		buf := make([]byte, 64<<10)
 		for {
 			n, err := c.Read(buf)
@@ -55,29 +55,29 @@ func recording(t testing.TB, answer string) (s *testutil.Server, got chan string
 	}), got
 }
 
-const forwardRule = "MUST, RFC 9110 §7.6: what is for the next program only is not for the one after it"
+const ruleHopByHop = "MUST, RFC 9110 §7.6: what is for the next program only is not for the one after it"
 
-func TestGatewayRewritesWhatIsForTheNextProgramOnly(t *testing.T) {
+func TestGatewayRemovesHopByHopFields(t *testing.T) {
 	t.Parallel()
-	s, got := recording(t, "HTTP/1.1 200 OK\r\nConnection: X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=9\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"+
+	s, got := startRecording(t, "HTTP/1.1 200 OK\r\nConnection: X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=9\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"+
 		"Date: Mon, 02 Jan 2006 15:04:05 GMT\r\nVia: 1.0 other\r\nContent-Length: 2\r\n\r\nok")
-	r, _ := fronted(t, s.Addr)
+	r, _ := startGateway(t, s.Addr)
 	host, _, _ := net.SplitHostPort(r.addr)
 
-	front := tell(t, r.addr, forwardRule, "forward.go, passFields",
+	front := sendAndRead(t, r.addr, ruleHopByHop, "forwarding.go, passFields",
 		"POST http://example.org/a?b=1 HTTP/1.1\r\nHost: other\r\nConnection: close, X-Secret\r\nX-Secret: 1\r\nTE: trailers\r\nKeep-Alive: 3\r\n"+
 			"Upgrade: h2c\r\nProxy-Authorization: x\r\nX-Forwarded-For: 192.0.2.1\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
 			"Transfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n0\r\nTrailer: x\r\n\r\n")
 
-	back := story{sent: front.sent, got: soon(t, got, "a request to the backend"), rule: forwardRule, look: "forward.go, take"}
-	back.begins(t, "POST /a?b=1 HTTP/1.1\r\nHost: example.org\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
+	back := transcript{sent: front.sent, got: receive(t, got, "a request to the backend"), rule: ruleHopByHop, look: "forwarding.go, build"}
+	back.wantPrefix(t, "POST /a?b=1 HTTP/1.1\r\nHost: example.org\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
 		"Connection: TE\r\nTE: trailers\r\nX-Forwarded-For: 192.0.2.1, "+host+"\r\nForwarded: for="+host+";host=\"example.org\";proto=http\r\nVia: 1.1 socketup\r\n"+
 		"X-Forwarded-Host: example.org\r\nX-Forwarded-Proto: http\r\nX-Real-IP: "+host+"\r\n"+
 		"Transfer-Encoding: chunked\r\n\r\n")
-	reply, answer := front.framed(t), front.got
+	reply, answer := front.wantFramed(t), front.got
 	assert.Equal(t, "ok", reply.body)
 	for _, name := range []string{"x-mine", "keep-alive"} {
-		assert.NotContains(t, reply.fields, name, forwardRule)
+		assert.NotContains(t, reply.fields, name, ruleHopByHop)
 	}
 	assert.Equal(t, 2, strings.Count(answer, "Set-Cookie: "), "two lines stay two")
 	assert.Equal(t, 1, strings.Count(answer, "Date: "))
@@ -87,8 +87,8 @@ func TestGatewayRewritesWhatIsForTheNextProgramOnly(t *testing.T) {
 // What two programs could read in two ways must not get through.
 func TestNoRequestIsSmuggledThroughTheGateway(t *testing.T) {
 	t.Parallel()
-	s, got := recording(t, testutil.Saying("ok"))
-	r, _ := fronted(t, s.Addr)
+	s, got := startRecording(t, testutil.Response200("ok"))
+	r, _ := startGateway(t, s.Addr)
 	const evil = "GET /evil HTTP/1.1\r\nHost: x\r\n\r\n"
 	for name, sent := range map[string]string{
 		"both framings":       "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + evil,
@@ -98,10 +98,10 @@ func TestNoRequestIsSmuggledThroughTheGateway(t *testing.T) {
 		"a bare LF":           "POST / HTTP/1.1\r\nHost: x\r\nA: b\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + evil,
 		"HTTP/1.0, chunked":   "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + evil,
 	} {
-		front := tell(t, r.addr, "MUST, RFC 9112 §6.3: a request of doubtful length is refused, not passed on", "request.go, parse", sent)
+		front := sendAndRead(t, r.addr, "MUST, RFC 9112 §6.3: a request of doubtful length is refused, not passed on", "request.go, parse", sent)
 
 		if !strings.HasPrefix(front.got, "HTTP/1.1 501") { // an unknown coding may be called that
-			front.begins(t, "HTTP/1.1 400 ")
+			front.wantPrefix(t, "HTTP/1.1 400 ")
 		}
 		select {
 		case passed := <-got:
@@ -113,37 +113,37 @@ func TestNoRequestIsSmuggledThroughTheGateway(t *testing.T) {
 
 // A length that Connection strikes out, or a chunk's extension, is not passed
 // on: the backend gets a framing of the gateway's making.
-func TestFramingIsWrittenAnew(t *testing.T) {
+func TestGatewayWritesItsOwnFraming(t *testing.T) {
 	t.Parallel()
-	s, got := recording(t, testutil.Saying("ok"))
-	r, _ := fronted(t, s.Addr)
+	s, got := startRecording(t, testutil.Response200("ok"))
+	r, _ := startGateway(t, s.Addr)
 
-	tell(t, r.addr, "", "", "POST / HTTP/1.1\r\nHost: x\r\nConnection: close, Content-Length, Host\r\nContent-Length: 003\r\n\r\nabc")
+	sendAndRead(t, r.addr, "", "", "POST / HTTP/1.1\r\nHost: x\r\nConnection: close, Content-Length, Host\r\nContent-Length: 003\r\n\r\nabc")
 
-	back := story{got: soon(t, got, "a request to the backend"), rule: "house rule: framing is rewritten, never passed through", look: "call.go, appendTo"}
-	back.begins(t, "POST / HTTP/1.1\r\nHost: x\r\n")
+	back := transcript{got: receive(t, got, "a request to the backend"), rule: "house rule: framing is rewritten, never passed through", look: "request.go, appendTo"}
+	back.wantPrefix(t, "POST / HTTP/1.1\r\nHost: x\r\n")
 	assert.True(t, strings.HasSuffix(back.got, "\r\nContent-Length: 3\r\n\r\nabc"), back.got)
 }
 
 // Connection strikes out fields. Who asks must not be among them: a backend that
 // trusts its gateway believes X-Forwarded-For (CVE-2022-31813).
-func TestConnectionCannotStrikeOutWhoAsks(t *testing.T) {
+func TestConnectionFieldCannotRemoveForwardingFields(t *testing.T) {
 	t.Parallel()
-	s, got := recording(t, testutil.Saying("ok"))
-	r, _ := fronted(t, s.Addr)
+	s, got := startRecording(t, testutil.Response200("ok"))
+	r, _ := startGateway(t, s.Addr)
 	host, _, _ := net.SplitHostPort(r.addr)
 
-	tell(t, r.addr, "", "", get("/", "Connection: close, X-Forwarded-For, Forwarded, Via\r\nX-Forwarded-For: 192.0.2.1\r\n"))
+	sendAndRead(t, r.addr, "", "", get("/", "Connection: close, X-Forwarded-For, Forwarded, Via\r\nX-Forwarded-For: 192.0.2.1\r\n"))
 
-	passed := soon(t, got, "the request")
+	passed := receive(t, got, "the request")
 	for _, want := range []string{"X-Forwarded-For: 192.0.2.1, " + host, "Forwarded: for=" + host, "Via: 1.1 socketup"} {
-		assert.Contains(t, passed, "\r\n"+want, "house rule: what the gateway says itself stays. forward.go, take")
+		assert.Contains(t, passed, "\r\n"+want, "house rule: what the gateway says itself stays. forwarding.go, build")
 	}
 }
 
-func TestFailuresOfABackendHaveAStatusAndAReason(t *testing.T) {
+func TestBackendFailuresHaveAStatusAndAReason(t *testing.T) {
 	t.Parallel()
-	silent := testutil.Serve(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) }).Addr
+	silent := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) }).Addr
 	hasty := func(g *gateway.Gateway) { g.Timeouts.Head = 30 * time.Millisecond }
 	for name, c := range map[string]struct {
 		addr   string
@@ -151,28 +151,31 @@ func TestFailuresOfABackendHaveAStatusAndAReason(t *testing.T) {
 		status int
 		says   string
 	}{
-		"nobody listens":     {testutil.FreeAddr(t), nil, 502, "refused: connection refused"},
-		"closes at once":     {testutil.Serve(t, func(*net.TCPConn, int) {}).Addr, nil, 502, "the connection ended before the answer"},
-		"garbage":            {testutil.Answering(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n" }).Addr, nil, 502, "bad answer"},
-		"half a head":        {answeringOnce(t, "HTTP/1.1 200 OK\r\nContent-"), nil, 502, "the connection ended before the answer"},
-		"half a short body":  {answeringOnce(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"), nil, 0, ""},
-		"never answers":      {silent, hasty, 504, "no answer in time"},
-		"never accepts":      {testutil.SilentQueue(t), func(g *gateway.Gateway) { g.Timeouts.Connect = 30 * time.Millisecond }, 504, "timed out after 30ms"},
-		"no connection free": {silent, func(g *gateway.Gateway) { hasty(g); g.Pool.Limits.PerBackend, g.Pool.Limits.Wait = 0, time.Millisecond }, 503, "no connection came free in time"},
+		"nobody listens":    {testutil.FreeAddr(t), nil, 502, "refused: connection refused"},
+		"closes at once":    {testutil.ServeScript(t, func(*net.TCPConn, int) {}).Addr, nil, 502, "the connection ended before the answer"},
+		"garbage":           {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n" }).Addr, nil, 502, "bad answer"},
+		"half a head":       {startAnsweringOnce(t, "HTTP/1.1 200 OK\r\nContent-"), nil, 502, "the connection ended before the answer"},
+		"half a short body": {startAnsweringOnce(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"), nil, 0, ""},
+		"never answers":     {silent, hasty, 504, "no answer in time"},
+		"never accepts":     {testutil.UnresponsiveAddr(t), func(g *gateway.Gateway) { g.Timeouts.Connect = 30 * time.Millisecond }, 504, "timed out after 30ms"},
+		"no connection free": {silent, func(g *gateway.Gateway) {
+			hasty(g)
+			g.Pool.Limits.PerBackend, g.Pool.Limits.MaxWait = 0, time.Millisecond
+		}, 503, "no connection came free in time"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			change := []func(*gateway.Gateway){func(g *gateway.Gateway) { g.Shows = true }}
+			change := []func(*gateway.Gateway){func(g *gateway.Gateway) { g.ShowBackends = true }}
 			if c.change != nil {
 				change = append(change, c.change)
 			}
-			r, g := fronted(t, c.addr, change...)
+			r, g := startGateway(t, c.addr, change...)
 
-			s := tell(t, r.addr, "RFC 9110 §15.6: 502 for a bad answer, 503 for none to be had, 504 for one that does not come", "gateway.go, refuse", get("/x", closing))
+			s := sendAndRead(t, r.addr, "RFC 9110 §15.6: 502 for a bad answer, 503 for none to be had, 504 for one that does not come", "gateway.go, sendError", get("/x", closeField))
 
 			if c.status != 0 {
-				s.begins(t, fmt.Sprintf("HTTP/1.1 %d ", c.status))
-				body := s.framed(t).body
+				s.wantPrefix(t, fmt.Sprintf("HTTP/1.1 %d ", c.status))
+				body := s.wantFramed(t).body
 				assert.Contains(t, body, "backend http://"+c.addr)
 				assert.Contains(t, body, c.says)
 			}
@@ -181,16 +184,16 @@ func TestFailuresOfABackendHaveAStatusAndAReason(t *testing.T) {
 	}
 }
 
-// answeringOnce answers the first request with bytes, and closes.
-func answeringOnce(t testing.TB, bytes string) (addr string) {
-	return testutil.Serve(t, func(c *net.TCPConn, _ int) {
+// startAnsweringOnce answers the first request with bytes, and closes.
+func startAnsweringOnce(t testing.TB, bytes string) (addr string) {
+	return testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		c.Read(make([]byte, 4<<10))
 		io.WriteString(c, bytes)
 	}).Addr
 }
 
 // Once a byte is out there is no other status to give: what is left is to cut.
-func TestBrokenAnswerIsCutNotMended(t *testing.T) {
+func TestTruncatedResponseStaysTruncated(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 100_000)
 	for name, answer := range map[string]string{
@@ -198,59 +201,59 @@ func TestBrokenAnswerIsCutNotMended(t *testing.T) {
 		"chunked":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n" + long + "\r\n",
 		"a bad chunk":    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n" + long + "\r\nxyz\r\n",
 	} {
-		r, g := fronted(t, answeringOnce(t, answer))
+		r, g := startGateway(t, startAnsweringOnce(t, answer))
 
-		s := tell(t, r.addr, "house rule: cut, so that the client sees that it is not whole (RFC 9112 §8)", "gateway.go, pass", get("/", closing))
+		s := sendAndRead(t, r.addr, "house rule: cut, so that the client sees that it is not whole (RFC 9112 §8)", "gateway.go, copyResponse", get("/", closeField))
 
-		s.begins(t, "HTTP/1.1 200 OK\r\n")
+		s.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 		assert.Equal(t, 1, strings.Count(s.got, "HTTP/1.1"), "%s: a second status line is a part of the body", name)
-		assert.False(t, strings.HasSuffix(s.got, "0\r\n\r\n"), "%s: the answer ends as if it were whole: a lie. gateway.go, pass", name)
-		eventually(t, "the cut is counted", func() bool { return g.Counts.Cut.Load() == 1 })
+		assert.False(t, strings.HasSuffix(s.got, "0\r\n\r\n"), "%s: the answer ends as if it were whole: a lie. gateway.go, copyResponse", name)
+		eventually(t, "the cut is counted", func() bool { return g.Counts.Truncated.Load() == 1 })
 		eventually(t, "the link is closed", func() bool { return g.Pool.Stats().Permits == 0 })
 	}
 }
 
-func TestIdempotentCallIsTriedOnceMoreOnAFreshConnection(t *testing.T) {
+func TestIdempotentRequestIsRetriedOnAFreshConnection(t *testing.T) {
 	t.Parallel()
-	for _, request := range []string{get("/", closing), "PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"} {
-		s, _ := testutil.Dying(t)
-		r, g := fronted(t, s.Addr)
-		tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+	for _, request := range []string{get("/", closeField), "PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"} {
+		s, _ := testutil.ServeThenDie(t)
+		r, g := startGateway(t, s.Addr)
+		sendAndRead(t, r.addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 
-		again := tell(t, r.addr, "RFC 9110 §9.2.2: what is idempotent may be sent again", "retry.go", request)
+		again := sendAndRead(t, r.addr, "RFC 9110 §9.2.2: what is idempotent may be sent again", "roundtrip.go", request)
 
-		again.begins(t, "HTTP/1.1 200 OK\r\n")
+		again.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 		assert.Equal(t, 2, s.Accepted())
-		assert.EqualValues(t, 1, g.Pool.Stats().Of(s.Addr).Retried)
+		assert.EqualValues(t, 1, g.Pool.Stats().Backend(s.Addr).Retried)
 	}
 }
 
-func TestPostIsNeverSentTwice(t *testing.T) {
+func TestPOSTIsNeverRetried(t *testing.T) {
 	t.Parallel()
-	s, requests := testutil.Dying(t)
-	r, _ := fronted(t, s.Addr)
-	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+	s, requests := testutil.ServeThenDie(t)
+	r, _ := startGateway(t, s.Addr)
+	sendAndRead(t, r.addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 
-	failed := tell(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not send again what is not idempotent", "again.go, mayRetry", post("/pay", "10 euros", closing))
+	failed := sendAndRead(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not send again what is not idempotent", "retry.go, mayRetry", post("/pay", "10 euros", closeField))
 
 	assert.EqualValues(t, 1, requests("POST"), "somebody has paid twice")
-	failed.begins(t, "HTTP/1.1 502 ")
+	failed.wantPrefix(t, "HTTP/1.1 502 ")
 }
 
 // A backend that always closes must not be asked for ever.
-func TestThereIsOneMoreTryAndNoThird(t *testing.T) {
+func TestRequestIsRetriedOnlyOnce(t *testing.T) {
 	t.Parallel()
-	s := testutil.Answering(t, func(connection int, r *http.Request) string {
+	s := testutil.ServeResponses(t, func(connection int, r *http.Request) string {
 		if r.URL.Path == "/first" {
-			return testutil.Saying("ok")
+			return testutil.Response200("ok")
 		}
 		return ""
 	})
-	p := small(t, 2)
-	_, _, err := asked(p, s.Addr, getting("/first"))
+	p := newSmallPool(t, 2)
+	_, _, err := poolRoundTrip(p, s.Addr, getRequest("/first"))
 	require.NoError(t, err)
 
-	_, _, err = asked(p, s.Addr, getting("/"))
+	_, _, err = poolRoundTrip(p, s.Addr, getRequest("/"))
 
 	assert.ErrorIs(t, err, client.ErrEnded)
 	assert.Equal(t, 2, s.Accepted(), "the kept connection, and a fresh one")
@@ -258,10 +261,10 @@ func TestThereIsOneMoreTryAndNoThird(t *testing.T) {
 }
 
 // What a backend sends passes at once, and does not wait for the rest.
-func TestAnswersPassPieceByPiece(t *testing.T) {
+func TestGatewayStreamsResponses(t *testing.T) {
 	t.Parallel()
 	next := make(chan string)
-	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		c.Read(make([]byte, 4<<10))
 		for {
 			select {
@@ -272,15 +275,15 @@ func TestAnswersPassPieceByPiece(t *testing.T) {
 			}
 		}
 	})
-	r, _ := fronted(t, s.Addr)
+	r, _ := startGateway(t, s.Addr)
 	c := converse(t, r.addr, get("/"))
 	step := func(piece, want string) {
-		give(t, next, piece, "the backend has its last piece out")
+		send(t, next, piece, "the backend has its last piece out")
 		seen := ""
 		for !strings.HasSuffix(seen, want) {
 			b := make([]byte, 1)
 			_, err := c.Read(b)
-			require.NoError(t, err, "house rule: what has come does not wait. gateway.go, pass; so far came %q", seen)
+			require.NoError(t, err, "house rule: what has come does not wait. gateway.go, copyResponse; so far came %q", seen)
 			seen += string(b)
 		}
 	}
@@ -292,10 +295,10 @@ func TestAnswersPassPieceByPiece(t *testing.T) {
 }
 
 // Whoever does not read makes the others wait, and nothing is piled up for him.
-func TestSlowReadersOnEitherSideHoldTheOtherBack(t *testing.T) { // alone: it looks at the memory
+func TestSlowReaderBackpressuresTheOtherSide(t *testing.T) { // alone: it looks at the memory
 	const much = 512 << 20
 	var sent atomic.Int64
-	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		head := make([]byte, 14)
 		io.ReadFull(c, head)
 		if string(head[:4]) == "POST" {
@@ -308,8 +311,8 @@ func TestSlowReadersOnEitherSideHoldTheOtherBack(t *testing.T) { // alone: it lo
 			sent.Add(int64(n))
 		}
 	})
-	g := gateway.New(small(t, 4), []gateway.Prefix{{Path: "/", Addr: s.Addr}})
-	r := start(t, with(g.Handler(routes())), func(s *server.Server) { s.Limits.Body = much })
+	g := gateway.New(newSmallPool(t, 4), []gateway.Backend{{Path: "/", Addr: s.Addr}})
+	r := startServer(t, withHandler(g.Handler(routes())), func(s *server.Server) { s.Limits.Body = much })
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -337,18 +340,18 @@ func TestSlowReadersOnEitherSideHoldTheOtherBack(t *testing.T) { // alone: it lo
 	assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(8<<20))
 }
 
-func TestClientsThatLeaveCostNoConnection(t *testing.T) {
+func TestDisconnectedClientsLeakNoConnection(t *testing.T) {
 	t.Parallel()
-	s := testutil.Answering(t, func(_ int, r *http.Request) string {
+	s := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
 		if r.URL.Path == "/never" {
 			select {
 			case <-t.Context().Done():
 			case <-time.After(200 * time.Millisecond):
 			}
 		}
-		return testutil.Saying(strings.Repeat("x", 1000))
+		return testutil.Response200(strings.Repeat("x", 1000))
 	})
-	r, g := fronted(t, s.Addr)
+	r, g := startGateway(t, s.Addr)
 	whole := post("/", strings.Repeat("b", 40_000)) + get("/never")
 	for cut := 1; cut < len(whole); cut += 1 + cut/4 {
 		c := dial(t, r.addr)
@@ -358,47 +361,47 @@ func TestClientsThatLeaveCostNoConnection(t *testing.T) {
 	}
 
 	eventually(t, "all links are back", func() bool {
-		b := g.Pool.Stats().Of(s.Addr)
+		b := g.Pool.Stats().Backend(s.Addr)
 		return b.Leased == 0 && b.Waiting == 0
 	})
-	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+	sendAndRead(t, r.addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 }
 
-func TestPrefixesChooseTheBackend(t *testing.T) {
+func TestPathPrefixChoosesTheBackend(t *testing.T) {
 	t.Parallel()
 	named := func(name string) string {
-		return testutil.Answering(t, func(_ int, r *http.Request) string { return testutil.Saying(name + r.URL.Path) }).Addr
+		return testutil.ServeResponses(t, func(_ int, r *http.Request) string { return testutil.Response200(name + r.URL.Path) }).Addr
 	}
-	p := small(t, 4)
-	g := gateway.New(p, []gateway.Prefix{{Path: "/api", Addr: named("api:")}, {Path: "/api/v2/", Addr: named("v2:")}})
-	r := start(t, with(g.Handler(routes())))
+	p := newSmallPool(t, 4)
+	g := gateway.New(p, []gateway.Backend{{Path: "/api", Addr: named("api:")}, {Path: "/api/v2/", Addr: named("v2:")}})
+	r := startServer(t, withHandler(g.Handler(routes())))
 	for path, want := range map[string]string{
 		"/api": "api:/api", "/api/x?y": "api:/api/x", "/api/v2/x": "v2:/api/v2/x", "/": "Hello, World!\n", "/apis": "404 Not Found: nothing is at /apis\n",
 	} {
-		assert.Equal(t, want, tell(t, r.addr, "", "", get(path, closing)).framed(t).body, path)
+		assert.Equal(t, want, sendAndRead(t, r.addr, "", "", get(path, closeField)).wantFramed(t).body, path)
 	}
 }
 
-func TestGatewayThatIsItsOwnBackendSaysSo(t *testing.T) {
+func TestGatewayLoopGets508(t *testing.T) {
 	t.Parallel()
-	p := small(t, 64)
+	p := newSmallPool(t, 64)
 	ready := make(chan server.Handler, 1)
-	r := start(t, with(func(w *server.Response, r *server.Request) {
+	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		h := <-ready
 		ready <- h
 		h(w, r)
 	}))
-	ready <- gateway.New(p, []gateway.Prefix{{Path: "/", Addr: r.addr}}).Handler(routes())
+	ready <- gateway.New(p, []gateway.Backend{{Path: "/", Addr: r.addr}}).Handler(routes())
 	defer p.Close()
 
-	tell(t, r.addr, "RFC 9110 §7.6.3: Via is there to find circles", "gateway.go, forward", get("/", closing)).begins(t, "HTTP/1.1 508 ")
+	sendAndRead(t, r.addr, "RFC 9110 §7.6.3: Via is there to find circles", "gateway.go, forward", get("/", closeField)).wantPrefix(t, "HTTP/1.1 508 ")
 }
 
 func TestPipelinedRequestsAreAnsweredInOrderFromTheBackend(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	var others atomic.Int64
-	s := testutil.Answering(t, func(_ int, r *http.Request) string {
+	s := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
 		if r.URL.Path == "/1" {
 			select {
 			case <-release:
@@ -407,29 +410,29 @@ func TestPipelinedRequestsAreAnsweredInOrderFromTheBackend(t *testing.T) {
 		} else {
 			others.Add(1)
 		}
-		return testutil.Saying(r.URL.Path)
+		return testutil.Response200(r.URL.Path)
 	})
-	r, _ := fronted(t, s.Addr)
-	c := converse(t, r.addr, get("/1")+get("/2")+get("/3", closing))
+	r, _ := startGateway(t, s.Addr)
+	c := converse(t, r.addr, get("/1")+get("/2")+get("/3", closeField))
 	eventually(t, "2 and 3 have been answered", func() bool { return others.Load() == 2 })
 
 	close(release)
 
-	assert.Equal(t, []string{"/1", "/2", "/3"}, story{rule: "MUST, RFC 9112 §9.3.2: answers in the order of the requests", look: "slot.go"}.hear(c).bodies(t, 3))
+	assert.Equal(t, []string{"/1", "/2", "/3"}, transcript{rule: "MUST, RFC 9112 §9.3.2: answers in the order of the requests", look: "slot.go"}.readAll(c).parseBodies(t, 3))
 }
 
-func TestHeadAndOldClientsGetWhatTheyUnderstand(t *testing.T) {
+func TestHEADAndHTTP10ClientsGetASuitableResponse(t *testing.T) {
 	t.Parallel()
-	s := testutil.Answering(t, func(_ int, r *http.Request) string {
+	s := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
 		if r.Method == "HEAD" {
 			return "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"
 		}
 		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 	})
-	r, _ := fronted(t, s.Addr)
+	r, _ := startGateway(t, s.Addr)
 
-	head := tell(t, r.addr, "", "", "HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").reply(t)
-	old := tell(t, r.addr, "MUST NOT, RFC 9112 §6.1: no chunks for HTTP/1.0", "response.go", "GET / HTTP/1.0\r\n\r\n").reply(t)
+	head := sendAndRead(t, r.addr, "", "", "HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").parse(t)
+	old := sendAndRead(t, r.addr, "MUST NOT, RFC 9112 §6.1: no chunks for HTTP/1.0", "response.go", "GET / HTTP/1.0\r\n\r\n").parse(t)
 
 	assert.Equal(t, "1234", head.fields["content-length"])
 	assert.Empty(t, head.body)
@@ -439,38 +442,38 @@ func TestHeadAndOldClientsGetWhatTheyUnderstand(t *testing.T) {
 
 // A client may be a stranger: it learns what kind of failure it was, and the log
 // learns whose.
-func TestStrangersAreNotToldWhichBackendFailed(t *testing.T) {
+func TestClientsAreNotToldWhichBackendFailed(t *testing.T) {
 	t.Parallel()
-	silent := testutil.Serve(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) }).Addr
+	silent := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) }).Addr
 	for says, c := range map[string]struct {
 		addr   string
 		status int
 	}{
 		"the backend: refused\n":                                        {testutil.FreeAddr(t), 502},
-		"the backend: the connection ended before the answer\n":         {testutil.Serve(t, func(*net.TCPConn, int) {}).Addr, 502},
-		"the backend: bad answer\n":                                     {testutil.Answering(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }).Addr, 502},
+		"the backend: the connection ended before the answer\n":         {testutil.ServeScript(t, func(*net.TCPConn, int) {}).Addr, 502},
+		"the backend: bad answer\n":                                     {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }).Addr, 502},
 		"the backend: no answer in time\n":                              {silent, 504},
 		"the backend: no such host\n":                                   {"nobody.example:80", 502},
 		"the backend: the gateway cannot open another connection now\n": {"short.example:80", 503},
 	} {
 		for _, engine := range []bool{false, true} {
-			g := gateway.New(small(t, 4), []gateway.Prefix{{Path: "/", Addr: c.addr, Engine: engine}})
+			g := gateway.New(newSmallPool(t, 4), []gateway.Backend{{Path: "/", Addr: c.addr, Engine: engine}})
 			g.Timeouts.Head = 30 * time.Millisecond
-			g.Pool.Dial = func(ctx context.Context, addr string, timeout time.Duration) (*client.Link, error) {
+			g.Pool.Dial = func(ctx context.Context, addr string, timeout time.Duration) (*client.Conn, error) {
 				switch addr {
 				case "short.example:80":
 					return nil, fmt.Errorf("looking up %s: %w", addr, unix.EMFILE)
 				case "nobody.example:80":
 					return nil, fmt.Errorf("%w: %s", client.ErrUnknownHost, addr)
 				}
-				return client.DialLink(ctx, addr, timeout)
+				return client.DialIP(ctx, addr, timeout)
 			}
-			r := start(t, handing(g))
+			r := startServer(t, withOffload(g))
 
-			s := tell(t, r.addr, "house rule: the addresses behind a gateway are none of its clients' business", "gateway.go, refuse", get("/", closing))
+			s := sendAndRead(t, r.addr, "house rule: the addresses behind a gateway are none of its clients' business", "gateway.go, sendError", get("/", closeField))
 
-			s.begins(t, fmt.Sprintf("HTTP/1.1 %d ", c.status))
-			s.same(t, "the body", http1.StatusText(c.status)+": "+says, s.framed(t).body)
+			s.wantPrefix(t, fmt.Sprintf("HTTP/1.1 %d ", c.status))
+			s.wantSame(t, "the body", http1.StatusText(c.status)+": "+says, s.wantFramed(t).body)
 			assert.Equal(t, c.status == 503, strings.Contains(s.got, "\r\nRetry-After: 1\r\n"))
 			eventually(t, "the log has the backend's address", func() bool {
 				return strings.Contains(r.logs.String(), fmt.Sprintf("msg=\"backend %s: %d\" error=", c.addr, c.status))
@@ -479,94 +482,94 @@ func TestStrangersAreNotToldWhichBackendFailed(t *testing.T) {
 	}
 }
 
-func TestShortagesOfOurOwnAreNotTheBackendsFault(t *testing.T) {
+func TestLocalShortageIs503(t *testing.T) {
 	t.Parallel()
 	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.EADDRNOTAVAIL, unix.ENOBUFS} {
-		p := small(t, 1)
-		p.Dial = func(context.Context, string, time.Duration) (*client.Link, error) {
+		p := newSmallPool(t, 1)
+		p.Dial = func(context.Context, string, time.Duration) (*client.Conn, error) {
 			return nil, fmt.Errorf("socket: %w", errno)
 		}
-		r := start(t, with(gateway.New(p, []gateway.Prefix{{Path: "/", Addr: "127.0.0.1:1"}}).Handler(routes())))
+		r := startServer(t, withHandler(gateway.New(p, []gateway.Backend{{Path: "/", Addr: "127.0.0.1:1"}}).Handler(routes())))
 
-		s := tell(t, r.addr, "RFC 9110 §15.6.3, §15.6.4: 502 is for the backend's failure, 503 for ours", "failures.go, shortage", get("/", closing))
+		s := sendAndRead(t, r.addr, "RFC 9110 §15.6.3, §15.6.4: 502 is for the backend's failure, 503 for ours", "failures.go, isLocalShortage", get("/", closeField))
 
-		s.begins(t, "HTTP/1.1 503 ")
+		s.wantPrefix(t, "HTTP/1.1 503 ")
 		assert.Contains(t, s.got, "\r\nRetry-After: 1\r\n", errno)
 	}
 }
 
 // One line a second is enough to know; the rest is counted.
-func TestFailuresThatRepeatDoNotFillTheLog(t *testing.T) {
+func TestRepeatedFailuresDoNotFillTheLog(t *testing.T) {
 	t.Parallel()
-	r, _ := fronted(t, testutil.FreeAddr(t))
+	r, _ := startGateway(t, testutil.FreeAddr(t))
 
-	tell(t, r.addr, "", "", strings.Repeat(get("/"), 200)+get("/", closing))
+	sendAndRead(t, r.addr, "", "", strings.Repeat(get("/"), 200)+get("/", closeField))
 
 	logged := strings.Count(r.logs.String(), "msg=\"backend ")
 	assert.NotZero(t, logged)
-	assert.Less(t, logged, 50, "house rule: lines that repeat are counted, not written. quiet.go") // 201 if each had one
+	assert.Less(t, logged, 50, "house rule: lines that repeat are counted, not written. dedup.go") // 201 if each had one
 }
 
-func TestAdminTellsAndDrops(t *testing.T) {
+func TestAdminShowsStatsAndDropsConnections(t *testing.T) {
 	t.Parallel()
-	s := testutil.Polite(t)
-	r, g := fronted(t, s.Addr)
+	s := testutil.ServePolite(t)
+	r, g := startGateway(t, s.Addr)
 	g.AdminNames = []string{"socket.up"}
-	admin := start(t, with(g.Admin(adminRoutes(g))))
-	tell(t, r.addr, "", "", get("/", closing)).begins(t, "HTTP/1.1 200 OK\r\n")
+	admin := startServer(t, withHandler(g.ProtectAdmin(adminRoutes(g))))
+	sendAndRead(t, r.addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 
 	var stats struct {
 		Gateway gateway.Stats
 		Pool    pool.Stats
 	}
-	require.NoError(t, json.Unmarshal([]byte(tell(t, admin.addr, "", "", get("/-/stats", closing)).framed(t).body), &stats))
+	require.NoError(t, json.Unmarshal([]byte(sendAndRead(t, admin.addr, "", "", get("/-/stats", closeField)).wantFramed(t).body), &stats))
 	assert.EqualValues(t, 1, stats.Gateway.Requests)
-	assert.Equal(t, 1, stats.Pool.Of(s.Addr).Idle)
-	metrics := tell(t, admin.addr, "", "", get("/-/metrics", closing)).framed(t).body
+	assert.Equal(t, 1, stats.Pool.Backend(s.Addr).Idle)
+	metrics := sendAndRead(t, admin.addr, "", "", get("/-/metrics", closeField)).wantFramed(t).body
 	for _, line := range strings.Split(strings.TrimSpace(metrics), "\n") {
 		assert.Regexp(t, `^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \d+)$`, line)
 	}
 	assert.Contains(t, metrics, fmt.Sprintf("pool_connections{backend=%q,state=\"idle\"} 1\n", s.Addr))
 
-	tell(t, admin.addr, "", "", get("/-/drop", closing)).begins(t, "HTTP/1.1 405 ")
-	none := gateway.New(small(t, 1), nil)
+	sendAndRead(t, admin.addr, "", "", get("/-/drop", closeField)).wantPrefix(t, "HTTP/1.1 405 ")
+	none := gateway.New(newSmallPool(t, 1), nil)
 	none.AdminNames = g.AdminNames
-	tell(t, start(t, with(none.Admin(adminRoutes(none)))).addr, "", "", post("/-/drop", "", closing)).begins(t, "HTTP/1.1 200 ")
-	dropped := tell(t, admin.addr, "", "", post("/-/drop?backend="+s.Addr, "", closing))
+	sendAndRead(t, startServer(t, withHandler(none.ProtectAdmin(adminRoutes(none)))).addr, "", "", post("/-/drop", "", closeField)).wantPrefix(t, "HTTP/1.1 200 ")
+	dropped := sendAndRead(t, admin.addr, "", "", post("/-/drop?backend="+s.Addr, "", closeField))
 
-	assert.Contains(t, dropped.framed(t).body, s.Addr+": 1 idle connections closed")
+	assert.Contains(t, dropped.wantFramed(t).body, s.Addr+": 1 idle connections closed")
 	assert.Zero(t, g.Pool.Stats().Permits)
 }
 
-func TestBackendIsToldTheIPv4AddressOfAnIPv4Client(t *testing.T) {
+func TestBackendSeesTheIPv4AddressOfAnIPv4Client(t *testing.T) {
 	t.Parallel()
-	s, got := recording(t, testutil.Saying("ok"))
-	_, g := fronted(t, s.Addr)
-	_, addr := startOnIPv6(t, with(g.Handler(routes())))
+	s, got := startRecording(t, testutil.Response200("ok"))
+	_, g := startGateway(t, s.Addr)
+	_, addr := startOnIPv6(t, withHandler(g.Handler(routes())))
 
-	tell(t, addr, "", "", get("/", closing))
+	sendAndRead(t, addr, "", "", get("/", closeField))
 
-	passed := soon(t, got, "the request")
+	passed := receive(t, got, "the request")
 	for _, want := range []string{"X-Forwarded-For: 127.0.0.1\r\n", "Forwarded: for=127.0.0.1;host"} {
-		assert.Contains(t, passed, "\r\n"+want, mappedRule)
+		assert.Contains(t, passed, "\r\n"+want, ruleMappedIPv4)
 	}
 }
 
-func TestAnswerThatABackendBreaksOffEndsInAResetForHTTP10(t *testing.T) {
+func TestTruncatedBackendResponseEndsInAResetForHTTP10(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
 		"chunked":              "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
 		"ends with its socket": "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf",
 	} {
 		passed := make(chan bool)
-		s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+		s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 			c.Read(make([]byte, 1<<10))
 			io.WriteString(c, answer)
 			<-passed
 			c.SetLinger(0) // and closes: a reset
 		})
-		r, _ := fronted(t, s.Addr)
-		c := converse(t, r.addr, old("/"))
+		r, _ := startGateway(t, s.Addr)
+		c := converse(t, r.addr, http10Get("/"))
 		in := bufio.NewReader(c)
 		for line := ""; line != "\r\n"; {
 			var err error
@@ -577,6 +580,6 @@ func TestAnswerThatABackendBreaksOffEndsInAResetForHTTP10(t *testing.T) {
 
 		got, err := io.ReadAll(in)
 
-		story{sent: old("/"), got: string(got), end: err, rule: resetRule, look: "cut.go"}.isCut(t, "half")
+		transcript{sent: http10Get("/"), got: string(got), end: err, rule: ruleResetOnTruncation, look: "closedelimited.go"}.wantReset(t, "half")
 	}
 }

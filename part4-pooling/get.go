@@ -42,7 +42,7 @@ func fetchOne(stdout io.Writer, p *pool.Pool, rawURL string, bodies bool) error 
 		return err
 	}
 	began := time.Now()
-	c := &client.Call{Method: []byte("GET"), Target: []byte(u.Target), Host: []byte(u.Host)}
+	c := &client.Request{Method: []byte("GET"), Target: []byte(u.Target), Host: []byte(u.Host)}
 	a, err := p.RoundTrip(context.Background(), u.Addr, c, &client.DefaultTimeouts)
 	if err != nil {
 		return err
@@ -52,40 +52,40 @@ func fetchOne(stdout io.Writer, p *pool.Pool, rawURL string, bodies bool) error 
 	if bodies {
 		into = stdout
 	}
-	if a.L.Uses > 1 {
-		how = fmt.Sprintf("the connection's call %d", a.L.Uses)
+	if a.Conn.Requests > 1 {
+		how = fmt.Sprintf("the connection's call %d", a.Conn.Requests)
 	}
 	n, err := io.Copy(into, struct{ io.Reader }{a})
 	fmt.Fprintf(stdout, "%-32s  %d %s, %d bytes in %.1f ms on %s\n", rawURL, a.Status, a.Reason, n, time.Since(began).Seconds()*1e3, how)
 	return err
 }
 
-// press makes calls to one URL from callers at once for as long as length, and
+// benchmark makes calls to one URL from callers at once for as long as length, and
 // prints how many there were in a second, and what one cost. The callers share
 // a pool, or one connection.
-func press(stdout io.Writer, rawURL string, callers int, length time.Duration, one bool) error {
+func benchmark(stdout io.Writer, rawURL string, callers int, length time.Duration, one bool) error {
 	u, err := client.ParseURL(rawURL)
 	if err != nil {
 		return err
 	}
 	p := pool.New(pool.DefaultLimits)
 	defer p.Close()
-	call := func(c *client.Call) error { return pressOnce(p, u.Addr, c) }
+	call := func(c *client.Request) error { return benchmarkOnce(p, u.Addr, c) }
 	if one {
-		l, err := client.DialHost(context.Background(), u.Addr, client.DefaultTimeouts.Connect)
+		l, err := client.Dial(context.Background(), u.Addr, client.DefaultTimeouts.Connect)
 		if err != nil {
 			return err
 		}
 		line := engine.NewPipeline(l, client.DefaultTimeouts)
 		defer line.Close()
-		call = line.Get
+		call = line.Do
 	}
 	var made, failed atomic.Int64
 	var group sync.WaitGroup
 	began := time.Now()
 	for range callers {
 		group.Go(func() {
-			c := simple("GET", u.Target)
+			c := newRequest("GET", u.Target)
 			c.Host = []byte(u.Host)
 			for time.Since(began) < length {
 				if call(c) != nil {
@@ -101,7 +101,7 @@ func press(stdout io.Writer, rawURL string, callers int, length time.Duration, o
 	return nil
 }
 
-func pressOnce(p *pool.Pool, addr string, c *client.Call) error {
+func benchmarkOnce(p *pool.Pool, addr string, c *client.Request) error {
 	a, err := p.RoundTrip(context.Background(), addr, c, &client.DefaultTimeouts)
 	if err != nil {
 		return err

@@ -54,7 +54,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "serve":
 		o := serveFlags(flags)
 		check = func() error {
-			return errors.Join(noArguments(flags), o.limits.Check(), o.times.Check(), o.pool.Check(), o.engines.Check(), gateway.CheckPrefixes(o.backends), o.checkAborts())
+			return errors.Join(noArguments(flags), o.limits.Validate(), o.timeouts.Validate(), o.pool.Validate(), o.engines.Validate(), gateway.ValidateBackends(o.backends), o.validateAbort())
 		}
 		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "get":
@@ -66,14 +66,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 		check = func() error { return urlArguments(flags) }
 		action = func() error {
 			if *callers > 0 {
-				return press(stdout, flags.Arg(0), *callers, *length, *one)
+				return benchmark(stdout, flags.Arg(0), *callers, *length, *one)
 			}
 			return fetch(stdout, flags.Args(), *times, *bodies)
 		}
 	case "keep":
 		addr := flags.String("addr", "127.0.0.1:0", "IP `address` and port of the server that demo pauses")
-		idle := flags.Duration("idle", serverKeeps, "that it keeps an idle connection")
-		action = func() error { return keep(*addr, *idle, stdout) }
+		idle := flags.Duration("idle", serverIdleTime, "that it keeps an idle connection")
+		action = func() error { return serveUntilIdle(*addr, *idle, stdout) }
 	case "demo":
 		asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
 		action = func() error { return demo(stdout, *asJSON) }
@@ -120,20 +120,20 @@ func urlArguments(flags *flag.FlagSet) error {
 
 // options of serve.
 type options struct {
-	addr     string
-	grace    time.Duration
-	root     string
-	dotfiles bool // files whose names begin with a dot are served too
-	limits   server.Limits
-	backends []gateway.Prefix
-	admin    string
-	aborts   bool
-	times    client.Timeouts
-	pool     pool.Limits
-	engines  gateway.EngineOptions
+	addr         string
+	grace        time.Duration
+	root         string
+	dotfiles     bool // files whose names begin with a dot are served too
+	limits       server.Limits
+	backends     []gateway.Backend
+	admin        string
+	abortOnClose bool
+	timeouts     client.Timeouts
+	pool         pool.Limits
+	engines      gateway.EngineOptions
 
-	trusts, shows bool     // as gateway has them
-	adminNames    []string // as gateway has them
+	behindProxy, showBackends bool     // as gateway has them
+	adminNames                []string // as gateway has them
 }
 
 func serveFlags(f *flag.FlagSet) *options {
@@ -144,34 +144,34 @@ func serveFlags(f *flag.FlagSet) *options {
 	f.BoolVar(&o.dotfiles, "dotfiles", false, "serve files and directories whose names begin with a dot, too")
 	o.limits.AddFlags(f)
 	f.Func("backend", "`[PATH=]URL` of a server of HTTP/1.1 that answers for all paths, or for those below PATH; can be repeated", func(s string) error {
-		p, err := gateway.ParsePrefix(s)
+		p, err := gateway.ParseBackend(s)
 		o.backends = append(o.backends, p)
 		return err
 	})
 	f.Func("engine", "`[PATH=]URL` of a backend that works on the requests of one connection side by side: like -backend, but each client's requests share a connection", func(s string) error {
-		p, err := gateway.ParsePrefix(s)
+		p, err := gateway.ParseBackend(s)
 		p.Engine = true
 		o.backends = append(o.backends, p)
 		return err
 	})
-	f.BoolVar(&o.trusts, "behind-proxy", false, "all clients are proxies of our own: what they say in X-Forwarded-Host, X-Forwarded-Proto, X-Real-IP and the like is passed on")
-	f.BoolVar(&o.shows, "show-backends", false, "a 502, 503 or 504 names the backend and all that is known of the failure, for learners; the log always does")
+	f.BoolVar(&o.behindProxy, "behind-proxy", false, "all clients are proxies of our own: what they say in X-Forwarded-Host, X-Forwarded-Proto, X-Real-IP and the like is passed on")
+	f.BoolVar(&o.showBackends, "show-backends", false, "a 502, 503 or 504 names the backend and all that is known of the failure, for learners; the log always does")
 	f.StringVar(&o.admin, "admin", "", "IP `address` and port for /-/stats, /-/metrics and /-/drop; none if empty")
 	f.Func("admin-name", "`name` by which the admin address may be asked, besides localhost and IP addresses; can be repeated", func(s string) error {
 		o.adminNames = append(o.adminNames, s)
 		return nil
 	})
-	f.BoolVar(&o.aborts, "abort-on-close", false, "abort the requests of a client that closes before its answer, and let others have their backend connections; a client that only closes its sending side, as HTTP allows, gets no answer then; needs -wait loop")
-	o.times.AddFlags(f)
+	f.BoolVar(&o.abortOnClose, "abort-on-close", false, "abort the requests of a client that closes before its answer, and let others have their backend connections; a client that only closes its sending side, as HTTP allows, gets no answer then; needs -wait loop")
+	o.timeouts.AddFlags(f)
 	o.pool.AddFlags(f)
 	o.engines.AddFlags(f)
 	return o
 }
 
-// checkAborts refuses what only a loop sees: that a client closes while a handler
+// validateAbort refuses what only a loop sees: that a client closes while a handler
 // is at work.
-func (o *options) checkAborts() error {
-	if o.aborts && o.limits.Wait != "loop" {
+func (o *options) validateAbort() error {
+	if o.abortOnClose && o.limits.Driver != "loop" {
 		return errors.New("-abort-on-close needs -wait loop (Linux)")
 	}
 	return nil
@@ -203,9 +203,9 @@ func (o *options) handler(g *gateway.Gateway) (server.Handler, error) {
 func adminRoutes(g *gateway.Gateway) server.Handler {
 	read, write := []string{"GET", "HEAD"}, []string{"POST"}
 	all := []route{
-		{"/-/stats", read, g.Stats},
-		{"/-/metrics", read, g.Metrics},
-		{"/-/drop", write, g.Drop},
+		{"/-/stats", read, g.ServeStats},
+		{"/-/metrics", read, g.ServeMetrics},
+		{"/-/drop", write, g.ServeDrop},
 	}
 	return func(w *server.Response, r *server.Request) { dispatch(w, r, all) }
 }
@@ -215,14 +215,14 @@ func adminRoutes(g *gateway.Gateway) server.Handler {
 func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	apart := 0
 	if o.admin != "" {
-		apart = gateway.AdminConnections + runtime.GOMAXPROCS(0) + 1
+		apart = gateway.MaxAdminConnections + runtime.GOMAXPROCS(0) + 1
 	}
 	o.pool.Total = o.limits.ShareDescriptors(o.backendConnections(), apart, log)
 	p := pool.New(o.pool)
 	defer p.Close()
 	p.StartEvictor(time.Second)
 	g := gateway.New(p, o.backends)
-	g.Timeouts, g.Engines, g.Trusts, g.Shows, g.AdminNames = o.times, o.engines, o.trusts, o.shows, o.adminNames
+	g.Timeouts, g.Engines, g.BehindProxy, g.ShowBackends, g.AdminNames = o.timeouts, o.engines, o.behindProxy, o.showBackends, o.adminNames
 	h, err := o.handler(g)
 	if err != nil {
 		return err
@@ -235,14 +235,14 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	s.Aborts = o.aborts
+	s.AbortOnClose = o.abortOnClose
 	if len(o.backends) > 0 {
-		s.Taker = g.LineUp
+		s.Offloader = g.OffloadOrReserve
 	}
 	if o.admin != "" {
 		at, stop, err := g.StartAdmin(o.admin, adminRoutes(g), log)
 		if err != nil {
-			s.Abandon()
+			s.Close()
 			return err
 		}
 		defer stop()

@@ -19,11 +19,11 @@ import (
 
 const (
 	ruleOrder = "MUST, RFC 9112 §9.3.2: responses are sent in the order of the requests"
-	lookOrder = "slot.go, line; intake.go, reserve"
+	lookOrder = "slot.go, slotQueue; takerequest.go, reserve"
 )
 
 // Latches let a test decide when the handler of a path may return; the body of
-// the answer is the path.
+// the response is the path.
 type latches struct {
 	began, ended chan string // paths
 	mu           sync.Mutex
@@ -61,10 +61,10 @@ func (l *latches) handle(w *server.Response, r *server.Request) {
 // takes them one after the other; 3 is for another one. When 3 is finished 2
 // has not even started. A server whose slots are reserved by the handlers
 // answers 1, 3, 2.
-func TestHandlerThatStartsLateKeepsItsPlace(t *testing.T) {
+func TestHandlerThatStartsLateKeepsItsSlot(t *testing.T) {
 	l := newLatches()
 	worker := make(chan struct{}, 1) // has a token while it is at work
-	r := start(t, with(func(w *server.Response, r *server.Request) {
+	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		if string(r.Path) != "/3" {
 			worker <- struct{}{}
 			defer func() { <-worker }()
@@ -72,31 +72,31 @@ func TestHandlerThatStartsLateKeepsItsPlace(t *testing.T) {
 		l.handle(w, r)
 	}))
 	l.release("/2", "/3")
-	sent := get("/1") + get("/2") + get("/3", closing)
+	sent := get("/1") + get("/2") + get("/3", closeField)
 	c := dial(t, r.addr)
 	io.WriteString(c, get("/1"))
-	require.Equal(t, "/1", soon(t, l.began, "1 begins"))
-	io.WriteString(c, get("/2")+get("/3", closing))
-	require.Equal(t, "/3", soon(t, l.began, "3 begins, before 2"))
-	require.Equal(t, "/3", soon(t, l.ended, "3 ends, before 2 has begun"))
+	require.Equal(t, "/1", receive(t, l.began, "1 begins"))
+	io.WriteString(c, get("/2")+get("/3", closeField))
+	require.Equal(t, "/3", receive(t, l.began, "3 begins, before 2"))
+	require.Equal(t, "/3", receive(t, l.ended, "3 ends, before 2 has begun"))
 
 	l.release("/1")
 
-	s := story{sent: sent, rule: ruleOrder, look: lookOrder}.hear(c)
+	s := transcript{sent: sent, rule: ruleOrder, look: lookOrder}.readAll(c)
 	inRequestOrder(t, s, "/1", "/2", "/3")
-	s.endsCleanly(t)
+	s.wantCleanEnd(t)
 }
 
 // inRequestOrder wants these bodies, and looks at one after the other: what is
 // wrong first is what to be told of.
-func inRequestOrder(t testing.TB, s story, want ...string) {
+func inRequestOrder(t testing.TB, s transcript, want ...string) {
 	t.Helper()
 	rest := s.got
 	for i, body := range want {
-		one := s.from(rest, i, len(want))
-		r := one.reply(t)
+		one := s.rest(rest, i, len(want))
+		r := one.parse(t)
 		at := len(one.got) - len(r.body)
-		r.body, rest = one.cutBody(t, r, "GET")
+		r.body, rest = one.splitBody(t, r, "GET")
 		if r.body != body {
 			one.fail(t, at, "it is for another request: %q, want %q", r.body, body)
 		}
@@ -107,94 +107,94 @@ func inRequestOrder(t testing.TB, s story, want ...string) {
 }
 
 // The second one: all have started, and they finish backwards.
-func TestHandlersThatFinishBackwardsAreAnsweredForwards(t *testing.T) {
+func TestResponsesKeepOrderWhenHandlersFinishInReverse(t *testing.T) {
 	l := newLatches()
-	r := start(t, with(l.handle))
-	sent := get("/1") + get("/2") + get("/3", closing)
+	r := startServer(t, withHandler(l.handle))
+	sent := get("/1") + get("/2") + get("/3", closeField)
 	c := dial(t, r.addr)
 	io.WriteString(c, sent)
 	for range 3 {
-		soon(t, l.began, "all three begin: they are handled side by side")
+		receive(t, l.began, "all three begin: they are handled side by side")
 	}
 
 	for _, path := range []string{"/3", "/2", "/1"} {
 		l.release(path)
-		soon(t, l.ended, path+" ends")
+		receive(t, l.ended, path+" ends")
 	}
 
-	s := story{sent: sent, rule: ruleOrder, look: lookOrder}.hear(c)
+	s := transcript{sent: sent, rule: ruleOrder, look: lookOrder}.readAll(c)
 	inRequestOrder(t, s, "/1", "/2", "/3")
 }
 
-// The answers are told apart by what they say.
-func TestPipelinedAnswersComeInRequestOrder(t *testing.T) {
-	sent := get("/sleep/100ms") + get("/") + get("/sleep/10ms") + get("/stream/2") + get("/none") + get("/sleep/1ms", closing)
-	s := tell(t, contract(t), ruleOrder, lookOrder, sent)
+// The responses are told apart by what they say.
+func TestPipelinedResponsesKeepRequestOrder(t *testing.T) {
+	sent := get("/sleep/100ms") + get("/") + get("/sleep/10ms") + get("/stream/2") + get("/none") + get("/sleep/1ms", closeField)
+	s := sendAndRead(t, contract(t), ruleOrder, lookOrder, sent)
 
-	r := s.replies(t, gets(6)...)
+	r := s.parseAll(t, getMethods(6)...)
 	for i, want := range []string{"slept 100ms\n", "Hello, World!\n", "slept 10ms\n", "line 1\nline 2\n", r[4].body, "slept 1ms\n"} {
-		s.same(t, fmt.Sprint("answer ", i+1), want, r[i].body)
+		s.wantSame(t, fmt.Sprint("answer ", i+1), want, r[i].body)
 	}
-	s.same(t, "the status of answer 5", "404", r[4].status[:3])
-	s.endsCleanly(t)
+	s.wantSame(t, "the status of answer 5", "404", r[4].status[:3])
+	s.wantCleanEnd(t)
 }
 
 func TestPipelinedSleepsTakeAsLongAsTheLongest(t *testing.T) {
 	const n, each = 8, 150 * time.Millisecond
 	begin := time.Now()
-	s := tell(t, contract(t), "house rule, RFC 9112 §9.3.2: safe requests are handled in parallel", "token.go",
-		strings.Repeat(get("/sleep/150ms"), n-1)+get("/sleep/150ms", closing))
+	s := sendAndRead(t, contract(t), "house rule, RFC 9112 §9.3.2: safe requests are handled in parallel", "leadertoken.go",
+		strings.Repeat(get("/sleep/150ms"), n-1)+get("/sleep/150ms", closeField))
 
 	took := time.Since(begin)
 
-	s.bodies(t, n)
+	s.parseBodies(t, n)
 	if took > n*each/2 {
 		s.fail(t, len(s.got), "%d pipelined sleeps of %v took %v: one after the other, not side by side", n, each, took)
 	}
 }
 
 // What is sent later is handled, too, while the first one blocks.
-func TestRequestThatIsSentLaterOvertakesABlockedOne(t *testing.T) {
+func TestLaterHandlerRunsWhileAnEarlierOneBlocks(t *testing.T) {
 	l := newLatches()
-	r := start(t, with(l.handle))
+	r := startServer(t, withHandler(l.handle))
 	c := converse(t, r.addr, get("/1"))
-	soon(t, l.began, "1 begins")
+	receive(t, l.began, "1 begins")
 
-	io.WriteString(c, get("/2", closing))
-	soon(t, l.began, "2 begins, while 1 blocks")
+	io.WriteString(c, get("/2", closeField))
+	receive(t, l.began, "2 begins, while 1 blocks")
 
 	l.release("/2", "/1")
-	inRequestOrder(t, story{rule: ruleOrder, look: lookOrder}.hear(c), "/1", "/2")
+	inRequestOrder(t, transcript{rule: ruleOrder, look: lookOrder}.readAll(c), "/1", "/2")
 }
 
-func TestFinishedAnswerDoesNotWaitForABlockedOneBehindIt(t *testing.T) {
+func TestFinishedResponseDoesNotWaitForALaterOne(t *testing.T) {
 	l := newLatches()
-	r := start(t, with(l.handle))
+	r := startServer(t, withHandler(l.handle))
 	l.release("/1")
 	defer l.release("/2")
 	sent := get("/1") + get("/2")
 	c := converse(t, r.addr, sent)
 
-	expect(t, c, story{sent: sent, rule: "house rule: what is finished at the head of the line leaves", look: "intake.go, pause"}, "HTTP/1.1 200 OK\r\n")
+	requireRead(t, c, transcript{sent: sent, rule: "house rule: what is finished at the head of the line leaves", look: "takerequest.go, endTurn"}, "HTTP/1.1 200 OK\r\n")
 }
 
-func TestHalfARequestDoesNotDelayAnAnswer(t *testing.T) {
+func TestPartialRequestDoesNotDelayAResponse(t *testing.T) {
 	sent := get("/") + "GET / HTTP/1.1\r\nHo"
 	c := converse(t, contract(t), sent)
 
-	expect(t, c, story{sent: sent, rule: "house rule: write what is finished before you wait for the rest of a request", look: "intake.go, pause"}, "HTTP/1.1 200 ")
+	requireRead(t, c, transcript{sent: sent, rule: "house rule: write what is finished before you wait for the rest of a request", look: "takerequest.go, endTurn"}, "HTTP/1.1 200 ")
 
-	io.WriteString(c, "st: x\r\n"+closing+"\r\n")
+	io.WriteString(c, "st: x\r\n"+closeField+"\r\n")
 	io.Copy(io.Discard, c)
 }
 
-func TestFiftyThousandRequestsGetTheirOwnAnswers(t *testing.T) {
+func TestFiftyThousandRequestsGetTheirOwnResponses(t *testing.T) {
 	const conns = 50
 	each := 1000
 	if raceDetector {
 		each = 100
 	}
-	r := start(t, with(func(w *server.Response, r *server.Request) {
+	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		switch n := rand.IntN(100); {
 		case n < 2:
 			time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond) // a handler that takes its time, nothing waits for it
@@ -210,13 +210,13 @@ func TestFiftyThousandRequestsGetTheirOwnAnswers(t *testing.T) {
 			for n := range each {
 				last := ""
 				if n == each-1 {
-					last = closing
+					last = closeField
 				}
 				fmt.Fprint(c, get(fmt.Sprintf("/%d-%d", i, n), last))
 			}
 		})
 		all.Go(func() {
-			s := story{sent: fmt.Sprint(each, " requests"), rule: ruleOrder, look: lookOrder}.hear(c)
+			s := transcript{sent: fmt.Sprint(each, " requests"), rule: ruleOrder, look: lookOrder}.readAll(c)
 			rest := s.got
 			for n := range each {
 				_, after, _ := strings.Cut(rest, "\r\n\r\n")
@@ -230,7 +230,7 @@ func TestFiftyThousandRequestsGetTheirOwnAnswers(t *testing.T) {
 			assert.Empty(t, rest, "connection %d: something is behind the last answer", i)
 		})
 	}
-	finish(t, &all, "all goroutines of the test end")
+	waitGroup(t, &all, "all goroutines of the test end")
 	t.Logf("%d requests on %d connections, each answered with its own answer, in order", conns*each, conns)
 }
 
@@ -238,56 +238,56 @@ func TestFiftyThousandRequestsGetTheirOwnAnswers(t *testing.T) {
 // nothing behind it begins before it has ended.
 func TestUnsafeRequestIsABarrier(t *testing.T) {
 	l := newLatches()
-	r := start(t, with(l.handle))
-	sent := get("/1") + post("/2", "") + get("/3", closing)
+	r := startServer(t, withHandler(l.handle))
+	sent := get("/1") + post("/2", "") + get("/3", closeField)
 	c := converse(t, r.addr, sent)
-	require.Equal(t, "/1", soon(t, l.began, "1 begins"))
+	require.Equal(t, "/1", receive(t, l.began, "1 begins"))
 	const rule = "the POST began beside a GET: RFC 9112 §9.3.2 allows that for safe methods only"
 
-	never(t, l.began, rule)
+	neverReceives(t, l.began, rule)
 	l.release("/1")
-	require.Equal(t, "/2", soon(t, l.began, "the POST begins when the GET before it is answered"))
-	never(t, l.began, "a GET began beside the POST before it")
+	require.Equal(t, "/2", receive(t, l.began, "the POST begins when the GET before it is answered"))
+	neverReceives(t, l.began, "a GET began beside the POST before it")
 	l.release("/2", "/3")
 
-	inRequestOrder(t, story{sent: sent, rule: ruleOrder, look: lookOrder}.hear(c), "/1", "/2", "/3")
+	inRequestOrder(t, transcript{sent: sent, rule: ruleOrder, look: lookOrder}.readAll(c), "/1", "/2", "/3")
 }
 
 func TestPipelineIsBounded(t *testing.T) {
 	const most, sent = 8, 100
 	l := newLatches()
-	r := start(t, with(l.handle), func(s *server.Server) { s.Limits.Pipeline = most })
+	r := startServer(t, withHandler(l.handle), func(s *server.Server) { s.Limits.Pipeline = most })
 	c := dial(t, r.addr)
 	go func() { // ends when all are sent: the server takes them in the end
 		for i := range sent {
 			last := ""
 			if i == sent-1 {
-				last = closing
+				last = closeField
 			}
 			fmt.Fprint(c, get(fmt.Sprint("/", i), last))
 		}
 	}()
 	for range most {
-		soon(t, l.began, "the first 8 begin")
+		receive(t, l.began, "the first 8 begin")
 	}
 
-	never(t, l.began, fmt.Sprintf("house rule: at most %d requests of a connection are in hand; a further one began (intake.go, full)", most))
+	neverReceives(t, l.began, fmt.Sprintf("house rule: at most %d requests of a connection are in hand; a further one began (takerequest.go, pipelineFull)", most))
 
 	var want []string
 	for i := range sent {
 		l.release(fmt.Sprint("/", i))
 		want = append(want, fmt.Sprint("/", i))
 	}
-	inRequestOrder(t, story{sent: "100 requests", rule: ruleOrder, look: "conn.go, advance"}.hear(c), want...)
+	inRequestOrder(t, transcript{sent: "100 requests", rule: ruleOrder, look: "conn.go, advance"}.readAll(c), want...)
 }
 
 // Answers that wait behind a slow one are kept up to a limit; a handler that
 // has more to say waits for its turn.
-func TestBytesBehindASlowAnswerAreBounded(t *testing.T) {
+func TestBytesBufferedAfterASlowResponseAreBounded(t *testing.T) {
 	const n, size, parked = 8, 1 << 20, 32 << 10
 	block := make(chan struct{})
 	var written atomic.Int64
-	r := start(t, with(func(w *server.Response, r *server.Request) {
+	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		if string(r.Path) == "/slow" {
 			<-block
 			w.WriteString("slow")
@@ -300,24 +300,24 @@ func TestBytesBehindASlowAnswerAreBounded(t *testing.T) {
 			written.Add(1024)
 		}
 	}))
-	sent := get("/slow") + strings.Repeat(get("/large"), n-1) + get("/large", closing)
+	sent := get("/slow") + strings.Repeat(get("/large"), n-1) + get("/large", closeField)
 	c := converse(t, r.addr, sent)
 
 	eventually(t, "all handlers have written what they may", func() bool { return written.Load() == n*parked })
-	never(t, (chan bool)(nil), "") // a moment for one that writes more
+	neverReceives(t, (chan bool)(nil), "") // a moment for one that writes more
 	assert.EqualValues(t, n*parked, written.Load(), "house rule: %d bytes wait behind another answer, not more (response.go, write)", parked)
 	close(block)
 
-	s := story{sent: sent, rule: ruleOrder, look: lookOrder}.hear(c)
-	bodies := s.bodies(t, n+1)
+	s := transcript{sent: sent, rule: ruleOrder, look: lookOrder}.readAll(c)
+	bodies := s.parseBodies(t, n+1)
 	assert.Equal(t, "slow", bodies[0])
 	for _, body := range bodies[1:] {
 		assert.Len(t, body, size)
 	}
 }
 
-func TestPanicGets500InItsTurnAndTheLineGoesOn(t *testing.T) {
-	r := start(t, with(func(w *server.Response, r *server.Request) {
+func TestPanicGets500InOrderAndThePipelineContinues(t *testing.T) {
+	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		switch string(r.Path) {
 		case "/panic":
 			w.WriteString("half an answer that nobody has seen")
@@ -328,21 +328,21 @@ func TestPanicGets500InItsTurnAndTheLineGoesOn(t *testing.T) {
 		w.WriteString("fine")
 	}))
 
-	sent := get("/") + get("/panic") + get("/nothing") + get("/", closing)
-	s := tell(t, r.addr, "house rule: a handler that fails is answered 500, and does not stall the line", "exchange.go, call", sent)
+	sent := get("/") + get("/panic") + get("/nothing") + get("/", closeField)
+	s := sendAndRead(t, r.addr, "house rule: a handler that fails is answered 500, and does not stall the line", "exchange.go, callHandler", sent)
 
-	a := s.replies(t, gets(4)...)
+	a := s.parseAll(t, getMethods(4)...)
 	assert.Equal(t, []string{"200 OK", "500 Internal Server Error", "500 Internal Server Error", "200 OK"},
 		[]string{a[0].status, a[1].status, a[2].status, a[3].status})
 	assert.NotContains(t, s.got, "half an answer")
 	assert.Contains(t, r.logs.String(), "handler panicked")
 }
 
-func TestHungHandlerGets503InItsTurnAndTheLineGoesOn(t *testing.T) {
+func TestHungHandlerGets503InOrderAndThePipelineContinues(t *testing.T) {
 	gone := make(chan string, 2)
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
-	r := start(t, func(s *server.Server) { s.Limits.HandlerTime = 100 * time.Millisecond }, with(func(w *server.Response, r *server.Request) {
+	r := startServer(t, func(s *server.Server) { s.Limits.HandlerTime = 100 * time.Millisecond }, withHandler(func(w *server.Response, r *server.Request) {
 		if string(r.Path) == "/hang" {
 			<-w.Done()
 			gone <- "told"
@@ -350,13 +350,13 @@ func TestHungHandlerGets503InItsTurnAndTheLineGoesOn(t *testing.T) {
 		}
 		w.WriteString("fine")
 	}))
-	sent := get("/") + get("/hang") + get("/", closing)
+	sent := get("/") + get("/hang") + get("/", closeField)
 
-	s := tell(t, r.addr, "house rule: every slot has a deadline", "deadlines.go, expire", sent)
+	s := sendAndRead(t, r.addr, "house rule: every slot has a deadline", "deadlines.go, expire", sent)
 
-	a := s.replies(t, gets(3)...)
+	a := s.parseAll(t, getMethods(3)...)
 	assert.Equal(t, []string{"200 OK", "503 Service Unavailable", "200 OK"}, []string{a[0].status, a[1].status, a[2].status})
-	soon(t, gone, "the handler hears that nobody waits any more")
+	receive(t, gone, "the handler hears that nobody waits any more")
 }
 
 // The handler of an unsafe request has the token: when it hangs, the
@@ -364,49 +364,49 @@ func TestHungHandlerGets503InItsTurnAndTheLineGoesOn(t *testing.T) {
 func TestHungUnsafeHandlerGets503AndTheConnectionEnds(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
-	r := start(t, func(s *server.Server) { s.Limits.HandlerTime = 50 * time.Millisecond }, with(func(w *server.Response, r *server.Request) { <-release }))
+	r := startServer(t, func(s *server.Server) { s.Limits.HandlerTime = 50 * time.Millisecond }, withHandler(func(w *server.Response, r *server.Request) { <-release }))
 
-	s := tell(t, r.addr, "house rule: every slot has a deadline", "deadlines.go, expire", post("/", "body")+get("/"))
+	s := sendAndRead(t, r.addr, "house rule: every slot has a deadline", "deadlines.go, expire", post("/", "body")+get("/"))
 
-	a := s.replies(t, "POST")
+	a := s.parseAll(t, "POST")
 	assert.Equal(t, "503 Service Unavailable", a[0].status)
 	assert.Equal(t, "close", a[0].fields["connection"])
-	s.endsCleanly(t)
+	s.wantCleanEnd(t)
 }
 
-func TestFailureInTheMiddleOfAnAnswerTruncatesIt(t *testing.T) {
-	r := start(t, with(func(w *server.Response, r *server.Request) {
+func TestFailureInsideAResponseTruncatesIt(t *testing.T) {
+	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		w.WriteString("half")
 		w.Flush()
 		panic("oh")
 	}))
 
-	s := tell(t, r.addr, "house rule: after the first byte of an answer there is no second status line, only an end", "exchange.go, breakOff", get("/")+get("/"))
+	s := sendAndRead(t, r.addr, "house rule: after the first byte of an answer there is no second status line, only an end", "exchange.go, abort", get("/")+get("/"))
 
-	s.begins(t, "HTTP/1.1 200 OK\r\n")
+	s.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 	assert.Equal(t, 1, strings.Count(s.got, "HTTP/1.1 "), "status lines in %q", s.got)
 	assert.NotContains(t, s.got, "\r\n0\r\n", "the last chunk would say that the answer is whole")
 }
 
-// A handler that hangs in the middle of its answer cannot get a 503 any more.
-func TestHungStreamIsBrokenOff(t *testing.T) {
+// A handler that hangs in the middle of its response cannot get a 503 any more.
+func TestHungStreamIsAborted(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
-	r := start(t, func(s *server.Server) { s.Limits.HandlerTime = 50 * time.Millisecond }, with(func(w *server.Response, r *server.Request) {
+	r := startServer(t, func(s *server.Server) { s.Limits.HandlerTime = 50 * time.Millisecond }, withHandler(func(w *server.Response, r *server.Request) {
 		w.WriteString("half")
 		w.Flush()
 		<-release
 	}))
 
-	s := tell(t, r.addr, "house rule: after the first byte of an answer there is no second status line, only an end", "deadlines.go, expire", get("/"))
+	s := sendAndRead(t, r.addr, "house rule: after the first byte of an answer there is no second status line, only an end", "deadlines.go, expire", get("/"))
 
-	s.begins(t, "HTTP/1.1 200 OK\r\n")
+	s.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 	assert.Equal(t, 1, strings.Count(s.got, "HTTP/1.1 "), "status lines in %q", s.got)
 	assert.NotContains(t, s.got, "\r\n0\r\n", "the last chunk would say that the answer is whole")
 }
 
-func TestNothingBehindACloseIsProcessed(t *testing.T) {
-	ours(t)
+func TestNoRequestAfterCloseIsProcessed(t *testing.T) {
+	skipIfJudging(t)
 	for name, field := range map[string]string{
 		"close":            "Connection: close\r\n",
 		"in a list":        "Connection: keep-alive, Close\r\n",
@@ -414,57 +414,57 @@ func TestNothingBehindACloseIsProcessed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var handled atomic.Int32
-			r := start(t, with(func(w *server.Response, r *server.Request) { handled.Add(1); w.WriteString("x") }))
+			r := startServer(t, withHandler(func(w *server.Response, r *server.Request) { handled.Add(1); w.WriteString("x") }))
 
-			s := tell(t, r.addr, "MUST NOT, RFC 9112 §9.6: process no request behind one with close", "intake.go, take",
+			s := sendAndRead(t, r.addr, "MUST NOT, RFC 9112 §9.6: process no request behind one with close", "takerequest.go, takeRequest",
 				get("/")+get("/", field)+get("/")+post("/", "x"))
 
 			if n := len(strings.Split(s.got, "HTTP/1.1 ")) - 1; n != 2 || handled.Load() != 2 {
 				s.fail(t, len(s.got), "a request behind Connection: close was processed: %d handled, %d answered, want 2", handled.Load(), n)
 			}
-			assert.Equal(t, "close", s.replies(t, gets(2)...)[1].fields["connection"])
-			s.endsCleanly(t)
+			assert.Equal(t, "close", s.parseAll(t, getMethods(2)...)[1].fields["connection"])
+			s.wantCleanEnd(t)
 		})
 	}
 }
 
-func TestBadRequestIsAnsweredInItsTurnAndEndsTheLine(t *testing.T) {
+func TestBadRequestIsAnsweredInOrderAndEndsTheConnection(t *testing.T) {
 	sent := get("/sleep/50ms") + get("/") + "GET / HTTP/1.1\r\nHost : x\r\n\r\n" + get("/")
-	s := tell(t, contract(t), "MUST, RFC 9112 §5.1 and §9.3: 400 in its turn, then the end: what follows cannot be found", "intake.go, receive", sent)
+	s := sendAndRead(t, contract(t), "MUST, RFC 9112 §5.1 and §9.3: 400 in its turn, then the end: what follows cannot be found", "takerequest.go, newRequest", sent)
 
-	a := s.replies(t, gets(3)...)
-	s.same(t, "answer 1", "slept 50ms\n", a[0].body)
-	s.same(t, "the status of answer 3", "400", a[2].status[:3])
-	s.endsCleanly(t)
+	a := s.parseAll(t, getMethods(3)...)
+	s.wantSame(t, "answer 1", "slept 50ms\n", a[0].body)
+	s.wantSame(t, "the status of answer 3", "400", a[2].status[:3])
+	s.wantCleanEnd(t)
 }
 
-// FIN says that no more requests come, not that no answer is wanted.
-func TestHalfClosedClientGetsAllItsAnswers(t *testing.T) {
+// FIN says that no more requests come, not that no response is wanted.
+func TestHalfClosedClientGetsAllItsResponses(t *testing.T) {
 	sent := get("/sleep/50ms") + get("/") + get("/sleep/10ms")
 	c := converse(t, contract(t), sent)
 	require.NoError(t, c.CloseWrite())
 
-	s := story{sent: sent + "FIN", rule: "house rule, RFC 9112 §9.6: a half-closed connection still takes answers", look: "conn.go, next"}.hear(c)
+	s := transcript{sent: sent + "FIN", rule: "house rule, RFC 9112 §9.6: a half-closed connection still takes answers", look: "conn.go, nextAction"}.readAll(c)
 
-	for i, body := range s.bodies(t, 3) {
-		s.same(t, fmt.Sprint("answer ", i+1), []string{"slept 50ms\n", "Hello, World!\n", "slept 10ms\n"}[i], body)
+	for i, body := range s.parseBodies(t, 3) {
+		s.wantSame(t, fmt.Sprint("answer ", i+1), []string{"slept 50ms\n", "Hello, World!\n", "slept 10ms\n"}[i], body)
 	}
-	s.endsCleanly(t)
+	s.wantCleanEnd(t)
 }
 
-func TestResetTellsTheHandlers(t *testing.T) {
+func TestResetCancelsTheHandlers(t *testing.T) {
 	began, gone := make(chan string, 1), make(chan string, 1)
-	r := start(t, with(func(w *server.Response, r *server.Request) {
+	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		began <- "handler"
 		<-w.Done()
 		gone <- "told"
 	}))
 	c := converse(t, r.addr, get("/"))
-	soon(t, began, "the handler begins")
+	receive(t, began, "the handler begins")
 
 	c.SetLinger(0)
 	c.Close()
 
-	soon(t, gone, "the handler hears of the reset")
+	receive(t, gone, "the handler hears of the reset")
 	eventually(t, "the connection is forgotten", func() bool { return r.Connections() == 0 })
 }

@@ -44,7 +44,7 @@ var peers = []peer{
 			config = strings.Replace(config, "user root; ", "", 1)
 		}
 		require.NoError(t, os.WriteFile(dir+"/conf", []byte(config), 0o600))
-		return launch(t, addr, "nginx", "-p", dir, "-c", dir+"/conf")
+		return startPeer(t, addr, "nginx", "-p", dir, "-c", dir+"/conf")
 	}},
 	{"HAProxy", func(t *testing.T) string {
 		dir, addr := t.TempDir(), testutil.FreeAddr(t)
@@ -52,12 +52,12 @@ var peers = []peer{
 			" http-request return status 200 content-type text/plain file %s/large if { path /large }\n"+
 			" http-request return status 200 content-type text/plain string small\\n\n", addr, site(t))
 		require.NoError(t, os.WriteFile(dir+"/conf", []byte(config), 0o600))
-		return launch(t, addr, "haproxy", "-db", "-f", dir+"/conf")
+		return startPeer(t, addr, "haproxy", "-db", "-f", dir+"/conf")
 	}},
 	{"node", func(t *testing.T) string {
 		addr := testutil.FreeAddr(t)
 		host, port, _ := net.SplitHostPort(addr)
-		return launch(t, addr, "node", "-e", fmt.Sprintf("require('http').createServer((q,s)=>{ if (q.url=='/large') { s.end(Buffer.alloc(%d,'x')) }"+
+		return startPeer(t, addr, "node", "-e", fmt.Sprintf("require('http').createServer((q,s)=>{ if (q.url=='/large') { s.end(Buffer.alloc(%d,'x')) }"+
 			" else { s.write('sma'); s.end('ll\\n') } }).listen(%s,'%s')", large, port, host))
 	}},
 }
@@ -75,17 +75,17 @@ func site(t *testing.T) string {
 	return dir
 }
 
-// launch starts a program and waits until it listens on addr.
-func launch(t *testing.T, addr, name string, args ...string) string {
+// startPeer starts a program and waits until it listens on addr.
+func startPeer(t *testing.T, addr, name string, args ...string) string {
 	if _, err := exec.LookPath(name); err != nil {
 		t.Skipf("%s is not installed", name)
 	}
 	cmd := exec.Command(name, args...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
-	end := leash(t, cmd) // and its children: nginx has some
+	end := killWithTest(t, cmd) // and its children: nginx has some
 	require.NoError(t, cmd.Start())
-	t.Cleanup(func() { end(); ended(t, cmd) })
+	t.Cleanup(func() { end(); waitExit(t, cmd) })
 	eventually(t, name+" listens", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
@@ -96,15 +96,15 @@ func launch(t *testing.T, addr, name string, args ...string) string {
 	return addr
 }
 
-func TestRealServersAreGoodBackends(t *testing.T) {
+func TestRealServersWorkAsBackends(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	for _, peer := range peers {
 		t.Run(peer.name, func(t *testing.T) {
 			t.Parallel()
 			addr := peer.start(t)
-			r, g := fronted(t, addr)
-			client := &http.Client{Timeout: limit}
+			r, g := startGateway(t, addr)
+			client := &http.Client{Timeout: maxWait}
 			for range 20 {
 				small, err := client.Get("http://" + r.addr + "/")
 				require.NoError(t, err)
@@ -120,7 +120,7 @@ func TestRealServersAreGoodBackends(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, 200, answer.StatusCode)
 			}
-			b := g.Pool.Stats().Of(addr)
+			b := g.Pool.Stats().Backend(addr)
 			assert.EqualValues(t, 60, b.Dialled+b.Reused)
 			assert.LessOrEqual(t, b.Dialled, uint64(3), "a connection is used again: %+v", b)
 		})
@@ -128,23 +128,23 @@ func TestRealServersAreGoodBackends(t *testing.T) {
 }
 
 // Those who serve files do not read a body before they answer, and each has its
-// own idea of what to do with it then. None may cost the client his answer.
-func TestRealServersMayAnswerBeforeTheyHaveRead(t *testing.T) {
+// own idea of what to do with it then. None may cost the client its response.
+func TestRealServersMayRespondBeforeReadingTheBody(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	for _, peer := range peers {
 		t.Run(peer.name, func(t *testing.T) {
 			t.Parallel()
 			addr := peer.start(t)
-			r, g := fronted(t, addr)
-			client := &http.Client{Timeout: limit, Transport: &http.Transport{ExpectContinueTimeout: time.Second}}
+			r, g := startGateway(t, addr)
+			client := &http.Client{Timeout: maxWait, Transport: &http.Transport{ExpectContinueTimeout: time.Second}}
 			body := bytes.Repeat([]byte("b"), 300_000)
 			for name, request := range map[string]func() *http.Request{
-				"short":   func() *http.Request { return uploading(t, r.addr, bytes.NewReader(body[:10])) },
-				"long":    func() *http.Request { return uploading(t, r.addr, bytes.NewReader(body)) },
-				"chunked": func() *http.Request { return uploading(t, r.addr, io.MultiReader(bytes.NewReader(body))) },
+				"short":   func() *http.Request { return uploadRequest(t, r.addr, bytes.NewReader(body[:10])) },
+				"long":    func() *http.Request { return uploadRequest(t, r.addr, bytes.NewReader(body)) },
+				"chunked": func() *http.Request { return uploadRequest(t, r.addr, io.MultiReader(bytes.NewReader(body))) },
 				"expected": func() *http.Request {
-					q := uploading(t, r.addr, bytes.NewReader(body))
+					q := uploadRequest(t, r.addr, bytes.NewReader(body))
 					q.Header.Set("Expect", "100-continue")
 					return q
 				},
@@ -158,13 +158,13 @@ func TestRealServersMayAnswerBeforeTheyHaveRead(t *testing.T) {
 					assert.Contains(t, []int{200, 405}, answer.StatusCode, name)
 				}
 			}
-			eventually(t, "all leases are back", func() bool { return g.Pool.Stats().Of(addr).Leased == 0 })
+			eventually(t, "all leases are back", func() bool { return g.Pool.Stats().Backend(addr).Leased == 0 })
 			assert.Zero(t, g.Counts.Gateway.Load()+g.Counts.Timeout.Load())
 		})
 	}
 }
 
-func uploading(t *testing.T, addr string, body io.Reader) *http.Request {
+func uploadRequest(t *testing.T, addr string, body io.Reader) *http.Request {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+addr+"/", body)
 	require.NoError(t, err)
@@ -172,9 +172,9 @@ func uploading(t *testing.T, addr string, body io.Reader) *http.Request {
 }
 
 // Early hints and trailers as real servers write them.
-func TestRealServersMaySayMoreThanAnAnswer(t *testing.T) {
+func TestRealServersMaySendInterimResponsesAndTrailers(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	talkative := map[string]func(t *testing.T) string{
 		"net/http": func(t *testing.T) string {
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -191,32 +191,32 @@ func TestRealServersMaySayMoreThanAnAnswer(t *testing.T) {
 		"node": func(t *testing.T) string {
 			addr := testutil.FreeAddr(t)
 			host, port, _ := net.SplitHostPort(addr)
-			return launch(t, addr, "node", "-e", "require('http').createServer((q,s)=>{ s.writeEarlyHints({link:'</a.css>; rel=preload'});"+
+			return startPeer(t, addr, "node", "-e", "require('http').createServer((q,s)=>{ s.writeEarlyHints({link:'</a.css>; rel=preload'});"+
 				" s.writeHead(200,{Trailer:'Digest'}); s.write('hello'); s.addTrailers({Digest:'42'}); s.end() }).listen("+port+",'"+host+"')")
 		},
 	}
 	for name, serve := range talkative {
 		t.Run(name, func(t *testing.T) {
-			r, _ := fronted(t, serve(t))
+			r, _ := startGateway(t, serve(t))
 
-			s := tell(t, r.addr, trailerRule, "passing.go", get("/", "TE: trailers\r\nConnection: TE, close\r\n"))
+			s := sendAndRead(t, r.addr, ruleTrailers, "trailers.go", get("/", "TE: trailers\r\nConnection: TE, close\r\n"))
 
-			s.begins(t, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nVia: 1.1 socketup\r\n\r\nHTTP/1.1 200 OK\r\n")
+			s.wantPrefix(t, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nVia: 1.1 socketup\r\n\r\nHTTP/1.1 200 OK\r\n")
 			assert.True(t, strings.HasSuffix(s.got, "\r\n0\r\nDigest: 42\r\n\r\n"), s.got)
 		})
 	}
 }
 
 // Uploads as real clients make them, to a backend that gives back what it got.
-func TestRealClientsUploadTheirFiles(t *testing.T) {
+func TestRealClientsUploadFiles(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		fmt.Fprintf(w, "%d bytes, expect %q, %s", n, r.Header.Get("Expect"), r.Proto)
 	}))
 	t.Cleanup(s.Close)
-	r, g := fronted(t, s.Listener.Addr().String())
+	r, g := startGateway(t, s.Listener.Addr().String())
 	file := t.TempDir() + "/file"
 	require.NoError(t, os.WriteFile(file, bytes.Repeat([]byte("f"), large), 0o600))
 	url := "http://" + r.addr + "/"
@@ -239,21 +239,21 @@ func TestRealClientsUploadTheirFiles(t *testing.T) {
 				t.Skipf("%s is not installed", c.command[0])
 			}
 
-			output, err := exec.CommandContext(inTime(t), c.command[0], c.command[1:]...).CombinedOutput()
+			output, err := exec.CommandContext(testContext(t), c.command[0], c.command[1:]...).CombinedOutput()
 
 			require.NoError(t, err, "%s", output)
 			assert.Contains(t, string(output), c.says)
 			assert.NotContains(t, string(output), "Non-2xx")
 		})
 	}
-	assert.Zero(t, g.Counts.Gateway.Load()+g.Counts.Cut.Load())
+	assert.Zero(t, g.Counts.Gateway.Load()+g.Counts.Truncated.Load())
 }
 
-func TestRealClientsGetTheirAnswers(t *testing.T) {
+func TestRealClientsGetResponses(t *testing.T) {
 	t.Parallel()
-	ours(t)
-	s := testutil.Polite(t)
-	r, g := fronted(t, s.Addr)
+	skipIfJudging(t)
+	s := testutil.ServePolite(t)
+	r, g := startGateway(t, s.Addr)
 	for name, args := range map[string][]string{
 		"curl": {"--silent", "--show-error", "--fail", "http://" + r.addr + "/[1-20]"},
 		"wrk":  {"-t1", "-c8", "-d1s", "http://" + r.addr + "/"},
@@ -263,7 +263,7 @@ func TestRealClientsGetTheirAnswers(t *testing.T) {
 				t.Skipf("%s is not installed", name)
 			}
 
-			output, err := exec.CommandContext(inTime(t), name, args...).CombinedOutput()
+			output, err := exec.CommandContext(testContext(t), name, args...).CombinedOutput()
 
 			require.NoError(t, err, "%s", output)
 			assert.NotContains(t, string(output), "Non-2xx")

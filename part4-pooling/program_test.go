@@ -38,35 +38,35 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// program is this part's program with args, ready to start; it is killed when
+// programCommand is this part's program with args, ready to start; it is killed when
 // the test ends, or when it has run for a long time.
-func program(t testing.TB, args ...string) *exec.Cmd {
+func programCommand(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
-	ours(t)
+	skipIfJudging(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*limit)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*maxWait)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.WaitDelay = time.Second
-	leash(t, cmd)
+	killWithTest(t, cmd)
 	// A program under -race waits a second at its end, unless told not to.
 	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes", "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
-// serving starts `serve` and returns it with the address that it prints first,
+// startServing starts `serve` and returns it with the address that it prints first,
 // and with what it logs.
-func serving(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
+func startServing(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
 	t.Helper()
-	cmd = program(t, append([]string{"serve", "-addr", "127.0.0.1:0"}, args...)...)
+	cmd = programCommand(t, append([]string{"serve", "-addr", "127.0.0.1:0"}, args...)...)
 	addr, logged = startProgram(t, cmd)
 	return cmd, addr, logged
 }
 
 func startProgram(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reader) {
 	t.Helper()
-	stdout, stderr := outputs(t, cmd)
+	stdout, stderr := outputPipes(t, cmd)
 	require.NoError(t, cmd.Start())
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err, "the first line on stdout")
@@ -74,8 +74,8 @@ func startProgram(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reade
 	return strings.TrimSpace(strings.TrimPrefix(line, "listening on http://")), bufio.NewReader(stderr)
 }
 
-// logs reads what the program logs up to a line that contains text.
-func logs(t testing.TB, logged *bufio.Reader, text string) {
+// awaitLog reads what the program logs up to a line that contains text.
+func awaitLog(t testing.TB, logged *bufio.Reader, text string) {
 	t.Helper()
 	for {
 		line, err := logged.ReadString('\n')
@@ -87,50 +87,50 @@ func logs(t testing.TB, logged *bufio.Reader, text string) {
 }
 
 // A stop answers what is in flight, through to the backend and back.
-func TestStopAnswersWhoWaitsForABackend(t *testing.T) {
+func TestStopAnswersRequestsWaitingForABackend(t *testing.T) {
 	t.Parallel()
 	asked, release := make(chan bool), make(chan bool)
-	s := testutil.Answering(t, func(int, *http.Request) string {
+	s := testutil.ServeResponses(t, func(int, *http.Request) string {
 		asked <- true
 		<-release
-		return testutil.Saying("ok")
+		return testutil.Response200("ok")
 	})
-	cmd, addr, logged := serving(t, "-backend", "http://"+s.Addr, "-admin", "127.0.0.1:0")
+	cmd, addr, logged := startServing(t, "-backend", "http://"+s.Addr, "-admin", "127.0.0.1:0")
 	c := converse(t, addr, get("/"))
-	soon(t, asked, "the request at the backend")
+	receive(t, asked, "the request at the backend")
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	logs(t, logged, "stopping")
-	give(t, release, true, "the backend is asked to answer")
+	awaitLog(t, logged, "stopping")
+	send(t, release, true, "the backend is asked to answer")
 
-	a := story{sent: get("/"), rule: "house rule: what was read is answered, also by a server that stops", look: "main.go, serve"}.hear(c)
-	assert.Equal(t, []string{"ok"}, a.bodies(t, 1))
-	assert.NoError(t, ended(t, cmd), "exit status")
+	a := transcript{sent: get("/"), rule: "house rule: what was read is answered, also by a server that stops", look: "main.go, serve"}.readAll(c)
+	assert.Equal(t, []string{"ok"}, a.parseBodies(t, 1))
+	assert.NoError(t, waitExit(t, cmd), "exit status")
 }
 
 // Whether a request goes through the pool or through an engine.
 func TestSignalLosesNoRequestOfAGateway(t *testing.T) {
-	backend := start(t)
+	backend := startServer(t)
 	for _, how := range []string{"-backend", "-engine"} {
-		cmd, addr, _ := serving(t, how, "http://"+backend.addr)
+		cmd, addr, _ := startServing(t, how, "http://"+backend.addr)
 
-		stopLosesNothing(t, cmd, addr, get("/"), "Hello, World!\n")
+		requireStopLosesNothing(t, cmd, addr, get("/"), "Hello, World!\n")
 	}
 }
 
 func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
 	t.Parallel()
-	cmd, addr, logged := serving(t, "-grace", "1h")
+	cmd, addr, logged := startServing(t, "-grace", "1h")
 	converse(t, addr, get("/sleep/60s"))
 	c := converse(t, addr, get("/"))
-	expect(t, c, story{}, "HTTP/1.1 200")
+	requireRead(t, c, transcript{}, "HTTP/1.1 200")
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	logs(t, logged, "stopping")
+	awaitLog(t, logged, "stopping")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 
-	logs(t, logged, "second signal")
-	assert.Equal(t, 1, exitStatus(ended(t, cmd)))
+	awaitLog(t, logged, "second signal")
+	assert.Equal(t, 1, exitStatus(waitExit(t, cmd)))
 }
 
 func exitStatus(err error) int {
@@ -143,7 +143,7 @@ func exitStatus(err error) int {
 
 func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 	t.Parallel()
-	taken := start(t)
+	taken := startServer(t)
 	for name, c := range map[string]struct {
 		args   string
 		status int
@@ -186,7 +186,7 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 
 			go func() { ended <- run(strings.Fields(c.args), &stdout, &stderr) }()
 
-			assert.Equal(t, c.status, soon(t, ended, "the program refuses its command line"))
+			assert.Equal(t, c.status, receive(t, ended, "the program refuses its command line"))
 			assert.Contains(t, stderr.String(), c.says)
 			assert.NotContains(t, stdout.String(), "listening on")
 		})
@@ -195,7 +195,7 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 
 func TestHelpIsPrintedWhereItWasAskedFor(t *testing.T) {
 	t.Parallel()
-	ours(t)
+	skipIfJudging(t)
 	for _, verb := range []string{"serve", "get", "keep", "demo"} {
 		var asked, none, nothing, wrong bytes.Buffer
 
@@ -211,13 +211,13 @@ func TestHelpIsPrintedWhereItWasAskedFor(t *testing.T) {
 
 func TestGetShowsReuse(t *testing.T) {
 	t.Parallel()
-	r := start(t)
+	r := startServer(t)
 	var stdout bytes.Buffer
 
 	err := fetch(&stdout, []string{"http://" + r.addr + "/", "http://" + r.addr + "/stream/2"}, 2, true)
 
 	require.NoError(t, err)
-	inOrder(t, stdout.String(), "Hello, World!\n", "200 OK, 14 bytes", "on a new connection", "line 2", "the connection's call 2", "the connection's call 4",
+	requireInOrder(t, stdout.String(), "Hello, World!\n", "200 OK, 14 bytes", "on a new connection", "line 2", "the connection's call 2", "the connection's call 4",
 		"1 connections made, 3 calls on one that was there")
 }
 
@@ -236,16 +236,16 @@ func TestNamesResolveInGetAndInTheGateway(t *testing.T) {
 		t.Cleanup(func() { back.Close() })
 		name := "localhost:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 		for _, flag := range []string{"-backend", "-engine"} {
-			_, addr, _ := serving(t, flag, "http://"+name)
+			_, addr, _ := startServing(t, flag, "http://"+name)
 
-			s := tell(t, addr, "house rule: all addresses of a name are tried", "resolve.go, inTurn", get("/", closing))
+			s := sendAndRead(t, addr, "house rule: all addresses of a name are tried", "resolve.go, dialEach", get("/", closeField))
 
-			s.begins(t, "HTTP/1.1 200 ")
-			assert.Equal(t, "for socket.up", s.framed(t).body)
+			s.wantPrefix(t, "HTTP/1.1 200 ")
+			assert.Equal(t, "for socket.up", s.wantFramed(t).body)
 		}
 		var stdout, stderr bytes.Buffer
 		assert.Zero(t, run([]string{"get", "-body", "-n", "2", "http://" + name}, &stdout, &stderr), "%s%s", &stdout, &stderr)
-		inOrder(t, stdout.String(), "for "+name, "200 OK", name+": 1 connections made, 1 calls on one that was there")
+		requireInOrder(t, stdout.String(), "for "+name, "200 OK", name+": 1 connections made, 1 calls on one that was there")
 	}
 }
 
@@ -259,7 +259,7 @@ func onOneLoopback(t *testing.T, host string) (net.Listener, error) {
 		if err != nil {
 			return nil, err
 		}
-		sa, family, err := socket.Sockaddr(fmt.Sprintf("%s:%d", other, l.Addr().(*net.TCPAddr).Port))
+		sa, family, err := socket.ParseSockaddr(fmt.Sprintf("%s:%d", other, l.Addr().(*net.TCPAddr).Port))
 		require.NoError(t, err)
 		fd, err := socket.NewSocket(family)
 		if err != nil {
@@ -288,25 +288,25 @@ func TestGetEscapesWhatARequestLineCannotCarry(t *testing.T) {
 		"/a?b/c?d=1&e=+":    "/a?b/c?d=1&e=+",
 		"/../a":             "/../a",
 	} {
-		s, got := recording(t, testutil.Saying("ok"))
+		s, got := startRecording(t, testutil.Response200("ok"))
 		var stdout bytes.Buffer
 
 		require.NoError(t, fetch(&stdout, []string{"http://" + s.Addr + rest}, 1, false))
 
-		back := story{sent: rest, got: soon(t, got, "the request"), rule: "RFC 9112 §3.2: no space in a target", look: "url.go, escape"}
-		back.begins(t, "GET "+want+" HTTP/1.1\r\nHost: "+s.Addr+"\r\n")
+		back := transcript{sent: rest, got: receive(t, got, "the request"), rule: "RFC 9112 §3.2: no space in a target", look: "url.go, escape"}
+		back.wantPrefix(t, "GET "+want+" HTTP/1.1\r\nHost: "+s.Addr+"\r\n")
 	}
 }
 
 // demo is run as the reader runs it: what it claims must be so on this machine.
 func TestDemoShowsReuseAndPolicies(t *testing.T) {
 	t.Parallel()
-	output, err := program(t, "demo").CombinedOutput()
+	output, err := programCommand(t, "demo").CombinedOutput()
 
 	require.NoError(t, err, "%s", output)
 	text := string(output)
 	t.Log("\n" + text)
-	inOrder(t, text, "each on a new connection", "on one that is kept", "is stopped", "It looks healthy", "goes on", "and gets")
+	requireInOrder(t, text, "each on a new connection", "on one that is kept", "is stopped", "It looks healthy", "goes on", "and gets")
 	failed := func(policy string) (n int) {
 		found := regexp.MustCompile(policy + ` +\w+ +(\d+) of 60`).FindStringSubmatch(text)
 		require.NotNil(t, found, policy)
@@ -317,8 +317,8 @@ func TestDemoShowsReuseAndPolicies(t *testing.T) {
 	assert.Zero(t, failed("look, and try once more"))
 }
 
-// inOrder wants each of parts in text, one behind the other.
-func inOrder(t testing.TB, text string, parts ...string) {
+// requireInOrder wants each of parts in text, one behind the other.
+func requireInOrder(t testing.TB, text string, parts ...string) {
 	t.Helper()
 	rest := text
 	for _, part := range parts {
@@ -332,7 +332,7 @@ func inOrder(t testing.TB, text string, parts ...string) {
 
 func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
 	t.Parallel()
-	output, err := program(t, "demo", "-json").Output()
+	output, err := programCommand(t, "demo", "-json").Output()
 	require.NoError(t, err)
 
 	var before float64

@@ -17,8 +17,8 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// A running is our own server under test.
-type running struct {
+// A testServer is our own server under test.
+type testServer struct {
 	*server.Server
 	fd   int // it listens here
 	addr string
@@ -26,15 +26,15 @@ type running struct {
 	done chan struct{} // closed when serve has returned
 }
 
-// start runs our own server on a free port until the test ends.
-func start(t testing.TB, change ...func(*server.Server)) *running {
+// startServer runs our own server on a free port until the test ends.
+func startServer(t testing.TB, change ...func(*server.Server)) *testServer {
 	t.Helper()
-	return startAt(t, "127.0.0.1:0", server.DefaultLimits, change...)
+	return startServerAt(t, "127.0.0.1:0", server.DefaultLimits, change...)
 }
 
-func startAt(t testing.TB, at string, limited server.Limits, change ...func(*server.Server)) *running {
+func startServerAt(t testing.TB, at string, limited server.Limits, change ...func(*server.Server)) *testServer {
 	t.Helper()
-	ours(t)
+	skipIfJudging(t)
 	fd, err := socket.Listen(at, backlog)
 	require.NoError(t, err)
 	logs := &logLines{}
@@ -44,30 +44,32 @@ func startAt(t testing.TB, at string, limited server.Limits, change ...func(*ser
 	for _, f := range change {
 		f(s)
 	}
-	r := &running{s, fd, addr, logs, make(chan struct{})}
+	r := &testServer{s, fd, addr, logs, make(chan struct{})}
 	go func() { s.Serve(); close(r.done) }() // the cleanup waits for it
 	t.Cleanup(func() {
 		s.Stop()
 		select {
 		case <-r.done:
 		case <-time.After(patience()):
-			inVain.Add(1)
+			failedWaits.Add(1)
 			t.Error("the server does not stop")
 		}
 	})
 	return r
 }
 
-// with is for start: this handler instead of the routes.
-func with(h server.Handler) func(*server.Server) { return func(s *server.Server) { s.Handler = h } }
+// withHandler is for start: this handler instead of the routes.
+func withHandler(h server.Handler) func(*server.Server) {
+	return func(s *server.Server) { s.Handler = h }
+}
 
 // contract is the address of the server to judge: the one in $SERVER, or ours.
 func contract(t testing.TB) string {
 	t.Helper()
-	if addr := judged(t); addr != "" {
+	if addr := startJudgedServer(t); addr != "" {
 		return addr
 	}
-	return start(t).addr
+	return startServer(t).addr
 }
 
 // logLines keeps what a server logs.
@@ -93,21 +95,21 @@ func get(path string, fields ...string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: socket.up\r\n" + strings.Join(fields, "") + "\r\n"
 }
 
-const closing = "Connection: close\r\n"
+const closeField = "Connection: close\r\n"
 
 func post(path, body string, fields ...string) string {
 	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: socket.up\r\nContent-Length: %d\r\n%s\r\n%s", path, len(body), strings.Join(fields, ""), body)
 }
 
-// replies takes apart what came as answers to requests with these methods, to
+// parseAll takes apart what came as answers to requests with these methods, to
 // the last byte.
-func (s story) replies(t testing.TB, methods ...string) (all []reply) {
+func (s transcript) parseAll(t testing.TB, methods ...string) (all []parsedResponse) {
 	t.Helper()
 	rest := s.got
 	for i, method := range methods {
-		one := s.from(rest, i, len(methods))
-		r := one.reply(t)
-		r.body, rest = one.cutBody(t, r, method)
+		one := s.rest(rest, i, len(methods))
+		r := one.parse(t)
+		r.body, rest = one.splitBody(t, r, method)
 		all = append(all, r)
 	}
 	if rest != "" {
@@ -116,28 +118,28 @@ func (s story) replies(t testing.TB, methods ...string) (all []reply) {
 	return all
 }
 
-// from is the story of the answer with which rest begins, number i of so many.
-func (s story) from(rest string, i, of int) story {
+// rest is the story of the response with which rest begins, number i of so many.
+func (s transcript) rest(rest string, i, of int) transcript {
 	if of > 1 {
-		s.which = fmt.Sprintf("answer %d of %d", i+1, of)
+		s.label = fmt.Sprintf("answer %d of %d", i+1, of)
 	}
-	s.ahead, s.got = s.got[:len(s.got)-len(rest)], rest
+	s.before, s.got = s.got[:len(s.got)-len(rest)], rest
 	return s
 }
 
-// same wants got to be want. What is wrong is pointed at where it can be found.
-func (s story) same(t testing.TB, what, want, got string) {
+// wantSame wants got to be want. What is wrong is pointed at where it can be found.
+func (s transcript) wantSame(t testing.TB, what, want, got string) {
 	t.Helper()
 	if got != want {
 		s.fail(t, max(0, strings.Index(s.got, got)), "%s is %s, want %s", what, clip(got), clip(want))
 	}
 }
 
-// gets is n times GET.
-func gets(n int) []string { return strings.Split(strings.Repeat("GET ", n-1)+"GET", " ") }
+// getMethods is n times GET.
+func getMethods(n int) []string { return strings.Split(strings.Repeat("GET ", n-1)+"GET", " ") }
 
-// cutBody separates the body of one answer from what follows.
-func (s story) cutBody(t testing.TB, r reply, method string) (body, rest string) {
+// splitBody separates the body of one response from what follows.
+func (s transcript) splitBody(t testing.TB, r parsedResponse, method string) (body, rest string) {
 	t.Helper()
 	at := len(s.got) - len(r.body)
 	code := r.status[:3]
@@ -145,22 +147,22 @@ func (s story) cutBody(t testing.TB, r reply, method string) (body, rest string)
 	case method == "HEAD" || code == "204" || code == "304" || code[0] == '1':
 		return "", r.body
 	case r.fields["transfer-encoding"] != "":
-		return s.cutChunks(t, r)
+		return s.splitChunks(t, r)
 	case r.fields["content-length"] == "":
 		return r.body, "" // up to the end of the connection
 	}
 	n, err := strconv.Atoi(r.fields["content-length"])
 	if err != nil {
-		s.about(lengths).fail(t, at, "Content-Length is %q, not a number of bytes", r.fields["content-length"])
+		s.withRule(ruleContentLength).fail(t, at, "Content-Length is %q, not a number of bytes", r.fields["content-length"])
 	}
 	if n > len(r.body) {
-		s.about(lengths).fail(t, len(s.got), "Content-Length says %d bytes, and only %d came (%s)", n, len(r.body), s.ending())
+		s.withRule(ruleContentLength).fail(t, len(s.got), "Content-Length says %d bytes, and only %d came (%s)", n, len(r.body), s.describeEnd())
 	}
 	return r.body[:n], r.body[n:]
 }
 
-// cutChunks reads the chunked coding as RFC 9112 §7.1 writes it.
-func (s story) cutChunks(t testing.TB, r reply) (body, rest string) {
+// splitChunks reads the chunked coding as RFC 9112 §7.1 writes it.
+func (s transcript) splitChunks(t testing.TB, r parsedResponse) (body, rest string) {
 	t.Helper()
 	own := s.rule
 	s.rule = "MUST, RFC 9112 §7.1: a chunk is its size in hexadecimal, CRLF, so many bytes, CRLF; the last is 0, CRLF, CRLF"
@@ -171,7 +173,7 @@ func (s story) cutChunks(t testing.TB, r reply) (body, rest string) {
 		size, err := strconv.ParseUint(digits, 16, 31)
 		switch {
 		case rest == "":
-			s.about(own).fail(t, at, "the answer ends between its chunks (%s)", s.ending())
+			s.withRule(own).fail(t, at, "the answer ends between its chunks (%s)", s.describeEnd())
 		case !found || err != nil:
 			s.fail(t, at, "a chunk does not begin with its size in hexadecimal and CRLF")
 		case size == 0 && strings.HasPrefix(after, "\r\n"):
@@ -186,10 +188,10 @@ func (s story) cutChunks(t testing.TB, r reply) (body, rest string) {
 	}
 }
 
-// bodies are the bodies of n answers to GET.
-func (s story) bodies(t testing.TB, n int) (all []string) {
+// parseBodies are the bodies of n responses to GET.
+func (s transcript) parseBodies(t testing.TB, n int) (all []string) {
 	t.Helper()
-	for _, r := range s.replies(t, gets(n)...) {
+	for _, r := range s.parseAll(t, getMethods(n)...) {
 		all = append(all, r.body)
 	}
 	return all
@@ -205,8 +207,8 @@ func converse(t testing.TB, addr, text string) *net.TCPConn {
 	return c
 }
 
-// expect reads as many bytes as want has, and wants them to be want.
-func expect(t testing.TB, c io.Reader, s story, want string) {
+// requireRead reads as many bytes as want has, and wants them to be want.
+func requireRead(t testing.TB, c io.Reader, s transcript, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
 	n, err := io.ReadFull(c, got)
@@ -216,11 +218,11 @@ func expect(t testing.TB, c io.Reader, s story, want string) {
 	case io.EOF, io.ErrUnexpectedEOF:
 		s.end = nil
 	}
-	s.begins(t, want)
+	s.wantPrefix(t, want)
 }
 
-// upTo reads from c until the text ends in end, and no byte further.
-func upTo(t testing.TB, c io.Reader, end string) string {
+// readUntil reads from c until the text ends in end, and no byte further.
+func readUntil(t testing.TB, c io.Reader, end string) string {
 	t.Helper()
 	var got []byte
 	for one := make([]byte, 1); !strings.HasSuffix(string(got), end); got = append(got, one...) {
@@ -230,9 +232,9 @@ func upTo(t testing.TB, c io.Reader, end string) string {
 	return string(got)
 }
 
-// never fails the test if what must not happen does, in the moment that it is
+// neverReceives fails the test if what must not happen does, in the moment that it is
 // given to. It can miss a fault, but not invent one.
-func never[T any](t testing.TB, c <-chan T, what string) {
+func neverReceives[T any](t testing.TB, c <-chan T, what string) {
 	t.Helper()
 	select {
 	case v := <-c:

@@ -19,8 +19,8 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// withFree calls f while this process can open n descriptors and no more.
-func withFree(t *testing.T, n int, f func()) {
+// withFreeDescriptors calls f while this process can open n descriptors and no more.
+func withFreeDescriptors(t *testing.T, n int, f func()) {
 	t.Helper()
 	var was unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
@@ -63,8 +63,8 @@ func openFiles(t *testing.T) map[string]string {
 	return open
 }
 
-// leavesNothingOpen wants f to close all that it opens.
-func leavesNothingOpen(t *testing.T, what string, f func()) {
+// requireNoLeakedFiles wants f to close all that it opens.
+func requireNoLeakedFiles(t *testing.T, what string, f func()) {
 	t.Helper()
 	before := openFiles(t)
 	f()
@@ -75,13 +75,13 @@ func leavesNothingOpen(t *testing.T, what string, f func()) {
 
 // A server that cannot be made, because the descriptors do not suffice, gives
 // back those that it had got, and the listening socket.
-func TestServerThatCannotBeMadeLeavesNothingOpen(t *testing.T) {
-	start(t) // Go's runtime opens descriptors of its own for the first
+func TestFailedServerStartLeaksNoDescriptor(t *testing.T) {
+	startServer(t) // Go's runtime opens descriptors of its own for the first
 	for free := range runtime.GOMAXPROCS(0) {
-		leavesNothingOpen(t, fmt.Sprintf("newServer with %d descriptors, one for each loop but one (server.go, newServer)", free), func() {
+		requireNoLeakedFiles(t, fmt.Sprintf("newServer with %d descriptors, one for each loop but one (server.go, newServer)", free), func() {
 			fd, err := socket.Listen("127.0.0.1:0", backlog)
 			require.NoError(t, err)
-			withFree(t, free, func() {
+			withFreeDescriptors(t, free, func() {
 				_, err = server.New(fd, routes(), server.DefaultLimits, slog.New(slog.DiscardHandler))
 			})
 			require.ErrorIs(t, err, unix.EMFILE)
@@ -90,9 +90,9 @@ func TestServerThatCannotBeMadeLeavesNothingOpen(t *testing.T) {
 }
 
 // A gateway whose admin address cannot be had does not start, and leaves nothing.
-func TestGatewayWithoutItsAdminAddressLeavesNothingOpen(t *testing.T) {
-	taken := start(t)
-	leavesNothingOpen(t, "serve that fails (main.go, serve)", func() {
+func TestFailedAdminListenerLeaksNoDescriptor(t *testing.T) {
+	taken := startServer(t)
+	requireNoLeakedFiles(t, "serve that fails (main.go, serve)", func() {
 		var stdout, stderr bytes.Buffer
 		status := run([]string{"serve", "-addr", "127.0.0.1:0", "-admin", taken.addr}, &stdout, &stderr)
 
@@ -101,28 +101,28 @@ func TestGatewayWithoutItsAdminAddressLeavesNothingOpen(t *testing.T) {
 	})
 }
 
-func TestGatewayOutOfDescriptorsSaysThatItIsItsOwnFault(t *testing.T) {
+func TestGatewayOutOfDescriptorsBlamesItself(t *testing.T) {
 	t.Parallel()
-	back := testutil.Answering(t, func(_ int, r *http.Request) string { return testutil.Saying(r.URL.Path) })
+	back := testutil.ServeResponses(t, func(_ int, r *http.Request) string { return testutil.Response200(r.URL.Path) })
 	for _, flag := range []string{"-backend", "-engine"} {
-		outOfDescriptors(t, flag, back.Addr)
+		requireBlamesItself(t, flag, back.Addr)
 	}
 }
 
-func outOfDescriptors(t *testing.T, flag, backend string) {
+func requireBlamesItself(t *testing.T, flag, backend string) {
 	t.Helper()
-	cmd, addr, logged := serving(t, flag, "/b=http://"+backend)
+	cmd, addr, logged := startServing(t, flag, "/b=http://"+backend)
 	c := dial(t, addr)
-	story{sent: get("/")}.on(t, c).begins(t, "HTTP/1.1 200 ") // it was accepted while there were descriptors
-	asks := story{sent: get("/b"), rule: "RFC 9110 §15.6.3, §15.6.4: 502 is for the backend's failure, 503 for ours", look: "failures.go, shortage"}
+	transcript{sent: get("/")}.readFrom(t, c).wantPrefix(t, "HTTP/1.1 200 ") // it was accepted while there were descriptors
+	asks := transcript{sent: get("/b"), rule: "RFC 9110 §15.6.3, §15.6.4: 502 is for the backend's failure, 503 for ours", look: "failures.go, isLocalShortage"}
 
-	atMost(t, cmd.Process.Pid, 0)
-	without := asks.on(t, c)
-	atMost(t, cmd.Process.Pid, 1000)
-	with := asks.on(t, c)
+	setMaxDescriptors(t, cmd.Process.Pid, 0)
+	without := asks.readFrom(t, c)
+	setMaxDescriptors(t, cmd.Process.Pid, 1000)
+	with := asks.readFrom(t, c)
 
-	without.begins(t, "HTTP/1.1 503 ")
+	without.wantPrefix(t, "HTTP/1.1 503 ")
 	assert.Contains(t, without.got, "\r\nRetry-After: 1\r\n")
-	logs(t, logged, "too many open files")
-	with.begins(t, "HTTP/1.1 200 ")
+	awaitLog(t, logged, "too many open files")
+	with.wantPrefix(t, "HTTP/1.1 200 ")
 }

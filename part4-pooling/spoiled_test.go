@@ -17,12 +17,12 @@ import (
 
 // What the two mean to clients of a gateway: an engine gets the connection that
 // had an upload, and loses it in the middle of other requests.
-func TestUploadDoesNotSpoilItsConnectionForAnEngine(t *testing.T) {
+func TestConnectionIsUsableByAnEngineAfterAnUpload(t *testing.T) {
 	t.Parallel()
-	s := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying("ok") })
+	s := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200("ok") })
 	const idle = 50 * time.Millisecond
-	r, _ := engined(t, s.Addr, func(g *gateway.Gateway) {
-		g.Pool.Limits.PerBackend, g.Timeouts.Idle, g.Engines.Linger = 1, idle, time.Second
+	r, _ := startEngineGateway(t, s.Addr, func(g *gateway.Gateway) {
+		g.Pool.Limits.PerBackend, g.Timeouts.Idle, g.Engines.IdleTime = 1, idle, time.Second
 	})
 	c := converse(t, r.addr, post("/", strings.Repeat("x", 64<<10)))
 	in := bufio.NewReader(c)
@@ -36,9 +36,9 @@ func TestUploadDoesNotSpoilItsConnectionForAnEngine(t *testing.T) {
 
 	for began := time.Now(); time.Since(began) < 4*idle; {
 		io.WriteString(c, get("/"))
-		require.Equal(t, 200, asks(), "house rule: a write deadline is for one write. client.go, write")
+		require.Equal(t, 200, asks(), "house rule: a write deadline is for one write. conn.go, write")
 	}
 
-	assert.Equal(t, 1, s.Accepted(), "house rule: a write deadline is for one write. client.go, write")
+	assert.Equal(t, 1, s.Accepted(), "house rule: a write deadline is for one write. conn.go, write")
 	c.Close()
 }

@@ -18,8 +18,8 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// threads is how many threads the process has. Linux: /proc/PID/task.
-func threads(t *testing.T, pid int) int {
+// countThreads is how many threads the process has. Linux: /proc/PID/task.
+func countThreads(t *testing.T, pid int) int {
 	t.Helper()
 	all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 	require.NoError(t, err)
@@ -27,43 +27,43 @@ func threads(t *testing.T, pid int) int {
 }
 
 // A backend whose queue is full lets a gateway dial for as long as it likes.
-func TestDialsUnderWayHoldNoThreads(t *testing.T) {
+func TestPendingDialsHoldNoThreads(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("/proc tells how many threads a process has")
 	}
 	const dials = 200
-	cmd, addr, _ := serving(t, "-backend", "http://"+testutil.SilentQueue(t), "-backend-connections", fmt.Sprint(dials))
-	before := threads(t, cmd.Process.Pid)
+	cmd, addr, _ := startServing(t, "-backend", "http://"+testutil.UnresponsiveAddr(t), "-backend-connections", fmt.Sprint(dials))
+	before := countThreads(t, cmd.Process.Pid)
 	for range dials {
 		converse(t, addr, get("/"))
 	}
 
 	most := before
 	for began := time.Now(); time.Since(began) < client.DefaultTimeouts.Connect/6; time.Sleep(10 * time.Millisecond) { // while all are under way
-		most = max(most, threads(t, cmd.Process.Pid))
+		most = max(most, countThreads(t, cmd.Process.Pid))
 	}
 
-	assert.Less(t, most, before+dials/4, "house rule: %d dials under way wait in the poller, and not each in a thread; before them there were %d. dial.go, endConnect", dials, before)
+	assert.Less(t, most, before+dials/4, "house rule: %d dials under way wait in the poller, and not each in a thread; before them there were %d. dial.go, finishConnect", dials, before)
 }
 
-func TestRequestsThatWaitForABackendCostNoGoroutineMore(t *testing.T) { // alone: it counts goroutines
-	s := testutil.Serve(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+func TestWaitingRequestsNeedNoExtraGoroutine(t *testing.T) { // alone: it counts goroutines
+	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
 	const waiting = 30
-	r, g := fronted(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.PerBackend, g.Pool.Limits.Total = waiting, waiting })
+	r, g := startGateway(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.PerBackend, g.Pool.Limits.Total = waiting, waiting })
 	var clients []*net.TCPConn
 	for range waiting {
 		clients = append(clients, converse(t, r.addr, get("/")))
 	}
-	eventually(t, "all wait", func() bool { return g.Pool.Stats().Of(s.Addr).Leased == waiting })
+	eventually(t, "all wait", func() bool { return g.Pool.Stats().Backend(s.Addr).Leased == waiting })
 
 	watchers := 0
-	for began := time.Now(); time.Since(began) < 10*socket.Tick; time.Sleep(socket.Tick) { // they watch their client after one
+	for began := time.Now(); time.Since(began) < 10*socket.PollInterval; time.Sleep(socket.PollInterval) { // they watch their client after one
 		watchers = max(watchers, goroutinesIn("context.(*cancelCtx).propagateCancel"))
 	}
 
-	assert.Zero(t, watchers, "house rule: a wait costs no goroutine beside the one that waits. relay.go, front.AfterFunc")
+	assert.Zero(t, watchers, "house rule: a wait costs no goroutine beside the one that waits. proxy.go, clientContext.AfterFunc")
 	for _, c := range clients {
-		c.SetLinger(0) // a reset: the client has gone, and does not want the answer
+		c.SetLinger(0) // a reset: the client has gone, and does not want the response
 		c.Close()
 	}
 	eventually(t, "all have left", func() bool { return g.Pool.Stats().Permits == 0 })

@@ -18,68 +18,68 @@ import (
 // A test never hangs: every wait has a deadline, and a server that was started
 // ends with the test, however that ends.
 
-// limit bounds every wait of a test that could otherwise hang.
-const limit = 10 * time.Second
+// maxWait bounds every wait of a test that could otherwise hang.
+const maxWait = 10 * time.Second
 
-// first is how long the first wait in vain may take. For a server that is slow
+// firstPatience is how long the first wait in vain may take. For a server that is slow
 // to start, or one that is known to hang, say so: PATIENCE=30s make judge.
-var first = func() time.Duration {
+var firstPatience = func() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("PATIENCE")); err == nil && d > 0 {
 		return d
 	}
-	return limit
+	return maxWait
 }()
 
-// inVain counts the waits that ended a test; someLate says that there was any, which
+// failedWaits counts the waits that ended a test; anyLate says that there was any, which
 // may not have ended one yet.
 var (
-	inVain   atomic.Int32
-	someLate atomic.Bool
+	failedWaits atomic.Int32
+	anyLate     atomic.Bool
 )
 
-// tooMany of them say that the server hangs. The tests that are left would only
+// maxFailedWaits of them say that the server hangs. The tests that are left would only
 // say so again, each after its time.
-const tooMany = 5
+const maxFailedWaits = 5
 
 // patience is how long to wait for what should come: a tenth of a second would
 // do on most machines. After waits in vain the others get less time.
 func patience() time.Duration {
-	switch n := inVain.Load(); {
-	case n == 0 && !someLate.Load():
-		return first
-	case n < tooMany:
-		return first / 5
+	switch n := failedWaits.Load(); {
+	case n == 0 && !anyLate.Load():
+		return firstPatience
+	case n < maxFailedWaits:
+		return firstPatience / 5
 	}
-	return first / 20
+	return firstPatience / 20
 }
 
-var sayOnce sync.Once
+var hungOnce sync.Once
 
-// leaveOut is called first by every test of a server. It skips those that are
+// skipIfHung is called first by every test of a server. It skips those that are
 // left when too many have waited in vain.
-func leaveOut(t testing.TB) {
+func skipIfHung(t testing.TB) {
 	t.Helper()
-	note(t)
-	if inVain.Load() >= tooMany {
-		sayOnce.Do(func() {
+	registerTest(t)
+	if failedWaits.Load() >= maxFailedWaits {
+		hungOnce.Do(func() {
 			fmt.Fprintln(os.Stderr, "the server does not do what the tests wait for: those that are left are not run")
 		})
 		t.Skip("left out: others have waited in vain")
 	}
 }
 
-// soon receives from c, or ends the test.
-func soon[T any](t testing.TB, c <-chan T, what string) (v T) {
+// receive receives from c, or ends the test.
+func receive[T any](t testing.TB, c <-chan T, what string) (v T) {
 	t.Helper()
-	return within(t, patience(), c, what)
+	return receiveWithin(t, patience(), c, what)
 }
 
-func within[T any](t testing.TB, d time.Duration, c <-chan T, what string) (v T) {
+func receiveWithin[T any](t testing.TB, d time.Duration, c <-chan T, what string) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
 	case <-time.After(d):
-		inVain.Add(1)
+		failedWaits.Add(1)
 		t.Fatalf("waited in vain for: %s", what)
 	}
 	return v
@@ -89,22 +89,22 @@ func within[T any](t testing.TB, d time.Duration, c <-chan T, what string) (v T)
 // the limit.
 func eventually(t testing.TB, state string, reached func() bool) {
 	t.Helper()
-	if !assert.Eventually(unheard{}, reached, patience(), time.Millisecond) {
-		inVain.Add(1)
+	if !assert.Eventually(silentT{}, reached, patience(), time.Millisecond) {
+		failedWaits.Add(1)
 		t.Fatalf("waited in vain until %s", state)
 	}
 }
 
-// unheard is where an assertion says nothing.
-type unheard struct{}
+// silentT is where an assertion says nothing.
+type silentT struct{}
 
-func (unheard) Errorf(string, ...any) {}
+func (silentT) Errorf(string, ...any) {}
 
-// leash is called before cmd starts, and makes it and all that it starts end
+// killWithTest is called before cmd starts, and makes it and all that it starts end
 // when end is called, when the test ends, or when this process does, be it by
 // SIGKILL: a shell leads their process group, and kills it when the pipe that
 // only we hold open comes to its end.
-func leash(t testing.TB, cmd *exec.Cmd) (end func()) {
+func killWithTest(t testing.TB, cmd *exec.Cmd) (end func()) {
 	t.Helper()
 	keeper := exec.Command("sh", "-c", "read -r _; kill -KILL 0")
 	keeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -117,35 +117,35 @@ func leash(t testing.TB, cmd *exec.Cmd) (end func()) {
 	return end
 }
 
-// ended waits until cmd, which was started, has ended, and returns what it
+// waitExit waits until cmd, which was started, has ended, and returns what it
 // ended with; a program that does not end ends the test.
-func ended(t testing.TB, cmd *exec.Cmd) error {
+func waitExit(t testing.TB, cmd *exec.Cmd) error {
 	t.Helper()
-	return soon(t, exits(cmd), "the program ends")
+	return receive(t, exitStatusChan(cmd), "the program ends")
 }
 
-// exits says once with what cmd ended, and is closed then.
-func exits(cmd *exec.Cmd) <-chan error {
+// exitStatusChan says once with what cmd ended, and is closed then.
+func exitStatusChan(cmd *exec.Cmd) <-chan error {
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait(); close(exited) }() // ends when the test kills it, if not before
 	return exited
 }
 
-// A patient reader is a program's output: a read ends with an error when
+// A timeoutReader reader is a program's output: a read ends with an error when
 // nothing comes in time.
-type patient struct{ *os.File }
+type timeoutReader struct{ *os.File }
 
-func (p patient) Read(b []byte) (int, error) {
+func (p timeoutReader) Read(b []byte) (int, error) {
 	p.SetReadDeadline(time.Now().Add(patience()))
 	return p.File.Read(b)
 }
 
-// outputs are what cmd, before it starts, will print.
-func outputs(t testing.TB, cmd *exec.Cmd) (stdout, stderr io.Reader) {
+// outputPipes are what cmd, before it starts, will print.
+func outputPipes(t testing.TB, cmd *exec.Cmd) (stdout, stderr io.Reader) {
 	t.Helper()
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	log, err := cmd.StderrPipe()
 	require.NoError(t, err)
-	return patient{out.(*os.File)}, patient{log.(*os.File)}
+	return timeoutReader{out.(*os.File)}, timeoutReader{log.(*os.File)}
 }

@@ -3,12 +3,12 @@
 // and values come out. Nothing here knows a socket, a goroutine, a lock or the
 // time, so every rule can be tested with a table.
 //
-//	head := http1.FindHead(b, 0)          // where the head ends; 0: more must come
-//	var r http1.Request
+//	head := http1.HeadLength(b, 0)          // where the head ends; 0: more must come
+//	var r http1.RequestHead
 //	if refused := r.Parse(b[:head], 100); refused != nil {
 //		return refused.Status, refused.Reason
 //	}
-//	body, refused := http1.NewFraming(r.Length, 8<<20, 16<<10)
+//	body, refused := http1.NewBodyDecoder(r.Length, 8<<20, 16<<10)
 //	for rest := b[head:]; refused == nil && !body.Ended(); {
 //		var piece []byte
 //		var used int

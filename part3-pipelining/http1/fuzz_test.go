@@ -16,47 +16,47 @@ import (
 // are the stricter one but for the last.
 var differences = []struct {
 	why   string
-	holds func(head string, r *Request) bool
+	holds func(head string, r *RequestHead) bool
 }{
-	{"net/http accepts bare LF as a line end", func(head string, _ *Request) bool {
+	{"net/http accepts bare LF as a line end", func(head string, _ *RequestHead) bool {
 		return strings.Count(head, "\n") != strings.Count(head, "\r\n")
 	}},
-	{"net/http joins folded lines", func(head string, _ *Request) bool {
+	{"net/http joins folded lines", func(head string, _ *RequestHead) bool {
 		return strings.Contains(head, "\n ") || strings.Contains(head, "\n\t")
 	}},
-	{"net/http accepts an empty line within the first line's space, and does not skip one before it", func(head string, _ *Request) bool {
+	{"net/http accepts an empty line within the first line's space, and does not skip one before it", func(head string, _ *RequestHead) bool {
 		return strings.HasPrefix(head, "\r\n")
 	}},
-	{"net/http's ReadRequest leaves Host, and what is in it, to its server", func(_ string, r *Request) bool {
-		return r.refused == errHost || r.hosts != 1
+	{"net/http's ReadRequest leaves Host, and what is in it, to its server", func(_ string, r *RequestHead) bool {
+		return r.err == errHost || r.hostFields != 1
 	}},
-	{"net/http accepts Content-Length fields that say the same, and lists them", func(_ string, r *Request) bool {
-		return r.lengths > 1 || r.refused == errLength
+	{"net/http accepts Content-Length fields that say the same, and lists them", func(_ string, r *RequestHead) bool {
+		return r.lengthFields > 1 || r.err == errContentLength
 	}},
-	{"net/http drops Content-Length when there is a Transfer-Encoding", func(_ string, r *Request) bool {
-		return r.lengths > 0 && r.codings > 0
+	{"net/http drops Content-Length when there is a Transfer-Encoding", func(_ string, r *RequestHead) bool {
+		return r.lengthFields > 0 && r.codingFields > 0
 	}},
-	{"net/http ignores Transfer-Encoding in HTTP/1.0, and refuses all but chunked with 501", func(_ string, r *Request) bool {
-		return r.codings > 0 && (r.Minor == 0 || !r.chunked || r.codings > 1)
+	{"net/http ignores Transfer-Encoding in HTTP/1.0, and refuses all but chunked with 501", func(_ string, r *RequestHead) bool {
+		return r.codingFields > 0 && (r.Minor == 0 || !r.chunked || r.codingFields > 1)
 	}},
-	{"net/http serves HTTP/2.0's preface, and any HTTP/1.x", func(head string, _ *Request) bool {
+	{"net/http serves HTTP/2.0's preface, and any HTTP/1.x", func(head string, _ *RequestHead) bool {
 		return !strings.Contains(firstLineOf(head), " HTTP/1.1") && !strings.Contains(firstLineOf(head), " HTTP/1.0")
 	}},
-	{"net/http's ReadRequest leaves targets that are no path (CONNECT, *, other schemes, fragments) to its server, and parses more of a URL", func(head string, r *Request) bool {
+	{"net/http's ReadRequest leaves targets that are no path (CONNECT, *, other schemes, fragments) to its server, and parses more of a URL", func(head string, r *RequestHead) bool {
 		target := string(r.Target)
 		return target == "" || target[0] != '/' || strings.ContainsAny(target, "#%\"<>\\^`{|}[]") || strings.HasPrefix(target, "//") ||
 			string(r.Method) == "CONNECT" || strings.ContainsAny(firstLineOf(head), "\x00\t\x7f") || hasByteAbove(firstLineOf(head), 0x7e)
 	}},
-	{"net/http cuts the first line at its first and last space, and trims it", func(head string, _ *Request) bool {
+	{"net/http cuts the first line at its first and last space, and trims it", func(head string, _ *RequestHead) bool {
 		return strings.Count(firstLineOf(head), " ") != 2 || strings.TrimSpace(firstLineOf(head)) != firstLineOf(head)
 	}},
-	{"net/http leaves Expect to its server", func(_ string, r *Request) bool { return r.refused == errExpect }},
-	{"net/http accepts control bytes in values, and names that are no token, in ReadRequest", func(_ string, r *Request) bool {
-		return r.refused == errNewline || r.refused == errField
+	{"net/http leaves Expect to its server", func(_ string, r *RequestHead) bool { return r.err == errExpect }},
+	{"net/http accepts control bytes in values, and names that are no token, in ReadRequest", func(_ string, r *RequestHead) bool {
+		return r.err == errLineEnding || r.err == errFieldLine
 	}},
-	{"we bound the number of fields", func(_ string, r *Request) bool { return r.refused == errTooMany }},
-	{"we refuse the largest length that fits: it stands for those that do not", func(_ string, r *Request) bool { return r.refused == errBodyLong }},
-	{"net/http wants a Trailer field not to name framing fields", func(_ string, r *Request) bool { return r.Get("trailer") != nil }},
+	{"we bound the number of fields", func(_ string, r *RequestHead) bool { return r.err == errTooManyFields }},
+	{"we refuse the largest length that fits: it stands for those that do not", func(_ string, r *RequestHead) bool { return r.err == errBodyTooLong }},
+	{"net/http wants a Trailer field not to name framing fields", func(_ string, r *RequestHead) bool { return r.Get("trailer") != nil }},
 }
 
 func firstLineOf(head string) string {
@@ -80,15 +80,15 @@ func FuzzParserAgainstNetHTTP(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		n := FindHead(text, 0)
+		n := HeadLength(text, 0)
 		if n == 0 {
-			CheckPartial(text, 1000)
+			CheckPartialHead(text, 1000)
 			return
 		}
 		head := string(text[:n])
-		var ours Request
+		var ours RequestHead
 		refused := ours.Parse([]byte(head), 100)
-		ours.refused = refused
+		ours.err = refused
 		theirs, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head)))
 		wrong := ""
 		switch {
@@ -124,10 +124,10 @@ func FuzzChunks(f *testing.F) {
 		f.Add([]byte(seed), 3)
 	}
 	f.Fuzz(func(t *testing.T, text []byte, cut int) {
-		whole, _ := NewFraming(Chunked, 1000, 1000)
-		body, rest, refused := taken(whole, string(text), len(text)+1)
-		pieces, _ := NewFraming(Chunked, 1000, 1000)
-		cutBody, cutRest, cutRefused := taken(pieces, string(text), max(1, cut))
+		whole, _ := NewBodyDecoder(Chunked, 1000, 1000)
+		body, rest, refused := decodeAll(whole, string(text), len(text)+1)
+		pieces, _ := NewBodyDecoder(Chunked, 1000, 1000)
+		cutBody, cutRest, cutRefused := decodeAll(pieces, string(text), max(1, cut))
 		require.Equal(t, refused, cutRefused, "%q", text)
 		require.Equal(t, body, cutBody)
 		if refused == nil {

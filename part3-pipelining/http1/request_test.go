@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestParserTakesARequestApart(t *testing.T) {
-	var r Request
+func TestParserParsesARequest(t *testing.T) {
+	var r RequestHead
 	head := "POST http://a.b:80/c%20d?e=f HTTP/1.1\r\nHOST: other\r\nX-Empty:\r\nX-Space: \t a b \t\r\nConnection: TE , Close\r\nContent-Length: 007\r\nExpect: 100-Continue\r\n\r\n"
 
 	require.Nil(t, r.Parse([]byte(head), 100))
@@ -22,11 +22,11 @@ func TestParserTakesARequestApart(t *testing.T) {
 	assert.Equal(t, "a b", string(r.Get("x-space")))
 	assert.Nil(t, r.Get("x-none"))
 	assert.EqualValues(t, 7, r.Length)
-	assert.True(t, r.close && r.Expected)
-	assert.False(t, r.Persists() || r.Safe())
+	assert.True(t, r.closeAfter && r.ExpectContinue)
+	assert.False(t, r.Persists() || r.IsSafe())
 }
 
-func TestParserKnowsWhatPersists(t *testing.T) {
+func TestParserDecidesPersistence(t *testing.T) {
 	for head, persists := range map[string]bool{
 		"GET / HTTP/1.1\r\nHost: x\r\n\r\n":                                                true,
 		"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n":                           false,
@@ -39,13 +39,13 @@ func TestParserKnowsWhatPersists(t *testing.T) {
 		"GET / HTTP/1.9\r\nHost: x\r\n\r\n":                                                true,
 		"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nConnection: CLOSE\r\n\r\n": false,
 	} {
-		var r Request
+		var r RequestHead
 		require.Nil(t, r.Parse([]byte(head), 100), "%q", head)
 		assert.Equal(t, persists, r.Persists(), "%q", head)
 	}
 }
 
-func TestHostsThatAreAndAreNot(t *testing.T) {
+func TestHostValidation(t *testing.T) {
 	for _, host := range []string{"", "a", "a.b", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "xn--a", "a_b", "%41", "a%2Fb%c3", ":80"} {
 		assert.True(t, ValidHost([]byte(host)), "%q", host)
 	}
@@ -54,7 +54,7 @@ func TestHostsThatAreAndAreNot(t *testing.T) {
 	}
 }
 
-func TestValueSpanLooksAtEveryByteAndPlace(t *testing.T) {
+func TestValueSpanFindsEveryByteAtEveryOffset(t *testing.T) {
 	for c := range 256 {
 		for place := range 20 {
 			b := []byte("\tabc défghi jk\tlmno\xff")
@@ -69,22 +69,22 @@ func TestValueSpanLooksAtEveryByteAndPlace(t *testing.T) {
 }
 
 // No part of a head is ever a head, and a wrong beginning is found before the end comes.
-func TestHeadIsFoundWhereverItIsCut(t *testing.T) {
+func TestHeadLengthIsFoundHoweverItIsFragmented(t *testing.T) {
 	head := get("/", "A: b\r\n")
 	for cut := range len(head) {
-		assert.Zero(t, FindHead([]byte(head[:cut]), 0), "%q", head[:cut])
-		assert.Nil(t, CheckPartial([]byte(head[:cut]), 1000), "%q", head[:cut])
-		assert.Equal(t, len(head), FindHead([]byte(head+"more"), cut), "looked at %d bytes before", cut)
+		assert.Zero(t, HeadLength([]byte(head[:cut]), 0), "%q", head[:cut])
+		assert.Nil(t, CheckPartialHead([]byte(head[:cut]), 1000), "%q", head[:cut])
+		assert.Equal(t, len(head), HeadLength([]byte(head+"more"), cut), "looked at %d bytes before", cut)
 	}
-	assert.Equal(t, errNewline, CheckPartial([]byte("GET / HTTP/1.1\nHost"), 1000))
-	assert.Equal(t, errLine, CheckPartial([]byte("\x16\x03"), 1000))
-	assert.Equal(t, errTargetLong, CheckPartial([]byte("GET /"+strings.Repeat("a", 100)), 100))
-	assert.Equal(t, errHeadLong, CheckPartial([]byte("GET / HTTP/1.1\r\n"+strings.Repeat("a", 100)), 100))
+	assert.Equal(t, errLineEnding, CheckPartialHead([]byte("GET / HTTP/1.1\nHost"), 1000))
+	assert.Equal(t, errRequestLine, CheckPartialHead([]byte("\x16\x03"), 1000))
+	assert.Equal(t, errTargetTooLong, CheckPartialHead([]byte("GET /"+strings.Repeat("a", 100)), 100))
+	assert.Equal(t, errHeadTooLong, CheckPartialHead([]byte("GET / HTTP/1.1\r\n"+strings.Repeat("a", 100)), 100))
 }
 
 func TestParserAllocatesNothing(t *testing.T) {
 	head := []byte(get("/", "Accept: */*\r\nUser-Agent: test\r\n"))
-	var r Request
+	var r RequestHead
 	r.Parse(head, 100)
 
 	assert.Zero(t, testing.AllocsPerRun(100, func() { r.Parse(head, 100) }))

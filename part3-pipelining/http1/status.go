@@ -2,9 +2,9 @@ package http1
 
 import "strconv"
 
-// reasons are the words of a status line, RFC 9110 §15 and the registry that it
+// reasonPhrases are the words of a status line, RFC 9110 §15 and the registry that it
 // leads to. Programs read the number; the words are for people (RFC 9112 §4).
-var reasons = map[int]string{
+var reasonPhrases = map[int]string{
 	100: "Continue",
 	101: "Switching Protocols",
 	103: "Early Hints",
@@ -58,16 +58,16 @@ var reasons = map[int]string{
 
 // StatusText is a status with its words, such as "404 Not Found". A status without
 // any has a space behind it all the same: the status line wants one.
-func StatusText(status int) string { return strconv.Itoa(status) + " " + reasons[status] }
+func StatusText(status int) string { return strconv.Itoa(status) + " " + reasonPhrases[status] }
 
-// AppendStatus appends a status line, with its CRLF. It allocates nothing.
-func AppendStatus(b []byte, status int) []byte {
+// AppendStatusLine appends a status line, with its CRLF. It allocates nothing.
+func AppendStatusLine(b []byte, status int) []byte {
 	if status == 200 { // nearly always
 		return append(b, "HTTP/1.1 200 OK\r\n"...)
 	}
 	b = append(b, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(status), 10)
 	b = append(b, ' ')
-	b = append(b, reasons[status]...)
+	b = append(b, reasonPhrases[status]...)
 	return append(b, "\r\n"...)
 }

@@ -8,56 +8,56 @@ import (
 
 const maxDiscard = 256 << 10 // bytes of a body that its handler left unread, for keeping the connection
 
-var errBodySlow = &http1.Refusal{Status: 408, Reason: "the body did not come in time"}
+var errBodyTimeout = &http1.StatusError{Status: 408, Detail: "the body did not come in time"}
 
 // A Request is what a handler is given: a request's head, and its body, to be read
 // from the connection. Both are good until the handler returns.
 type Request struct {
-	http1.Request
+	http1.RequestHead
 	Body *Body // nil without one
 }
 
 // A Body is a request's body, read from its connection as the handler asks for
 // it. A request with a body has the connection for itself, and its input too.
 type Body struct {
-	Framing  http1.Framing
-	x        *exchange
-	expected bool           // the client waits for 100 Continue
-	refused  *http1.Refusal // how the body failed; Read says it from then on
-	since    int64          // the clock when the time limit began to run
-	came     int            // bytes of content since then
+	Decoder        http1.BodyDecoder
+	x              *exchange
+	awaitsContinue bool               // the client waits for 100 Continue
+	err            *http1.StatusError // how the body failed; Read says it from then on
+	waitingSince   int64              // the clock when the time limit began to run
+	receivedSince  int                // bytes of content since then
 }
 
 // Read reads content; at its end the framing has the trailers. It asks the client for the body
 // if it waits for 100 Continue. An error other than io.EOF is what the client is told.
 func (b *Body) Read(p []byte) (int, error) {
-	in := &b.x.c.in
-	for b.refused == nil && !b.Framing.Ended() {
-		piece, used, refused := b.Framing.Take(in.bytes(), len(p))
+	in := &b.x.conn.input
+	for b.err == nil && !b.Decoder.AtEnd() {
+		piece, used, refused := b.Decoder.Decode(in.bytes(), len(p))
 		n := copy(p, piece)
 		in.skip(used)
-		b.progress(n)
-		b.refused = refused
+		b.renewTimeout(n)
+		b.err = refused
 		if n > 0 || len(p) == 0 {
 			return n, nil
 		}
 		if used == 0 && refused == nil {
-			b.refused = b.x.c.t.fill(b)
+			b.err = b.x.conn.transport.readMoreBody(b)
 		}
 	}
-	if b.refused != nil {
-		return 0, b.refused
+	if b.err != nil {
+		return 0, b.err
 	}
 	return 0, io.EOF
 }
 
-// progress renews the time limit for every pace bytes of content, not for every
+// renewTimeout renews the time limit for every pace bytes of content, not for every
 // byte: one byte a second is no body. The lines between chunks are no content: a
 // body of one byte a chunk would be granted 20 times its time.
-func (b *Body) progress(n int) {
+func (b *Body) renewTimeout(n int) {
 	const pace = 16 << 10
-	if b.came += n; b.came >= pace {
-		b.came, b.since = 0, b.x.c.srv.clock.now()
+	if b.receivedSince += n; b.receivedSince >= pace {
+		b.receivedSince, b.waitingSince = 0, b.x.conn.srv.clock.now()
 	}
 }
 
@@ -75,10 +75,10 @@ func (b *Body) discard() (ended bool) {
 	if b == nil {
 		return true
 	}
-	if b.expected || b.refused != nil { // who was not told to continue may send it or not
-		return b.refused == nil && b.Framing.Ended()
+	if b.awaitsContinue || b.err != nil { // who was not told to continue may send it or not
+		return b.err == nil && b.Decoder.AtEnd()
 	}
-	if b.Framing.Remaining() > maxDiscard {
+	if b.Decoder.BytesRemaining() > maxDiscard {
 		return false
 	}
 	n, err := io.CopyN(io.Discard, b, maxDiscard+1)

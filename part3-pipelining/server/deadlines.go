@@ -12,68 +12,70 @@ import (
 // to end, and the server's clock looks at all of them at every tick.
 
 var (
-	errHeadSlow    = &http1.Refusal{Status: 408, Reason: "the request did not come in time"}
-	errLate        = &http1.Refusal{Status: 503, Reason: "the handler did not answer in time"}
-	errHandlerSlow = errors.New("a handler did not finish its answer in time")
-	errWriteSlow   = errors.New("the client did not take its answers in time")
+	errHeadTimeout     = &http1.StatusError{Status: 408, Detail: "the request did not come in time"}
+	errHandlerTimeout  = &http1.StatusError{Status: 503, Detail: "the handler did not answer in time"}
+	errResponseTimeout = errors.New("a handler did not finish its answer in time")
+	errWriteTimeout    = errors.New("the client did not take its answers in time")
 )
 
-const noLimit = math.MaxInt64 // as the clock when something has to end
+const noDeadline = math.MaxInt64 // as the clock when something has to end
 
-// allot gives x's handler its time, from now on.
-func (x *exchange) allot() { x.due = x.c.srv.clock.now() + int64(x.c.srv.Limits.HandlerTime) }
+// startDeadline gives x's handler its time, from now on.
+func (x *exchange) startDeadline() {
+	x.deadline = x.conn.srv.clock.now() + int64(x.conn.srv.Limits.HandlerTime)
+}
 
-// tick looks whether somebody's time is up. The server's clock calls it.
-func (c *conn) tick() {
+// checkDeadlines looks whether somebody's time is up. The server's clock calls it.
+func (c *conn) checkDeadlines() {
 	now := c.srv.clock.now()
-	for x := c.late(now); x != nil; x = c.late(now) {
+	for x := c.firstOverdue(now); x != nil; x = c.firstOverdue(now) {
 		c.expire(x)
 	}
 	switch {
-	case c.end == dead || c.end == closed:
-	case c.out.until != 0 && now >= c.out.until:
-		c.fail(errWriteSlow)
-	case c.end == lingering:
+	case c.closeState == closing || c.closeState == closed:
+	case c.output.deadline != 0 && now >= c.output.deadline:
+		c.fail(errWriteTimeout)
+	case c.closeState == lingering:
 		most := c.srv.Limits.LingerTime
-		if c.srv.stopping.Load() && c.srv.crowded.Load() { // a queued client waits for this place
-			most = min(most, lastCall)
+		if c.srv.stopping.Load() && c.srv.atCapacity.Load() { // a queued client waits for this place
+			most = min(most, drainIdleTime)
 		}
-		if now >= c.since+int64(most) {
+		if now >= c.waitingSince+int64(most) {
 			c.fail(nil)
 		}
-	case c.intake == alone || c.intake == lost:
-		c.asks |= askWake // it looks itself
-	case c.intake == over || c.turn != resting:
-	case c.intake == stalled: // if all is answered, then by handlers that hang
-		if c.written() && now >= c.srv.until(waitIdle, c.answered) {
-			c.intake.to(over)
-			c.asks |= askWake
+	case c.inputState == exclusive || c.inputState == stuck:
+		c.actions |= actionWake // it looks itself
+	case c.inputState == inputClosed || c.turn != turnIdle:
+	case c.inputState == stalled: // if all is answered, then by handlers that hang
+		if c.allWritten() && now >= c.srv.waitDeadline(waitIdle, c.idleSince) {
+			c.inputState.moveTo(inputClosed)
+			c.actions |= actionWake
 		}
-	case !c.in.empty():
-		if now >= c.srv.until(waitHead, c.since) {
-			c.refuse(errHeadSlow)
+	case !c.input.empty():
+		if now >= c.srv.waitDeadline(waitHead, c.waitingSince) {
+			c.rejectPartial(errHeadTimeout)
 		}
-	case c.written() && now >= c.srv.until(waitIdle, max(c.since, c.answered)):
-		c.asks |= askLook
+	case c.allWritten() && now >= c.srv.waitDeadline(waitIdle, max(c.waitingSince, c.idleSince)):
+		c.actions |= actionIdleCheck
 	}
 }
 
-// looked ends an idle connection, without a word; but not one whose next request
+// closeIfIdle ends an idle connection, without a word; but not one whose next request
 // has come, and the driver has not looked yet.
-func (c *conn) looked() {
-	if c.in.empty() && c.end == open && c.intake == taking && c.turn == resting {
-		c.intake.to(over)
-		c.asks |= askWake
-		c.in.clear()
+func (c *conn) closeIfIdle() {
+	if c.input.empty() && c.closeState == open && c.inputState == parsing && c.turn == turnIdle {
+		c.inputState.moveTo(inputClosed)
+		c.actions |= actionWake
+		c.input.clear()
 		return
 	}
-	c.resume()
+	c.queueTurn()
 }
 
-// late is a request whose handler did not answer in time.
-func (c *conn) late(now int64) *exchange {
-	for s := c.line.head; s != nil; s = s.behind {
-		if x := s.owner; !s.done && !x.expired && now >= x.due {
+// firstOverdue is a request whose handler did not answer in time.
+func (c *conn) firstOverdue(now int64) *exchange {
+	for s := c.slots.head; s != nil; s = s.next {
+		if x := s.exchange; !s.done && !x.expired && now >= x.deadline {
 			return x
 		}
 	}
@@ -85,21 +87,21 @@ func (c *conn) late(now int64) *exchange {
 func (c *conn) expire(x *exchange) {
 	x.expired = true // the handler keeps x: it is not used again
 	x.cancel()
-	if x.begun {
-		c.fail(errHandlerSlow) // half an answer is out: all that is left is to break off
+	if x.committed {
+		c.fail(errResponseTimeout) // half a response is out: all that is left is to break off
 		return
 	}
-	if x.alone { // the handler may be at the body, and never come back
-		c.intake.to(lost)
+	if x.exclusive { // the handler may be at the body, and never come back
+		c.inputState.moveTo(stuck)
 	}
-	c.line.finish(&x.slot, x.plain(errLate, x.alone || c.intake == over && c.line.tail == &x.slot))
+	c.slots.complete(&x.slot, x.errorResponse(errHandlerTimeout, x.exclusive || c.inputState == inputClosed && c.slots.tail == &x.slot))
 	c.advance()
 }
 
-// refuse answers what will never be a request, for somebody who is not the driver.
-func (c *conn) refuse(why *http1.Refusal) {
-	x := c.receive(0, why)
+// rejectPartial answers what will never be a request, for somebody who is not the driver.
+func (c *conn) rejectPartial(why *http1.StatusError) {
+	x := c.newRequest(0, why)
 	c.reserve(x)
-	x.answer()
-	c.finish(x)
+	x.run()
+	c.complete(x)
 }

@@ -1,6 +1,6 @@
 // Package server answers HTTP/1.1 requests on connections that stay open. A client
-// may send its next request before it has the answer to the last one: handlers of
-// safe requests run in parallel, and the answers leave in the order of the
+// may send its next request before it has the response to the last one: handlers of
+// safe requests run in parallel, and the responses leave in the order of the
 // requests.
 //
 //	fd, err := socket.Listen("127.0.0.1:8080", 4096)
@@ -21,5 +21,5 @@
 //	s.Serve()
 //
 // Every wait and every buffer has a limit (Limits). A handler that panics or hangs
-// costs its own answer, and no other.
+// costs its own response, and no other.
 package server

@@ -15,9 +15,9 @@ import (
 type driver interface {
 	run()                              // until stop, on a goroutine of its own
 	add(fd int, peer netip.Addr) error // serves fd from now on; with an error it is the caller's again
-	each(f func(*transport))           // calls f for all connections, with their lock held
-	shutdown()                         // when there are no connections any more
-	discard()                          // instead of run
+	forEach(f func(*transport))        // calls f for all connections, with their lock held
+	stop()                             // when there are no connections any more
+	closeUnused()                      // instead of run
 }
 
 // newDrivers makes what serves the connections of s, which takes turns.
@@ -26,9 +26,9 @@ func newDrivers(s *Server, wait string) ([]driver, error) {
 	case "loop":
 		return newLoops(s)
 	case "goroutines":
-		return newStrands(s, false, serveSideBySide), nil
+		return newBlockingDriver(s, false, serveConcurrently), nil
 	case "serial":
-		return newStrands(s, true, serveSerially), nil
+		return newBlockingDriver(s, true, serveSerially), nil
 	}
 	return nil, fmt.Errorf("no driver is called %q", wait)
 }

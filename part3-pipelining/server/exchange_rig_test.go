@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-func patience() time.Duration { return limit }
+func patience() time.Duration { return maxWait }
 
 // post renders a request with body.
 func post(path, body string, fields ...string) string {
 	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: socket.up\r\nContent-Length: %d\r\n%s\r\n%s", path, len(body), strings.Join(fields, ""), body)
 }
 
-// readResponse reads one answer to a GET, and no byte further.
+// readResponse reads one response to a GET, and no byte further.
 func readResponse(in *bufio.Reader) (status string, body []byte, err error) {
 	r, err := http.ReadResponse(in, nil)
 	if err != nil {
@@ -33,24 +33,24 @@ func readLine(in *bufio.Reader) (string, error) {
 	return strings.TrimRight(line, "\r\n"), err
 }
 
-// tell sends pieces to addr, and reads until the server closes.
-func tell(t testing.TB, addr, rule, look string, pieces ...string) story {
+// sendAndRead sends pieces to addr, and reads until the server closes.
+func sendAndRead(t testing.TB, addr, rule, look string, pieces ...string) transcript {
 	t.Helper()
 	sent := strings.Join(pieces, "")
-	return story{sent: sent, rule: rule, look: look}.hear(converse(t, addr, sent))
+	return transcript{sent: sent, rule: rule, look: look}.readAll(converse(t, addr, sent))
 }
 
-// begins wants what came to begin so.
-func (s story) begins(t testing.TB, want string) {
+// wantPrefix wants what came to begin so.
+func (s transcript) wantPrefix(t testing.TB, want string) {
 	t.Helper()
 	if !strings.HasPrefix(s.got, want) {
 		s.fail(t, 0, "want %q", want)
 	}
 }
 
-// live is what the heap holds when nothing is left to be thrown away. Pools give
+// countGoroutines is what the heap holds when nothing is left to be thrown away. Pools give
 // up what they keep in the second collection.
-func live() int {
+func countGoroutines() int {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.GC()

@@ -8,19 +8,19 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-const idleRule = "house rule: a client that sends only empty lines does not live on them"
+const ruleIdleEmptyLines = "house rule: a client that sends only empty lines does not live on them"
 
-func TestEmptyLineDoesNotRenewTheIdleTime(t *testing.T) {
+func TestEmptyLineDoesNotRenewTheIdleTimeout(t *testing.T) {
 	t.Parallel()
 	const idle = time.Second
-	r := start(t, func(s *Server) { s.Limits.IdleTime = idle })
+	r := startServer(t, func(s *Server) { s.Limits.IdleTime = idle })
 	before := r.clock.now()
 	c := converse(t, r.addr, get("/"))
-	expect(t, c, story{}, "HTTP/1.1 200 OK\r\n")
+	requireRead(t, c, transcript{}, "HTTP/1.1 200 OK\r\n")
 	eventually(t, "a good part of the idle time is over", func() bool { return r.clock.now() > before+int64(idle)*6/10 })
 
 	io.WriteString(c, "\r\n")
 
-	story{rule: idleRule, look: "intake.go, head"}.hear(c).endsCleanly(t)
-	assert.Less(t, time.Duration(r.clock.now()-before), idle*3/2, idleRule+"; the server's own time (intake.go, head)")
+	transcript{rule: ruleIdleEmptyLines, look: "takerequest.go, scanHead"}.readAll(c).wantCleanEnd(t)
+	assert.Less(t, time.Duration(r.clock.now()-before), idle*3/2, ruleIdleEmptyLines+"; the server's own time (takerequest.go, scanHead)")
 }

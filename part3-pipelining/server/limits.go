@@ -21,7 +21,7 @@ type Limits struct {
 	HandlerTime time.Duration // for a handler to answer, or to write on: 503. What it waits for its turn does not count
 	WriteTime   time.Duration // for the client to take 64 KiB; then a close
 	LingerTime  time.Duration // for the client to close after us
-	Wait        string        // which driver serves the connections: driver.go
+	Driver      string        // which driver serves the connections: driver.go
 }
 
 var DefaultLimits = Limits{
@@ -36,18 +36,18 @@ var DefaultLimits = Limits{
 	HandlerTime: 70 * time.Second, // /sleep may take 60
 	WriteTime:   20 * time.Second,
 	LingerTime:  2 * time.Second,
-	Wait:        DefaultWait,
+	Driver:      DefaultDriver,
 }
 
 const (
-	inSize    = 32 << 10               // bytes of a read buffer; an idle connection has none
-	outSize   = 64 << 10               // bytes of answers that wait for a write before slots are kept back
-	maxParked = 32 << 10               // bytes of an answer that wait behind others; a handler with more waits
-	maxTurn   = 64                     // requests that a loop takes from a connection before others have their turn
-	MaxEmpty  = 2                      // empty lines before a request; RFC 9112 §2.2 asks for one at least
-	lastCall  = 100 * time.Millisecond // for the next request to come when the server stops
-	lastBytes = time.Second            // for what is missing of a request then
-	crowded   = time.Second            // for it, when no further connection can be accepted
+	readBufferSize   = 32 << 10               // bytes of a read buffer; an idle connection has none
+	writeBufferSize  = 64 << 10               // bytes of responses that wait for a write before slots are kept back
+	maxBuffered      = 32 << 10               // bytes of a response that wait behind others; a handler with more waits
+	maxTurnRequests  = 64                     // requests that a loop takes from a connection before others have their turn
+	MaxEmptyLines    = 2                      // empty lines before a request; RFC 9112 §2.2 asks for one at least
+	drainIdleTime    = 100 * time.Millisecond // for the next request to come when the server stops
+	drainReadTime    = time.Second            // for what is missing of a request then
+	capacityIdleTime = time.Second            // for it, when no further connection can be accepted
 )
 
 // AddFlags sets l to the defaults and gives each limit its flag.
@@ -64,26 +64,26 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 	f.DurationVar(&l.HandlerTime, "handler-time", l.HandlerTime, "for a handler to answer, without what it waits for its turn")
 	f.DurationVar(&l.WriteTime, "write-time", l.WriteTime, "for a client to take 64 KiB of answers")
 	f.DurationVar(&l.LingerTime, "linger-time", l.LingerTime, "for a client to close after the last answer")
-	f.StringVar(&l.Wait, "wait", l.Wait, "how connections are served: `driver` serial, goroutines or loop (Linux)")
+	f.StringVar(&l.Driver, "wait", l.Driver, "how connections are served: `driver` serial, goroutines or loop (Linux)")
 }
 
-// PerConnection is how many bytes a connection can hold at most. An answer that
+// PerConnection is how many bytes a connection can hold at most. A response that
 // waits is there twice, as written and as it will leave. What Go adds is not in it:
 // a slice that grows has up to a quarter more than it needs.
 func (l *Limits) PerConnection() int {
-	return inSize + l.Pipeline*(l.Head+2*maxParked) + 2*(outSize+maxParked) + int(l.Body)
+	return readBufferSize + l.Pipeline*(l.Head+2*maxBuffered) + 2*(writeBufferSize+maxBuffered) + int(l.Body)
 }
 
-// Check says what no server can work with.
-func (l *Limits) Check() error {
-	if l.Head < 256 || l.Head > inSize {
-		return fmt.Errorf("-head %d: want 256 to %d", l.Head, inSize)
+// Validate says what no server can work with.
+func (l *Limits) Validate() error {
+	if l.Head < 256 || l.Head > readBufferSize {
+		return fmt.Errorf("-head %d: want 256 to %d", l.Head, readBufferSize)
 	}
 	if l.Fields < 1 || l.Pipeline < 1 || l.Connections < 1 || l.Body < 0 {
 		return errors.New("-fields, -pipeline and -connections: want at least 1; -body: at least 0")
 	}
-	if l.Wait != "serial" && l.Wait != "goroutines" && (l.Wait != "loop" || DefaultWait != "loop") {
-		return fmt.Errorf("-wait %s: want serial, goroutines, or on Linux loop", l.Wait)
+	if l.Driver != "serial" && l.Driver != "goroutines" && (l.Driver != "loop" || DefaultDriver != "loop") {
+		return fmt.Errorf("-wait %s: want serial, goroutines, or on Linux loop", l.Driver)
 	}
 	if l.shortest() <= 0 {
 		return errors.New("a time of 0 or less is no time")

@@ -18,53 +18,53 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-func TestPipeliningWithoutReadingIsHeldBack(t *testing.T) {
-	r := start(t, with(func(w *Response, r *Request) { w.Write(make([]byte, 16<<10)) }))
+func TestPipeliningWithoutReadingIsBackpressured(t *testing.T) {
+	r := startServer(t, withHandler(func(w *Response, r *Request) { w.Write(make([]byte, 16<<10)) }))
 	c := dial(t, r.addr)
 	batch, err := strings.Repeat(get("/"), 1000), error(nil)
 	for end := time.Now().Add(patience()); err == nil && time.Now().Before(end); { // until a write is stuck: TCP pushes back
-		c.SetWriteDeadline(time.Now().Add(2 * short))
+		c.SetWriteDeadline(time.Now().Add(2 * testTimeout))
 		_, err = io.WriteString(c, batch)
 	}
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	var held *transport
-	r.each(func(c *transport) { held = c })
+	r.forEachConn(func(c *transport) { held = c })
 
 	held.mu.Lock()
 	parked := 0
-	if held.out.next != nil {
-		parked = len(held.out.next.b)
+	if held.output.next != nil {
+		parked = len(held.output.next.b)
 	}
-	for s := held.line.head; s != nil; s = s.behind {
-		parked += len(s.answer)
+	for s := held.slots.head; s != nil; s = s.next {
+		parked += len(s.encoded)
 	}
 	held.mu.Unlock()
 	t.Logf("the client's write is stuck; the server holds %d bytes of answers", parked)
-	assert.LessOrEqual(t, parked, outSize+(r.Limits.Pipeline+1)*(maxParked+1024), "house rule: limits.go says what a connection may hold")
+	assert.LessOrEqual(t, parked, writeBufferSize+(r.Limits.Pipeline+1)*(maxBuffered+1024), "house rule: limits.go says what a connection may hold")
 	c.Close()
 }
 
-func TestLimitsThatMakeNoSenseAreRefused(t *testing.T) {
-	ours(t)
+func TestInvalidLimitsAreRefused(t *testing.T) {
+	skipIfJudging(t)
 	for _, change := range []func(*Limits){
 		func(l *Limits) { l.Head = 100 },
-		func(l *Limits) { l.Head = inSize + 1 },
+		func(l *Limits) { l.Head = readBufferSize + 1 },
 		func(l *Limits) { l.Pipeline = 0 },
 		func(l *Limits) { l.IdleTime = 0 },
 		func(l *Limits) { l.Body = -1 },
 	} {
 		l := DefaultLimits
-		require.NoError(t, l.Check())
+		require.NoError(t, l.Validate())
 		change(&l)
-		assert.Error(t, l.Check())
+		assert.Error(t, l.Validate())
 	}
 }
 
 // A handler that comes back after its deadline gives its place free, and a
 // request that waits for it is told.
-func TestLateHandlersMakeRoomWhenTheyReturn(t *testing.T) {
+func TestExpiredHandlersFreeTheirSlotWhenTheyReturn(t *testing.T) {
 	release := make(chan struct{})
-	r := start(t, func(s *Server) { s.Limits.Pipeline, s.Limits.HandlerTime = 2, 50*time.Millisecond }, with(func(w *Response, r *Request) {
+	r := startServer(t, func(s *Server) { s.Limits.Pipeline, s.Limits.HandlerTime = 2, 50*time.Millisecond }, withHandler(func(w *Response, r *Request) {
 		if string(r.Path) == "/hang" {
 			<-release
 		}
@@ -73,7 +73,7 @@ func TestLateHandlersMakeRoomWhenTheyReturn(t *testing.T) {
 	c := dial(t, r.addr)
 	sent := get("/hang") + get("/hang")
 	io.WriteString(c, sent)
-	c.SetReadDeadline(time.Now().Add(limit))
+	c.SetReadDeadline(time.Now().Add(maxWait))
 	var first []byte
 	for strings.Count(string(first), "503 Service Unavailable\r\n") < 2 { // both are late, and both still run
 		more := make([]byte, 1<<10)
@@ -82,32 +82,32 @@ func TestLateHandlersMakeRoomWhenTheyReturn(t *testing.T) {
 		first = append(first, more[:n]...)
 	}
 
-	io.WriteString(c, get("/", closing))
+	io.WriteString(c, get("/", closeField))
 	eventually(t, "the third request waits for a place", func() (waits bool) {
-		r.each(func(c *transport) { waits = c.intake == stalled })
+		r.forEachConn(func(c *transport) { waits = c.inputState == stalled })
 		return waits
 	})
 	close(release)
 
-	s := story{sent: sent, rule: "house rule: every slot has a deadline, and ends in time", look: "intake.go, full and advance"}.hear(c)
+	s := transcript{sent: sent, rule: "house rule: every slot has a deadline, and ends in time", look: "takerequest.go, pipelineFull and advance"}.readAll(c)
 	s.got = string(first) + s.got
-	a := s.replies(t, gets(3)...)
+	a := s.parseAll(t, getMethods(3)...)
 	assert.Equal(t, "200 OK", a[2].status)
-	s.endsCleanly(t)
+	s.wantCleanEnd(t)
 }
 
 // Behind a client that takes its time to read, handlers wait longer than they may
 // work: one that streams, for its turn; one that is a barrier, to begin, and the
 // body that it asks for then. None of that is their own slowness.
-func TestWaitForTheTurnIsNotTheHandlersTime(t *testing.T) {
+func TestWaitingForItsTurnDoesNotCountAsHandlerTime(t *testing.T) {
 	t.Parallel()
 	const own, size = 2 * time.Second, 32 << 20 // more than the kernel takes in for a client that does not read
 	behind := make(chan string, 1)
-	r := start(t, func(s *Server) { s.Limits.HandlerTime, s.Limits.BodyTime = own, own }, with(func(w *Response, r *Request) {
+	r := startServer(t, func(s *Server) { s.Limits.HandlerTime, s.Limits.BodyTime = own, own }, withHandler(func(w *Response, r *Request) {
 		switch string(r.Path) {
 		case "/large":
-			for range size / maxParked {
-				w.Write(make([]byte, maxParked))
+			for range size / maxBuffered {
+				w.Write(make([]byte, maxBuffered))
 			}
 		case "/stream":
 			behind <- "a stream that waits for its turn"
@@ -118,14 +118,14 @@ func TestWaitForTheTurnIsNotTheHandlersTime(t *testing.T) {
 			echo(w, r, nil)
 		}
 	}))
-	sent := get("/large") + get("/stream") + "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n" + closing + "\r\n"
+	sent := get("/large") + get("/stream") + "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n" + closeField + "\r\n"
 	c := converse(t, r.addr, sent)
-	soon(t, behind, "the second handler begins")
+	receive(t, behind, "the second handler begins")
 	begun := r.clock.now()
 
 	eventually(t, "more time has passed than a handler has", func() bool { return r.clock.now() > begun+int64(own)*5/4 })
 
-	const rule = "house rule: a handler's time is its own; what it waits for its turn is not in it (handling.go, wait and stream)"
+	const rule = "house rule: a handler's time is its own; what it waits for its turn is not in it (handlerio.go, waitForHead and stream)"
 	in := bufio.NewReader(c)
 	for _, want := range []int{size, len("flushed, and ended")} {
 		status, body, err := readResponse(in)
@@ -147,8 +147,8 @@ func TestWaitForTheTurnIsNotTheHandlersTime(t *testing.T) {
 
 // A handler that reads a body may find a reset before its loop has heard of it.
 // Then nobody will wake it: it must not wait.
-func TestBodyThatFindsTheResetItselfEnds(t *testing.T) {
-	r := start(t)
+func TestBodyReadEndsOnAReset(t *testing.T) {
+	r := startServer(t)
 	listener, err := socket.Listen("127.0.0.1:0", 1)
 	require.NoError(t, err)
 	defer unix.Close(listener)
@@ -160,10 +160,10 @@ func TestBodyThatFindsTheResetItselfEnds(t *testing.T) {
 	client.SetLinger(0)
 	client.Close() // a reset
 	var mu sync.Mutex
-	c := newTransport(r.Server, bystander{}, &mu, &stock{}, fd, netip.Addr{})
-	ended := make(chan *http1.Refusal)
+	c := newTransport(r.Server, noopDriver{}, &mu, &exchangeCache{}, fd, netip.Addr{})
+	ended := make(chan *http1.StatusError)
 
-	go func() { ended <- c.fill(&Body{x: &exchange{c: &c.conn}, since: noLimit / 2}) }() // ends when it should
+	go func() { ended <- c.readMoreBody(&Body{x: &exchange{conn: &c.conn}, waitingSince: noDeadline / 2}) }() // ends when it should
 
-	assert.Equal(t, http1.ErrBodyEnded, soon(t, ended, "the body ends (handling.go, fill)"))
+	assert.Equal(t, http1.ErrBodyTruncated, receive(t, ended, "the body ends (handlerio.go, readMoreBody)"))
 }

@@ -16,21 +16,21 @@ import (
 
 // A descriptor's number is used again as soon as it is closed. News that were
 // told before that would be taken for those of the next connection.
-func TestDescriptorIsNotFreeBeforeAllNewsAreLookedAt(t *testing.T) {
-	r := start(t)
+func TestDescriptorIsNotReusedBeforeAllEventsAreHandled(t *testing.T) {
+	r := startServer(t)
 	c := converse(t, r.addr, get("/"))
-	expect(t, c, story{}, "HTTP/1.1 200 ")
+	requireRead(t, c, transcript{}, "HTTP/1.1 200 ")
 
 	eventually(t, "the answer's writer is back", func() (back bool) {
-		r.each(func(c *transport) {
-			if back = c.out.state == unwritten; !back {
+		r.forEachConn(func(c *transport) {
+			if back = c.output.writeState == notWriting; !back {
 				return
 			}
 			fd := c.fd
 			c.fail(errReset)
-			c.act()
+			c.runActions()
 			_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-			assert.NoError(t, err, "the descriptor is closed while the leader may have news of it (loop.go, bury)")
+			assert.NoError(t, err, "the descriptor is closed while the leader may have news of it (loop.go, closeLater)")
 			assert.Nil(t, c.driver.(*loop).conns[fd], "and nobody hears them")
 		})
 		return back
@@ -41,28 +41,28 @@ func TestDescriptorIsNotFreeBeforeAllNewsAreLookedAt(t *testing.T) {
 
 // A child process may keep a connection open that its parent has closed: between
 // fork and exec it has all descriptors. Its news come under the old number.
-func TestNewsOfAConnectionThatLivesOnElsewhereAreNotAStrangers(t *testing.T) {
+func TestEventsOfAnInheritedDescriptorDoNotReachAnotherConnection(t *testing.T) {
 	for name, happens := range map[string]func(held int){
 		"a reset": func(held int) { unix.Write(held, []byte("x")) }, // to a client that has closed
 		"an end":  func(held int) { unix.Shutdown(held, unix.SHUT_RDWR) },
 	} {
-		r := start(t, func(s *Server) { s.drivers, s.Limits.Connections = s.drivers[:1], 2 })
+		r := startServer(t, func(s *Server) { s.drivers, s.Limits.Connections = s.drivers[:1], 2 })
 		old := converse(t, r.addr, get("/"))
-		expect(t, old, story{}, "HTTP/1.1 200 OK\r\n")
+		requireRead(t, old, transcript{}, "HTTP/1.1 200 OK\r\n")
 		var number int
-		r.each(func(c *transport) { number = c.fd })
+		r.forEachConn(func(c *transport) { number = c.fd })
 		held, err := unix.Dup(number) // as a child does
 		require.NoError(t, err)
 		defer unix.Close(held)
 		witness := converse(t, r.addr, get("/"))
 		eventually(t, "both are accepted", func() bool { return r.Connections() == 2 })
 		stranger := converse(t, r.addr, get("/")) // waits in the queue: the server is full
-		plugHoles(t, number)
+		fillDescriptorGaps(t, number)
 		old.CloseWrite() // so the server closes, and accepts the stranger
-		s := story{sent: get("/"), rule: "house rule: an event is a hint, for its number may be another's", look: "conn.go, heard"}
-		expect(t, stranger, s, "HTTP/1.1 200 OK\r\n")
+		s := transcript{sent: get("/"), rule: "house rule: an event is a hint, for its number may be another's", look: "conn.go, onEvent"}
+		requireRead(t, stranger, s, "HTTP/1.1 200 OK\r\n")
 		same := false
-		r.each(func(c *transport) { same = same || c.fd == number })
+		r.forEachConn(func(c *transport) { same = same || c.fd == number })
 		require.True(t, same, "the stranger has the number")
 
 		old.Close()
@@ -73,16 +73,16 @@ func TestNewsOfAConnectionThatLivesOnElsewhereAreNotAStrangers(t *testing.T) {
 			_, _, err := readResponse(in)
 			require.NoError(t, err)
 		}
-		io.WriteString(stranger, get("/", closing))
+		io.WriteString(stranger, get("/", closeField))
 
-		if s = s.hear(stranger); !strings.Contains(s.got, "HTTP/1.1 200 OK\r\n") {
+		if s = s.readAll(stranger); !strings.Contains(s.got, "HTTP/1.1 200 OK\r\n") {
 			s.fail(t, len(s.got), "after %s of the number's earlier connection: want an answer (the connection ended: %v)", name, s.end)
 		}
 	}
 }
 
-// plugHoles takes all free descriptors below number, until the test ends.
-func plugHoles(t *testing.T, number int) {
+// fillDescriptorGaps takes all free descriptors below number, until the test ends.
+func fillDescriptorGaps(t *testing.T, number int) {
 	for fd := 0; fd < number; {
 		var err error
 		fd, err = unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -91,106 +91,106 @@ func plugHoles(t *testing.T, number int) {
 	}
 }
 
-// The news that there is room may come while the writer that was refused has not
+// The events that there is room may come while the writer that was refused has not
 // got the lock yet. They are not told twice.
-func TestRoomThatIsToldBeforeTheWriterKnowsIsNotLost(t *testing.T) {
-	ours(t)
-	var o outbound
-	o.append([]byte("answer"))
-	o.begin(1) // transport.write, with the lock open
+func TestWritableEventDuringAWriteIsNotLost(t *testing.T) {
+	skipIfJudging(t)
+	var o writeQueue
+	o.enqueue([]byte("answer"))
+	o.startWrite(1) // transport.write, with the lock open
 
-	o.hasRoom() // conn.heard
-	o.refused()
+	o.onWritable() // conn.onEvent
+	o.onBlocked()
 
-	assert.Equal(t, unwritten, o.state, "the writer waits for news that were told before (output.go, refused)")
+	assert.Equal(t, notWriting, o.writeState, "the writer waits for news that were told before (writequeue.go, onBlocked)")
 }
 
-// What has come already is no news to the kernel. A client who sends much and
+// What has come already is no event to the kernel. A client who sends much and
 // takes its time to read has its requests looked at when there is room again.
-func TestRequestsThatWaitForRoomAreNotForgotten(t *testing.T) {
+func TestStalledRequestsAreResumed(t *testing.T) {
 	const requests, size = 1500, 16 << 10 // more than fits into the kernel
-	r := start(t, func(s *Server) { s.Limits.HeadTime = 2 * short }, with(func(w *Response, r *Request) { w.Write(make([]byte, size)) }))
-	sent := strings.Repeat(get("/"), requests-1) + get("/", closing)
+	r := startServer(t, func(s *Server) { s.Limits.HeadTime = 2 * testTimeout }, withHandler(func(w *Response, r *Request) { w.Write(make([]byte, size)) }))
+	sent := strings.Repeat(get("/"), requests-1) + get("/", closeField)
 	c := dial(t, r.addr)
-	c.SetDeadline(time.Now().Add(limit))
+	c.SetDeadline(time.Now().Add(maxWait))
 	go io.WriteString(c, sent) // ends when all is taken
 	eventually(t, "the server has stopped to take requests", func() (isStalled bool) {
-		r.each(func(c *transport) { isStalled = c.intake == stalled && c.out.state == blocked })
+		r.forEachConn(func(c *transport) { isStalled = c.inputState == stalled && c.output.writeState == writeBlocked })
 		return isStalled
 	})
 	begun := r.clock.now()
-	eventually(t, "more time has passed than a head may take", func() bool { return r.clock.now() > begun+int64(4*short) })
+	eventually(t, "more time has passed than a head may take", func() bool { return r.clock.now() > begun+int64(4*testTimeout) })
 
-	s := story{sent: "1,500 requests", rule: "house rule: who waits for the server is not slow", look: "conn.go, resume"}.hear(c)
+	s := transcript{sent: "1,500 requests", rule: "house rule: who waits for the server is not slow", look: "conn.go, queueTurn"}.readAll(c)
 
-	a := s.replies(t, gets(requests)...)
+	a := s.parseAll(t, getMethods(requests)...)
 	for i := range a {
-		require.Equal(t, "200 OK", a[i].status, "answer %d (conn.go, resume)", i+1)
+		require.Equal(t, "200 OK", a[i].status, "answer %d (conn.go, queueTurn)", i+1)
 	}
 }
 
-// The line may be full when an upload gives its connection back: its answer is
+// The queue may be full when an upload gives its connection back: its response is
 // finished, and has no room in what waits for the client. That must be noted like
 // any other fullness, or the connection is not looked at when there is room again.
-func TestRequestsBehindAnUploadAreNotForgotten(t *testing.T) {
+func TestRequestsAfterAnUploadAreHandled(t *testing.T) {
 	for _, depth := range []int{1, 32} {
 		const requests, size = 400, 30_000 // more than fits into the kernel
-		r := start(t, func(s *Server) { s.Limits.Pipeline, s.Limits.HeadTime = depth, 2*short })
+		r := startServer(t, func(s *Server) { s.Limits.Pipeline, s.Limits.HeadTime = depth, 2*testTimeout })
 		body := strings.Repeat("b", size)
 		c := dial(t, r.addr)
-		c.SetDeadline(time.Now().Add(limit))
-		go io.WriteString(c, strings.Repeat(post("/echo", body), requests-1)+post("/echo", body, closing)) // ends when all is taken
+		c.SetDeadline(time.Now().Add(maxWait))
+		go io.WriteString(c, strings.Repeat(post("/echo", body), requests-1)+post("/echo", body, closeField)) // ends when all is taken
 		eventually(t, "the kernel takes no more answers", func() (isBlocked bool) {
-			r.each(func(c *transport) { isBlocked = c.out.state == blocked && c.line.length > 0 })
+			r.forEachConn(func(c *transport) { isBlocked = c.output.writeState == writeBlocked && c.slots.length > 0 })
 			return isBlocked
 		})
 		begun := r.clock.now()
-		eventually(t, "more time has passed than a head may take", func() bool { return r.clock.now() > begun+int64(4*short) })
+		eventually(t, "more time has passed than a head may take", func() bool { return r.clock.now() > begun+int64(4*testTimeout) })
 
-		s := story{sent: "400 uploads", rule: "house rule: who waits for the server is not slow", look: "conn.go, heard and take"}.hear(c)
+		s := transcript{sent: "400 uploads", rule: "house rule: who waits for the server is not slow", look: "conn.go, onEvent and take"}.readAll(c)
 
-		a := s.replies(t, strings.Split(strings.Repeat("POST ", requests-1)+"POST", " ")...)
+		a := s.parseAll(t, strings.Split(strings.Repeat("POST ", requests-1)+"POST", " ")...)
 		for i := range a {
-			require.Equal(t, "200 OK", a[i].status, "answer %d with -pipeline %d (conn.go, heard and take)", i+1, depth)
+			require.Equal(t, "200 OK", a[i].status, "answer %d with -pipeline %d (conn.go, onEvent and take)", i+1, depth)
 		}
 	}
 }
 
 // An upload may take longer than a handler may, as long as it keeps its pace.
-func TestSlowUploadIsNotItsHandlersSlowness(t *testing.T) {
+func TestSlowUploadDoesNotCountAsHandlerTime(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *Server) { s.Limits.BodyTime, s.Limits.HandlerTime = 600*time.Millisecond, 800*time.Millisecond })
-	c := converse(t, r.addr, "POST /echo HTTP/1.1\r\nHost: x\r\n"+closing+"Content-Length: 200000\r\n\r\n")
+	r := startServer(t, func(s *Server) { s.Limits.BodyTime, s.Limits.HandlerTime = 600*time.Millisecond, 800*time.Millisecond })
+	c := converse(t, r.addr, "POST /echo HTTP/1.1\r\nHost: x\r\n"+closeField+"Content-Length: 200000\r\n\r\n")
 	begun := r.clock.now()
 	for i := range 10 { // 20,000 bytes, every 120 ms of the server's clock
 		io.WriteString(c, strings.Repeat("x", 20_000))
 		eventually(t, "time passes", func() bool { return r.clock.now() > begun+int64(i+1)*int64(120*time.Millisecond) })
 	}
 
-	s := story{sent: "200,000 bytes", rule: "house rule: a handler's time is its own", look: "handling.go, fill"}.hear(c)
+	s := transcript{sent: "200,000 bytes", rule: "house rule: a handler's time is its own", look: "handlerio.go, readMoreBody"}.readAll(c)
 
-	s.begins(t, "HTTP/1.1 200 ")
+	s.wantPrefix(t, "HTTP/1.1 200 ")
 }
 
 // Who is told to continue has his time from then on, however late it is.
-func TestTimeForTheBodyBeginsWith100Continue(t *testing.T) {
+func TestBodyTimeoutStartsWith100Continue(t *testing.T) {
 	t.Parallel()
-	var r *running
+	var r *testServer
 	asked := make(chan struct{})
-	r = start(t, func(s *Server) { s.Limits.BodyTime = 400 * time.Millisecond }, with(func(w *Response, r *Request) {
+	r = startServer(t, func(s *Server) { s.Limits.BodyTime = 400 * time.Millisecond }, withHandler(func(w *Response, r *Request) {
 		<-asked
 		body, _ := r.Body.ReadAll()
 		w.Write(body)
 	}))
-	sent := "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n" + closing + "Content-Length: 5\r\n\r\n"
+	sent := "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n" + closeField + "Content-Length: 5\r\n\r\n"
 	c := converse(t, r.addr, sent)
 	begun := r.clock.now()
 	eventually(t, "more time has passed than a body may take", func() bool { return r.clock.now() > begun+int64(800*time.Millisecond) })
 	close(asked)
-	st := story{sent: sent, rule: "RFC 9110 §10.1.1: 100 says that the client should send now", look: "handling.go, fill"}
-	expect(t, c, st, "HTTP/1.1 100 Continue\r\n\r\n")
+	st := transcript{sent: sent, rule: "RFC 9110 §10.1.1: 100 says that the client should send now", look: "handlerio.go, readMoreBody"}
+	requireRead(t, c, st, "HTTP/1.1 100 Continue\r\n\r\n")
 
 	io.WriteString(c, "hello")
 
-	st.hear(c).begins(t, "HTTP/1.1 200 ")
+	st.readAll(c).wantPrefix(t, "HTTP/1.1 200 ")
 }

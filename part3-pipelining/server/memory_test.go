@@ -13,8 +13,8 @@ import (
 
 // Clients that send and do not read cannot make the server hold more than
 // limits.go says, whatever they ask for and whatever the handlers write.
-func TestClientsThatDoNotReadHoldNoMoreThanTheLimitsSay(t *testing.T) {
-	ours(t)
+func TestClientsThatDoNotReadUseBoundedMemory(t *testing.T) {
+	skipIfJudging(t)
 	const clients = 8
 	long := "Long: " + strings.Repeat("a", 15<<10) + "\r\n"
 	for name, asked := range map[string]string{
@@ -25,13 +25,13 @@ func TestClientsThatDoNotReadHoldNoMoreThanTheLimitsSay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			block := make(chan struct{})
-			r := start(t, func(s *Server) { s.Limits.Pipeline, s.Limits.Body = 8, 64<<10 }, with(func(w *Response, r *Request) {
+			r := startServer(t, func(s *Server) { s.Limits.Pipeline, s.Limits.Body = 8, 64<<10 }, withHandler(func(w *Response, r *Request) {
 				piece := make([]byte, 1<<10)
 				switch string(r.Path) {
 				case "/slow":
 					<-block
 				case "/exact":
-					for range maxParked / len(piece) {
+					for range maxBuffered / len(piece) {
 						w.Write(piece)
 					}
 				case "/endless":
@@ -43,7 +43,7 @@ func TestClientsThatDoNotReadHoldNoMoreThanTheLimitsSay(t *testing.T) {
 				}
 			}))
 			batch := []byte(strings.Repeat(asked, 1+(1<<20)/len(asked)))
-			before := live()
+			before := countGoroutines()
 			stuck := make(chan error, clients)
 			for range clients {
 				c := dial(t, r.addr)
@@ -57,12 +57,12 @@ func TestClientsThatDoNotReadHoldNoMoreThanTheLimitsSay(t *testing.T) {
 				}()
 			}
 			for range clients {
-				require.ErrorIs(t, soon(t, stuck, "the server stops reading"), os.ErrDeadlineExceeded)
+				require.ErrorIs(t, receive(t, stuck, "the server stops reading"), os.ErrDeadlineExceeded)
 			}
 
 			held, bound := 0, r.Limits.PerConnection()*5/4                   // a slice that grows has up to a quarter more than it needs
 			for end := time.Now().Add(patience()); time.Now().Before(end); { // a slow server is still at work
-				if held = (live() - before) / clients; held <= bound {
+				if held = (countGoroutines() - before) / clients; held <= bound {
 					break
 				}
 			}

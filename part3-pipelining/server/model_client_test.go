@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The client of a model (model_test.go): what it sends, and what it makes of the answers; and
+// The client of a model (model_test.go): what it sends, and what it makes of the responses; and
 // what its handlers do with a body and with a stream.
 
 // send makes the client send a request. Garbage and empty lines end a connection,
@@ -36,19 +36,19 @@ func (m *model) send() {
 	m.note("client sends %s %s", method, path)
 }
 
-// answers checks what the client got: a whole answer for every request, in their
+// answers checks what the client got: a whole response for every request, in their
 // order, or a connection that has ended.
 func (m *model) answers() {
-	s := story{got: string(m.got), rule: "the model"}
+	s := transcript{got: string(m.got), rule: "the model"}
 	rest, n := s.got, 0
 	for ; rest != ""; n++ {
 		rest = strings.TrimPrefix(rest, "HTTP/1.1 100 Continue\r\n\r\n")
 		if n >= len(m.methods) {
 			m.fail("there is something behind the last answer: %.200q", rest)
 		}
-		status, body, after, err := cutAnswer(rest, m.methods[n])
+		status, body, after, err := splitResponse(rest, m.methods[n])
 		if err != nil {
-			if m.c.why != nil {
+			if m.c.err != nil {
 				return // broken off
 			}
 			m.fail("answer %d, to %s %s: %v: %.200q", n, m.methods[n], m.paths[n], err, rest)
@@ -58,13 +58,13 @@ func (m *model) answers() {
 		}
 		rest = after
 	}
-	if n < len(m.methods) && !m.over && m.c.end == open && m.c.intake != over {
-		m.fail("%d answers to %d requests, and nobody will send the others: intake %d, turn %d, output %d, end %d, in %q", n, len(m.methods), m.c.intake, m.c.turn, m.c.out.state, m.c.end, m.c.in.bytes())
+	if n < len(m.methods) && !m.inputEnded && m.c.closeState == open && m.c.inputState != inputClosed {
+		m.fail("%d answers to %d requests, and nobody will send the others: intake %d, turn %d, output %d, end %d, in %q", n, len(m.methods), m.c.inputState, m.c.turn, m.c.output.writeState, m.c.closeState, m.c.input.bytes())
 	}
 }
 
-// cutAnswer separates the first answer from the others.
-func cutAnswer(text, method string) (status int, body, rest string, err error) {
+// splitResponse separates the first response from the others.
+func splitResponse(text, method string) (status int, body, rest string, err error) {
 	head, rest, whole := strings.Cut(text, "\r\n\r\n")
 	if _, e := fmt.Sscanf(head, "HTTP/1.1 %d ", &status); e != nil || !whole {
 		return 0, "", "", errors.New("no answer begins there")
@@ -96,45 +96,45 @@ func cutAnswer(text, method string) (status int, body, rest string, err error) {
 // body reads what has a length of 5, all of it or what there is.
 func (m *model) body(x *exchange) {
 	b := &x.body
-	m.c.invite(b)
-	for !b.Framing.Ended() && b.refused == nil {
-		_, used, refused := b.Framing.Take(m.c.in.bytes(), 5)
-		m.c.in.skip(used)
-		b.refused = refused
+	m.c.sendContinue(b)
+	for !b.Decoder.AtEnd() && b.err == nil {
+		_, used, refused := b.Decoder.Decode(m.c.input.bytes(), 5)
+		m.c.input.skip(used)
+		b.err = refused
 		if used == 0 {
-			before := len(m.c.in.bytes())
-			if m.read(); len(m.c.in.bytes()) == before {
+			before := len(m.c.input.bytes())
+			if m.read(); len(m.c.input.bytes()) == before {
 				break
 			}
 		}
 	}
-	x.last = x.last || !b.Framing.Ended()
+	x.closeAfter = x.closeAfter || !b.Decoder.AtEnd()
 }
 
-// streams lets the handler at the head of the line send a part.
-func (m *model) streams() {
+// streamPart lets the handler at the head of the queue send a part.
+func (m *model) streamPart() {
 	for _, x := range m.running {
-		if m.c.line.head != &x.slot || x.expired || m.c.end != open || x.refused != nil || len(x.req.Method) == 4 && string(x.req.Method) == "HEAD" {
+		if m.c.slots.head != &x.slot || x.expired || m.c.closeState != open || x.err != nil || len(x.req.Method) == 4 && string(x.req.Method) == "HEAD" {
 			continue
 		}
 		w := &x.res
 		w.Status = 200
-		if x.wire = x.wire[:0]; !w.flushed {
-			w.flushed, w.chunked = true, true
-			x.wire = w.appendHead(x.wire)
+		if x.encoded = x.encoded[:0]; !w.headFlushed {
+			w.headFlushed, w.chunked = true, true
+			x.encoded = w.appendHead(x.encoded)
 		}
 		w.body = append(w.body, "part "...)
-		w.written += 5
-		x.wire = w.appendBody(x.wire)
-		m.c.streams(x, x.wire)
+		w.bytesWritten += 5
+		x.encoded = w.appendBody(x.encoded)
+		m.c.queueStreamed(x, x.encoded)
 		m.note("handler of %s streams", x.req.Target)
 		m.act(false)
 		return
 	}
 }
 
-func (m *model) pass(d time.Duration) {
+func (m *model) advanceClock(d time.Duration) {
 	m.c.srv.clock.nanos.Add(int64(d))
-	m.c.tick()
+	m.c.checkDeadlines()
 	m.act(false)
 }

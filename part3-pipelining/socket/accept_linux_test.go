@@ -11,7 +11,7 @@ import (
 
 // Linux tells what became of a connection in the queue as an error of accept(2).
 // The listener is none the worse for it, and the next client is served at once.
-func TestConnectionThatFailedInTheQueueIsPassedOver(t *testing.T) {
+func TestAcceptSkipsConnectionsThatFailedInTheQueue(t *testing.T) {
 	fd, err := Listen("127.0.0.1:0", 16)
 	require.NoError(t, err)
 	defer unix.Close(fd)

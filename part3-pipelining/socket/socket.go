@@ -8,18 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tick is the longest that a call on a socket may sleep (SO_RCVTIMEO). It then
+// PollInterval is the longest that a call on a socket may sleep (SO_RCVTIMEO). It then
 // fails with EAGAIN, and the loop around it looks at its deadline and whether
 // the server should stop.
-const Tick = 20 * time.Millisecond
+const PollInterval = 20 * time.Millisecond
 
-var tickval = unix.NsecToTimeval(int64(Tick))
+var pollTimeval = unix.NsecToTimeval(int64(PollInterval))
 
 // Listen opens a TCP socket on addr, an IP address and a port such as
 // 127.0.0.1:8080 or [::1]:0, where up to backlog connections may queue. The
 // caller owns the descriptor. socket(2), bind(2), listen(2), socket(7), tcp(7).
 func Listen(addr string, backlog int) (int, error) {
-	sa, family, err := Sockaddr(addr)
+	sa, family, err := ParseSockaddr(addr)
 	if err != nil {
 		return -1, err
 	}
@@ -30,27 +30,27 @@ func Listen(addr string, backlog int) (int, error) {
 	// Without SO_REUSEADDR a restarted server waits a minute for its own old
 	// connections to leave TIME_WAIT. Accepted sockets inherit the tick on Linux.
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tickval)
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &pollTimeval)
 	if err = unix.Bind(fd, sa); err == nil {
 		err = unix.Listen(fd, backlog)
 	}
 	if err != nil {
 		unix.Close(fd)
-		return -1, fmt.Errorf("cannot listen on %s: %w%s", addr, err, advice[err])
+		return -1, fmt.Errorf("cannot listen on %s: %w%s", addr, err, bindHints[err])
 	}
 	return fd, nil
 }
 
-// advice says what to do about the errors of bind(2) that people meet.
-var advice = map[error]string{
+// bindHints says what to do about the errors of bind(2) that people meet.
+var bindHints = map[error]string{
 	unix.EADDRINUSE:    "; stop the program that has the port (ss -ltnp names it) or choose another with -addr",
 	unix.EACCES:        "; ports below 1024 belong to root: choose a higher one with -addr",
 	unix.EADDRNOTAVAIL: "; no interface of this machine has that address: try 127.0.0.1",
 }
 
-// Sockaddr turns "127.0.0.1:8080" or "[::1]:8080" into what bind(2) and
+// ParseSockaddr turns "127.0.0.1:8080" or "[::1]:8080" into what bind(2) and
 // connect(2) take. Names are not looked up: a resolver is another story.
-func Sockaddr(addr string) (sa unix.Sockaddr, family int, err error) {
+func ParseSockaddr(addr string) (sa unix.Sockaddr, family int, err error) {
 	ap, err := netip.ParseAddrPort(addr)
 	switch ip := ap.Addr(); {
 	case err != nil || ip.Zone() != "":

@@ -22,7 +22,7 @@ func NewSocket(family int) (int, error) {
 
 // Accept looks for a tick first: on macOS accept(2) itself knows no SO_RCVTIMEO.
 func Accept(fd int) (int, unix.Sockaddr, error) {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(Tick/time.Millisecond))
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(PollInterval/time.Millisecond))
 	if err != nil {
 		return -1, nil, err
 	} else if n == 0 {
@@ -37,7 +37,7 @@ func Accept(fd int) (int, unix.Sockaddr, error) {
 	} else if err == nil {
 		unix.CloseOnExec(fd)
 		unix.SetNonblock(fd, false) // inherited
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tickval)
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &pollTimeval)
 	}
 	return fd, peer, err
 }

@@ -15,27 +15,27 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// read reads what a server sent as the answer to method, all at once.
-func readAnswer(t testing.TB, method string, sent []byte) (a *Answer, body []byte, err error) {
+// read reads what a server sent as the response to method, all at once.
+func readResponse(t testing.TB, method string, sent []byte) (a *Response, body []byte, err error) {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)
-	p, err := socket.Park(pair[0])
+	p, err := socket.NewFD(pair[0])
 	require.NoError(t, err)
-	l := NewLink(p, "fuzz")
+	l := NewConn(p, "fuzz")
 	defer l.Close()
 	unix.Write(pair[1], sent[:min(len(sent), 60_000)])
 	unix.Close(pair[1])
-	a = &Answer{L: l, Ctx: t.Context(), Idle: testutil.Limit}
-	if err = a.ReadHead([]byte(method), testutil.Limit); err == nil {
+	a = &Response{Conn: l, Ctx: t.Context(), IdleTimeout: testutil.MaxWait}
+	if err = a.ReadHead([]byte(method), testutil.MaxWait); err == nil {
 		body, err = io.ReadAll(a)
 	}
 	return a, body, err
 }
 
-// What we take for a whole answer net/http takes for one too, and for the same.
+// What we take for a whole response net/http takes for one too, and for the same.
 // The other way round it need not be: we are the stricter.
-func FuzzAnswer(f *testing.F) {
+func FuzzResponseHead(f *testing.F) {
 	for _, seed := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n5;a=b\r\nhello\r\n0\r\nA: b\r\n\r\n",
@@ -52,18 +52,18 @@ func FuzzAnswer(f *testing.F) {
 		if head {
 			method = "HEAD"
 		}
-		a, body, err := readAnswer(t, method, sent)
+		a, body, err := readResponse(t, method, sent)
 		if err != nil {
 			return
 		}
-		theirs, theirBody := nethttpAnswer(t, method, sent)
+		theirs, theirBody := netHTTPResponse(t, method, sent)
 		require.Equal(t, theirs.StatusCode, a.Status)
 		require.Equal(t, string(theirBody), string(body))
-		require.False(t, theirs.Close && a.Stays(), "net/http says that the connection ends here")
+		require.False(t, theirs.Close && a.Persists(), "net/http says that the connection ends here")
 	})
 }
 
-func nethttpAnswer(t testing.TB, method string, sent []byte) (*http.Response, []byte) {
+func netHTTPResponse(t testing.TB, method string, sent []byte) (*http.Response, []byte) {
 	t.Helper()
 	in := bufio.NewReaderSize(bytes.NewReader(sent), 1<<16)
 	for {

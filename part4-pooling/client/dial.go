@@ -14,8 +14,8 @@ import (
 // What connect ends in when it does not end well. errors.Is finds them in its
 // error, and the kernel's errno beside them where there was one.
 var (
-	ErrConnectTimeout = errors.New("timed out")   // no answer: a full queue, a firewall, a lost packet
-	ErrRefused        = errors.New("refused")     // the answer is RST: nobody listens there
+	ErrConnectTimeout = errors.New("timed out")   // no response: a full queue, a firewall, a lost packet
+	ErrRefused        = errors.New("refused")     // the response is RST: nobody listens there
 	ErrUnreachable    = errors.New("unreachable") // a router, or our own routing table, says so
 )
 
@@ -23,27 +23,27 @@ var (
 // for the handshake as long as timeout and ctx allow; a timeout of 0 leaves it
 // to the kernel, which goes on for two minutes. The socket belongs to the
 // caller. With an error there is none. connect(2).
-func Connect(ctx context.Context, addr string, timeout time.Duration) (socket.Parked, error) {
-	fd, err := beginConnect(addr)
+func Connect(ctx context.Context, addr string, timeout time.Duration) (socket.FD, error) {
+	fd, err := startConnect(addr)
 	if err != nil {
-		return socket.Parked{}, err
+		return socket.FD{}, err
 	}
-	p, err := socket.Park(fd)
+	p, err := socket.NewFD(fd)
 	if err != nil {
 		unix.Close(fd)
-		return socket.Parked{}, fmt.Errorf("park the connection to %s: %w", addr, err)
+		return socket.FD{}, fmt.Errorf("park the connection to %s: %w", addr, err)
 	}
-	if err := endConnect(ctx, p, timeout); err != nil {
+	if err := finishConnect(ctx, p, timeout); err != nil {
 		p.Close() // and never try again on it: Linux would say ECONNABORTED
-		return socket.Parked{}, fmt.Errorf("connect %s: %w", addr, err)
+		return socket.FD{}, fmt.Errorf("connect %s: %w", addr, err)
 	}
 	return p, nil
 }
 
-// beginConnect sends the SYN and does not wait for what comes back. Whoever
-// gets the descriptor owns it, and hands it to endConnect.
-func beginConnect(addr string) (int, error) {
-	sa, family, err := socket.Sockaddr(addr)
+// startConnect sends the SYN and does not wait for what comes back. Whoever
+// gets the descriptor owns it, and hands it to finishConnect.
+func startConnect(addr string) (int, error) {
+	sa, family, err := socket.ParseSockaddr(addr)
 	if err != nil {
 		return -1, err
 	}
@@ -56,32 +56,32 @@ func beginConnect(addr string) (int, error) {
 	}
 	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR { // either of the two: it is under way
 		unix.Close(fd)
-		return -1, fmt.Errorf("connect %s: %w", addr, reason(err))
+		return -1, fmt.Errorf("connect %s: %w", addr, classifyErrno(err))
 	}
 	return fd, nil
 }
 
-// endConnect waits until the handshake that began on p is over. It waits in
+// finishConnect waits until the handshake that began on p is over. It waits in
 // Go's poller, as for all that is parked: part 2 waits in poll(2), which holds a
 // thread for each dial, and a pool with a backend that does not answer has
 // hundreds of them under way. It looks at ctx at every tick.
-func endConnect(ctx context.Context, p socket.Parked, timeout time.Duration) error {
-	until := Deadline(timeout)
+func finishConnect(ctx context.Context, p socket.FD, timeout time.Duration) error {
+	until := DeadlineAfter(timeout)
 	defer p.SetWriteDeadline(time.Time{})
 	for {
-		wake := time.Now().Add(socket.Tick)
+		wake := time.Now().Add(socket.PollInterval)
 		if !until.IsZero() && until.Before(wake) {
 			wake = until
 		}
 		p.SetWriteDeadline(wake)
 		var err error
-		waitErr := p.Raw.Write(func(uintptr) bool { err = handshake(p.Fd); return err != unix.ENOTCONN })
+		waitErr := p.RawConn.Write(func(uintptr) bool { err = connectResult(p.Sysfd); return err != unix.ENOTCONN })
 		switch {
 		case waitErr == nil && err == nil:
-			return notToItself(p.Fd)
+			return rejectSelfConnect(p.Sysfd)
 		case waitErr == nil:
-			return reason(err)
-		case !socket.TimedOut(waitErr):
+			return classifyErrno(err)
+		case !socket.IsTimeout(waitErr):
 			return waitErr
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -91,10 +91,10 @@ func endConnect(ctx context.Context, p socket.Parked, timeout time.Duration) err
 	}
 }
 
-// handshake is how it went: nil, ENOTCONN while it is under way, or why it
+// connectResult is how it went: nil, ENOTCONN while it is under way, or why it
 // failed. Writable is a socket in both of the cases in which it is over; only
 // SO_ERROR tells which, and clears it.
-func handshake(fd int) error {
+func connectResult(fd int) error {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && errno != 0 {
 		err = unix.Errno(errno)
@@ -105,11 +105,11 @@ func handshake(fd int) error {
 	return err
 }
 
-// notToItself refuses a connection whose two ends are the same. When nobody
+// rejectSelfConnect refuses a connection whose two ends are the same. When nobody
 // listens on a local port, and the kernel picks that very port for our end, the
 // SYN meets its own socket and TCP shakes hands with itself (a simultaneous
-// open, RFC 9293 §3.5). A client would read its own request as the answer.
-func notToItself(fd int) error {
+// open, RFC 9293 §3.5). A client would read its own request as the response.
+func rejectSelfConnect(fd int) error {
 	peer, err := unix.Getpeername(fd)
 	if err == nil && socket.AddrPort(peer) == socket.LocalAddr(fd) {
 		return fmt.Errorf("%w: nobody listens there, the connection met itself", ErrRefused)
@@ -117,8 +117,8 @@ func notToItself(fd int) error {
 	return err
 }
 
-// reason puts one of our errors beside the errno that means it.
-func reason(errno error) error {
+// classifyErrno puts one of our errors beside the errno that means it.
+func classifyErrno(errno error) error {
 	switch errno {
 	case unix.ECONNREFUSED:
 		return fmt.Errorf("%w: %w", ErrRefused, errno)

@@ -10,29 +10,29 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-func getting(target string) *Call {
-	return &Call{Method: []byte("GET"), Target: []byte(target), Host: []byte("socket.up")}
+func getRequest(target string) *Request {
+	return &Request{Method: []byte("GET"), Target: []byte(target), Host: []byte("socket.up")}
 }
 
-func posting(target, body string) *Call {
-	c := getting(target)
+func postRequest(target, body string) *Request {
+	c := getRequest(target)
 	c.Method, c.Body = []byte("POST"), []byte(body)
 	return c
 }
 
-var quick = Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: testutil.Limit, Cont: time.Second, Total: testutil.Limit}
+var testTimeouts = Timeouts{Connect: testutil.MaxWait, Head: testutil.MaxWait, Idle: testutil.MaxWait, ContinueWait: time.Second, Total: testutil.MaxWait}
 
-// linked connects a link to addr; it is closed when the test ends.
-func linked(t testing.TB, addr string) *Link {
+// dialConn connects a connection to addr; it is closed when the test ends.
+func dialConn(t testing.TB, addr string) *Conn {
 	t.Helper()
-	l, err := DialLink(t.Context(), addr, testutil.Limit)
+	l, err := DialIP(t.Context(), addr, testutil.MaxWait)
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	return l
 }
 
-// headOf is an answer's head of n bytes, without a length.
-func headOf(status string, n int) string {
+// responseHead is a response's head of n bytes, without a length.
+func responseHead(status string, n int) string {
 	const begin, end = "HTTP/1.1 ", "\r\nA: "
 	return begin + status + end + strings.Repeat("a", n-len(begin+status+end)-4) + "\r\n\r\n"
 }

@@ -10,64 +10,64 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// An upload sends a long body while its caller already reads the answer: a
+// An upload sends a long body while its caller already reads the response: a
 // server that answers as it reads (an echo, a filter) would otherwise wait for
 // us, and we for it. A server may also answer before it has read all, and mean
-// it: then the answer ends first, and end stops the upload, wherever it is.
+// it: then the response ends first, and end stops the upload, wherever it is.
 //
 // A nil upload is a body that went with its head: complete.
 type upload struct {
-	l    *Link
-	c    *Call
-	done chan struct{} // closed when it has ended; then the others can be read
-	at   time.Time     // when that was
-	sent bool          // all of it
-	err  error         // the body failed, not the link
+	conn    *Conn
+	request *Request
+	done    chan struct{} // closed when it has ended; then the others can be read
+	endedAt time.Time     // when that was
+	sent    bool          // all of it
+	err     error         // the body failed, not the connection
 }
 
 const (
-	chunkFront = 8 // bytes before a piece, for its size line: 4 hexadecimal digits at most
-	chunkBack  = 8 // behind it, for its line end and the last chunk
+	chunkPrefix = 8 // bytes before a piece, for its size line: 4 hexadecimal digits at most
+	chunkSuffix = 8 // behind it, for its line end and the last chunk
 )
 
-var uploadBuffers = sync.Pool{New: func() any { return new([chunkFront + 16<<10 + chunkBack]byte) }}
+var uploadBuffers = sync.Pool{New: func() any { return new([chunkPrefix + 16<<10 + chunkSuffix]byte) }}
 
-// beginUpload sends the head of c, if it is not out yet, and starts to send its body.
-func (r *Answer) beginUpload(c *Call) {
-	until, _ := r.limit(time.Now(), r.Idle, nil)
-	if r.held = nil; len(r.L.out) > 0 {
-		r.L.sendRest(until)
+// startUpload sends the head of c, if it is not out yet, and starts to send its body.
+func (r *Response) startUpload(c *Request) {
+	until, _ := r.deadlineFor(time.Now(), r.IdleTimeout, nil)
+	if r.heldRequest = nil; len(r.Conn.unsent) > 0 {
+		r.Conn.writeRest(until)
 	}
-	r.L.upload = &upload{l: r.L, c: c, done: make(chan struct{})}
-	if r.L.writeErr != nil { // the answer may be there all the same
-		close(r.L.upload.done)
+	r.Conn.upload = &upload{conn: r.Conn, request: c, done: make(chan struct{})}
+	if r.Conn.writeErr != nil { // the response may be there all the same
+		close(r.Conn.upload.done)
 		return
 	}
-	go r.L.upload.run(r.Idle) // end waits for it
+	go r.Conn.upload.run(r.IdleTimeout) // end waits for it
 }
 
 func (u *upload) run(idle time.Duration) {
 	defer func() {
-		u.at = time.Now()
+		u.endedAt = time.Now()
 		close(u.done)
 		if u.err != nil {
-			u.l.Interrupt()
+			u.conn.Interrupt()
 		}
 	}()
-	buf := uploadBuffers.Get().(*[chunkFront + 16<<10 + chunkBack]byte)
+	buf := uploadBuffers.Get().(*[chunkPrefix + 16<<10 + chunkSuffix]byte)
 	defer uploadBuffers.Put(buf)
 	for {
-		n, err := u.c.Stream.Read(buf[chunkFront : len(buf)-chunkBack])
-		piece := buf[chunkFront : chunkFront+n]
-		if u.c.Length == http1.Chunked {
-			piece = chunk(buf[:], n, err == io.EOF)
+		n, err := u.request.Stream.Read(buf[chunkPrefix : len(buf)-chunkSuffix])
+		piece := buf[chunkPrefix : chunkPrefix+n]
+		if u.request.Length == http1.Chunked {
+			piece = encodeChunk(buf[:], n, err == io.EOF)
 			if err == io.EOF {
 				piece = u.appendTrailers(piece)
 			}
 		}
 		if len(piece) > 0 {
-			if _, err := u.l.Write(piece, Deadline(idle)); err != nil {
-				return // the reader will find out, and perhaps an answer before
+			if _, err := u.conn.Write(piece, DeadlineAfter(idle)); err != nil {
+				return // the reader will find out, and perhaps a response before
 			}
 		}
 		switch {
@@ -81,12 +81,12 @@ func (u *upload) run(idle time.Duration) {
 	}
 }
 
-// chunk frames the n bytes of buf behind its front in place, and if last begins
+// encodeChunk frames the n bytes of buf behind its front in place, and if last begins
 // the last chunk behind them: what it lacks is the trailers and an empty line.
-func chunk(buf []byte, n int, last bool) []byte {
-	var size [chunkFront]byte
+func encodeChunk(buf []byte, n int, last bool) []byte {
+	var size [chunkPrefix]byte
 	line := append(strconv.AppendInt(size[:0], int64(n), 16), '\r', '\n')
-	from, to := chunkFront, chunkFront+n
+	from, to := chunkPrefix, chunkPrefix+n
 	if n > 0 {
 		from -= copy(buf[from-len(line):], line)
 		to += copy(buf[to:], "\r\n")
@@ -99,20 +99,20 @@ func chunk(buf []byte, n int, last bool) []byte {
 
 // appendTrailers ends a chunked body.
 func (u *upload) appendTrailers(piece []byte) []byte {
-	if t, ok := u.c.Stream.(trailing); ok {
-		piece = AppendFields(piece, t.Trailing())
+	if t, ok := u.request.Stream.(trailerSource); ok {
+		piece = AppendFields(piece, t.TrailerFields())
 	}
 	return append(piece, "\r\n"...)
 }
 
-func Deadline(d time.Duration) time.Time {
+func DeadlineAfter(d time.Duration) time.Time {
 	if d <= 0 {
 		return time.Time{}
 	}
 	return time.Now().Add(d)
 }
 
-func (u *upload) underWay() bool {
+func (u *upload) running() bool {
 	if u == nil {
 		return false
 	}
@@ -124,38 +124,38 @@ func (u *upload) underWay() bool {
 	}
 }
 
-// lastAtWork is now, or when it ended; zero if there is none.
-func (u *upload) lastAtWork() (at time.Time) {
+// lastActive is now, or when it ended; zero if there is none.
+func (u *upload) lastActive() (at time.Time) {
 	switch {
 	case u == nil:
 		return at
-	case u.underWay():
+	case u.running():
 		return time.Now()
 	}
-	return u.at
+	return u.endedAt
 }
 
-// failed is why the body could not be read to its end, if that is known by now.
-func (u *upload) failed() error {
-	if u == nil || u.underWay() {
+// failure is why the body could not be read to its end, if that is known by now.
+func (u *upload) failure() error {
+	if u == nil || u.running() {
 		return nil
 	}
 	return u.err
 }
 
-// end stops the upload if it is not at its end, and says whether it was. When
+// stop stops the upload if it is not at its end, and says whether it was. When
 // it returns nobody reads the stream any more.
-func (u *upload) end() (complete bool) {
+func (u *upload) stop() (complete bool) {
 	if u == nil {
 		return true
 	}
-	if u.underWay() {
-		u.l.halt()
-		if s, ok := u.c.Stream.(stopper); ok {
-			s.Stop()
+	if u.running() {
+		u.conn.haltWrites()
+		if s, ok := u.request.Stream.(readCanceler); ok {
+			s.CancelRead()
 		}
 		<-u.done
-		u.l.goOn() // it may have sent all of it all the same
+		u.conn.resumeWrites() // it may have sent all of it all the same
 	}
 	return u.sent
 }

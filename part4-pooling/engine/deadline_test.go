@@ -18,18 +18,18 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-const writeRule = "house rule: a write deadline is for one write. client.go, write"
+const ruleWriteDeadline = "house rule: a write deadline is for one write. conn.go, write"
 
-// afterwards waits until a deadline that was set d ago or later has passed.
-func afterwards(d time.Duration) { <-time.After(2 * d) }
+// waitTwice waits until a deadline that was set d ago or later has passed.
+func waitTwice(d time.Duration) { <-time.After(2 * d) }
 
 // The deadline of an upload must not end what is sent on its connection later.
-func TestDeadlineOfAnUploadIsNotForTheNextRequests(t *testing.T) {
+func TestUploadDeadlineDoesNotAffectLaterRequests(t *testing.T) {
 	t.Parallel()
-	s := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying("ok") })
-	p, hurried := small(t, 1), quick
+	s := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200("ok") })
+	p, hurried := newSmallPool(t, 1), testTimeouts
 	hurried.Idle = 100 * time.Millisecond
-	c := posting("/", "")
+	c := postRequest("/", "")
 	c.Stream, c.Length = strings.NewReader(strings.Repeat("x", 64<<10)), 64<<10
 	a, err := p.RoundTrip(t.Context(), s.Addr, c, &hurried)
 	require.NoError(t, err)
@@ -37,36 +37,36 @@ func TestDeadlineOfAnUploadIsNotForTheNextRequests(t *testing.T) {
 	require.NoError(t, err)
 	l, err := p.Get(t.Context(), s.Addr, &hurried)
 	require.NoError(t, err)
-	line := NewPipeline(l.Link, hurried)
+	line := NewPipeline(l.Conn, hurried)
 	defer line.Close()
 
-	afterwards(hurried.Idle)
+	waitTwice(hurried.Idle)
 
-	require.NoError(t, line.Get(getting("/")), writeRule)
+	require.NoError(t, line.Do(getRequest("/")), ruleWriteDeadline)
 }
 
 // Nor must that of a flush which had to wait.
-func TestDeadlineOfAFlushIsNotForTheNextOne(t *testing.T) {
+func TestFlushDeadlineDoesNotAffectLaterFlushes(t *testing.T) {
 	t.Parallel()
 	filled := make(chan struct{})
-	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		<-filled
-		testutil.Requests(bufio.NewReader(c), func(*http.Request) bool { _, err := io.WriteString(c, testutil.Saying("ok")); return err == nil })
+		testutil.ReadRequests(bufio.NewReader(c), func(*http.Request) bool { _, err := io.WriteString(c, testutil.Response200("ok")); return err == nil })
 	})
-	l := linked(t, s.Addr)
-	unix.SetsockoptInt(l.Fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
-	hurried := quick
+	l := dialConn(t, s.Addr)
+	unix.SetsockoptInt(l.Sysfd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+	hurried := testTimeouts
 	hurried.Idle = 400 * time.Millisecond
 	line := NewPipeline(l, hurried)
 	defer line.Close()
-	big := getting("/")
+	big := getRequest("/")
 	for i := range 60 { // more than both kernels take: the flush waits until the server reads
 		big.Fields = append(big.Fields, http1.Field{Name: fmt.Appendf(nil, "Cookie-%d", i), Value: bytes.Repeat([]byte("c"), 8<<10)})
 	}
 	time.AfterFunc(hurried.Idle/8, func() { close(filled) })
-	require.NoError(t, line.Get(big))
+	require.NoError(t, line.Do(big))
 
-	afterwards(hurried.Idle)
+	waitTwice(hurried.Idle)
 
-	require.NoError(t, line.Get(getting("/")), writeRule)
+	require.NoError(t, line.Do(getRequest("/")), ruleWriteDeadline)
 }

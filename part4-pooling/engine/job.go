@@ -16,32 +16,32 @@ import (
 //	            +--------------+---------------+   the connection ended: once more
 //
 // Once it is queued it may also be Failed, or Withdrawn when nobody wants the
-// answer any more. These and Done are ends: a job comes to one of them, once, and
+// response any more. These and Done are ends: a job comes to one of them, once, and
 // its sink hears of it. A job is moved, not shared: who has given it away must
 // not touch it again.
 type Job struct {
-	Call     *client.Call
-	To       sink
-	state    jobState
-	attempts int                        // connections that ended with it
-	from     int64                      // where it begins in what its lane sends
-	toHEAD   bool                       // the answer has no body
-	interim  func(*http1.Heading) error // is told of answers before the one that counts; nil: they are passed over
-	unwanted int                        // bytes of its answer that nobody took
+	Request   *client.Request
+	Sink      sink
+	state     jobState
+	attempts  int                             // connections that ended with it
+	offset    int64                           // where it begins in what its lane sends
+	isHEAD    bool                            // the response has no body
+	onInterim func(*http1.ResponseHead) error // is told of responses before the one that counts; nil: they are passed over
+	discarded int                             // bytes of its response that nobody took
 }
 
-// A sink is where the answer to a job goes. One goroutine calls it.
+// A sink is where the response to a job goes. One goroutine calls it.
 type sink interface {
-	Wanted() bool            // somebody waits for the answer
-	Head(a *client.Answer)   // an answer begins: its fields are good until head returns, its trailers at the end; again, if nothing of an earlier one is out
+	Wanted() bool            // somebody waits for the response
+	Head(a *client.Response) // a response begins: its fields are good until head returns, its trailers at the end; again, if nothing of an earlier one is out
 	Data(piece []byte) error // waits while the sink is full, which is all the flow control there is; an error: nobody takes the rest
 	Pause()                  // no more for now: what came must not wait
-	Begun() bool             // a part of the answer is out: it cannot be taken back
-	End(why error) Flusher   // once, and may wait as data does; nil: the answer is whole, or nobody wants it. Returns whose flushAll is due, or nil
+	Committed() bool         // a part of the response is out: it cannot be taken back
+	End(why error) Flusher   // once, and may wait as data does; nil: the response is whole, or nobody wants it. Returns whose flushAll is due, or nil
 }
 
 // A Flusher has got answers that it has not written yet. It outlives the sinks: a
-// client has one for all of its requests, so one write takes many answers.
+// client has one for all of its requests, so one write takes many responses.
 type Flusher interface{ Flush() }
 
 type jobState int
@@ -71,8 +71,8 @@ var jobMoves = [...][]jobState{
 	jobWithdrawn:  {},
 }
 
-// move is for the job's owner.
-func (j *Job) move(to jobState) {
+// moveTo is for the job's owner.
+func (j *Job) moveTo(to jobState) {
 	for _, s := range jobMoves[j.state] {
 		if s == to {
 			j.state = to

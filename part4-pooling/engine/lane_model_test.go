@@ -16,25 +16,25 @@ import (
 
 // Seeded steps on a fake clock, with two engines. After each step, when
 // everybody waits for something, the books must be right.
-func TestEnginesHoldTheirInvariantsInEveryStep(t *testing.T) {
+func TestEngineModelHoldsItsInvariants(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(150) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newEngineModel(seed)
 			defer time.Sleep(time.Hour) // if a check fails, all that goes on must end
-			defer m.r.Abandon()
+			defer m.r.OnClientGone()
 			for step := range 120 {
 				what := m.step()
 				synctest.Wait()
 				m.check(t, fmt.Sprintf("seed %d, step %d, %s", seed, step, what))
 			}
 			if seed%2 == 0 {
-				m.r.Abandon()
+				m.r.OnClientGone()
 			}
 			time.Sleep(time.Hour) // on the fake clock, as all the others here
 			m.check(t, fmt.Sprintf("seed %d, at the end", seed))
 			require.Empty(t, m.r.engines)
-			require.Zero(t, m.lanes.Load(), "connections that were not given back. engine.go, drive")
+			require.Zero(t, m.lanes.Load(), "connections that were not given back. engine.go, runLane")
 			for _, s := range m.sinks {
 				require.EqualValues(t, 1, s.ends.Load(), "every job ends once: %s", s.id)
 			}
@@ -46,12 +46,12 @@ type engineModel struct {
 	random  *rand.Rand
 	bad     int // how bad a day it is, in percent
 	r       Registry
-	y       yard
+	y       engineYard
 	of      map[*Engine]*atomic.Pointer[fakeLane] // the lanes they opened last
 	sinks   []*fakeSink                           // of all jobs
 	lanes   atomic.Int64                          // open
 	closing atomic.Int64                          // of them, for a while
-	drops   atomic.Int64                          // how often all connections were dropped
+	dropped atomic.Int64                          // how often all connections were dropped
 }
 
 func newEngineModel(seed uint64) *engineModel {
@@ -71,7 +71,7 @@ func (m *engineModel) step() string {
 		s.left.Store(true)
 		return s.id + " is not wanted any more"
 	case n < 15:
-		m.drops.Add(1)
+		m.dropped.Add(1)
 		return "all connections are dropped"
 	default:
 		pause := time.Duration(m.random.IntN(60)) * time.Millisecond
@@ -97,7 +97,7 @@ func (m *engineModel) push() string {
 		e := m.y.engine()
 		m.of[e] = new(atomic.Pointer[fakeLane])
 		open := m.opener(m.of[e], rand.New(rand.NewPCG(m.random.Uint64(), 17)))
-		e.open = func(ctx context.Context) (Lane, error) { return open(ctx, nil) }
+		e.openLane = func(ctx context.Context) (Lane, error) { return open(ctx, nil) }
 		return e
 	}
 	if !m.r.Push(addr, &s.Job, create) {
@@ -120,17 +120,17 @@ func (m *engineModel) opener(last *atomic.Pointer[fakeLane], random *rand.Rand) 
 			return nil, client.ErrRefused
 		}
 		m.lanes.Add(1)
-		drops := m.drops.Load()
+		drops := m.dropped.Load()
 		l := newFakeLane(func(j *Job) fate {
-			s := j.To.(*fakeSink)
+			s := j.Sink.(*fakeSink)
 			time.Sleep(s.work)
 			s.tries++
 			return s.fates[s.tries-1]
 		})
-		l.deaf = random.IntN(100) < m.bad/3
-		l.recall = func() bool { return m.drops.Load() != drops }
+		l.ignoresClose = random.IntN(100) < m.bad/3
+		l.shouldReturnFn = func() bool { return m.dropped.Load() != drops }
 		last.Store(l)
-		l.reopen = open
+		l.redialFn = open
 		l.onClose = func() {
 			m.closing.Add(1)
 			time.Sleep(5 * time.Millisecond) // a successor may begin
@@ -149,13 +149,13 @@ func (m *engineModel) check(t *testing.T, where string) {
 	defer m.r.mu.Unlock()
 	inHand := 0
 	for e, last := range m.of { // those that have departed, too
-		inHand += len(e.queue) + e.onLane
+		inHand += len(e.queue) + e.inFlight
 		if l := last.Load(); l != nil && m.closing.Load() == 0 {
-			require.False(t, len(e.queue) > 0 && l.room() > 0, "%s: jobs wait for the engine of %s, and it waits for them. engine.go, write", where, e.addr)
+			require.False(t, len(e.queue) > 0 && l.capacity() > 0, "%s: jobs wait for the engine of %s, and it waits for them. engine.go, writeLoop", where, e.addr)
 		}
 	}
 	c := &m.y.counts
-	require.LessOrEqual(t, uint64(m.lanes.Load()), c.Engines.Load()-c.Retired.Load(), "%s: an engine has one connection at a time. engine.go, drive", where)
-	require.EqualValues(t, c.Pushed.Load(), uint64(inHand)+c.ends[jobDone].Load()+c.ends[jobFailed].Load()+c.ends[jobWithdrawn].Load(),
-		"%s: a job is lost, has ended twice, or was pushed to an engine that has gone. engine.go, settle; registry.go, retire", where)
+	require.LessOrEqual(t, uint64(m.lanes.Load()), c.Engines.Load()-c.Retired.Load(), "%s: an engine has one connection at a time. engine.go, runLane", where)
+	require.EqualValues(t, c.Pushed.Load(), uint64(inHand)+c.byState[jobDone].Load()+c.byState[jobFailed].Load()+c.byState[jobWithdrawn].Load(),
+		"%s: a job is lost, has ended twice, or was pushed to an engine that has gone. engine.go, resolveUnanswered; registry.go, retire", where)
 }

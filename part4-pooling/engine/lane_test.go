@@ -20,30 +20,30 @@ import (
 // A fakeLane is a lane without a connection: what becomes of each job is for a
 // fate to say. The engine must not notice the difference.
 type fakeLane struct {
-	fate    func(*Job) fate
-	onClose func()
-	deaf    bool        // it has ended before anything is written
-	recall  func() bool // nil: never
-	reopen  func(ctx context.Context, lost Lane) (Lane, error)
+	fate           func(*Job) fate
+	onClose        func()
+	ignoresClose   bool        // it has ended before anything is written
+	shouldReturnFn func() bool // nil: never
+	redialFn       func(ctx context.Context, lost Lane) (Lane, error)
 
 	mu       sync.Mutex
 	more     sync.Cond
 	jobs     []*Job
 	finished bool
 	ended    error
-	coming   []laneEvent
+	events   []laneEvent
 	paused   bool
 }
 
 type fate int
 
 const (
-	fateAnswer  fate = iota
-	fateClose        // an answer that is the last
-	fateSilence      // the connection ends before the answer
-	fateHalf         // in the middle of it
-	fateTimeout      // there is no answer in time
-	fateDeaf         // the connection had ended before
+	fateRespond     fate = iota
+	fateClose            // a response that is the last
+	fateSilence          // the connection ends before the response
+	fateHalf             // in the middle of it
+	fateTimeout          // there is no response in time
+	fateIgnoreClose      // the connection had ended before
 )
 
 var errFake = fmt.Errorf("%w: so it was to be", client.ErrEnded)
@@ -54,7 +54,7 @@ func newFakeLane(f func(*Job) fate) *fakeLane {
 	return l
 }
 
-func (l *fakeLane) room() int {
+func (l *fakeLane) capacity() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return 4 - len(l.jobs)
@@ -63,24 +63,24 @@ func (l *fakeLane) room() int {
 func (l *fakeLane) write(batch []*Job) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.deaf && len(l.coming) == 0 && l.ended == nil {
+	if l.ignoresClose && len(l.events) == 0 && l.ended == nil {
 		l.end(errFake)
 		l.more.Signal()
 	}
-	if l.deaf || l.ended != nil {
+	if l.ignoresClose || l.ended != nil {
 		return false
 	}
 	for _, j := range batch {
-		j.move(jobWritten)
+		j.moveTo(jobWritten)
 	}
 	l.jobs = append(l.jobs, batch...)
 	l.more.Signal()
 	return true
 }
 
-func (l *fakeLane) recalled() bool { return l.recall != nil && l.recall() }
+func (l *fakeLane) shouldReturn() bool { return l.shouldReturnFn != nil && l.shouldReturnFn() }
 
-func (l *fakeLane) finish() {
+func (l *fakeLane) closeWrite() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.finished = true
@@ -90,62 +90,62 @@ func (l *fakeLane) finish() {
 func (l *fakeLane) read() laneEvent {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.coming) == 0 {
+	for len(l.events) == 0 {
 		switch {
-		case len(l.jobs) > 0 && (l.paused || l.jobs[0].To.(*fakeSink).work == 0):
+		case len(l.jobs) > 0 && (l.paused || l.jobs[0].Sink.(*fakeSink).work == 0):
 			j := l.jobs[0] // only we take it out
 			l.mu.Unlock()
 			f := l.fate(j) // which may take its time
 			l.mu.Lock()
 			l.decide(j, f)
 		case l.ended == nil && l.finished:
-			l.end(errFinished)
+			l.end(errNoMoreJobs)
 		case !l.paused:
 			l.paused = true
-			return laneEvent{kind: lanePause}
+			return laneEvent{kind: laneIdle}
 		default:
 			l.more.Wait()
 		}
 	}
 	l.paused = false
-	v := l.coming[0]
-	l.coming = l.coming[1:]
+	v := l.events[0]
+	l.events = l.events[1:]
 	switch v.kind {
 	case laneHead:
-		v.job.move(jobResponding)
-	case laneAnswer:
+		v.job.moveTo(jobResponding)
+	case laneResponseEnd:
 		l.jobs = l.jobs[1:]
-	case laneEnd:
+	case laneClosed:
 		l.ended = v.err
 	}
 	return v
 }
 
-func (l *fakeLane) end(why error) { l.coming = append(l.coming, laneEvent{kind: laneEnd, err: why}) }
+func (l *fakeLane) end(why error) { l.events = append(l.events, laneEvent{kind: laneClosed, err: why}) }
 
 func (l *fakeLane) decide(j *Job, f fate) {
-	body := laneEvent{kind: laneData, job: j, piece: []byte(j.To.(*fakeSink).id)}
+	body := laneEvent{kind: laneData, job: j, piece: []byte(j.Sink.(*fakeSink).id)}
 	switch f {
-	case fateSilence, fateDeaf:
+	case fateSilence, fateIgnoreClose:
 		l.end(errFake)
 	case fateTimeout:
 		l.end(client.ErrHeadTimeout)
 	case fateHalf:
-		l.coming = append(l.coming, laneEvent{kind: laneHead, job: j}, body)
+		l.events = append(l.events, laneEvent{kind: laneHead, job: j}, body)
 		l.end(errFake)
 	case fateClose:
-		l.coming = append(l.coming, laneEvent{kind: laneHead, job: j}, body, laneEvent{kind: laneAnswer, job: j})
-		l.end(ErrLastAnswer)
+		l.events = append(l.events, laneEvent{kind: laneHead, job: j}, body, laneEvent{kind: laneResponseEnd, job: j})
+		l.end(ErrServerClosing)
 	default:
-		l.coming = append(l.coming, laneEvent{kind: laneHead, job: j}, body, laneEvent{kind: laneAnswer, job: j})
+		l.events = append(l.events, laneEvent{kind: laneHead, job: j}, body, laneEvent{kind: laneResponseEnd, job: j})
 	}
 }
 
-func (l *fakeLane) unanswered() []*Job    { return l.jobs }
-func (l *fakeLane) untouched(j *Job) bool { return l.ended == ErrLastAnswer }
-func (l *fakeLane) Close()                { l.onClose() }
+func (l *fakeLane) inFlight() []*Job        { return l.jobs }
+func (l *fakeLane) unprocessed(j *Job) bool { return l.ended == ErrServerClosing }
+func (l *fakeLane) Close()                  { l.onClose() }
 
-func (l *fakeLane) renew(ctx context.Context) (Lane, error) { return l.reopen(ctx, l) }
+func (l *fakeLane) redial(ctx context.Context) (Lane, error) { return l.redialFn(ctx, l) }
 
 // A fakeSink keeps the books for one job.
 type fakeSink struct {
@@ -157,21 +157,21 @@ type fakeSink struct {
 	got      string
 	heads    int
 	ends     atomic.Int64
-	left     atomic.Bool // nobody wants the answer
+	left     atomic.Bool // nobody wants the response
 	why      error
 	finished chan struct{}
 }
 
 func newFakeSink(id string) *fakeSink {
 	s := &fakeSink{id: id, finished: make(chan struct{})}
-	s.Job.To = s
+	s.Job.Sink = s
 	return s
 }
 
-func (s *fakeSink) Wanted() bool        { return !s.left.Load() }
-func (s *fakeSink) Head(*client.Answer) { s.heads++ }
-func (s *fakeSink) Pause()              {}
-func (s *fakeSink) Begun() bool         { return s.got != "" }
+func (s *fakeSink) Wanted() bool          { return !s.left.Load() }
+func (s *fakeSink) Head(*client.Response) { s.heads++ }
+func (s *fakeSink) Pause()                {}
+func (s *fakeSink) Committed() bool       { return s.got != "" }
 
 func (s *fakeSink) Data(piece []byte) error {
 	s.got += string(piece)
@@ -186,49 +186,49 @@ func (s *fakeSink) End(why error) Flusher {
 	return nil
 }
 
-// A yard makes engines whose lanes are fakes.
-type yard struct {
+// An engineYard makes engines whose lanes are fakes.
+type engineYard struct {
 	counts Counts
 	linger time.Duration
 	open   func(lost Lane) (Lane, error)
 }
 
-func (y *yard) engine() *Engine {
+func (y *engineYard) engine() *Engine {
 	return New(func(ctx context.Context) (Lane, error) { return y.lane(ctx, nil) }, y.linger, &y.counts)
 }
 
-func (y *yard) lane(ctx context.Context, lost Lane) (Lane, error) {
+func (y *engineYard) lane(ctx context.Context, lost Lane) (Lane, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	l, err := y.open(lost)
 	if fake, ok := l.(*fakeLane); ok {
-		fake.reopen = y.lane
+		fake.redialFn = y.lane
 	}
 	return l, err
 }
 
 // empty waits until all engines of y have retired, and looks at the books.
-func (y *yard) empty(t testing.TB) {
+func (y *engineYard) empty(t testing.TB) {
 	t.Helper()
 	testutil.Eventually(t, "all engines have retired", func() bool { return y.counts.Engines.Load() == y.counts.Retired.Load() })
 }
 
 // An engine retires, and while it still closes its connection a successor begins.
 // What the old one does on its way out must not touch the new one.
-func TestEngineThatRetiresLeavesItsSuccessorAlone(t *testing.T) {
+func TestRetiringEngineDoesNotUnregisterItsSuccessor(t *testing.T) {
 	t.Parallel()
 	var opened atomic.Int64
 	closing, release := make(chan struct{}), make(chan struct{})
 	answer := make(chan struct{})
-	y := &yard{linger: time.Millisecond}
+	y := &engineYard{linger: time.Millisecond}
 	y.open = func(Lane) (Lane, error) {
 		number := opened.Add(1)
 		l := newFakeLane(func(*Job) fate {
 			if number > 1 {
 				<-answer // the successor is busy
 			}
-			return fateAnswer
+			return fateRespond
 		})
 		if number == 1 {
 			l.onClose = func() { close(closing); <-release }
@@ -238,7 +238,7 @@ func TestEngineThatRetiresLeavesItsSuccessorAlone(t *testing.T) {
 	var r Registry
 	first, second, third := newFakeSink("1"), newFakeSink("2"), newFakeSink("3")
 	require.True(t, r.Push("a", &first.Job, y.engine))
-	testutil.Soon(t, closing, "the first engine retires")
+	testutil.Receive(t, closing, "the first engine retires")
 	require.True(t, r.Push("a", &second.Job, y.engine))
 	testutil.Eventually(t, "the second job has an engine, and not the one that leaves (registry.go, retire)", func() bool { return opened.Load() == 2 })
 
@@ -248,19 +248,19 @@ func TestEngineThatRetiresLeavesItsSuccessorAlone(t *testing.T) {
 
 	assert.EqualValues(t, 2, y.counts.Engines.Load(), "the engine that retired has taken its successor out of the registry: two engines for one backend. registry.go, retire")
 	close(answer)
-	testutil.Soon(t, second.finished, "the answer to the second job")
-	testutil.Soon(t, third.finished, "the answer to the third job")
+	testutil.Receive(t, second.finished, "the answer to the second job")
+	testutil.Receive(t, third.finished, "the answer to the third job")
 	y.empty(t)
 }
 
 // An engine whose connection is recalled finishes what it has, beside a successor.
 // When it leaves then, it must not take that one out.
-func TestEngineThatIsRecalledLeavesItsSuccessorAlone(t *testing.T) {
+func TestRecalledEngineDoesNotUnregisterItsSuccessor(t *testing.T) {
 	t.Parallel()
 	var opened atomic.Int64
 	begun := make(chan int64, 3)
 	release, answer := make(chan struct{}), make(chan struct{})
-	y := &yard{linger: time.Millisecond}
+	y := &engineYard{linger: time.Millisecond}
 	y.open = func(Lane) (Lane, error) {
 		number := opened.Add(1)
 		l := newFakeLane(func(*Job) fate {
@@ -269,17 +269,17 @@ func TestEngineThatIsRecalledLeavesItsSuccessorAlone(t *testing.T) {
 			} else {
 				<-answer // the successor is busy
 			}
-			return fateAnswer
+			return fateRespond
 		})
-		l.recall = func() bool { return number == 1 }
+		l.shouldReturnFn = func() bool { return number == 1 }
 		return l, nil
 	}
 	var r Registry
 	first, second, third := newFakeSink("1"), newFakeSink("2"), newFakeSink("3")
 	require.True(t, r.Push("a", &first.Job, y.engine))
-	testutil.Soon(t, begun, "the first job is on a connection that is recalled")
+	testutil.Receive(t, begun, "the first job is on a connection that is recalled")
 	require.True(t, r.Push("a", &second.Job, y.engine))
-	require.EqualValues(t, 2, testutil.Soon(t, begun, "the second job"), "an engine that departs gets no more jobs. registry.go, depart")
+	require.EqualValues(t, 2, testutil.Receive(t, begun, "the second job"), "an engine that departs gets no more jobs. registry.go, unregister")
 
 	close(release)
 	testutil.Eventually(t, "the first engine has gone", func() bool { return y.counts.Retired.Load() == 1 })
@@ -287,8 +287,8 @@ func TestEngineThatIsRecalledLeavesItsSuccessorAlone(t *testing.T) {
 
 	assert.EqualValues(t, 2, y.counts.Engines.Load(), "the engine that left has taken its successor out of the registry: two engines for one backend. registry.go, remove")
 	close(answer)
-	testutil.Soon(t, second.finished, "the answer to the second job")
-	testutil.Soon(t, third.finished, "the answer to the third job")
+	testutil.Receive(t, second.finished, "the answer to the second job")
+	testutil.Receive(t, third.finished, "the answer to the third job")
 	y.empty(t)
 }
 
@@ -297,8 +297,8 @@ func TestEngineThatIsRecalledLeavesItsSuccessorAlone(t *testing.T) {
 func TestNoJobIsLostWhenAnEngineRetires(t *testing.T) {
 	t.Parallel()
 	const clients, jobs = 50, 2000
-	y := &yard{linger: 100 * time.Microsecond}
-	y.open = func(Lane) (Lane, error) { return newFakeLane(func(*Job) fate { return fateAnswer }), nil }
+	y := &engineYard{linger: 100 * time.Microsecond}
+	y.open = func(Lane) (Lane, error) { return newFakeLane(func(*Job) fate { return fateRespond }), nil }
 	var group sync.WaitGroup
 	for i := range clients {
 		group.Go(func() {
@@ -312,7 +312,7 @@ func TestNoJobIsLostWhenAnEngineRetires(t *testing.T) {
 				}
 				select {
 				case <-s.finished:
-				case <-time.After(testutil.Limit):
+				case <-time.After(testutil.MaxWait):
 					t.Errorf("a job was pushed while its engine retired, and nobody has it. registry.go, retire")
 					return
 				}
@@ -323,23 +323,23 @@ func TestNoJobIsLostWhenAnEngineRetires(t *testing.T) {
 			}
 		})
 	}
-	testutil.Finish(t, &group, "all goroutines of the test end")
+	testutil.WaitGroup(t, &group, "all goroutines of the test end")
 	y.empty(t)
 	assert.Greater(t, y.counts.Engines.Load(), uint64(clients), "and engines did retire in between")
 	t.Logf("%d engines for %d jobs", y.counts.Engines.Load(), clients*jobs)
 }
 
 // Whatever backends and clients do, every job ends, once, and with the truth.
-func TestEveryJobEndsOnceWhateverHappens(t *testing.T) {
+func TestEveryJobEndsExactlyOnce(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(300) {
-		if !whatever(t, seed) {
+		if !runRandomJobs(t, seed) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
 }
 
-func whatever(t *testing.T, seed uint64) bool {
+func runRandomJobs(t *testing.T, seed uint64) bool {
 	var mu sync.Mutex // guards random
 	random := rand.New(rand.NewPCG(seed, 7))
 	roll := func(n int) int {
@@ -349,7 +349,7 @@ func whatever(t *testing.T, seed uint64) bool {
 	}
 	bad := roll(60) // how bad a day it is, in percent
 	var open, closed atomic.Int64
-	y := &yard{linger: time.Duration(roll(200)+1) * time.Microsecond}
+	y := &engineYard{linger: time.Duration(roll(200)+1) * time.Microsecond}
 	y.open = func(lost Lane) (Lane, error) {
 		if lost != nil {
 			closed.Add(1) // it takes the place of the lost one
@@ -362,9 +362,9 @@ func whatever(t *testing.T, seed uint64) bool {
 			if roll(100) < bad {
 				return fate(roll(6))
 			}
-			return fateAnswer
+			return fateRespond
 		})
-		l.deaf = roll(100) < bad/3
+		l.ignoresClose = roll(100) < bad/3
 		l.onClose = func() { closed.Add(1) }
 		return l, nil
 	}
@@ -380,7 +380,7 @@ func whatever(t *testing.T, seed uint64) bool {
 					s.left.Store(true)
 				}
 				if roll(200) == 0 {
-					r.Abandon()
+					r.OnClientGone()
 				}
 				if r.Push(string('a'+rune(roll(2))), &s.Job, y.engine) {
 					pushed.Add(1)
@@ -395,7 +395,7 @@ func whatever(t *testing.T, seed uint64) bool {
 			}
 		})
 	}
-	testutil.Finish(t, &group, "all goroutines of the test end")
+	testutil.WaitGroup(t, &group, "all goroutines of the test end")
 	y.empty(t)
 	for _, all := range sinks {
 		for _, s := range all {
@@ -412,25 +412,25 @@ func whatever(t *testing.T, seed uint64) bool {
 		}
 	}
 	c := &y.counts
-	return assert.Equal(t, pushed.Load(), c.ends[jobDone].Load()+c.ends[jobFailed].Load()+c.ends[jobWithdrawn].Load()) &&
-		assert.Equal(t, open.Load(), closed.Load(), "a connection was not given back. engine.go, drive") &&
+	return assert.Equal(t, pushed.Load(), c.byState[jobDone].Load()+c.byState[jobFailed].Load()+c.byState[jobWithdrawn].Load()) &&
+		assert.Equal(t, open.Load(), closed.Load(), "a connection was not given back. engine.go, runLane") &&
 		assert.Empty(t, r.engines)
 }
 
 // A job that moves where it must not go is a mistake that is loud.
-func TestJobMovesOnlyAlongItsArrows(t *testing.T) {
+func TestJobMovesOnlyAlongAllowedTransitions(t *testing.T) {
 	t.Parallel()
 	s := newFakeSink("1")
 	for _, state := range []jobState{jobQueued, jobWritten, jobQueued, jobWritten, jobResponding, jobDone} {
-		s.move(state)
+		s.moveTo(state)
 	}
 	for state := jobNew; state <= jobWithdrawn; state++ {
-		assert.PanicsWithValue(t, fmt.Sprintf("a job goes from Done to %v", state), func() { s.move(state) })
+		assert.PanicsWithValue(t, fmt.Sprintf("a job goes from Done to %v", state), func() { s.moveTo(state) })
 	}
 }
 
 // What is left on a connection that ends: the table of engine.go, row by row.
-func TestFateOfAJobWhoseConnectionEnds(t *testing.T) {
+func TestUnansweredJobsAreRetriedFailedOrWithdrawn(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
@@ -438,32 +438,32 @@ func TestFateOfAJobWhoseConnectionEnds(t *testing.T) {
 		lanes int64
 		why   error
 	}{
-		{"answered", []fate{fateAnswer}, 1, nil},
-		{"no answer, then one", []fate{fateSilence, fateAnswer}, 2, nil},
+		{"answered", []fate{fateRespond}, 1, nil},
+		{"no answer, then one", []fate{fateSilence, fateRespond}, 2, nil},
 		{"no answer, twice", []fate{fateSilence, fateSilence}, 2, client.ErrEnded},
-		{"it could not be sent, twice", []fate{fateDeaf, fateDeaf}, 2, client.ErrEnded},
-		{"it could not be sent, then it was", []fate{fateDeaf, fateAnswer}, 2, nil},
+		{"it could not be sent, twice", []fate{fateIgnoreClose, fateIgnoreClose}, 2, client.ErrEnded},
+		{"it could not be sent, then it was", []fate{fateIgnoreClose, fateRespond}, 2, nil},
 		{"half an answer is out", []fate{fateHalf}, 1, client.ErrEnded},
 		{"its time was up", []fate{fateTimeout}, 1, client.ErrHeadTimeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var opened atomic.Int64
-			y := &yard{linger: time.Millisecond}
+			y := &engineYard{linger: time.Millisecond}
 			y.open = func(Lane) (Lane, error) {
 				f := c.fates[opened.Add(1)-1]
 				l := newFakeLane(func(*Job) fate { return f })
-				l.deaf = f == fateDeaf
+				l.ignoresClose = f == fateIgnoreClose
 				return l, nil
 			}
 			var r Registry
 			s := newFakeSink("1")
 			require.True(t, r.Push("a", &s.Job, y.engine))
-			testutil.Soon(t, s.finished, "the end of the job")
+			testutil.Receive(t, s.finished, "the end of the job")
 			y.empty(t)
 
 			assert.Equal(t, c.lanes, opened.Load())
 			if !errors.Is(s.why, c.why) {
-				t.Errorf("it ended with %v, want %v. engine.go, settle", s.why, c.why)
+				t.Errorf("it ended with %v, want %v. engine.go, resolveUnanswered", s.why, c.why)
 			}
 		})
 	}

@@ -13,11 +13,11 @@ import (
 
 // BenchmarkPipeline is 64 callers on one connection.
 func BenchmarkPipeline(b *testing.B) {
-	l, err := client.DialLink(b.Context(), pipelined(b), testutil.Limit)
+	l, err := client.DialIP(b.Context(), pipelined(b), testutil.MaxWait)
 	require.NoError(b, err)
 	p := NewPipeline(l, client.DefaultTimeouts)
 	defer p.Close()
-	c := getting("/")
+	c := getRequest("/")
 	b.SetParallelism(32)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
@@ -38,8 +38,8 @@ func BenchmarkPipeline(b *testing.B) {
 // pipelined answers every request in what it has read at once.
 func pipelined(b *testing.B) string {
 	answer := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nHello, World!\n"
-	size := len(getting("/").AppendTo(nil))
-	return testutil.Serve(b, func(c *net.TCPConn, _ int) {
+	size := len(getRequest("/").AppendTo(nil))
+	return testutil.ServeScript(b, func(c *net.TCPConn, _ int) {
 		in, out, had := make([]byte, 64<<10), []byte(nil), 0
 		for n, err := c.Read(in); err == nil; n, err = c.Read(in) {
 			had += n

@@ -10,7 +10,7 @@ import (
 // A Registry holds the engines of one client connection, one for each backend, and
 // not those that are about to give their connection back.
 // It is never shared between clients: on one ordered connection they would wait
-// for each other, and a backend that miscounts would give one client the answers
+// for each other, and a backend that miscounts would give one client the responses
 // of another.
 //
 // Its lock guards the queues too, so that three things are one step each:
@@ -23,12 +23,12 @@ import (
 // and the leave there is no room for it. mod_proxy_http2 made two steps of the
 // last, and its engine unregistered its successor.
 type Registry struct {
-	mu      sync.Mutex // nothing that waits is done with it
-	engines map[string]*Engine
-	waits   uint64          // the newest ticket of a request that had to wait for a connection
-	gone    bool            // the client is; no more jobs
-	ctx     context.Context // done when gone; nil without an engine
-	cancel  context.CancelCauseFunc
+	mu         sync.Mutex // nothing that waits is done with it
+	engines    map[string]*Engine
+	newestWait uint64          // the newest ticket of a request that had to wait for a connection
+	clientGone bool            // the client is; no more jobs
+	ctx        context.Context // done when gone; nil without an engine
+	cancel     context.CancelCauseFunc
 }
 
 // Push hands j over to the engine for addr, and makes one with create if there
@@ -38,34 +38,34 @@ func (r *Registry) Push(addr string, j *Job, create func() *Engine) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.engines[addr]
-	if e != nil && r.waits > e.Ticket && e.Crowded() {
-		e = nil // j must not overtake a request that waits and that its own answer waits for: it asks behind it, and e goes on with what it has
+	if e != nil && r.newestWait > e.Ticket && e.Contended() {
+		e = nil // j must not overtake a request that waits and that its own response waits for: it asks behind it, and e goes on with what it has
 	}
 	switch {
-	case r.gone || e != nil && len(e.queue) >= MaxQueue:
+	case r.clientGone || e != nil && len(e.queue) >= MaxQueue:
 		return false
 	case e == nil:
 		e = create()
 		r.register(addr, e)
 	}
-	j.move(jobQueued)
+	j.moveTo(jobQueued)
 	e.queue = append(e.queue, j)
 	e.counts.Pushed.Add(1)
 	e.wakeUp()
 	return true
 }
 
-// WaitsFor notes that a request of the client waits for a connection, at a place.
-func (r *Registry) WaitsFor(at pool.Place) {
+// NoteWait notes that a request of the client waits for a connection, at a place.
+func (r *Registry) NoteWait(at pool.Reservation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.Note(at)
+	r.NoteWaitLocked(at)
 }
 
-// Note is waitsFor with r.mu held. at may be a grant: then nothing waits.
-func (r *Registry) Note(at pool.Place) {
-	if at.W != nil {
-		r.waits = at.Ticket
+// NoteWaitLocked is waitsFor with r.mu held. at may be a grant: then nothing waits.
+func (r *Registry) NoteWaitLocked(at pool.Reservation) {
+	if at.Waiter != nil {
+		r.newestWait = at.Ticket
 	}
 }
 
@@ -75,27 +75,27 @@ func (r *Registry) register(addr string, e *Engine) {
 		r.engines = map[string]*Engine{}
 		r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	}
-	e.home, e.addr, e.ctx = r, addr, r.ctx
+	e.registry, e.addr, e.ctx = r, addr, r.ctx
 	r.engines[addr] = e
-	go e.run() // ends when it retires
+	go e.runWriter() // ends when it retires
 }
 
-// depart takes e out though it has jobs left: no others are pushed to it.
-func (r *Registry) depart(e *Engine) {
-	if e.departed {
+// unregister takes e out though it has jobs left: no others are pushed to it.
+func (r *Registry) unregister(e *Engine) {
+	if e.unregistered {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.remove(e)
-	e.departed = true
+	e.unregistered = true
 }
 
 // retire takes e out if it has nothing to do, and returns whether it has.
 func (r *Registry) retire(e *Engine) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(e.queue) > 0 || e.onLane > 0 {
+	if len(e.queue) > 0 || e.inFlight > 0 {
 		return false
 	}
 	r.remove(e)
@@ -109,11 +109,11 @@ func (r *Registry) remove(e *Engine) {
 	}
 }
 
-// Abandon tells all engines that the client has gone: nobody wants their answers.
-func (r *Registry) Abandon() {
+// OnClientGone tells all engines that the client has gone: nobody wants their responses.
+func (r *Registry) OnClientGone() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.gone = true
+	r.clientGone = true
 	if r.cancel != nil {
 		r.cancel(errClientGone)
 	}

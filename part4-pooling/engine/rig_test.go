@@ -12,39 +12,39 @@ import (
 	"socketup/part4-pooling/pool"
 )
 
-func getting(target string) *client.Call {
-	return &client.Call{Method: []byte("GET"), Target: []byte(target), Host: []byte("socket.up")}
+func getRequest(target string) *client.Request {
+	return &client.Request{Method: []byte("GET"), Target: []byte(target), Host: []byte("socket.up")}
 }
 
-func posting(target, body string) *client.Call {
-	c := getting(target)
+func postRequest(target, body string) *client.Request {
+	c := getRequest(target)
 	c.Method, c.Body = []byte("POST"), []byte(body)
 	return c
 }
 
-var quick = client.Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: testutil.Limit, Cont: time.Second, Total: testutil.Limit}
+var testTimeouts = client.Timeouts{Connect: testutil.MaxWait, Head: testutil.MaxWait, Idle: testutil.MaxWait, ContinueWait: time.Second, Total: testutil.MaxWait}
 
-// linked connects a link to addr; it is closed when the test ends.
-func linked(t testing.TB, addr string) *client.Link {
+// dialConn connects a connection to addr; it is closed when the test ends.
+func dialConn(t testing.TB, addr string) *client.Conn {
 	t.Helper()
-	l, err := client.DialLink(t.Context(), addr, testutil.Limit)
+	l, err := client.DialIP(t.Context(), addr, testutil.MaxWait)
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	return l
 }
 
 // readAll reads the body of r and closes it.
-func readAll(r *client.Answer) (string, error) {
+func readAll(r *client.Response) (string, error) {
 	defer r.Close()
 	body, err := io.ReadAll(r)
 	return string(body), err
 }
 
-// small is a pool with room for n links, without an evictor and with nothing
+// newSmallPool is a pool with room for n connections, without an evictor and with nothing
 // that goes by itself.
-func small(t testing.TB, n int) *pool.Pool {
+func newSmallPool(t testing.TB, n int) *pool.Pool {
 	t.Helper()
-	p := pool.New(pool.Limits{PerBackend: n, Total: n, Wait: testutil.Limit, Idle: time.Hour, Life: 24 * time.Hour})
+	p := pool.New(pool.Limits{PerBackend: n, Total: n, MaxWait: testutil.MaxWait, IdleTime: time.Hour, Lifetime: 24 * time.Hour})
 	t.Cleanup(p.Close)
 	return p
 }

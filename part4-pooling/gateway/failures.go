@@ -14,28 +14,28 @@ import (
 // failure, for it may be a stranger: the addresses behind a gateway are none of
 // its business (-show-backends is for learners). The log has all of it.
 
-// kinds are what strangers are told, the first that fits.
-var kinds = []error{
-	client.ErrConnectTimeout, client.ErrHeadTimeout, client.ErrBodyTimeout, client.ErrTotalTimeout, pool.ErrWaitTimeout, pool.ErrPoolClosed,
-	client.ErrRefused, client.ErrUnreachable, client.ErrUnknownHost, client.ErrUnsolicited, http1.ErrBadAnswer, client.ErrTruncated, client.ErrEnded,
+// errorKinds are what strangers are told, the first that fits.
+var errorKinds = []error{
+	client.ErrConnectTimeout, client.ErrHeadTimeout, client.ErrBodyTimeout, client.ErrTotalTimeout, pool.ErrWaitTimeout, pool.ErrClosed,
+	client.ErrRefused, client.ErrUnreachable, client.ErrUnknownHost, client.ErrUnsolicited, http1.ErrBadResponse, client.ErrTruncated, client.ErrEnded,
 }
 
-// kindOf is why without whom it is about.
-func kindOf(why error) string {
-	for _, kind := range kinds {
+// errorKind is why without whom it is about.
+func errorKind(why error) string {
+	for _, kind := range errorKinds {
 		if errors.Is(why, kind) {
 			return kind.Error()
 		}
 	}
-	if shortage(why) {
+	if isLocalShortage(why) {
 		return "the gateway cannot open another connection now"
 	}
 	return "failed"
 }
 
-// shortage says whether it is us who have run out: of descriptors (socket(2)), of
+// isLocalShortage says whether it is us who have run out: of descriptors (socket(2)), of
 // ports (connect(2): EADDRNOTAVAIL) or of memory. The backend is as good as before.
-func shortage(why error) bool {
+func isLocalShortage(why error) bool {
 	for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.EADDRNOTAVAIL, unix.ENOBUFS, unix.ENOMEM} {
 		if errors.Is(why, errno) {
 			return !errors.Is(why, client.ErrRefused) // another address of the same name did answer

@@ -19,46 +19,46 @@ import (
 // it writes to the other before it reads more: a slow reader on either side
 // makes the other wait, and no memory grows.
 //
-//	before a byte of the answer is out   what goes wrong is a 502, 503 or 504 that says what
-//	after that                           it is a cut: the client sees that it is not whole
+//	before a byte of the response is out  what goes wrong is a 502, 503 or 504 that says what
+//	after that                            it is a cut: the client sees that it is not whole
 type Gateway struct {
-	Pool       *pool.Pool
-	Prefixes   []Prefix // the longest first
-	Timeouts   client.Timeouts
-	Counts     Counts
-	Shows      bool     // clients are told which backend failed (failures.go)
-	AdminNames []string // by which it may be asked (admin.go)
-	Trusts     bool     // clients are proxies: what they say of their clients is passed on (claims.go)
+	Pool         *pool.Pool
+	Backends     []Backend // the longest first
+	Timeouts     client.Timeouts
+	Counts       Counts
+	ShowBackends bool     // clients are told which backend failed (failures.go)
+	AdminNames   []string // by which it may be asked (admin.go)
+	BehindProxy  bool     // clients are proxies: what they say of their clients is passed on (proxyfields.go)
 
-	Engines      EngineOptions // handover.go
+	Engines      EngineOptions // offload.go
 	EngineCounts engine.Counts
 }
 
 type Counts struct {
-	Requests, Refused, Gateway, Unavailable, Timeout, Cut atomic.Uint64
+	Requests, Refused, Gateway, Unavailable, Timeout, Truncated atomic.Uint64
 }
 
-const keptBody = 16 << 10 // bytes of a body that is read before it is sent: then it can be sent twice
+const replayLimit = 16 << 10 // bytes of a body that is read before it is sent: then it can be sent twice
 
 var (
-	errCircle  = errors.New("the request goes round in a circle: it came through too many gateways")
+	errLoop    = errors.New("the request goes round in a circle: it came through too many gateways")
 	errNoTrace = errors.New("TRACE is not forwarded: it would show what gateways add to a request, to whoever asks")
 )
 
-func New(p *pool.Pool, prefixes []Prefix) *Gateway {
-	g := &Gateway{Pool: p, Prefixes: slices.Clone(prefixes), Timeouts: client.DefaultTimeouts, Engines: engineDefaults}
+func New(p *pool.Pool, prefixes []Backend) *Gateway {
+	g := &Gateway{Pool: p, Backends: slices.Clone(prefixes), Timeouts: client.DefaultTimeouts, Engines: defaultEngineOptions}
 	g.Timeouts.Total = 0 // a download may take as long as it goes on: head and idle are limits enough
-	for i, p := range g.Prefixes {
-		g.Prefixes[i] = p.trimmed()
+	for i, p := range g.Backends {
+		g.Backends[i] = p.normalized()
 	}
-	slices.SortStableFunc(g.Prefixes, func(a, b Prefix) int { return len(b.Path) - len(a.Path) })
+	slices.SortStableFunc(g.Backends, func(a, b Backend) int { return len(b.Path) - len(a.Path) })
 	return g
 }
 
 // backendFor finds the backend that answers for path as it is; nil for none.
-func (g *Gateway) backendFor(path []byte) *Prefix {
-	for i := range g.Prefixes {
-		p := &g.Prefixes[i]
+func (g *Gateway) backendFor(path []byte) *Backend {
+	for i := range g.Backends {
+		p := &g.Backends[i]
 		if p.Path == "/" || bytes.HasPrefix(path, []byte(p.Path)) && (len(path) == len(p.Path) || path[len(p.Path)] == '/') {
 			return p
 		}
@@ -66,10 +66,10 @@ func (g *Gateway) backendFor(path []byte) *Prefix {
 	return nil
 }
 
-// elsewhere says whether path, which belongs to p, can be read as one that does
-// not (paths.go).
-func (g *Gateway) elsewhere(path []byte, p *Prefix) bool {
-	return elsewhere(path, func(reading []byte) bool { return g.backendFor(reading) != p })
+// isPathConfusing says whether path, which belongs to p, can be read as one that does
+// not (pathconfusion.go).
+func (g *Gateway) isPathConfusing(path []byte, p *Backend) bool {
+	return anyReading(path, func(reading []byte) bool { return g.backendFor(reading) != p })
 }
 
 // Handler answers what has a backend, and leaves the rest to others.
@@ -77,7 +77,7 @@ func (g *Gateway) Handler(others server.Handler) server.Handler {
 	return func(w *server.Response, r *server.Request) {
 		p := g.backendFor(r.Path)
 		switch {
-		case g.elsewhere(r.Path, p):
+		case g.isPathConfusing(r.Path, p):
 			g.Counts.Requests.Add(1)
 			g.Counts.Refused.Add(1)
 			w.Error(400, "the path can be read in two ways, and they belong to different backends")
@@ -87,47 +87,47 @@ func (g *Gateway) Handler(others server.Handler) server.Handler {
 			return
 		}
 		g.Counts.Requests.Add(1)
-		f := g.linedUp(w, r, p.Addr)
+		f := g.reservedForward(w, r, p.Addr)
 		defer f.free()
 		if err := g.forward(w, r, f, p.Addr); err != nil {
-			g.refuse(w, p.Addr, err)
+			g.sendError(w, p.Addr, err)
 		}
 	}
 }
 
-// forward asks the backend at addr and passes the answer on.
-func (g *Gateway) forward(w *server.Response, r *server.Request, f *forward, addr string) error {
+// forward asks the backend at addr and passes the response on.
+func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedRequest, addr string) error {
 	switch {
-	case f.vias > maxVias:
-		return errCircle
+	case f.viaCount > maxViaHops:
+		return errLoop
 	case string(r.Method) == "TRACE":
 		return errNoTrace
-	case f.left == 0: // MUST NOT, RFC 9110 §7.6.2: we are the one who is asked
+	case f.maxForwards == 0: // MUST NOT, RFC 9110 §7.6.2: we are the one who is asked
 		w.Status = 204
-		w.SetField("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
+		w.AddField("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
 		return nil
 	case r.Body != nil:
-		if err := f.takeBody(r); err != nil {
+		if err := f.setBody(r); err != nil {
 			return err
 		}
 	}
-	if !f.queues { // it is alone in its line
-		f.place = g.Pool.Ask(addr)
+	if !f.reserved { // it is alone in its line
+		f.reservation = g.Pool.Reserve(addr)
 	}
-	a, err := g.Pool.RoundTripAt(w.Context(), f.place, &f.Call, &g.Timeouts)
+	a, err := g.Pool.RoundTripReserved(w.Context(), f.reservation, &f.Request, &g.Timeouts)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	return g.pass(w, f, a)
+	return g.copyResponse(w, f, a)
 }
 
-// takeBody reads a short body; a long one is read as it is sent, and one that
+// setBody reads a short body; a long one is read as it is sent, and one that
 // waits for 100 Continue when the backend wants it.
-func (f *forward) takeBody(r *server.Request) error {
-	if r.Length == http1.Chunked || r.Length > keptBody || r.Expected {
+func (f *forwardedRequest) setBody(r *server.Request) error {
+	if r.Length == http1.Chunked || r.Length > replayLimit || r.ExpectContinue {
 		f.upload.Body = r.Body
-		f.Stream, f.Length, f.Expects = &f.upload, r.Length, r.Expected
+		f.Stream, f.Length, f.ExpectContinue = &f.upload, r.Length, r.ExpectContinue
 		return nil
 	}
 	f.Body = slices.Grow(f.Body, int(r.Length))[:r.Length]
@@ -137,46 +137,46 @@ func (f *forward) takeBody(r *server.Request) error {
 	return nil
 }
 
-// pass passes an answer on. It returns an error as long as nothing is out.
-func (g *Gateway) pass(w *server.Response, f *forward, a *client.Answer) error {
-	passHead(w, a, f.Method)
-	if f.trailers {
-		f.behind = passTrailer(w, a)
+// copyResponse passes a response on. It returns an error as long as nothing is out.
+func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *client.Response) error {
+	copyHead(w, a, f.Method)
+	if f.wantsTrailers {
+		f.responseOptions = copyTrailerField(w, a)
 	}
 	for {
-		piece, err := a.Taken()
+		piece, err := a.TryNext()
 		if piece == nil && err == nil {
 			if w.Flush() != nil { // what has come must not wait for what has not
 				return nil // nobody reads any more
 			}
-			err = a.More()
+			err = a.WaitMore()
 		}
 		if err == nil {
 			_, err = w.Write(piece)
 		}
 		switch {
-		case err == io.EOF && f.trailers:
-			return w.EndWith(passable(a.Trailers, f.behind))
+		case err == io.EOF && f.wantsTrailers:
+			return w.WriteTrailers(allowedTrailers(a.Trailers, f.responseOptions))
 		case err == io.EOF:
 			return nil
-		case err != nil && !w.Begun():
+		case err != nil && !w.Committed():
 			return err
 		case err != nil:
-			g.Counts.Cut.Add(1)
-			w.BreakOff()
+			g.Counts.Truncated.Add(1)
+			w.Abort()
 			return nil
 		}
 	}
 }
 
-// passHead passes on what an answer's head says, but for its framing.
-func passHead(w *server.Response, a *client.Answer, method []byte) {
+// copyHead passes on what a response's head says, but for its framing.
+func copyHead(w *server.Response, a *client.Response, method []byte) {
 	w.Status = a.Status
-	w.Fields = appendPassed(w.Fields, &a.Heading)
+	w.FieldLines = appendForwardedFields(w.FieldLines, &a.ResponseHead)
 	head := string(method) == "HEAD"
 	switch {
-	case head && a.Says >= 0:
-		w.SetLength(a.Says)
+	case head && a.ContentLength >= 0:
+		w.SetLength(a.ContentLength)
 	case head:
 		w.Flush() // no length is known: none is said
 	case a.Length >= 0:
@@ -184,38 +184,38 @@ func passHead(w *server.Response, a *client.Answer, method []byte) {
 	}
 }
 
-// refuse says how the backend failed, and in the log which.
-func (g *Gateway) refuse(w *server.Response, addr string, why error) {
-	if errors.Is(why, client.ErrUpload) && !w.Begun() {
+// sendError says how the backend failed, and in the log which.
+func (g *Gateway) sendError(w *server.Response, addr string, why error) {
+	if errors.Is(why, client.ErrUpload) && !w.Committed() {
 		w.Status = 0 // the client's own doing: the server tells it
 		return
-	} else if w.Left() {
+	} else if w.ClientGone() {
 		return // nobody is there to be told
 	}
 	status, count := 502, &g.Counts.Gateway
 	switch {
 	case errors.Is(why, client.ErrConnectTimeout), errors.Is(why, client.ErrHeadTimeout), errors.Is(why, client.ErrBodyTimeout), errors.Is(why, client.ErrTotalTimeout):
 		status, count = 504, &g.Counts.Timeout
-	case errors.Is(why, pool.ErrWaitTimeout), errors.Is(why, pool.ErrPoolClosed), shortage(why):
+	case errors.Is(why, pool.ErrWaitTimeout), errors.Is(why, pool.ErrClosed), isLocalShortage(why):
 		status, count = 503, &g.Counts.Unavailable
-	case errors.Is(why, errCircle):
+	case errors.Is(why, errLoop):
 		status, count = 508, &g.Counts.Refused
 	case errors.Is(why, errNoTrace):
 		status, count = 501, &g.Counts.Refused
 	}
 	count.Add(1)
-	w.Restart()
+	w.Reset()
 	if status == 503 {
-		w.SetField("Retry-After", "1")
+		w.AddField("Retry-After", "1")
 	}
 	switch {
 	case count == &g.Counts.Refused:
 		w.Error(status, why.Error())
 		return
-	case g.Shows:
+	case g.ShowBackends:
 		w.Error(status, fmt.Sprintf("backend http://%s: %v", addr, why))
 	default:
-		w.Error(status, "the backend: "+kindOf(why))
+		w.Error(status, "the backend: "+errorKind(why))
 	}
 	w.Log().Warn(fmt.Sprintf("backend %s: %d", addr, status), "error", why)
 }

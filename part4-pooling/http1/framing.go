@@ -6,27 +6,27 @@ import (
 )
 
 const (
-	maxChunkLine = 256      // bytes of a chunk's size and extensions; nobody needs more
-	maxExcess    = 16 << 10 // bytes that all such lines of a body may have beyond what they are allowed for their data
+	maxChunkLine     = 256      // bytes of a chunk's size and extensions; nobody needs more
+	maxChunkOverhead = 16 << 10 // bytes that all such lines of a body may have beyond what they are allowed for their data
 )
 
 var (
-	errBodyLong  = &Refusal{413, "the body is too long"}
-	ErrBodyEnded = &Refusal{400, "the connection ended inside the body"}
-	errExcess    = &Refusal{400, "the chunks are made of extensions more than of data"}
-	errChunk     = &Refusal{400, "a chunk is not: size in hexadecimal, CRLF, that many bytes, CRLF"}
+	errBodyTooLong   = &StatusError{413, "the body is too long"}
+	ErrBodyTruncated = &StatusError{400, "the connection ended inside the body"}
+	errChunkOverhead = &StatusError{400, "the chunks are made of extensions more than of data"}
+	errChunk         = &StatusError{400, "a chunk is not: size in hexadecimal, CRLF, that many bytes, CRLF"}
 )
 
-// A Framing finds one body in the bytes that follow a head, and its end (RFC
+// A BodyDecoder finds one body in the bytes that follow a head, and its end (RFC
 // 9112 §6, §7.1). Bytes in, values out: it knows of no connection.
-type Framing struct {
-	left     int64 // of the body, or of the chunk
-	chunked  bool
-	State    chunkState
-	most     int64   // bytes a body may have
-	excess   int64   // bytes of chunk lines beyond what is allowed for them
-	maxTrail int     // bytes of trailers
-	Trailers []Field // the fields behind the body, once it has ended
+type BodyDecoder struct {
+	remaining    int64 // of the body, or of the chunk
+	chunked      bool
+	State        chunkState
+	budget       int64   // bytes a body may have
+	overhead     int64   // bytes of chunk lines beyond what is allowed for them
+	trailerLimit int     // bytes of trailers
+	Trailers     []Field // the fields behind the body, once it has ended
 }
 
 // chunkState is what a chunked body must go on with.
@@ -35,48 +35,48 @@ type chunkState int
 const (
 	chunkSize chunkState = iota
 	chunkData
-	chunkEnd // the CRLF behind the data
+	chunkDataEnd // the CRLF behind the data
 	trailerSection
 	BodyEnd
 )
 
-// NewFraming begins a body. length is what its head says, a number or chunked; a body
-// of more than most bytes is refused, and so are trailers of more than maxTrail.
-func NewFraming(length, most int64, maxTrail int) (Framing, *Refusal) {
+// NewBodyDecoder begins a body. length is what its head says, a number or chunked; a body
+// of more than most bytes is refused, and so are trailers of more than trailerLimit.
+func NewBodyDecoder(length, most int64, maxTrail int) (BodyDecoder, *StatusError) {
 	switch {
 	case length > most:
-		return Framing{}, errBodyLong
+		return BodyDecoder{}, errBodyTooLong
 	case length == Chunked:
-		return Framing{chunked: true, most: most, maxTrail: maxTrail}, nil
+		return BodyDecoder{chunked: true, budget: most, trailerLimit: maxTrail}, nil
 	case length == 0:
-		return Framing{State: BodyEnd}, nil
+		return BodyDecoder{State: BodyEnd}, nil
 	}
-	return Framing{State: chunkData, left: length}, nil
+	return BodyDecoder{State: chunkData, remaining: length}, nil
 }
 
-// Take returns the piece of the body that b begins with, room bytes of it at
+// Decode returns the piece of the body that b begins with, room bytes of it at
 // most, and how many bytes of b it used up. When it uses none, it needs more
 // than b. The piece is a part of b.
-func (f *Framing) Take(b []byte, room int) (piece []byte, used int, refused *Refusal) {
+func (f *BodyDecoder) Decode(b []byte, room int) (piece []byte, used int, refused *StatusError) {
 	for refused == nil && f.State != BodyEnd && len(piece) == 0 {
 		var n int
 		rest := b[used:]
 		switch f.State {
 		case chunkData:
-			n = int(min(f.left, int64(min(len(rest), room))))
+			n = int(min(f.remaining, int64(min(len(rest), room))))
 			piece = rest[:n]
-			if f.left -= int64(n); f.left == 0 {
-				f.State = chunkEnd
+			if f.remaining -= int64(n); f.remaining == 0 {
+				f.State = chunkDataEnd
 				if !f.chunked {
 					f.State = BodyEnd
 				}
 			}
 		case chunkSize:
-			n, refused = f.takeSize(rest)
-		case chunkEnd:
-			n, refused = f.takeCRLF(rest)
+			n, refused = f.nextChunkSize(rest)
+		case chunkDataEnd:
+			n, refused = f.nextChunkEnd(rest)
 		case trailerSection:
-			n, refused = f.takeTrailers(rest)
+			n, refused = f.nextTrailers(rest)
 		}
 		if n == 0 {
 			break
@@ -86,10 +86,10 @@ func (f *Framing) Take(b []byte, room int) (piece []byte, used int, refused *Ref
 	return piece, used, refused
 }
 
-// takeSize reads chunk-size [ chunk-ext ] CRLF. Extensions mean nothing to us, but
+// nextChunkSize reads chunk-size [ chunk-ext ] CRLF. Extensions mean nothing to us, but
 // they are read: without a bound on all of them, 8 MiB in chunks of one byte are
 // 2 GiB to take in. A chunk is allowed 16 bytes and twice its data, as in net/http.
-func (f *Framing) takeSize(b []byte) (int, *Refusal) {
+func (f *BodyDecoder) nextChunkSize(b []byte) (int, *StatusError) {
 	end := bytes.IndexByte(b, '\n')
 	if end < 0 && len(b) < maxChunkLine {
 		return 0, nil
@@ -99,47 +99,47 @@ func (f *Framing) takeSize(b []byte) (int, *Refusal) {
 	}
 	line := b[:end-1]
 	digits := 0
-	f.left = 0
-	for digits < len(line) && HexDigit(line[digits]) >= 0 {
-		if f.left>>56 != 0 { // more than 60 bits would overflow, and wrap to a small number; zeros before it do not
-			return 0, errBodyLong
+	f.remaining = 0
+	for digits < len(line) && HexValue(line[digits]) >= 0 {
+		if f.remaining>>56 != 0 { // more than 60 bits would overflow, and wrap to a small number; zeros before it do not
+			return 0, errBodyTooLong
 		}
-		f.left = f.left<<4 | int64(HexDigit(line[digits]))
+		f.remaining = f.remaining<<4 | int64(HexValue(line[digits]))
 		digits++
 	}
-	if digits == 0 || !extensions(line[digits:]) {
+	if digits == 0 || !validChunkExtensions(line[digits:]) {
 		return 0, errChunk
 	}
-	if f.most -= f.left; f.most < 0 {
-		return 0, errBodyLong
+	if f.budget -= f.remaining; f.budget < 0 {
+		return 0, errBodyTooLong
 	}
-	if f.excess = max(0, f.excess+int64(end+1)-16-2*f.left); f.excess > maxExcess {
-		return 0, errExcess
+	if f.overhead = max(0, f.overhead+int64(end+1)-16-2*f.remaining); f.overhead > maxChunkOverhead {
+		return 0, errChunkOverhead
 	}
 	f.State = chunkData
-	if f.left == 0 {
+	if f.remaining == 0 {
 		f.State = trailerSection
 	}
 	return end + 1, nil
 }
 
-// extensions says whether b is a chunk-ext, RFC 9112 §7.1.1: names, some with a
+// validChunkExtensions says whether b is a chunk-ext, RFC 9112 §7.1.1: names, some with a
 // value. What is not is refused and not skipped: where we see an extension the
 // next program may see the end of the line.
-func extensions(b []byte) bool {
+func validChunkExtensions(b []byte) bool {
 	for len(b) > 0 {
-		b = TrimLeft(b)
+		b = TrimLeadingSpace(b)
 		if len(b) == 0 || b[0] != ';' {
 			return false
 		}
-		b = TrimLeft(b[1:])
+		b = TrimLeadingSpace(b[1:])
 		n := Span(b, TokenByte)
 		if n == 0 {
 			return false
 		}
 		b = b[n:]
-		if value := TrimLeft(b); len(value) > 0 && value[0] == '=' {
-			value = TrimLeft(value[1:])
+		if value := TrimLeadingSpace(b); len(value) > 0 && value[0] == '=' {
+			value = TrimLeadingSpace(value[1:])
 			if n = max(Span(value, TokenByte), quotedSpan(value)); n == 0 {
 				return false
 			}
@@ -168,7 +168,7 @@ func quotedSpan(b []byte) int {
 	return 0
 }
 
-func (f *Framing) takeCRLF(b []byte) (int, *Refusal) {
+func (f *BodyDecoder) nextChunkEnd(b []byte) (int, *StatusError) {
 	if len(b) > 0 && b[0] != '\r' || len(b) > 1 && b[1] != '\n' {
 		return 0, errChunk
 	}
@@ -179,45 +179,45 @@ func (f *Framing) takeCRLF(b []byte) (int, *Refusal) {
 	return 2, nil
 }
 
-// takeTrailers reads the fields behind the last chunk. They are kept apart
+// nextTrailers reads the fields behind the last chunk. They are kept apart
 // from the fields of the head: RFC 9110 §6.5.1 warns of merging them.
-func (f *Framing) takeTrailers(b []byte) (int, *Refusal) {
+func (f *BodyDecoder) nextTrailers(b []byte) (int, *StatusError) {
 	n := 2
 	if len(b) < 2 || string(b[:2]) != "\r\n" {
-		n = FindHead(b, 0)
+		n = HeadLength(b, 0)
 	}
 	if n == 0 {
-		return 0, hopelessTrailers(b, f.maxTrail)
-	} else if n > f.maxTrail {
-		return 0, hopelessTrailers(b[:n], f.maxTrail)
+		return 0, checkPartialTrailers(b, f.trailerLimit)
+	} else if n > f.trailerLimit {
+		return 0, checkPartialTrailers(b[:n], f.trailerLimit)
 	}
-	var refused *Refusal
-	if f.Trailers, refused = parseFields(nil, bytes.Clone(b[:n]), maxTrailers); refused != nil {
-		return 0, cmp.Or(early(b[:n], errField), refused)
+	var refused *StatusError
+	if f.Trailers, refused = parseFields(nil, bytes.Clone(b[:n]), maxTrailerFields); refused != nil {
+		return 0, cmp.Or(checkPrefix(b[:n], errFieldLine), refused)
 	}
 	f.State = BodyEnd
 	return n, nil
 }
 
-const maxTrailers = 32 // fields
+const maxTrailerFields = 32 // fields
 
-// Ended says whether the body has been taken to its end.
-func (f *Framing) Ended() bool { return f.State == BodyEnd }
+// AtEnd says whether the body has been taken to its end.
+func (f *BodyDecoder) AtEnd() bool { return f.State == BodyEnd }
 
-// Remaining is how many bytes of the body are still to come, as far as its head, or
+// BytesRemaining is how many bytes of the body are still to come, as far as its head, or
 // that of its chunk, has told.
-func (f *Framing) Remaining() int64 { return f.left }
+func (f *BodyDecoder) BytesRemaining() int64 { return f.remaining }
 
-// hopelessTrailers is hopeless for fields that have no line before them.
-func hopelessTrailers(b []byte, most int) *Refusal {
-	refused := early(b[:min(len(b), most)], errField)
+// checkPartialTrailers is hopeless for fields that have no line before them.
+func checkPartialTrailers(b []byte, most int) *StatusError {
+	refused := checkPrefix(b[:min(len(b), most)], errFieldLine)
 	if refused == nil && len(b) >= most {
-		return errHeadLong
+		return errHeadTooLong
 	}
 	return refused
 }
 
-func HexDigit(c byte) int {
+func HexValue(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':
 		return int(c - '0')

@@ -8,16 +8,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// taken feeds text to a framing in pieces of n bytes, and returns the body and
+// decodeAll feeds text to a framing in pieces of n bytes, and returns the body and
 // what is left behind it.
-func taken(f Framing, text string, n int) (body, rest string, refused *Refusal) {
+func decodeAll(f BodyDecoder, text string, n int) (body, rest string, refused *StatusError) {
 	in := ""
 	for f.State != BodyEnd && refused == nil {
-		piece, used, why := f.Take([]byte(in), 1<<20)
+		piece, used, why := f.Decode([]byte(in), 1<<20)
 		body, in, refused = body+string(piece), in[used:], why
 		if used == 0 && refused == nil {
 			if text == "" {
-				return body, in, ErrBodyEnded
+				return body, in, ErrBodyTruncated
 			}
 			in, text = in+text[:min(n, len(text))], text[min(n, len(text)):]
 		}
@@ -25,7 +25,7 @@ func taken(f Framing, text string, n int) (body, rest string, refused *Refusal) 
 	return body, in + text, refused
 }
 
-func TestFramingFindsTheEndHoweverItIsCut(t *testing.T) {
+func TestBodyDecoderFindsTheEndHoweverItIsFragmented(t *testing.T) {
 	for text, body := range map[string]string{
 		"0\r\n\r\n":               "",
 		"5\r\nhello\r\n0\r\n\r\n": "hello",
@@ -33,9 +33,9 @@ func TestFramingFindsTheEndHoweverItIsCut(t *testing.T) {
 		"00b ; x\r\n0123456789a\r\n000\r\n\r\n":              "0123456789a",
 	} {
 		for n := 1; n <= len(text); n++ {
-			f, refused := NewFraming(Chunked, 100, 1000)
+			f, refused := NewBodyDecoder(Chunked, 100, 1000)
 			require.Nil(t, refused)
-			got, rest, refused := taken(f, text+"GET", n)
+			got, rest, refused := decodeAll(f, text+"GET", n)
 			require.Nil(t, refused, "%q in pieces of %d", text, n)
 			require.Equal(t, body, got, "%q in pieces of %d", text, n)
 			require.Equal(t, "GET", rest, "%q in pieces of %d", text, n)
@@ -43,10 +43,10 @@ func TestFramingFindsTheEndHoweverItIsCut(t *testing.T) {
 	}
 }
 
-func TestTrailersAreKeptApart(t *testing.T) {
-	f, _ := NewFraming(Chunked, 100, 1000)
+func TestTrailersAreNotMergedIntoTheHead(t *testing.T) {
+	f, _ := NewBodyDecoder(Chunked, 100, 1000)
 	for text := []byte("0\r\nHost: evil\r\nContent-Length: 99\r\n\r\n"); f.State != BodyEnd; {
-		_, used, refused := f.Take(text, 100)
+		_, used, refused := f.Decode(text, 100)
 		require.Nil(t, refused)
 		text = text[used:]
 	}
@@ -54,42 +54,42 @@ func TestTrailersAreKeptApart(t *testing.T) {
 	assert.Equal(t, "evil", string(f.Trailers[0].Value), "in the trailers, not in the head")
 }
 
-func TestFramingIsBounded(t *testing.T) {
+func TestBodyDecoderIsBounded(t *testing.T) {
 	for name, c := range map[string]struct {
 		text string
-		want *Refusal
+		want *StatusError
 	}{
-		"body":              {"65\r\n", errBodyLong},
-		"many chunks":       {strings.Repeat("1\r\na\r\n", 101), errBodyLong},
-		"2^60":              {"1000000000000000\r\n", errBodyLong},
-		"2^64+1":            {"10000000000000001\r\n", errBodyLong},
+		"body":              {"65\r\n", errBodyTooLong},
+		"many chunks":       {strings.Repeat("1\r\na\r\n", 101), errBodyTooLong},
+		"2^60":              {"1000000000000000\r\n", errBodyTooLong},
+		"2^64+1":            {"10000000000000001\r\n", errBodyTooLong},
 		"long extension":    {"1;" + strings.Repeat("a", 300), errChunk},
-		"trailers":          {"0\r\nA: " + strings.Repeat("a", 1000), errHeadLong},
-		"trailers, ended":   {"0\r\nA: " + strings.Repeat("a", 1000) + "\r\n\r\n", errHeadLong},
-		"number of them":    {"0\r\n" + strings.Repeat("A: b\r\n", maxTrailers+1) + "\r\n", errTooMany},
-		"bare LF in them":   {"0\r\nA: b\nC", errNewline},
-		"ends in a chunk":   {"5\r\nhel", ErrBodyEnded},
-		"ends before the 0": {"5\r\nhello\r\n", ErrBodyEnded},
+		"trailers":          {"0\r\nA: " + strings.Repeat("a", 1000), errHeadTooLong},
+		"trailers, ended":   {"0\r\nA: " + strings.Repeat("a", 1000) + "\r\n\r\n", errHeadTooLong},
+		"number of them":    {"0\r\n" + strings.Repeat("A: b\r\n", maxTrailerFields+1) + "\r\n", errTooManyFields},
+		"bare LF in them":   {"0\r\nA: b\nC", errLineEnding},
+		"ends in a chunk":   {"5\r\nhel", ErrBodyTruncated},
+		"ends before the 0": {"5\r\nhello\r\n", ErrBodyTruncated},
 	} {
-		f, _ := NewFraming(Chunked, 100, 1000)
-		_, _, refused := taken(f, c.text, len(c.text))
+		f, _ := NewBodyDecoder(Chunked, 100, 1000)
+		_, _, refused := decodeAll(f, c.text, len(c.text))
 		assert.Equal(t, c.want, refused, name)
 	}
-	_, refused := NewFraming(101, 100, 0)
-	assert.Equal(t, errBodyLong, refused)
+	_, refused := NewBodyDecoder(101, 100, 0)
+	assert.Equal(t, errBodyTooLong, refused)
 }
 
 // Each line of a chunk is short enough, and all of them together are not: what
 // the body's limit allows in data, its framing may not multiply.
-func TestChunkExtensionsAreBoundedInAll(t *testing.T) {
+func TestChunkExtensionsAreBoundedInTotal(t *testing.T) {
 	const data, long = 100_000, 250 // chunks of one byte, bytes of extension
-	read := func(line string, chunks int) (wire int, refused *Refusal) {
-		f, _ := NewFraming(Chunked, data, 1000)
+	read := func(line string, chunks int) (wire int, refused *StatusError) {
+		f, _ := NewBodyDecoder(Chunked, data, 1000)
 		for range chunks {
 			text := line + "\r\na\r\n"
 			for text != "" && refused == nil {
 				var used int
-				_, used, refused = f.Take([]byte(text), data)
+				_, used, refused = f.Decode([]byte(text), data)
 				text, wire = text[used:], wire+used
 			}
 		}
@@ -97,8 +97,8 @@ func TestChunkExtensionsAreBoundedInAll(t *testing.T) {
 	}
 
 	wire, refused := read("1;"+strings.Repeat("e", long), data)
-	assert.Equal(t, errExcess, refused, "house rule: the extensions of a body are bounded in all, not only each (framing.go, takeSize); %d bytes were read", wire)
-	assert.Less(t, wire, 2*maxExcess)
+	assert.Equal(t, errChunkOverhead, refused, "house rule: the extensions of a body are bounded in all, not only each (framing.go, nextChunkSize); %d bytes were read", wire)
+	assert.Less(t, wire, 2*maxChunkOverhead)
 
 	_, refused = read("1", data)
 	assert.Nil(t, refused, "chunks of one byte are wasteful, not wrong")

@@ -7,13 +7,13 @@ import (
 	"math/bits"
 )
 
-// A Request is the head of an HTTP/1.x request, taken apart. Its slices are
+// A RequestHead is the head of an HTTP/1.x request, taken apart. Its slices are
 // parts of the head: they are good as long as the handler runs, no longer.
 //
 // The parser is strict, because what one program reads as a body another may read
 // as the next request (request smuggling). Whatever it is not sure of is
 // refused, and the connection with it.
-type Request struct {
+type RequestHead struct {
 	Method, Target []byte
 	Path, Query    []byte // of the target; path is "*" for OPTIONS *
 	Host           []byte
@@ -21,10 +21,10 @@ type Request struct {
 	Minor          int   // of HTTP/1.minor: 0 or 1
 	Length         int64 // of the body; chunked when it says so as it goes
 
-	hosts, lengths, codings    int // how often these fields came
-	chunked                    bool
-	close, keepAlive, Expected bool // Connection: close, keep-alive; Expect: 100-continue
-	refused                    *Refusal
+	hostFields, lengthFields, codingFields int // how often these fields came
+	chunked                                bool
+	closeAfter, keepAlive, ExpectContinue  bool // Connection: close, keep-alive; Expect: 100-continue
+	err                                    *StatusError
 }
 
 // A Field is a line of a head: its name as it was sent, and its value without the
@@ -34,73 +34,73 @@ type Field struct{ Name, Value []byte }
 // Chunked as a length says that a body is as long as its chunks are.
 const Chunked = -1
 
-// A Refusal is the answer to a request that the server will not handle.
-type Refusal struct {
+// A StatusError is the response to a request that the server will not handle.
+type StatusError struct {
 	Status int
-	Reason string // one sentence for the client
+	Detail string // one sentence for the client
 }
 
-// Error is the text of the answer.
-func (r *Refusal) Error() string { return StatusText(r.Status) + ": " + r.Reason }
+// Error is the text of the response.
+func (r *StatusError) Error() string { return StatusText(r.Status) + ": " + r.Detail }
 
 var (
-	errLine        = &Refusal{400, "the request line is not: method, space, target, space, HTTP/1.1"}
-	errTarget      = &Refusal{400, "the target is neither a path nor http://host/path"}
-	errVersion     = &Refusal{505, "this server speaks HTTP/1.1"}
-	errField       = &Refusal{400, "a field line is not: name, colon, value"}
-	errNewline     = &Refusal{400, "a line ends in a bare CR or LF, or has a control character in it"}
-	errHost        = &Refusal{400, "an HTTP/1.1 request has one Host field, with a valid host in it"}
-	errScheme      = &Refusal{421, "https is not spoken here"}
-	errLength      = &Refusal{400, "Content-Length is not one number"}
-	errTwoLengths  = &Refusal{400, "Content-Length and Transfer-Encoding in one request"}
-	errCoding      = &Refusal{400, "Transfer-Encoding does not end in chunked, once"}
-	errOldCoding   = &Refusal{400, "HTTP/1.0 has no Transfer-Encoding"}
-	errOtherCoding = &Refusal{501, "of the transfer codings only chunked is known"}
-	errExpect      = &Refusal{417, "only 100-continue can be expected"}
-	errConnect     = &Refusal{501, "CONNECT is for proxies"}
-	errTooMany     = &Refusal{431, "too many fields"}
-	errHeadLong    = &Refusal{431, "the head is too long"}
-	errTargetLong  = &Refusal{414, "the target is too long"}
-	errMethodLong  = &Refusal{501, "the method is too long to be one that is known here"}
+	errRequestLine     = &StatusError{400, "the request line is not: method, space, target, space, HTTP/1.1"}
+	errTarget          = &StatusError{400, "the target is neither a path nor http://host/path"}
+	errVersion         = &StatusError{505, "this server speaks HTTP/1.1"}
+	errFieldLine       = &StatusError{400, "a field line is not: name, colon, value"}
+	errLineEnding      = &StatusError{400, "a line ends in a bare CR or LF, or has a control character in it"}
+	errHost            = &StatusError{400, "an HTTP/1.1 request has one Host field, with a valid host in it"}
+	errScheme          = &StatusError{421, "https is not spoken here"}
+	errContentLength   = &StatusError{400, "Content-Length is not one number"}
+	errLengthAndCoding = &StatusError{400, "Content-Length and Transfer-Encoding in one request"}
+	errTransferCoding  = &StatusError{400, "Transfer-Encoding does not end in chunked, once"}
+	errCodingInHTTP10  = &StatusError{400, "HTTP/1.0 has no Transfer-Encoding"}
+	errUnknownCoding   = &StatusError{501, "of the transfer codings only chunked is known"}
+	errExpect          = &StatusError{417, "only 100-continue can be expected"}
+	errConnectMethod   = &StatusError{501, "CONNECT is for proxies"}
+	errTooManyFields   = &StatusError{431, "too many fields"}
+	errHeadTooLong     = &StatusError{431, "the head is too long"}
+	errTargetTooLong   = &StatusError{414, "the target is too long"}
+	errMethodTooLong   = &StatusError{501, "the method is too long to be one that is known here"}
 )
 
 // Parse reads a head that ends in an empty line, with maxFields fields at most. It
 // allocates nothing when r has held as many fields before.
-func (r *Request) Parse(head []byte, maxFields int) *Refusal {
+func (r *RequestHead) Parse(head []byte, maxFields int) *StatusError {
 	fields := r.Fields[:0]
-	*r = Request{} // apart from the next line: a literal that reads r is made elsewhere and copied
+	*r = RequestHead{} // apart from the next line: a literal that reads r is made elsewhere and copied
 	r.Fields = fields
-	rest, refused := r.parseLine(head)
+	rest, refused := r.parseRequestLine(head)
 	if refused == nil {
 		r.Fields, refused = parseFields(r.Fields, rest, maxFields)
 	}
 	if refused != nil {
-		return cmp.Or(early(head, errLine), refused)
+		return cmp.Or(checkPrefix(head, errRequestLine), refused)
 	}
 	for i := range r.Fields {
-		r.note(&r.Fields[i])
+		r.recordField(&r.Fields[i])
 	}
-	if r.refused != nil {
-		return r.refused
+	if r.err != nil {
+		return r.err
 	}
-	return r.check()
+	return r.validate()
 }
 
-// parseLine reads method SP target SP version CRLF (RFC 9112 §3).
-func (r *Request) parseLine(b []byte) (rest []byte, refused *Refusal) {
+// parseRequestLine reads method SP target SP version CRLF (RFC 9112 §3).
+func (r *RequestHead) parseRequestLine(b []byte) (rest []byte, refused *StatusError) {
 	m := Span(b, TokenByte)
 	if m == 0 || b[m] != ' ' {
-		return nil, errLine
+		return nil, errRequestLine
 	}
 	r.Method, b = b[:m], b[m+1:]
 	t := Span(b, TargetByte)
 	if t == 0 || b[t] != ' ' {
-		return nil, errLine
+		return nil, errRequestLine
 	}
 	r.Target, b = b[:t], b[t+1:]
 	const version = len("HTTP/1.1")
-	if len(b) < version+2 || string(b[:5]) != "HTTP/" || !digit(b[5]) || b[6] != '.' || !digit(b[7]) || b[8] != '\r' || b[9] != '\n' {
-		return nil, errLine
+	if len(b) < version+2 || string(b[:5]) != "HTTP/" || !isDigit(b[5]) || b[6] != '.' || !isDigit(b[7]) || b[8] != '\r' || b[9] != '\n' {
+		return nil, errRequestLine
 	}
 	if b[5] != '1' {
 		return nil, errVersion
@@ -110,11 +110,11 @@ func (r *Request) parseLine(b []byte) (rest []byte, refused *Refusal) {
 }
 
 // parseTarget tells the four forms of RFC 9112 §3.2 apart.
-func (r *Request) parseTarget() *Refusal {
+func (r *RequestHead) parseTarget() *StatusError {
 	t := r.Target
 	switch {
 	case string(r.Method) == "CONNECT":
-		return errConnect
+		return errConnectMethod
 	case t[0] == '/':
 		r.Path = t
 	case string(t) == "*" && string(r.Method) == "OPTIONS":
@@ -148,18 +148,18 @@ func (r *Request) parseTarget() *Refusal {
 
 // parseFields appends the field lines of b, up to an empty line (RFC 9112 §5).
 // A line that is folded begins with a space, which is no name: refused.
-func parseFields(fields []Field, b []byte, most int) ([]Field, *Refusal) {
+func parseFields(fields []Field, b []byte, most int) ([]Field, *StatusError) {
 	for b[0] != '\r' || b[1] != '\n' {
 		n := Span(b, TokenByte)
 		if n == 0 || b[n] != ':' {
-			return fields, errField
+			return fields, errFieldLine
 		}
 		v := n + 1 + valueSpan(b[n+1:])
 		if b[v] != '\r' || b[v+1] != '\n' {
-			return fields, errNewline
+			return fields, errLineEnding
 		}
 		if len(fields) == most {
-			return fields, errTooMany
+			return fields, errTooManyFields
 		}
 		fields = append(fields, Field{b[:n], TrimSpace(b[n+1 : v])})
 		b = b[v+2:]
@@ -167,94 +167,94 @@ func parseFields(fields []Field, b []byte, most int) ([]Field, *Refusal) {
 	return fields, nil
 }
 
-// note looks at the fields that say where the request ends and what becomes of
+// recordField looks at the fields that say where the request ends and what becomes of
 // the connection.
-func (r *Request) note(f *Field) {
+func (r *RequestHead) recordField(f *Field) {
 	switch len(f.Name) { // most fields are passed over by their length
 	case len("host"):
 		if EqualFold(f.Name, "host") {
-			r.hosts++
+			r.hostFields++
 			if r.Host == nil { // RFC 9112 §3.2.2: an absolute target knows better
 				r.Host = f.Value
 			}
-			r.refuse(ValidHost(f.Value), errHost)
+			r.reject(ValidHost(f.Value), errHost)
 		}
 	case len("expect"):
 		if EqualFold(f.Name, "expect") && r.Minor == 1 {
-			r.Expected = EqualFold(f.Value, "100-continue")
-			r.refuse(r.Expected, errExpect)
+			r.ExpectContinue = EqualFold(f.Value, "100-continue")
+			r.reject(r.ExpectContinue, errExpect)
 		}
 	case len("connection"):
 		if EqualFold(f.Name, "connection") {
-			r.noteConnection(f.Value)
+			r.parseConnection(f.Value)
 		}
 	case len("content-length"):
 		if EqualFold(f.Name, "content-length") {
-			r.lengths++
+			r.lengthFields++
 			var ok bool
 			r.Length, ok = ParseNumber(f.Value)
-			r.refuse(ok, errLength)
-			r.refuse(r.Length < TooLarge, errBodyLong)
+			r.reject(ok, errContentLength)
+			r.reject(r.Length < MaxNumber, errBodyTooLong)
 		}
 	case len("transfer-encoding"):
 		if EqualFold(f.Name, "transfer-encoding") {
-			r.codings++
-			r.noteCoding(f.Value)
+			r.codingFields++
+			r.parseTransferEncoding(f.Value)
 		}
 	}
 }
 
-func (r *Request) refuse(ok bool, why *Refusal) {
-	if !ok && r.refused == nil {
-		r.refused = why
+func (r *RequestHead) reject(ok bool, why *StatusError) {
+	if !ok && r.err == nil {
+		r.err = why
 	}
 }
 
-func (r *Request) noteConnection(list []byte) {
+func (r *RequestHead) parseConnection(list []byte) {
 	for option := range bytes.SplitSeq(list, []byte(",")) {
 		option = TrimSpace(option)
-		r.close = r.close || EqualFold(option, "close")
+		r.closeAfter = r.closeAfter || EqualFold(option, "close")
 		r.keepAlive = r.keepAlive || EqualFold(option, "keep-alive")
 	}
 }
 
-// noteCoding accepts chunked alone. RFC 9112 §6.1 and §6.3: another coding
+// parseTransferEncoding accepts chunked alone. RFC 9112 §6.1 and §6.3: another coding
 // before it is not implemented; anything at the end but chunked leaves the
 // length unknown. A list with a hole in it, or with what cannot be a coding, is
 // read in one way by one program and in another by the next.
-func (r *Request) noteCoding(list []byte) {
+func (r *RequestHead) parseTransferEncoding(list []byte) {
 	if r.chunked = EqualFold(list, "chunked"); r.chunked {
 		return
 	}
-	why := errOtherCoding
+	why := errUnknownCoding
 	last := false // chunked, so far
 	for coding := range bytes.SplitSeq(list, []byte(",")) {
 		name, _, _ := bytes.Cut(coding, []byte(";"))
 		name = TrimSpace(name)
 		if last || len(name) == 0 || Span(name, TokenByte) < len(name) {
-			why = errCoding
+			why = errTransferCoding
 		}
 		last = EqualFold(TrimSpace(coding), "chunked")
 	}
 	if !last {
-		why = errCoding
+		why = errTransferCoding
 	}
-	r.refuse(false, why)
+	r.reject(false, why)
 }
 
-// check is for the rules that need the whole head.
-func (r *Request) check() *Refusal {
+// validate is for the rules that need the whole head.
+func (r *RequestHead) validate() *StatusError {
 	switch {
-	case r.hosts > 1 || r.hosts == 0 && r.Minor == 1:
+	case r.hostFields > 1 || r.hostFields == 0 && r.Minor == 1:
 		return errHost
-	case r.lengths > 1:
-		return errLength
-	case r.codings > 1:
-		return errCoding
-	case r.codings == 1 && r.Minor == 0:
-		return errOldCoding
-	case r.codings == 1 && r.lengths == 1:
-		return errTwoLengths
+	case r.lengthFields > 1:
+		return errContentLength
+	case r.codingFields > 1:
+		return errTransferCoding
+	case r.codingFields == 1 && r.Minor == 0:
+		return errCodingInHTTP10
+	case r.codingFields == 1 && r.lengthFields == 1:
+		return errLengthAndCoding
 	}
 	if r.chunked {
 		r.Length = Chunked
@@ -263,10 +263,10 @@ func (r *Request) check() *Refusal {
 }
 
 // Persists says whether the client wants to use the connection again (RFC 9112 §9.3).
-func (r *Request) Persists() bool { return !r.close && (r.Minor == 1 || r.keepAlive) }
+func (r *RequestHead) Persists() bool { return !r.closeAfter && (r.Minor == 1 || r.keepAlive) }
 
-// Safe says whether the method only looks (RFC 9110 §9.2.1).
-func (r *Request) Safe() bool {
+// IsSafe says whether the method only looks (RFC 9110 §9.2.1).
+func (r *RequestHead) IsSafe() bool {
 	switch string(r.Method) {
 	case "GET", "HEAD", "OPTIONS", "TRACE":
 		return true
@@ -276,7 +276,7 @@ func (r *Request) Safe() bool {
 
 // Get returns the first value of a field, nil when there is none. name is in
 // lower case.
-func (r *Request) Get(name string) []byte {
+func (r *RequestHead) Get(name string) []byte {
 	for _, f := range r.Fields {
 		if EqualFold(f.Name, name) {
 			return f.Value
@@ -285,10 +285,10 @@ func (r *Request) Get(name string) []byte {
 	return nil
 }
 
-// FindHead returns the length of the request head at the beginning of b, 0
+// HeadLength returns the length of the request head at the beginning of b, 0
 // when b does not hold it to its end; the first from bytes have been looked at
 // before.
-func FindHead(b []byte, from int) int {
+func HeadLength(b []byte, from int) int {
 	for i := max(from-3, 0); ; i++ {
 		cr := bytes.IndexByte(b[i:], '\r')
 		if cr < 0 || i+cr+4 > len(b) {
@@ -300,31 +300,31 @@ func FindHead(b []byte, from int) int {
 	}
 }
 
-// CheckPartial refuses a head that is not there to its end yet but already wrong,
+// CheckPartialHead refuses a head that is not there to its end yet but already wrong,
 // so that its sender need not wait for a timeout to hear of it. Nothing beyond
 // maxHead counts: the verdict must not depend on where the network cut the bytes.
-func CheckPartial(b []byte, maxHead int) *Refusal {
+func CheckPartialHead(b []byte, maxHead int) *StatusError {
 	seen := b[:min(len(b), maxHead)]
-	if refused := early(seen, errLine); refused != nil || len(b) < maxHead {
+	if refused := checkPrefix(seen, errRequestLine); refused != nil || len(b) < maxHead {
 		return refused
 	}
-	return tooLong(seen)
+	return tooLongError(seen)
 }
 
-// early is what is wrong in a head however little of it has come: its first
+// checkPrefix is what is wrong in a head however little of it has come: its first
 // byte, which is what begin is for, or a bare LF. It comes before all else that
 // is wrong in a whole head, for in pieces it would have been found first.
-func early(b []byte, begin *Refusal) *Refusal {
+func checkPrefix(b []byte, begin *StatusError) *StatusError {
 	switch {
 	case len(b) > 0 && !TokenByte[b[0]] && b[0] != '\r':
 		return begin // a TLS hello, perhaps
-	case bareLF(b):
-		return errNewline
+	case hasBareLF(b):
+		return errLineEnding
 	}
 	return nil
 }
 
-func bareLF(b []byte) bool {
+func hasBareLF(b []byte) bool {
 	for lf := bytes.IndexByte(b, '\n'); lf >= 0; lf = bytes.IndexByte(b, '\n') {
 		if lf == 0 || b[lf-1] != '\r' {
 			return true
@@ -334,23 +334,23 @@ func bareLF(b []byte) bool {
 	return false
 }
 
-// tooLong says what is too long in a head of which b is as much as may be: the
+// tooLongError says what is too long in a head of which b is as much as may be: the
 // method and the target have a status of their own (RFC 9112 §3).
-func tooLong(b []byte) *Refusal {
+func tooLongError(b []byte) *StatusError {
 	method := Span(b, TokenByte)
 	switch {
 	case bytes.IndexByte(b, '\n') >= 0:
-		return errHeadLong
+		return errHeadTooLong
 	case method == len(b) || method > maxMethod:
-		return errMethodLong
+		return errMethodTooLong
 	case b[method] != ' ':
-		return errLine
+		return errRequestLine
 	}
 	target := b[method+1:]
 	if t := Span(target, TargetByte); t < len(target) && target[t] != ' ' {
-		return errLine
+		return errRequestLine
 	}
-	return errTargetLong
+	return errTargetTooLong
 }
 
 const maxMethod = 32 // bytes; the longest that is registered has 17 (RFC 4437)
@@ -359,16 +359,16 @@ const maxMethod = 32 // bytes; the longest that is registered has 17 (RFC 4437)
 type byteSet [256]bool
 
 var (
-	TokenByte   = SetOf("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-	nameByte    = SetOf("!$&'()*+,;=-._~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") // of a host; % begins an escape
-	addressByte = SetOf("0123456789abcdefABCDEF:.")
-	TargetByte  = SetOf("!$%&'()*+,-./:;=?@[]_~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") // RFC 3986 has no others, but #: a fragment is never sent
-	valueByte   = rangeOf(' ', 255, 127)
+	TokenByte   = ByteSetOf("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	nameByte    = ByteSetOf("!$&'()*+,;=-._~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") // of a host; % begins an escape
+	addressByte = ByteSetOf("0123456789abcdefABCDEF:.")
+	TargetByte  = ByteSetOf("!$%&'()*+,-./:;=?@[]_~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") // RFC 3986 has no others, but #: a fragment is never sent
+	valueByte   = byteRange(' ', 255, 127)
 )
 
 func init() { valueByte['\t'] = true }
 
-func SetOf(members string) *byteSet {
+func ByteSetOf(members string) *byteSet {
 	var s byteSet
 	for i := range len(members) {
 		s[members[i]] = true
@@ -376,7 +376,7 @@ func SetOf(members string) *byteSet {
 	return &s
 }
 
-func rangeOf(first, last, without byte) *byteSet {
+func byteRange(first, last, without byte) *byteSet {
 	var s byteSet
 	for c := int(first); c <= int(last); c++ {
 		s[c] = byte(c) != without
@@ -411,19 +411,19 @@ func valueSpan(b []byte) (n int) {
 	return n + Span(b[n:], valueByte) // it may have been a tab, which is too small as well
 }
 
-func digit(c byte) bool { return '0' <= c && c <= '9' }
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-const TooLarge = 1<<63 - 1 // stands for all numbers that do not fit
+const MaxNumber = 1<<63 - 1 // stands for all numbers that do not fit
 
 // ParseNumber reads 1*DIGIT. A number that does not fit is math.MaxInt64, which is too
 // large for any limit.
 func ParseNumber(b []byte) (n int64, ok bool) {
 	for _, c := range b {
-		if !digit(c) {
+		if !isDigit(c) {
 			return 0, false
 		}
-		if n > (TooLarge-9)/10 {
-			n = TooLarge
+		if n > (MaxNumber-9)/10 {
+			n = MaxNumber
 		} else {
 			n = n*10 + int64(c-'0')
 		}
@@ -434,7 +434,7 @@ func ParseNumber(b []byte) (n int64, ok bool) {
 // ValidHost wants uri-host [ ":" port ], RFC 9110 §7.2; it may be empty.
 func ValidHost(b []byte) bool {
 	n := Span(b, nameByte)
-	for n+2 < len(b) && b[n] == '%' && HexDigit(b[n+1]) >= 0 && HexDigit(b[n+2]) >= 0 {
+	for n+2 < len(b) && b[n] == '%' && HexValue(b[n+1]) >= 0 && HexValue(b[n+2]) >= 0 {
 		n += 3 + Span(b[n+3:], nameByte)
 	}
 	if n == 0 && len(b) > 0 && b[0] == '[' { // an IPv6 address
@@ -443,7 +443,7 @@ func ValidHost(b []byte) bool {
 		}
 	}
 	if n < len(b) && b[n] == ':' {
-		for n++; n < len(b) && digit(b[n]); n++ {
+		for n++; n < len(b) && isDigit(b[n]); n++ {
 		}
 	}
 	return n == len(b)
@@ -451,14 +451,14 @@ func ValidHost(b []byte) bool {
 
 // TrimSpace takes off spaces and tabs, which are all the white space that HTTP has.
 func TrimSpace(b []byte) []byte {
-	b = TrimLeft(b)
+	b = TrimLeadingSpace(b)
 	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
 		b = b[:len(b)-1]
 	}
 	return b
 }
 
-func TrimLeft(b []byte) []byte {
+func TrimLeadingSpace(b []byte) []byte {
 	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
 		b = b[1:]
 	}

@@ -20,7 +20,7 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-func TestDoubtfulAnswersAreRefused(t *testing.T) {
+func TestAmbiguousResponsesAreRejected(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ answer, says string }{
 		"both framings":         {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "Content-Length and Transfer-Encoding"},
@@ -52,12 +52,12 @@ func TestDoubtfulAnswersAreRefused(t *testing.T) {
 		"a chunk of 2^64 bytes": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello", "too long"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := testutil.Answering(t, func(int, *http.Request) string { return c.answer })
-			p := small(t, 1)
+			s := testutil.ServeResponses(t, func(int, *http.Request) string { return c.answer })
+			p := newSmallPool(t, 1)
 
-			_, body, err := asked(p, s.Addr, getting("/"))
+			_, body, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 
-			require.ErrorIs(t, err, http1.ErrBadAnswer, "MUST, RFC 9112 §6.3 and §2.2; it was taken for an answer with the body %q. answer.go, parse", body)
+			require.ErrorIs(t, err, http1.ErrBadResponse, "MUST, RFC 9112 §6.3 and §2.2; it was taken for an answer with the body %q. response.go, parse", body)
 			assert.ErrorContains(t, err, c.says)
 			assert.Zero(t, p.Stats().Permits, "the connection is of no use any more")
 		})
@@ -71,47 +71,47 @@ func TestTruncatedBodiesAreErrors(t *testing.T) {
 		"chunked":             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
 		"chunked, in a chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhello",
 	} {
-		s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+		s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 			c.Read(make([]byte, 1000))
 			io.WriteString(c, answer)
 		})
 
-		_, body, err := asked(small(t, 1), s.Addr, getting("/"))
+		_, body, err := poolRoundTrip(newSmallPool(t, 1), s.Addr, getRequest("/"))
 
 		assert.ErrorIs(t, err, client.ErrTruncated, name)
 		assert.Equal(t, "hello", body, name)
 	}
 }
 
-func TestEveryWaitHasItsLimit(t *testing.T) {
+func TestEveryWaitHasATimeout(t *testing.T) {
 	t.Parallel()
-	silent := testutil.Serve(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
-	half := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+	silent := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	half := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
 		io.Copy(io.Discard, c)
 	})
-	deaf := testutil.Serve(t, func(*net.TCPConn, int) { <-t.Context().Done() })
+	deaf := testutil.ServeScript(t, func(*net.TCPConn, int) { <-t.Context().Done() })
 	const short = 50 * time.Millisecond
-	slow := func() *client.Call { return longUpload(false) }
+	slow := func() *client.Request { return longUpload(false) }
 	for name, c := range map[string]struct {
 		addr string
 		t    client.Timeouts
 		want error
-		call func() *client.Call
+		call func() *client.Request
 	}{
-		"for a head":         {silent.Addr, client.Timeouts{Connect: testutil.Limit, Head: short, Idle: testutil.Limit, Total: testutil.Limit}, client.ErrHeadTimeout, nil},
-		"for a body":         {half.Addr, client.Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: short, Total: testutil.Limit}, client.ErrBodyTimeout, nil},
-		"for all, in a head": {silent.Addr, client.Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: testutil.Limit, Total: short}, client.ErrTotalTimeout, nil},
-		"for all, in a body": {half.Addr, client.Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: testutil.Limit, Total: short}, client.ErrTotalTimeout, nil},
-		"for a connection":   {"", client.Timeouts{Connect: short, Head: testutil.Limit, Idle: testutil.Limit, Total: testutil.Limit}, client.ErrConnectTimeout, nil},
-		"for a body to go":   {deaf.Addr, client.Timeouts{Connect: testutil.Limit, Head: short, Idle: short, Total: testutil.Limit}, client.ErrHeadTimeout, slow},
-		"for all, to go":     {deaf.Addr, client.Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: testutil.Limit, Total: short}, client.ErrTotalTimeout, slow},
+		"for a head":         {silent.Addr, client.Timeouts{Connect: testutil.MaxWait, Head: short, Idle: testutil.MaxWait, Total: testutil.MaxWait}, client.ErrHeadTimeout, nil},
+		"for a body":         {half.Addr, client.Timeouts{Connect: testutil.MaxWait, Head: testutil.MaxWait, Idle: short, Total: testutil.MaxWait}, client.ErrBodyTimeout, nil},
+		"for all, in a head": {silent.Addr, client.Timeouts{Connect: testutil.MaxWait, Head: testutil.MaxWait, Idle: testutil.MaxWait, Total: short}, client.ErrTotalTimeout, nil},
+		"for all, in a body": {half.Addr, client.Timeouts{Connect: testutil.MaxWait, Head: testutil.MaxWait, Idle: testutil.MaxWait, Total: short}, client.ErrTotalTimeout, nil},
+		"for a connection":   {"", client.Timeouts{Connect: short, Head: testutil.MaxWait, Idle: testutil.MaxWait, Total: testutil.MaxWait}, client.ErrConnectTimeout, nil},
+		"for a body to go":   {deaf.Addr, client.Timeouts{Connect: testutil.MaxWait, Head: short, Idle: short, Total: testutil.MaxWait}, client.ErrHeadTimeout, slow},
+		"for all, to go":     {deaf.Addr, client.Timeouts{Connect: testutil.MaxWait, Head: testutil.MaxWait, Idle: testutil.MaxWait, Total: short}, client.ErrTotalTimeout, slow},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.addr == "" {
-				c.addr = testutil.SilentQueue(t)
+				c.addr = testutil.UnresponsiveAddr(t)
 			}
-			p, asking := small(t, 1), getting("/")
+			p, asking := newSmallPool(t, 1), getRequest("/")
 			if c.call != nil {
 				asking = c.call()
 			}
@@ -128,24 +128,24 @@ func TestEveryWaitHasItsLimit(t *testing.T) {
 	}
 }
 
-// A deadline that an earlier call left behind must not end a later one.
-func TestADeadlineIsForOneCallOnly(t *testing.T) {
+// A deadline that an earlier request left behind must not end a later one.
+func TestDeadlineAppliesToOneRequestOnly(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	s := testutil.Answering(t, func(_ int, r *http.Request) string {
+	s := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
 		if r.URL.Path == "/slow" {
 			<-release
 		}
-		return testutil.Saying("x")
+		return testutil.Response200("x")
 	})
-	p := small(t, 1)
-	hurried := client.Timeouts{Connect: testutil.Limit, Head: 100 * time.Millisecond, Idle: testutil.Limit, Total: testutil.Limit}
-	r, err := p.RoundTrip(t.Context(), s.Addr, getting("/"), &hurried)
+	p := newSmallPool(t, 1)
+	hurried := client.Timeouts{Connect: testutil.MaxWait, Head: 100 * time.Millisecond, Idle: testutil.MaxWait, Total: testutil.MaxWait}
+	r, err := p.RoundTrip(t.Context(), s.Addr, getRequest("/"), &hurried)
 	require.NoError(t, err)
 	readAll(r)
 
 	time.AfterFunc(300*time.Millisecond, func() { close(release) })
-	_, body, err := asked(p, s.Addr, getting("/slow"))
+	_, body, err := poolRoundTrip(p, s.Addr, getRequest("/slow"))
 
 	require.NoError(t, err)
 	assert.Equal(t, "x", body)
@@ -153,45 +153,45 @@ func TestADeadlineIsForOneCallOnly(t *testing.T) {
 }
 
 // A client may be told why while it still sends.
-func TestAnswerIsReadAlthoughTheCallCouldNotBeSent(t *testing.T) {
+func TestResponseIsReadWhenTheRequestCouldNotBeSent(t *testing.T) {
 	t.Parallel()
-	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		c.Read(make([]byte, 1000))
 		io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno\n")
 		c.CloseWrite()
 		io.CopyN(io.Discard, c, 1<<20)
 	})
-	p := small(t, 1)
+	p := newSmallPool(t, 1)
 
-	status, body, err := asked(p, s.Addr, posting("/", strings.Repeat("x", 32<<20)))
+	status, body, err := poolRoundTrip(p, s.Addr, postRequest("/", strings.Repeat("x", 32<<20)))
 
-	require.NoError(t, err, "house rule: when a write fails, read the answer that is there. client.go, turn")
+	require.NoError(t, err, "house rule: when a write fails, read the answer that is there. conn.go, onReady")
 	assert.Equal(t, 413, status)
 	assert.Equal(t, "no\n", body)
 	assert.Zero(t, p.Stats().Permits)
 }
 
-func TestLongBodiesPassBothWaysAtOnce(t *testing.T) {
+func TestLongBodiesFlowBothWaysAtOnce(t *testing.T) {
 	t.Parallel()
-	echo := testutil.Serve(t, func(c *net.TCPConn, _ int) { // answers while it reads: a pipe, not a store
+	echo := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { // answers while it reads: a pipe, not a store
 		http.Serve(&oneConn{c: c, done: t.Context().Done()}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.NewResponseController(w).EnableFullDuplex()
 			io.Copy(w, r.Body)
 		}))
 	})
 	for _, length := range []int64{64 << 20, http1.Chunked} {
-		p := small(t, 1)
-		c := posting("/", "")
+		p := newSmallPool(t, 1)
+		c := postRequest("/", "")
 		c.Stream, c.Length = io.LimitReader(testutil.Zeros{}, 64<<20), length
 
-		r, err := p.RoundTrip(t.Context(), echo.Addr, c, &quick)
+		r, err := p.RoundTrip(t.Context(), echo.Addr, c, &testTimeouts)
 		require.NoError(t, err)
 		n, err := io.Copy(io.Discard, struct{ io.Reader }{r})
 		r.Close()
 
 		require.NoError(t, err)
 		assert.EqualValues(t, 64<<20, n)
-		assert.Equal(t, 1, p.Stats().Of(echo.Addr).Idle, "and the connection is as good as before")
+		assert.Equal(t, 1, p.Stats().Backend(echo.Addr).Idle, "and the connection is as good as before")
 	}
 }
 
@@ -212,31 +212,31 @@ func (l *oneConn) Accept() (net.Conn, error) {
 func (l *oneConn) Close() error   { return nil }
 func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
 
-func TestBodyThatCannotBeReadEndsTheCall(t *testing.T) {
+func TestBodyReadErrorEndsTheRequest(t *testing.T) {
 	t.Parallel()
-	s := testutil.Serve(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
-	c := posting("/", "")
-	c.Stream, c.Length = io.MultiReader(strings.NewReader("some"), testutil.Failing{}), 100
-	p := small(t, 1)
+	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	c := postRequest("/", "")
+	c.Stream, c.Length = io.MultiReader(strings.NewReader("some"), testutil.FailingReader{}), 100
+	p := newSmallPool(t, 1)
 
-	_, _, err := asked(p, s.Addr, c)
+	_, _, err := poolRoundTrip(p, s.Addr, c)
 
 	assert.ErrorIs(t, err, client.ErrUpload)
 	assert.ErrorIs(t, err, os.ErrProcessDone)
 	assert.Zero(t, p.Stats().Permits)
 }
 
-// Whenever the cancel comes, the link is closed or given back, and never both:
+// Whenever the cancel comes, the connection is closed or given back, and never both:
 // put panics at a second time, and the permits add up.
-func TestCancelAtAnyMomentClosesOrReturnsTheLink(t *testing.T) {
+func TestCancelAtRandomTimesClosesOrReturnsTheConnection(t *testing.T) {
 	t.Parallel()
-	s := testutil.Answering(t, func(_ int, r *http.Request) string {
+	s := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
 		if r.URL.Path == "/slow" {
 			time.Sleep(30 * time.Millisecond) // a slow handler; nothing waits for it
 		}
 		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 	})
-	p := small(t, 4)
+	p := newSmallPool(t, 4)
 	var group sync.WaitGroup
 	for i := range 8 {
 		group.Go(func() {
@@ -247,7 +247,7 @@ func TestCancelAtAnyMomentClosesOrReturnsTheLink(t *testing.T) {
 					target = "/slow"
 				}
 				time.AfterFunc(time.Duration((i*60+j)%45)*time.Millisecond, cancel)
-				r, err := p.RoundTrip(ctx, s.Addr, getting(target), &quick)
+				r, err := p.RoundTrip(ctx, s.Addr, getRequest(target), &testTimeouts)
 				if err == nil {
 					var body string
 					body, err = readAll(r)
@@ -262,18 +262,18 @@ func TestCancelAtAnyMomentClosesOrReturnsTheLink(t *testing.T) {
 			}
 		})
 	}
-	testutil.Finish(t, &group, "all goroutines of the test end")
+	testutil.WaitGroup(t, &group, "all goroutines of the test end")
 
-	b := p.Stats().Of(s.Addr)
+	b := p.Stats().Backend(s.Addr)
 	assert.Zero(t, b.Leased, "every link was given back or closed")
 	assert.LessOrEqual(t, b.Idle, 4)
 }
 
-func TestResultsThatAreClosedTwiceAreClosedOnce(t *testing.T) {
+func TestClosingAResponseTwiceReleasesOnce(t *testing.T) {
 	t.Parallel()
-	s := testutil.Answering(t, func(int, *http.Request) string { return testutil.Saying("hello") })
-	p := small(t, 1)
-	r, err := p.RoundTrip(t.Context(), s.Addr, getting("/"), &quick)
+	s := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200("hello") })
+	p := newSmallPool(t, 1)
+	r, err := p.RoundTrip(t.Context(), s.Addr, getRequest("/"), &testTimeouts)
 	require.NoError(t, err)
 
 	r.Close()
@@ -281,5 +281,5 @@ func TestResultsThatAreClosedTwiceAreClosedOnce(t *testing.T) {
 
 	_, err = r.Next()
 	assert.ErrorContains(t, err, "closed")
-	assert.Equal(t, 1, p.Stats().Of(s.Addr).Idle)
+	assert.Equal(t, 1, p.Stats().Backend(s.Addr).Idle)
 }

@@ -13,40 +13,40 @@ import (
 	"socketup/part4-pooling/client"
 )
 
-const inOrderRule = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. pool.go, ask"
+const ruleOrdering = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. pool.go, ask"
 
 // A queue models clients that pipeline: a request is claimed when its place
-// brings something, and gives its link back when all before it in its line are
-// answered, as if no answer fitted into a slot.
+// brings something, and gives its connection back when all before it in its line are
+// answered, as if no response fitted into a slot.
 type queue struct {
 	p     *Pool
-	lines [3][]*asking
+	lines [3][]*pendingRequest
 }
 
-type asking struct {
-	addr  string
-	asked bool
-	at    Place
-	l     *Lease
+type pendingRequest struct {
+	addr        string
+	asked       bool
+	reservation Reservation
+	lease       *Lease
 }
 
-func (a *asking) ready() bool {
-	return a.asked && a.l == nil && (a.at.W == nil || len(a.at.W.ready) > 0)
+func (a *pendingRequest) ready() bool {
+	return a.asked && a.lease == nil && (a.reservation.Waiter == nil || len(a.reservation.Waiter.ready) > 0)
 }
 
-func (q *queue) claim(t *testing.T, a *asking) {
-	l, err := q.p.Claim(t.Context(), a.at, &quick)
+func (q *queue) claim(t *testing.T, a *pendingRequest) {
+	l, err := q.p.Claim(t.Context(), a.reservation, &testTimeouts)
 	require.NoError(t, err)
-	a.l = l
+	a.lease = l
 }
 
-// answer takes the head off a line, if it has a link.
+// answer takes the head off a line, if it has a connection.
 func (q *queue) answer(i int, good bool) bool {
 	line := q.lines[i]
-	if len(line) == 0 || line[0].l == nil {
+	if len(line) == 0 || line[0].lease == nil {
 		return false
 	}
-	q.p.put(line[0].l, good)
+	q.p.put(line[0].lease, good)
 	q.lines[i] = line[1:]
 	return true
 }
@@ -59,7 +59,7 @@ func (q *queue) drain(t *testing.T) bool {
 		for i := range q.lines {
 			for _, a := range slices.Backward(q.lines[i]) {
 				if !a.asked {
-					a.at, a.asked, moved = q.p.Ask(a.addr), true, true
+					a.reservation, a.asked, moved = q.p.Reserve(a.addr), true, true
 				}
 				if a.ready() {
 					q.claim(t, a)
@@ -74,29 +74,29 @@ func (q *queue) drain(t *testing.T) bool {
 	return len(q.lines[0])+len(q.lines[1])+len(q.lines[2]) == 0
 }
 
-// tidy gives everything back, in any order.
-func (q *queue) tidy(t *testing.T) {
+// cleanUp gives everything back, in any order.
+func (q *queue) cleanUp(t *testing.T) {
 	all := slices.Concat(q.lines[:]...)
 	for len(all) > 0 {
 		a := all[0]
 		if all = all[1:]; a.ready() {
 			q.claim(t, a)
 		}
-		if a.l != nil {
-			q.p.put(a.l, true)
+		if a.lease != nil {
+			q.p.put(a.lease, true)
 		} else if a.asked {
 			all = append(all, a) // others come first
 		}
 	}
 }
 
-// circles plays many histories, and counts those in which requests wait for each
+// countDeadlocks plays many histories, and counts those in which requests wait for each
 // other in the end.
-func circles(t *testing.T, inOrder bool) (found int) {
+func countDeadlocks(t *testing.T, inOrder bool) (found int) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 17))
 		m := newPoolModel(t, random.IntN)
-		m.p.Dial = func(ctx context.Context, addr string, d time.Duration) (l *client.Link, err error) {
+		m.p.Dial = func(ctx context.Context, addr string, d time.Duration) (l *client.Conn, err error) {
 			for l, err = m.dial(ctx, addr, d); err != nil; {
 				l, err = m.dial(ctx, addr, d)
 			}
@@ -110,7 +110,7 @@ func circles(t *testing.T, inOrder bool) (found int) {
 			switch random.IntN(3) {
 			case 0:
 				if len(line) < 6 {
-					q.lines[i] = append(line, &asking{addr: places[random.IntN(len(places))]})
+					q.lines[i] = append(line, &pendingRequest{addr: places[random.IntN(len(places))]})
 				}
 			case 1:
 				q.answer(i, random.IntN(4) > 0)
@@ -120,22 +120,22 @@ func circles(t *testing.T, inOrder bool) (found int) {
 				case a.ready() && random.IntN(2) == 0:
 					q.claim(t, a)
 				case !a.asked && (inOrder || random.IntN(3) == 0):
-					a.at, a.asked = q.p.Ask(a.addr), true
+					a.reservation, a.asked = q.p.Reserve(a.addr), true
 				}
 			}
 		}
 		if !q.drain(t) {
 			found++
 		}
-		q.tidy(t)
+		q.cleanUp(t)
 		m.end()
 	}
 	return found
 }
 
-func TestRequestsThatAskInOrderNeverWaitInACircle(t *testing.T) {
+func TestReservationsInOrderNeverDeadlock(t *testing.T) {
 	t.Parallel()
 
-	assert.Zero(t, circles(t, true), inOrderRule)
-	assert.NotZero(t, circles(t, false), "this test would not find a circle if there was one")
+	assert.Zero(t, countDeadlocks(t, true), ruleOrdering)
+	assert.NotZero(t, countDeadlocks(t, false), "this test would not find a circle if there was one")
 }

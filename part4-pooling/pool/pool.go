@@ -13,9 +13,9 @@ import (
 	"socketup/part4-pooling/client"
 )
 
-// A Pool keeps links to servers for the next caller. What it counts are
+// A Pool keeps connections to servers for the next caller. What it counts are
 // permits: the right to have one connection, be it in somebody's hands, idle,
-// or still being dialled. A link and its permit are in one of these states:
+// or still being dialled. A connection and its permit are in one of these states:
 //
 //	             dial fails
 //	        +-----------------> the permit goes back
@@ -31,94 +31,94 @@ import (
 //	  v                     v the permit goes back
 //	wait <---------- to the caller who has waited longest
 //
-// Nobody waits while a link that he could have is idle, or a permit free.
+// Nobody waits while a connection that he could have is idle, or a permit free.
 type Pool struct {
 	Limits Limits
-	Dial   func(ctx context.Context, addr string, timeout time.Duration) (*client.Link, error)
+	Dial   func(ctx context.Context, addr string, timeout time.Duration) (*client.Conn, error)
 	Now    func() time.Time
 
-	// The law of this lock: it is held to move links and callers between
+	// The law of this lock: it is held to move connections and callers between
 	// lists, and for nothing that waits: no dial, no write, no close. What has
 	// to be closed goes on the list doomed, and unlock closes it when the lock
 	// is open again. (A check is a system call, but one that never waits. The
 	// evictor makes it with the lock held; get and put, who are in a hurry and
-	// have the link for themselves, without.)
-	mu       sync.Mutex
-	backends map[string]*backend
-	all      []*backend   // the same, in the order of their first use
-	permits  int          // out, to all backends together
-	Waiting  atomic.Int64 // callers; changed with the lock held
-	doubted  atomic.Bool  // one of the backends is, or was, not to be trusted
-	tickets  uint64       // given out to those who wait
-	doomed   []*Lease
-	closed   bool
+	// have the connection for themselves, without.)
+	mu             sync.Mutex
+	backends       map[string]*backend
+	backendList    []*backend   // the same, in the order of their first use
+	permits        int          // out, to all backends together
+	Waiting        atomic.Int64 // callers; changed with the lock held
+	anyQuarantined atomic.Bool  // one of the backends is, or was, not to be trusted
+	lastTicket     uint64       // given out to those who wait
+	toClose        []*Lease
+	closed         bool
 
 	stopEvictor chan struct{}
 }
 
 // A backend is one address, and what the pool has of it. The pool's lock guards it.
 type backend struct {
-	addr       string
-	permits    int      // out: idle ones included
-	idle       []*Lease // the last was used last
-	queue      waiters
-	generation uint64    // a link of an older one dies when it comes back
-	wary       time.Time // until then no link is kept
-	counts     Counts
+	addr             string
+	permits          int      // out: idle ones included
+	idle             []*Lease // the last was used last
+	queue            waitQueue
+	generation       uint64    // a connection of an older one dies when it comes back
+	quarantinedUntil time.Time // until then no connection is kept
+	counts           Counts
 }
 
-// A Lease is a link of the pool, and what the pool knows of it, guarded by the
-// pool's lock. There is one as long as there is the link.
+// A Lease is a connection of the pool, and what the pool knows of it, guarded by the
+// pool's lock. There is one as long as there is the connection.
 type Lease struct {
-	*client.Link
+	*client.Conn
 	pool       *Pool
 	backend    *backend
 	state      leaseState
 	generation uint64    // of its backend, when it was dialled
-	born       time.Time // when it was dialled
+	dialledAt  time.Time // when it was dialled
 	expires    time.Time // when it must not be idle any more
 }
 
 type leaseState int
 
 const (
-	inHand leaseState = iota
-	isIdle
-	isClosed
+	leaseHeld leaseState = iota
+	leaseIdle
+	leaseClosed
 )
 
 // Limits are all that the pool may hold, and for how long.
 type Limits struct {
 	PerBackend int           // connections
 	Total      int           // connections to all backends together
-	Wait       time.Duration // of a caller, for a connection
-	Idle       time.Duration // of a connection; less if the server said so
-	Life       time.Duration // of a connection
-	Wary       time.Duration // that nothing is kept of a backend which has sent what nobody asked for
+	MaxWait    time.Duration // of a caller, for a connection
+	IdleTime   time.Duration // of a connection; less if the server said so
+	Lifetime   time.Duration // of a connection
+	Quarantine time.Duration // that nothing is kept of a backend which has sent what nobody asked for
 }
 
 var DefaultLimits = Limits{
 	PerBackend: 32,  // 8 to 32 keep a core busy; more only wait at the server instead of here
 	Total:      256, // descriptors
-	Wait:       5 * time.Second,
-	Idle:       4 * time.Second,  // node closes after 5, Apache too: be first
-	Life:       10 * time.Minute, // so that a balancer in front of the backend gets to choose again
-	Wary:       10 * time.Second, // a connection for each call costs some 60 µs; somebody else's answer, a customer
+	MaxWait:    5 * time.Second,
+	IdleTime:   4 * time.Second,  // node closes after 5, Apache too: be first
+	Lifetime:   10 * time.Minute, // so that a balancer in front of the backend gets to choose again
+	Quarantine: 10 * time.Second, // a connection for each request costs some 60 µs; somebody else's answer, a customer
 }
 
 func (l *Limits) AddFlags(f *flag.FlagSet) {
 	*l = DefaultLimits
 	f.IntVar(&l.PerBackend, "backend-connections", l.PerBackend, "connections to one backend")
 	f.IntVar(&l.Total, "all-backend-connections", l.Total, "connections to all backends together")
-	f.DurationVar(&l.Wait, "backend-wait", l.Wait, "for a connection to a backend to come free")
-	f.DurationVar(&l.Idle, "backend-idle", l.Idle, "that a connection to a backend is kept unused")
-	f.DurationVar(&l.Life, "backend-life", l.Life, "that a connection to a backend is kept at all")
-	f.DurationVar(&l.Wary, "backend-wary", l.Wary, "that none is kept, after one had bytes that nobody asked for")
+	f.DurationVar(&l.MaxWait, "backend-wait", l.MaxWait, "for a connection to a backend to come free")
+	f.DurationVar(&l.IdleTime, "backend-idle", l.IdleTime, "that a connection to a backend is kept unused")
+	f.DurationVar(&l.Lifetime, "backend-life", l.Lifetime, "that a connection to a backend is kept at all")
+	f.DurationVar(&l.Quarantine, "backend-wary", l.Quarantine, "that none is kept, after one had bytes that nobody asked for")
 }
 
-// Check says what no pool can work with.
-func (l *Limits) Check() error {
-	if l.PerBackend < 1 || l.Total < 1 || l.Wait < 0 || l.Idle <= 0 || l.Life <= 0 {
+// Validate says what no pool can work with.
+func (l *Limits) Validate() error {
+	if l.PerBackend < 1 || l.Total < 1 || l.MaxWait < 0 || l.IdleTime <= 0 || l.Lifetime <= 0 {
 		return errors.New("-backend-connections and -all-backend-connections: want at least 1; -backend-idle and -backend-life: more than 0")
 	}
 	return nil
@@ -126,90 +126,90 @@ func (l *Limits) Check() error {
 
 // What get ends in when it does not end well.
 var (
-	ErrPoolClosed  = errors.New("the pool is closed")
+	ErrClosed      = errors.New("the pool is closed")
 	ErrWaitTimeout = errors.New("no connection came free in time")
 
-	errBroken    = errors.New("of no use after an exchange")
-	ErrUntrusted = errors.New("its server has lately sent what nobody asked for")
+	errBroken      = errors.New("of no use after an exchange")
+	ErrQuarantined = errors.New("its server has lately sent what nobody asked for")
 )
 
 func New(limits Limits) *Pool {
-	return &Pool{Limits: limits, Dial: client.DialHost, Now: wallClock, backends: map[string]*backend{}}
+	return &Pool{Limits: limits, Dial: client.Dial, Now: wallTime, backends: map[string]*backend{}}
 }
 
-// wallClock has no monotonic part: that one stands still while a machine
+// wallTime has no monotonic part: that one stands still while a machine
 // sleeps, and the timer of a server elsewhere does not.
-func wallClock() time.Time { return time.Now().Round(0) }
+func wallTime() time.Time { return time.Now().Round(0) }
 
-// Get returns a link to addr that nobody else has: the idle one that was used
+// Get returns a connection to addr that nobody else has: the idle one that was used
 // last, or a new one. While there are as many as there may be, it waits. The
 // caller gives it back with put.
 func (p *Pool) Get(ctx context.Context, addr string, t *client.Timeouts) (*Lease, error) {
-	return p.Claim(ctx, p.Ask(addr), t)
+	return p.Claim(ctx, p.Reserve(addr), t)
 }
 
-// A Place is what a caller has who has asked for a link and not waited yet: a
+// A Reservation is what a caller has who has asked for a connection and not waited yet: a
 // grant, or a place in the queue. It must be claimed, once. What asks in the
 // right order and waits later cannot be overtaken by what asked after it
-// (lineup.go).
-type Place struct {
-	b      *backend
-	g      grant
-	W      *waiter // nil with a grant
-	Ticket uint64  // the newest when it was taken
+// (reserve.go).
+type Reservation struct {
+	backend *backend
+	grant   grant
+	Waiter  *waiter // nil with a grant
+	Ticket  uint64  // the newest when it was taken
 }
 
-// Ask takes a place, and never waits.
-func (p *Pool) Ask(addr string) (at Place) {
+// Reserve takes a place, and never waits.
+func (p *Pool) Reserve(addr string) (at Reservation) {
 	now := p.Now()
 	p.mu.Lock()
-	defer p.unlock()
-	at.b = p.backend(addr)
+	defer p.unlockAndClose()
+	at.backend = p.backendFor(addr)
 	if p.closed {
-		at.g.err = ErrPoolClosed
+		at.grant.err = ErrClosed
 		return at
 	}
 	var ok bool
-	if at.g, ok = p.take(at.b, now); !ok {
-		at.W = p.enqueue(at.b)
+	if at.grant, ok = p.tryAcquire(at.backend, now); !ok {
+		at.Waiter = p.enqueue(at.backend)
 	}
-	at.Ticket = p.tickets
-	p.settle(now) // take may have closed more than it took
+	at.Ticket = p.lastTicket
+	p.grantWaiters(now) // take may have closed more than it took
 	return at
 }
 
-// Claim waits until a place has become a link.
-func (p *Pool) Claim(ctx context.Context, at Place, t *client.Timeouts) (*Lease, error) {
-	g := at.g
-	if at.W != nil {
-		g = p.await(ctx, at.W)
+// Claim waits until a place has become a connection.
+func (p *Pool) Claim(ctx context.Context, at Reservation, t *client.Timeouts) (*Lease, error) {
+	g := at.grant
+	if at.Waiter != nil {
+		g = p.wait(ctx, at.Waiter)
 	}
 	if g.err != nil {
-		return nil, fmt.Errorf("connection to %s: %w", at.b.addr, g.err)
+		return nil, fmt.Errorf("connection to %s: %w", at.backend.addr, g.err)
 	}
-	return p.use(ctx, at.b, g, t)
+	return p.checkOrDial(ctx, at.backend, g, t)
 }
 
-// A grant is what a caller gets: a link, or a permit to dial one.
+// A grant is what a caller gets: a connection, or a permit to dial one.
 type grant struct {
 	lease      *Lease
 	generation uint64
 	err        error // neither: why not
 }
 
-// take grants what can be had at once. With the lock held.
-func (p *Pool) take(b *backend, now time.Time) (g grant, ok bool) {
+// tryAcquire grants what can be had at once. With the lock held.
+func (p *Pool) tryAcquire(b *backend, now time.Time) (g grant, ok bool) {
 	for n := len(b.idle); n > 0; n = len(b.idle) {
 		l := b.idle[n-1]
 		b.idle[n-1], b.idle = nil, b.idle[:n-1]
 		if now.Before(l.expires) {
-			l.state = inHand
+			l.state = leaseHeld
 			b.counts.Reused++
 			return grant{lease: l}, true
 		}
 		p.retire(l, &b.counts.Expired)
 	}
-	if b.permits == p.Limits.PerBackend || p.permits == p.Limits.Total && !p.displace() {
+	if b.permits == p.Limits.PerBackend || p.permits == p.Limits.Total && !p.evictForOther() {
 		return grant{}, false
 	}
 	b.permits++
@@ -217,174 +217,174 @@ func (p *Pool) take(b *backend, now time.Time) (g grant, ok bool) {
 	return grant{generation: b.generation}, true
 }
 
-// use makes a link out of a grant. A link that fails its check leaves its
+// checkOrDial makes a connection out of a grant. A connection that fails its check leaves its
 // permit to us, so we need not wait again.
-func (p *Pool) use(ctx context.Context, b *backend, g grant, t *client.Timeouts) (*Lease, error) {
+func (p *Pool) checkOrDial(ctx context.Context, b *backend, g grant, t *client.Timeouts) (*Lease, error) {
 	for l := g.lease; l != nil; l = g.lease {
-		err := l.Check()
+		err := l.CheckIdle()
 		if err == nil {
 			return l, nil
 		}
-		g = p.instead(l, err)
+		g = p.replace(l, err)
 	}
-	return p.fresh(ctx, b, g, t)
+	return p.dialPermitted(ctx, b, g, t)
 }
 
-// fresh dials with a permit, and gives it back if that fails, or if the caller
+// dialPermitted dials with a permit, and gives it back if that fails, or if the caller
 // has left.
-func (p *Pool) fresh(ctx context.Context, b *backend, g grant, t *client.Timeouts) (*Lease, error) {
+func (p *Pool) dialPermitted(ctx context.Context, b *backend, g grant, t *client.Timeouts) (*Lease, error) {
 	if ctx.Err() != nil {
 		now := p.Now()
 		p.mu.Lock()
-		defer p.unlock()
-		p.permitBack(b, now)
+		defer p.unlockAndClose()
+		p.releasePermit(b, now)
 		return nil, fmt.Errorf("connection to %s: %w", b.addr, context.Cause(ctx))
 	}
 	dialled, err := p.Dial(ctx, b.addr, t.Connect)
 	now := p.Now()
 	p.mu.Lock()
-	defer p.unlock()
+	defer p.unlockAndClose()
 	if err != nil {
 		b.counts.DialFailed++
-		p.permitBack(b, now)
+		p.releasePermit(b, now)
 		return nil, err
 	}
 	b.counts.Dialled++
-	l := &Lease{Link: dialled, pool: p, backend: b, generation: g.generation, born: now}
+	l := &Lease{Conn: dialled, pool: p, backend: b, generation: g.generation, dialledAt: now}
 	dialled.Owner = l
 	return l, nil
 }
 
-// instead exchanges a link that failed its check for another idle one, or for
+// replace exchanges a connection that failed its check for another idle one, or for
 // the permit that it had.
-func (p *Pool) instead(l *Lease, why error) grant {
+func (p *Pool) replace(l *Lease, why error) grant {
 	now := p.Now()
 	p.mu.Lock()
-	defer p.unlock()
+	defer p.unlockAndClose()
 	b := l.backend
 	b.counts.Reused-- // which it was not, after all
-	p.discard(l, why)
-	p.distrust(b, why, now)
-	g, _ := p.take(b, now) // there is at least the permit of l
-	p.settle(now)
+	p.retireBroken(l, why)
+	p.quarantine(b, why, now)
+	g, _ := p.tryAcquire(b, now) // there is at least the permit of l
+	p.grantWaiters(now)
 	return g
 }
 
-// Renew exchanges a link that its caller has no more use for by a fresh one, which
-// nobody can be given before him. again says that a call is sent once more.
-func (l *Lease) Renew(ctx context.Context, again bool, t *client.Timeouts) (*Lease, error) {
+// Redial exchanges a connection that its caller has no more use for by a fresh one, which
+// nobody can be given before him. again says that a request is sent once more.
+func (l *Lease) Redial(ctx context.Context, again bool, t *client.Timeouts) (*Lease, error) {
 	p := l.pool
 	now := p.Now()
 	p.mu.Lock()
 	b := l.backend
-	l.state = isClosed
-	p.doomed = append(p.doomed, l)
-	*b.counts.of(l.Found)++
+	l.state = leaseClosed
+	p.toClose = append(p.toClose, l)
+	*b.counts.counterFor(l.Fault)++
 	if again {
 		b.counts.Retried++
 	}
-	p.distrust(b, l.Found, now)
+	p.quarantine(b, l.Fault, now)
 	g := grant{generation: b.generation}
-	p.settle(now)
-	p.unlock()
-	return p.fresh(ctx, b, g, t)
+	p.grantWaiters(now)
+	p.unlockAndClose()
+	return p.dialPermitted(ctx, b, g, t)
 }
 
-// put gives a link back. It is kept if it is good, which is for the caller to
+// put gives a connection back. It is kept if it is good, which is for the caller to
 // say, and still as it should be, which put finds out.
 func (p *Pool) put(l *Lease, good bool) {
-	why := cmp.Or(l.Found, errBroken)
+	why := cmp.Or(l.Fault, errBroken)
 	if good {
 		why = nil
 		if p.Waiting.Load() == 0 { // else somebody gets it at once, and looks himself
-			why = l.Check()
+			why = l.CheckIdle()
 		}
 	}
 	now := p.Now()
 	p.mu.Lock()
-	defer p.unlock()
-	if l.state != inHand {
+	defer p.unlockAndClose()
+	if l.state != leaseHeld {
 		panic("a link was put back that nobody had")
 	}
 	b := l.backend
-	l.expires = p.expiry(l, now)
+	l.expires = p.idleDeadline(l, now)
 	switch {
 	case why != nil:
-		p.discard(l, why)
-		p.distrust(b, why, now)
-	case p.closed || l.generation != b.generation || now.Before(b.wary):
+		p.retireBroken(l, why)
+		p.quarantine(b, why, now)
+	case p.closed || l.generation != b.generation || now.Before(b.quarantinedUntil):
 		p.retire(l, &b.counts.Dropped)
 	case !now.Before(l.expires):
 		p.retire(l, &b.counts.Expired)
 	default:
-		l.state = isIdle
+		l.state = leaseIdle
 		b.idle = append(b.idle, l)
 	}
-	p.settle(now)
+	p.grantWaiters(now)
 }
 
-// GiveBack is put for who has no more than the link (Link.Release).
-func (l *Lease) GiveBack(good bool) { l.pool.put(l, good) }
+// Return is put for who has no more than the connection (Link.Release).
+func (l *Lease) Return(good bool) { l.pool.put(l, good) }
 
-// expiry is when a link that becomes idle now has to go. A server that says how
+// idleDeadline is when a connection that becomes idle now has to go. A server that says how
 // long it keeps a connection counts from its last byte, and its clock is not
 // ours: a margin keeps us from sending in the moment in which it closes.
-func (p *Pool) expiry(l *Lease, now time.Time) time.Time {
-	idle := p.Limits.Idle
-	if l.Keep > 0 {
-		idle = min(idle, l.Keep-min(l.Keep/4, keepMargin))
+func (p *Pool) idleDeadline(l *Lease, now time.Time) time.Time {
+	idle := p.Limits.IdleTime
+	if l.KeepAliveTimeout > 0 {
+		idle = min(idle, l.KeepAliveTimeout-min(l.KeepAliveTimeout/4, keepAliveMargin))
 	}
-	expires, dies := now.Add(idle), l.born.Add(p.Limits.Life)
+	expires, dies := now.Add(idle), l.dialledAt.Add(p.Limits.Lifetime)
 	if dies.Before(expires) {
 		return dies
 	}
 	return expires
 }
 
-const keepMargin = time.Second
+const keepAliveMargin = time.Second
 
-// retire closes a link, soon, and takes its permit back. Whoever calls it
+// retire closes a connection, soon, and takes its permit back. Whoever calls it
 // settles before he unlocks, or takes the permit himself. With the lock held.
 func (p *Pool) retire(l *Lease, count *uint64) {
 	*count++
-	l.state = isClosed
+	l.state = leaseClosed
 	l.backend.permits--
 	p.permits--
-	p.doomed = append(p.doomed, l)
+	p.toClose = append(p.toClose, l)
 }
 
-// discard retires a link for what was found. With the lock held.
-func (p *Pool) discard(l *Lease, why error) { p.retire(l, l.backend.counts.of(why)) }
+// retireBroken retires a connection for what was found. With the lock held.
+func (p *Pool) retireBroken(l *Lease, why error) { p.retire(l, l.backend.counts.counterFor(why)) }
 
-// distrust is for a backend that has sent bytes nobody asked for. Most of them
-// are found, but not those that come when the next call has just left: nobody
-// can tell them from the answer to it. Who does it once does it again, so for a
-// while no call is made where another one was. With the lock held.
-func (p *Pool) distrust(b *backend, why error, now time.Time) {
-	if errors.Is(why, client.ErrUnsolicited) && p.Limits.Wary > 0 {
-		b.wary = now.Add(p.Limits.Wary)
-		p.doubted.Store(true)
+// quarantine is for a backend that has sent bytes nobody asked for. Most of them
+// are found, but not those that come when the next request has just left: nobody
+// can tell them from the response to it. Who does it once does it again, so for a
+// while no request is made where another one was. With the lock held.
+func (p *Pool) quarantine(b *backend, why error, now time.Time) {
+	if errors.Is(why, client.ErrUnsolicited) && p.Limits.Quarantine > 0 {
+		b.quarantinedUntil = now.Add(p.Limits.Quarantine)
+		p.anyQuarantined.Store(true)
 		b.generation++
-		p.clear(b)
+		p.dropIdle(b)
 	}
 }
 
-// permitBack is the end of a permit without a link. With the lock held.
-func (p *Pool) permitBack(b *backend, now time.Time) {
+// releasePermit is the end of a permit without a connection. With the lock held.
+func (p *Pool) releasePermit(b *backend, now time.Time) {
 	b.permits--
 	p.permits--
-	p.settle(now)
+	p.grantWaiters(now)
 }
 
-// settle grants what has become free to those who wait, the oldest first. With
+// grantWaiters grants what has become free to those who wait, the oldest first. With
 // the lock held.
-func (p *Pool) settle(now time.Time) {
+func (p *Pool) grantWaiters(now time.Time) {
 	for p.Waiting.Load() > 0 {
-		b := p.eldest()
+		b := p.nextToServe()
 		if b == nil {
 			return
 		}
-		g, ok := p.take(b, now)
+		g, ok := p.tryAcquire(b, now)
 		if !ok {
 			return
 		}
@@ -392,12 +392,12 @@ func (p *Pool) settle(now time.Time) {
 	}
 }
 
-// eldest is the backend of the caller who has waited longest, of those who can
+// nextToServe is the backend of the caller who has waited longest, of those who can
 // have something now. Who waits for a backend that has all its connections in
 // use stands in nobody's way.
-func (p *Pool) eldest() (eldest *backend) {
-	room := p.permits < p.Limits.Total || p.anyIdle()
-	for _, b := range p.all {
+func (p *Pool) nextToServe() (eldest *backend) {
+	room := p.permits < p.Limits.Total || p.hasIdle()
+	for _, b := range p.backendList {
 		w := b.queue.first
 		if w != nil && (len(b.idle) > 0 || room && b.permits < p.Limits.PerBackend) && (eldest == nil || w.ticket < eldest.queue.first.ticket) {
 			eldest = b
@@ -406,8 +406,8 @@ func (p *Pool) eldest() (eldest *backend) {
 	return eldest
 }
 
-func (p *Pool) anyIdle() bool {
-	for _, b := range p.all {
+func (p *Pool) hasIdle() bool {
+	for _, b := range p.backendList {
 		if len(b.idle) > 0 {
 			return true
 		}
@@ -415,11 +415,11 @@ func (p *Pool) anyIdle() bool {
 	return false
 }
 
-// displace closes the link that has been idle longest, so that another backend
+// evictForOther closes the connection that has been idle longest, so that another backend
 // can have its permit. With the lock held.
-func (p *Pool) displace() bool {
+func (p *Pool) evictForOther() bool {
 	var oldest *backend
-	for _, b := range p.all {
+	for _, b := range p.backendList {
 		if len(b.idle) > 0 && (oldest == nil || b.idle[0].expires.Before(oldest.idle[0].expires)) {
 			oldest = b
 		}
@@ -433,21 +433,21 @@ func (p *Pool) displace() bool {
 	return true
 }
 
-// backend finds or makes the backend at addr. With the lock held.
-func (p *Pool) backend(addr string) *backend {
+// backendFor finds or makes the backend at addr. With the lock held.
+func (p *Pool) backendFor(addr string) *backend {
 	b := p.backends[addr]
 	if b == nil {
 		b = &backend{addr: addr}
 		p.backends[addr] = b
-		p.all = append(p.all, b)
+		p.backendList = append(p.backendList, b)
 	}
 	return b
 }
 
-// unlock opens the lock, and then closes what has been retired.
-func (p *Pool) unlock() {
-	doomed := p.doomed
-	p.doomed = nil
+// unlockAndClose opens the lock, and then closes what has been retired.
+func (p *Pool) unlockAndClose() {
+	doomed := p.toClose
+	p.toClose = nil
 	p.mu.Unlock()
 	for _, l := range doomed {
 		l.Close()

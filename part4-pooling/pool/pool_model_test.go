@@ -18,7 +18,7 @@ import (
 )
 
 // A poolModel plays a pool's callers, its servers and its clock, one step after the
-// other, and looks at every invariant after each step. The links are real
+// other, and looks at every invariant after each step. The connections are real
 // sockets, so the checks are real too; nothing waits and nothing is left to
 // the scheduler.
 type poolModel struct {
@@ -26,16 +26,16 @@ type poolModel struct {
 	p        *Pool
 	clock    time.Time
 	choose   func(n int) int // a number below n
-	inHand   []*Lease
-	dialling []dialling
+	leased   []*Lease
+	dialling []pendingDial
 	waiters  []*waiter
-	links    []*client.Link       // all there ever were
-	peers    map[*client.Link]int // the server's end; -1 when that is closed
-	addrs    map[*client.Link]string
+	links    []*client.Conn       // all there ever were
+	peers    map[*client.Conn]int // the server's end; -1 when that is closed
+	addrs    map[*client.Conn]string
 	history  []string
 }
 
-type dialling struct {
+type pendingDial struct {
 	b *backend
 	g grant
 }
@@ -43,24 +43,24 @@ type dialling struct {
 var places = []string{"a", "b", "c"}
 
 func newPoolModel(t testing.TB, choose func(int) int) *poolModel {
-	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*client.Link]int{}, addrs: map[*client.Link]string{}}
-	m.p = New(Limits{PerBackend: 2 + choose(2), Total: 3 + choose(3), Idle: 10 * time.Second, Life: time.Minute, Wary: time.Duration(choose(2)) * 5 * time.Second})
+	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*client.Conn]int{}, addrs: map[*client.Conn]string{}}
+	m.p = New(Limits{PerBackend: 2 + choose(2), Total: 3 + choose(3), IdleTime: 10 * time.Second, Lifetime: time.Minute, Quarantine: time.Duration(choose(2)) * 5 * time.Second})
 	m.p.Now = func() time.Time { return m.clock }
 	m.p.Dial = m.dial
 	return m
 }
 
 // dial makes a socket pair.
-func (m *poolModel) dial(_ context.Context, addr string, _ time.Duration) (*client.Link, error) {
+func (m *poolModel) dial(_ context.Context, addr string, _ time.Duration) (*client.Conn, error) {
 	if m.choose(4) == 0 {
 		return nil, errors.New("refused")
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(m.t, err)
 	unix.CloseOnExec(pair[1])
-	end, err := socket.Park(pair[0])
+	end, err := socket.NewFD(pair[0])
 	require.NoError(m.t, err)
-	l := client.NewLink(end, addr)
+	l := client.NewConn(end, addr)
 	m.links, m.peers[l], m.addrs[l] = append(m.links, l), pair[1], addr
 	return l, nil
 }
@@ -72,15 +72,15 @@ func (m *poolModel) note(format string, args ...any) {
 func (m *poolModel) step() {
 	switch m.choose(13) {
 	case 0, 1, 2, 3:
-		m.ask(places[m.choose(len(places))])
+		m.reserve(places[m.choose(len(places))])
 	case 4, 5, 6:
 		m.put()
 	case 7:
 		m.finishDial()
 	case 8:
-		m.withdraw()
+		m.giveUp()
 	case 9:
-		m.disturb()
+		m.breakSomething()
 	case 10:
 		m.clock = m.clock.Add(time.Duration(m.choose(8)) * time.Second)
 		m.note("the clock goes on to %d", m.clock.Unix())
@@ -92,33 +92,33 @@ func (m *poolModel) step() {
 		m.note("drop all of %s", addr)
 		m.p.DropAll(addr)
 	}
-	m.collect()
+	m.collectGrants()
 	m.check()
 }
 
-// ask is a caller who wants a link.
-func (m *poolModel) ask(addr string) {
-	at := m.p.Ask(addr)
-	m.note("%s is asked for: link %v, must wait %v", addr, at.g.lease != nil, at.W != nil)
-	if at.W != nil {
-		m.waiters = append(m.waiters, at.W)
+// reserve is a caller who wants a connection.
+func (m *poolModel) reserve(addr string) {
+	at := m.p.Reserve(addr)
+	m.note("%s is asked for: link %v, must wait %v", addr, at.grant.lease != nil, at.Waiter != nil)
+	if at.Waiter != nil {
+		m.waiters = append(m.waiters, at.Waiter)
 	} else {
-		m.granted(at.b, at.g)
+		m.granted(at.backend, at.grant)
 	}
 }
 
 // granted goes on with a grant, as use does, but dials later.
 func (m *poolModel) granted(b *backend, g grant) {
 	for l := g.lease; l != nil; l = g.lease {
-		err := l.Check()
+		err := l.CheckIdle()
 		if err == nil {
-			m.inHand = append(m.inHand, l)
+			m.leased = append(m.leased, l)
 			return
 		}
 		m.note("it fails its check")
-		g = m.p.instead(l, err)
+		g = m.p.replace(l, err)
 	}
-	m.dialling = append(m.dialling, dialling{b, g})
+	m.dialling = append(m.dialling, pendingDial{b, g})
 }
 
 func (m *poolModel) finishDial() {
@@ -126,44 +126,44 @@ func (m *poolModel) finishDial() {
 		return
 	}
 	d := pick(m, &m.dialling)
-	l, err := m.p.fresh(m.t.Context(), d.b, d.g, &quick)
+	l, err := m.p.dialPermitted(m.t.Context(), d.b, d.g, &testTimeouts)
 	m.note("a dial of %s ends: %v", d.b.addr, err)
 	if err == nil {
-		l.Uses = 1
-		m.inHand = append(m.inHand, l)
+		l.Requests = 1
+		m.leased = append(m.leased, l)
 	}
 }
 
 func (m *poolModel) put() {
-	if len(m.inHand) == 0 {
+	if len(m.leased) == 0 {
 		return
 	}
-	l, good := pick(m, &m.inHand), m.choose(4) > 0
+	l, good := pick(m, &m.leased), m.choose(4) > 0
 	m.note("a link to %s comes back, good %v", l.backend.addr, good)
 	m.p.put(l, good)
 }
 
-// withdraw is a caller who does not want to wait any longer.
-func (m *poolModel) withdraw() {
+// giveUp is a caller who does not want to wait any longer.
+func (m *poolModel) giveUp() {
 	if len(m.waiters) == 0 {
 		return
 	}
 	w := pick(m, &m.waiters)
 	m.note("a waiter for %s leaves", w.backend.addr)
-	if g := m.p.withdraw(w, os.ErrDeadlineExceeded); g.err == nil {
+	if g := m.p.giveUp(w, os.ErrDeadlineExceeded); g.err == nil {
 		m.granted(w.backend, g)
 	}
 }
 
-// disturb is a server that closes, or sends what nobody asked for.
-func (m *poolModel) disturb() {
+// breakSomething is a server that closes, or sends what nobody asked for.
+func (m *poolModel) breakSomething() {
 	if len(m.links) == 0 {
 		return
 	}
 	l := m.links[m.choose(len(m.links))]
 	peer := m.peers[l]
 	switch {
-	case l.Owner.(*Lease).state == isClosed || peer < 0:
+	case l.Owner.(*Lease).state == leaseClosed || peer < 0:
 	case m.choose(2) == 0:
 		unix.Close(peer)
 		m.peers[l] = -1
@@ -177,9 +177,9 @@ func (m *poolModel) disturb() {
 	}
 }
 
-// collect takes what has been delivered, sooner or later: a waiter may leave
+// collectGrants takes what has been delivered, sooner or later: a waiter may leave
 // after something was delivered to him and before he looks.
-func (m *poolModel) collect() {
+func (m *poolModel) collectGrants() {
 	m.waiters = slices.DeleteFunc(m.waiters, func(w *waiter) bool {
 		if m.choose(3) == 0 {
 			return false
@@ -208,7 +208,7 @@ func (m *poolModel) check() {
 	p := m.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	permits, waiting, queued, anyIdle := 0, 0, 0, p.anyIdle()
+	permits, waiting, queued, anyIdle := 0, 0, 0, p.hasIdle()
 	for _, w := range m.waiters {
 		if w.queued {
 			queued++
@@ -216,7 +216,7 @@ func (m *poolModel) check() {
 	}
 	for _, b := range p.backends {
 		mine := len(b.idle)
-		for _, l := range m.inHand {
+		for _, l := range m.leased {
 			if l.backend == b {
 				mine++
 			}
@@ -229,27 +229,27 @@ func (m *poolModel) check() {
 		for _, w := range m.waiters {
 			if w.backend == b && !w.queued {
 				mine++ // delivered, and not looked at yet
-				m.must(b.queue.first == nil || w.ticket < b.queue.first.ticket, "%s: first come is not first served", b.addr)
+				m.require(b.queue.first == nil || w.ticket < b.queue.first.ticket, "%s: first come is not first served", b.addr)
 			}
 		}
-		m.must(b.permits == mine, "%s: %d permits are out, but %d links are in hand, delivered, idle or dialled", b.addr, b.permits, mine)
-		m.must(b.permits <= p.Limits.PerBackend, "%s: %d permits, more than there may be", b.addr, b.permits)
+		m.require(b.permits == mine, "%s: %d permits are out, but %d links are in hand, delivered, idle or dialled", b.addr, b.permits, mine)
+		m.require(b.permits <= p.Limits.PerBackend, "%s: %d permits, more than there may be", b.addr, b.permits)
 		for _, l := range b.idle {
-			m.must(l.state == isIdle && !slices.Contains(m.inHand, l), "%s: somebody has an idle link", b.addr)
-			m.must(l.generation == b.generation, "%s: an idle link is older than the last dropAll", b.addr)
-			m.must(!m.clock.Before(b.wary), "%s: a link is kept of a backend that is not trusted", b.addr)
+			m.require(l.state == leaseIdle && !slices.Contains(m.leased, l), "%s: somebody has an idle link", b.addr)
+			m.require(l.generation == b.generation, "%s: an idle link is older than the last dropAll", b.addr)
+			m.require(!m.clock.Before(b.quarantinedUntil), "%s: a link is kept of a backend that is not trusted", b.addr)
 		}
 		room := p.permits < p.Limits.Total || anyIdle
-		m.must(b.queue.length == 0 || len(b.idle) == 0 && (b.permits == p.Limits.PerBackend || !room),
+		m.require(b.queue.length == 0 || len(b.idle) == 0 && (b.permits == p.Limits.PerBackend || !room),
 			"%s: a caller waits although he could have a link", b.addr)
 		permits += b.permits
 		waiting += b.queue.length
 	}
-	m.must(p.permits == permits && permits <= p.Limits.Total, "%d permits are out, %d by addition, of %d", p.permits, permits, p.Limits.Total)
-	m.must(int(p.Waiting.Load()) == waiting && waiting == queued, "%d are waiting, %d are queued, the poolModel has %d", p.Waiting.Load(), waiting, queued)
+	m.require(p.permits == permits && permits <= p.Limits.Total, "%d permits are out, %d by addition, of %d", p.permits, permits, p.Limits.Total)
+	m.require(int(p.Waiting.Load()) == waiting && waiting == queued, "%d are waiting, %d are queued, the poolModel has %d", p.Waiting.Load(), waiting, queued)
 }
 
-func (m *poolModel) must(ok bool, format string, args ...any) {
+func (m *poolModel) require(ok bool, format string, args ...any) {
 	if !ok {
 		m.t.Fatalf("%s\n%v", fmt.Sprintf(format, args...), m)
 	}
@@ -269,29 +269,29 @@ func (m *poolModel) end() {
 	m.note("close")
 	m.p.Close()
 	for _, w := range m.waiters {
-		m.must(len(w.ready) == 1, "close left somebody waiting")
+		m.require(len(w.ready) == 1, "close left somebody waiting")
 		if g := <-w.ready; g.err == nil {
 			m.granted(w.backend, g)
 		} else {
-			m.must(errors.Is(g.err, ErrPoolClosed), "close told a waiter: %v", g.err)
+			m.require(errors.Is(g.err, ErrClosed), "close told a waiter: %v", g.err)
 		}
 	}
 	for len(m.dialling) > 0 {
 		m.finishDial()
 	}
-	for len(m.inHand) > 0 {
+	for len(m.leased) > 0 {
 		m.put()
 	}
-	m.must(m.p.permits == 0, "%d permits were never given back", m.p.permits)
+	m.require(m.p.permits == 0, "%d permits were never given back", m.p.permits)
 	for _, l := range m.links {
-		m.must(l.Owner.(*Lease).state == isClosed, "a link to %s was never closed", m.addrs[l])
+		m.require(l.Owner.(*Lease).state == leaseClosed, "a link to %s was never closed", m.addrs[l])
 		if peer := m.peers[l]; peer >= 0 {
 			unix.Close(peer)
 		}
 	}
 }
 
-func TestPoolHoldsItsInvariantsInEveryStep(t *testing.T) {
+func TestPoolModelHoldsItsInvariants(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(60) {
 		random := rand.New(rand.NewPCG(seed, 4))

@@ -24,8 +24,8 @@ import (
 
 // What reuse costs when a server does not play along.
 
-// crowd lets callers make each calls at once, and returns how they failed.
-func crowd(callers, each int, call func(caller, n int) error) (failed []error) {
+// runCallers lets callers make each calls at once, and returns how they failed.
+func runCallers(callers, each int, call func(caller, n int) error) (failed []error) {
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	for i := range callers {
@@ -40,80 +40,80 @@ func crowd(callers, each int, call func(caller, n int) error) (failed []error) {
 		})
 	}
 	done := make(chan struct{})
-	go func() { group.Wait(); close(done) }() // ends when the last of the calls does
+	go func() { group.Wait(); close(done) }() // ends when the last of the requests does
 	select {
 	case <-done:
-	case <-time.After(3 * testutil.Limit):
+	case <-time.After(3 * testutil.MaxWait):
 		return []error{errors.New("some calls do not end")}
 	}
 	return failed
 }
 
-func TestServerThatSaysCloseIsBelieved(t *testing.T) {
+func TestResponseWithCloseEndsTheConnection(t *testing.T) {
 	t.Parallel()
-	s := testutil.Answering(t, func(int, *http.Request) string {
+	s := testutil.ServeResponses(t, func(int, *http.Request) string {
 		return "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"
 	})
-	p := small(t, 5)
+	p := newSmallPool(t, 5)
 
-	failed := crowd(10, 10, func(int, int) error { _, _, err := asked(p, s.Addr, posting("/", "x")); return err })
+	failed := runCallers(10, 10, func(int, int) error { _, _, err := poolRoundTrip(p, s.Addr, postRequest("/", "x")); return err })
 
-	assert.Empty(t, failed, "MUST, RFC 9112 §9.6: no more is sent on that connection. retry.go, client.go, close")
+	assert.Empty(t, failed, "MUST, RFC 9112 §9.6: no more is sent on that connection. roundtrip.go, client.go, close")
 	assert.Zero(t, p.Stats().Permits)
 	assert.Equal(t, 100, s.Accepted())
 }
 
-// A server that does not say so, and closes behind each answer, loses every
-// race there is. A call that may be sent twice does not notice.
-func TestServerThatClosesWithoutAWordFailsNoIdempotentCall(t *testing.T) {
+// A server that does not say so, and closes behind each response, loses every
+// race there is. A request that may be sent twice does not notice.
+func TestSilentCloseFailsNoIdempotentRequest(t *testing.T) {
 	t.Parallel()
-	s := testutil.Serve(t, func(c *net.TCPConn, _ int) {
+	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
 			io.Copy(io.Discard, r.Body)
-			io.WriteString(c, testutil.Saying("hello"))
+			io.WriteString(c, testutil.Response200("hello"))
 		}
 	})
-	p := small(t, 5)
+	p := newSmallPool(t, 5)
 
-	gets := crowd(10, 20, func(int, int) error { _, _, err := asked(p, s.Addr, getting("/")); return err })
-	posts := crowd(10, 20, func(int, int) error { _, _, err := asked(p, s.Addr, posting("/", "x")); return err })
+	gets := runCallers(10, 20, func(int, int) error { _, _, err := poolRoundTrip(p, s.Addr, getRequest("/")); return err })
+	posts := runCallers(10, 20, func(int, int) error { _, _, err := poolRoundTrip(p, s.Addr, postRequest("/", "x")); return err })
 
-	assert.Empty(t, gets, "house rule: look, and try once more on a fresh connection. retry.go, roundTrip")
+	assert.Empty(t, gets, "house rule: look, and try once more on a fresh connection. roundtrip.go, roundTrip")
 	for _, err := range posts {
 		assert.ErrorIs(t, err, client.ErrEnded, "a POST may fail, if it says how")
 	}
-	b := p.Stats().Of(s.Addr)
+	b := p.Stats().Backend(s.Addr)
 	assert.Zero(t, b.Leased)
 	t.Logf("of 400 calls, half of them POST: %d links found closed by a look, %d GETs tried once more, %d POSTs failed", b.Stale, b.Retried, len(posts))
 }
 
-func TestServerThatClosedWhileIdleCostsNotEvenAPost(t *testing.T) {
+func TestCloseWhileIdleFailsNoPOST(t *testing.T) {
 	t.Parallel()
-	s, p := testutil.Polite(t), small(t, 1)
-	_, _, err := asked(p, s.Addr, getting("/"))
+	s, p := testutil.ServePolite(t), newSmallPool(t, 1)
+	_, _, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 	require.NoError(t, err)
 	l := p.backends[s.Addr].idle[0]
 	s.CloseAll()
-	seen(t, l)
+	awaitPeerClose(t, l)
 
-	_, body, err := asked(p, s.Addr, posting("/", "x"))
+	_, body, err := poolRoundTrip(p, s.Addr, postRequest("/", "x"))
 
-	require.NoError(t, err, "house rule: look before reuse. pool.go, use")
+	require.NoError(t, err, "house rule: look before reuse. pool.go, checkOrDial")
 	assert.Equal(t, "hello", body)
-	assert.EqualValues(t, 1, p.Stats().Of(s.Addr).Stale)
+	assert.EqualValues(t, 1, p.Stats().Backend(s.Addr).Stale)
 }
 
-func TestManyCallersOfManyServersShareWhatThereIs(t *testing.T) {
+func TestManyCallersShareThePermits(t *testing.T) {
 	t.Parallel()
 	var servers []*testutil.Server
 	for range 10 {
-		servers = append(servers, testutil.Polite(t))
+		servers = append(servers, testutil.ServePolite(t))
 	}
-	p := New(Limits{PerBackend: 5, Total: 20, Wait: testutil.Limit, Idle: time.Hour, Life: time.Hour})
+	p := New(Limits{PerBackend: 5, Total: 20, MaxWait: testutil.MaxWait, IdleTime: time.Hour, Lifetime: time.Hour})
 	defer p.Close()
 
-	failed := crowd(100, 20, func(caller, n int) error {
-		_, _, err := asked(p, servers[(caller*7+n)%10].Addr, getting("/"))
+	failed := runCallers(100, 20, func(caller, n int) error {
+		_, _, err := poolRoundTrip(p, servers[(caller*7+n)%10].Addr, getRequest("/"))
 		s := p.Stats()
 		for _, b := range s.Backends {
 			if b.Leased+b.Idle > 5 {
@@ -128,18 +128,18 @@ func TestManyCallersOfManyServersShareWhatThereIs(t *testing.T) {
 
 	assert.Empty(t, failed)
 	for _, b := range p.Stats().Backends {
-		assert.Zero(t, b.Leased+b.Waiting, "house rule: nobody waits while he could have a connection. pool.go, settle")
+		assert.Zero(t, b.Leased+b.Waiting, "house rule: nobody waits while he could have a connection. pool.go, grantWaiters")
 	}
 }
 
 // Nobody is as impatient as this: his time is up when he begins to wait.
-func TestWaitersWhoseTimeIsUpAtOnceLoseNothing(t *testing.T) {
+func TestSimultaneousWaitTimeoutsLeakNothing(t *testing.T) {
 	t.Parallel()
-	s, p := testutil.Polite(t), small(t, 2)
-	p.Limits.Wait = time.Microsecond
+	s, p := testutil.ServePolite(t), newSmallPool(t, 2)
+	p.Limits.MaxWait = time.Microsecond
 
-	failed := crowd(10, 200, func(int, int) error {
-		l, err := p.Get(context.Background(), s.Addr, &quick)
+	failed := runCallers(10, 200, func(int, int) error {
+		l, err := p.Get(context.Background(), s.Addr, &testTimeouts)
 		if err == nil {
 			p.put(l, true)
 		}
@@ -149,30 +149,30 @@ func TestWaitersWhoseTimeIsUpAtOnceLoseNothing(t *testing.T) {
 	for _, err := range failed {
 		require.ErrorIs(t, err, ErrWaitTimeout)
 	}
-	b := p.Stats().Of(s.Addr)
-	assert.Zero(t, b.Leased, "house rule: delivery and going away are one decision. waiters.go, withdraw")
+	b := p.Stats().Backend(s.Addr)
+	assert.Zero(t, b.Leased, "house rule: delivery and going away are one decision. waitqueue.go, giveUp")
 	assert.Zero(t, b.Waiting)
 	assert.EqualValues(t, len(failed), b.GaveUp)
 }
 
 // close(2) can take its time. Others must not wait for it.
-func TestSlowCloseKeepsNobodyElseWaiting(t *testing.T) {
+func TestSlowCloseDoesNotBlockOthers(t *testing.T) {
 	t.Parallel()
 	listen := make(chan bool)
-	deaf := testutil.Serve(t, func(c *net.TCPConn, _ int) { <-listen; io.Copy(io.Discard, c) })
-	s, p := testutil.Polite(t), small(t, 2)
-	slow, err := p.Get(t.Context(), deaf.Addr, &quick)
+	deaf := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { <-listen; io.Copy(io.Discard, c) })
+	s, p := testutil.ServePolite(t), newSmallPool(t, 2)
+	slow, err := p.Get(t.Context(), deaf.Addr, &testTimeouts)
 	require.NoError(t, err)
 	for err == nil { // until there is much that the server does not take
-		_, err = socket.WriteNow(uintptr(slow.Fd), make([]byte, 64<<10))
+		_, err = socket.WriteNow(uintptr(slow.Sysfd), make([]byte, 64<<10))
 	}
 	require.ErrorIs(t, err, unix.EAGAIN)
-	require.NoError(t, unix.SetsockoptLinger(slow.Fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(testutil.Limit.Seconds())})) // close waits until the server has taken it
+	require.NoError(t, unix.SetsockoptLinger(slow.Sysfd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(testutil.MaxWait.Seconds())})) // close waits until the server has taken it
 	closed := make(chan bool)
 	go func() { p.put(slow, false); close(closed) }()
-	testutil.Eventually(t, "it is being closed", func() bool { return p.Stats().Of(deaf.Addr).Leased == 0 })
+	testutil.Eventually(t, "it is being closed", func() bool { return p.Stats().Backend(deaf.Addr).Leased == 0 })
 
-	_, _, err = asked(p, s.Addr, getting("/"))
+	_, _, err = poolRoundTrip(p, s.Addr, getRequest("/"))
 
 	require.NoError(t, err)
 	select {
@@ -181,36 +181,36 @@ func TestSlowCloseKeepsNobodyElseWaiting(t *testing.T) {
 	default: // others go on while it does
 	}
 	close(listen)
-	testutil.Soon(t, closed, "the end of close")
+	testutil.Receive(t, closed, "the end of close")
 }
 
-// The limit for all of a call is for both tries together: when the second
-// begins after its end, an answer at once does not help.
-func TestTotalTimeIsForBothTriesTogether(t *testing.T) {
+// The limit for all of a request is for both tries together: when the second
+// begins after its end, a response at once does not help.
+func TestTotalTimeoutIncludesTheRetry(t *testing.T) {
 	t.Parallel()
 	const total = 50 * time.Millisecond
-	s, _ := testutil.Dying(t)
-	p := small(t, 1)
-	_, _, err := asked(p, s.Addr, getting("/"))
+	s, _ := testutil.ServeThenDie(t)
+	p := newSmallPool(t, 1)
+	_, _, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 	require.NoError(t, err)
-	p.Dial = func(ctx context.Context, addr string, timeout time.Duration) (*client.Link, error) {
+	p.Dial = func(ctx context.Context, addr string, timeout time.Duration) (*client.Conn, error) {
 		time.Sleep(total) // a slow handshake: the time that is the test's subject
-		return client.DialLink(ctx, addr, timeout)
+		return client.DialIP(ctx, addr, timeout)
 	}
 
-	_, err = p.RoundTrip(t.Context(), s.Addr, getting("/"), &client.Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: testutil.Limit, Total: total})
+	_, err = p.RoundTrip(t.Context(), s.Addr, getRequest("/"), &client.Timeouts{Connect: testutil.MaxWait, Head: testutil.MaxWait, Idle: testutil.MaxWait, Total: total})
 
 	assert.ErrorIs(t, err, client.ErrTotalTimeout)
 	assert.Zero(t, p.Stats().Permits)
 }
 
 // What the kernel never took nobody has seen, so even a POST may be sent again.
-func TestPostThatNeverLeftMayBeSentAgain(t *testing.T) {
+func TestUnsentPOSTIsRetried(t *testing.T) {
 	t.Parallel()
 	release := make(chan bool)
-	s := testutil.Serve(t, func(c *net.TCPConn, number int) {
-		testutil.Requests(bufio.NewReader(c), func(r *http.Request) bool {
-			io.WriteString(c, testutil.Saying("hello"))
+	s := testutil.ServeScript(t, func(c *net.TCPConn, number int) {
+		testutil.ReadRequests(bufio.NewReader(c), func(r *http.Request) bool {
+			io.WriteString(c, testutil.Response200("hello"))
 			if number == 1 {
 				<-release
 				c.SetLinger(0) // the close will be a reset
@@ -219,34 +219,34 @@ func TestPostThatNeverLeftMayBeSentAgain(t *testing.T) {
 			return true
 		})
 	})
-	p := small(t, 1)
-	l, err := p.Get(t.Context(), s.Addr, &quick)
+	p := newSmallPool(t, 1)
+	l, err := p.Get(t.Context(), s.Addr, &testTimeouts)
 	require.NoError(t, err)
-	r, err := l.RoundTrip(t.Context(), getting("/"), &quick, time.Time{})
+	r, err := l.RoundTrip(t.Context(), getRequest("/"), &testTimeouts, time.Time{})
 	require.NoError(t, err)
 	readAll(r)
-	l, err = p.Get(t.Context(), s.Addr, &quick)
+	l, err = p.Get(t.Context(), s.Addr, &testTimeouts)
 	require.NoError(t, err)
 
 	close(release) // after the look, before the write
 	testutil.Eventually(t, "the reset has come", func() bool {
-		info, err := unix.Poll([]unix.PollFd{{Fd: int32(l.Fd), Events: unix.POLLIN}}, 0)
+		info, err := unix.Poll([]unix.PollFd{{Fd: int32(l.Sysfd), Events: unix.POLLIN}}, 0)
 		return err == nil && info == 1
 	})
-	c := posting("/", "x")
-	_, err = l.RoundTrip(t.Context(), c, &quick, time.Time{})
+	c := postRequest("/", "x")
+	_, err = l.RoundTrip(t.Context(), c, &testTimeouts, time.Time{})
 
 	assert.ErrorIs(t, err, client.ErrEnded)
-	assert.True(t, l.MayRetry(c, err), "house rule: a POST is sent again if no byte of it left. again.go, mayRetry")
+	assert.True(t, l.MayRetry(c, err), "house rule: a POST is sent again if no byte of it left. retry.go, mayRetry")
 	l.Release(false)
 }
 
 // A body that waited for 100 Continue has not been read when the connection
 // ends: so it can go on another one, however long it is.
-func TestBodyThatWasHeldCanBeSentElsewhere(t *testing.T) {
+func TestUnsentBodyIsRetriedOnAnotherConnection(t *testing.T) {
 	t.Parallel()
 	got := make(chan int64, 1)
-	s := testutil.Serve(t, func(c *net.TCPConn, number int) {
+	s := testutil.ServeScript(t, func(c *net.TCPConn, number int) {
 		in := bufio.NewReader(c)
 		for n := 1; ; n++ {
 			r, err := http.ReadRequest(in)
@@ -258,63 +258,63 @@ func TestBodyThatWasHeldCanBeSentElsewhere(t *testing.T) {
 				size, _ := io.Copy(io.Discard, r.Body)
 				got <- size
 			}
-			io.WriteString(c, testutil.Saying("ok"))
+			io.WriteString(c, testutil.Response200("ok"))
 		}
 	})
-	p := small(t, 1)
-	_, _, err := asked(p, s.Addr, getting("/"))
+	p := newSmallPool(t, 1)
+	_, _, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 	require.NoError(t, err)
-	c := posting("/", "")
+	c := postRequest("/", "")
 	c.Method = []byte("PUT")
-	c.Stream, c.Length, c.Expects = io.LimitReader(testutil.Zeros{}, 100_000), 100_000, true
+	c.Stream, c.Length, c.ExpectContinue = io.LimitReader(testutil.Zeros{}, 100_000), 100_000, true
 
-	status, _, err := asked(p, s.Addr, c)
+	status, _, err := poolRoundTrip(p, s.Addr, c)
 
-	require.NoError(t, err, "house rule: what was not read can be read yet. again.go, mayRetry")
+	require.NoError(t, err, "house rule: what was not read can be read yet. retry.go, mayRetry")
 	assert.Equal(t, 200, status)
-	assert.EqualValues(t, 100_000, testutil.Soon(t, got, "the body"))
+	assert.EqualValues(t, 100_000, testutil.Receive(t, got, "the body"))
 	assert.Equal(t, 2, s.Accepted())
 }
 
-// Some servers say 408 when they close what has been idle. If it meets a call
-// on its way it looks like the answer to it, but is not.
-func TestTimeoutThatCrossesACallIsNotItsAnswer(t *testing.T) {
+// Some servers say 408 when they close what has been idle. If it meets a request
+// on its way it looks like the response to it, but is not.
+func TestStale408IsRetried(t *testing.T) {
 	t.Parallel()
 	const crossing = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 	var posts atomic.Int64
-	s := testutil.Answering(t, func(connection int, r *http.Request) string {
+	s := testutil.ServeResponses(t, func(connection int, r *http.Request) string {
 		if r.Method == "POST" {
 			posts.Add(1)
 		}
 		if r.URL.Path != "/first" && connection%2 == 1 {
 			return crossing
 		}
-		return testutil.Saying("ok")
+		return testutil.Response200("ok")
 	})
 	for _, c := range []struct {
-		call   *client.Call
+		call   *client.Request
 		status int
-	}{{getting("/"), 200}, {posting("/", "x"), 408}} {
-		p := small(t, 1)
-		_, _, err := asked(p, s.Addr, getting("/first"))
+	}{{getRequest("/"), 200}, {postRequest("/", "x"), 408}} {
+		p := newSmallPool(t, 1)
+		_, _, err := poolRoundTrip(p, s.Addr, getRequest("/first"))
 		require.NoError(t, err)
 
-		status, _, err := asked(p, s.Addr, c.call)
+		status, _, err := poolRoundTrip(p, s.Addr, c.call)
 
 		require.NoError(t, err)
-		assert.Equal(t, c.status, status, "MAY, RFC 9110 §15.5.9: a request that met a 408 is sent again on a new connection, if it may be sent twice. again.go, crossed")
+		assert.Equal(t, c.status, status, "MAY, RFC 9110 §15.5.9: a request that met a 408 is sent again on a new connection, if it may be sent twice. retry.go, crossed")
 	}
 	assert.EqualValues(t, 1, posts.Load())
 }
 
-// What is needed for every call is made once.
-func TestCallsAllocateNextToNothing(t *testing.T) { // alone: it counts what all do
+// What is needed for every request is made once.
+func TestRequestsHardlyAllocate(t *testing.T) { // alone: it counts what all do
 	if testutil.RaceDetector {
 		t.Skip("the race detector allocates too")
 	}
-	addr, p, c := testutil.Canned(t), small(t, 1), getting("/")
+	addr, p, c := testutil.ServeCanned(t), newSmallPool(t, 1), getRequest("/")
 	call := func() {
-		r, err := p.RoundTrip(context.Background(), addr, c, &quick)
+		r, err := p.RoundTrip(context.Background(), addr, c, &testTimeouts)
 		if err == nil {
 			_, err = r.Next()
 		}
@@ -326,7 +326,7 @@ func TestCallsAllocateNextToNothing(t *testing.T) { // alone: it counts what all
 	call()
 
 	pooled := testing.AllocsPerRun(500, func() {
-		l, err := p.Get(context.Background(), addr, &quick)
+		l, err := p.Get(context.Background(), addr, &testTimeouts)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,30 +10,30 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-const hints = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\nKeep-Alive: timeout=1\r\n\r\n"
+const earlyHints = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\nKeep-Alive: timeout=1\r\n\r\n"
 
-func getting(target string) *client.Call {
-	return &client.Call{Method: []byte("GET"), Target: []byte(target), Host: []byte("socket.up")}
+func getRequest(target string) *client.Request {
+	return &client.Request{Method: []byte("GET"), Target: []byte(target), Host: []byte("socket.up")}
 }
 
-func posting(target, body string) *client.Call {
-	c := getting(target)
+func postRequest(target, body string) *client.Request {
+	c := getRequest(target)
 	c.Method, c.Body = []byte("POST"), []byte(body)
 	return c
 }
 
-var quick = client.Timeouts{Connect: testutil.Limit, Head: testutil.Limit, Idle: testutil.Limit, Cont: time.Second, Total: testutil.Limit}
+var testTimeouts = client.Timeouts{Connect: testutil.MaxWait, Head: testutil.MaxWait, Idle: testutil.MaxWait, ContinueWait: time.Second, Total: testutil.MaxWait}
 
 // readAll reads the body of r and closes it.
-func readAll(r *client.Answer) (string, error) {
+func readAll(r *client.Response) (string, error) {
 	defer r.Close()
 	body, err := io.ReadAll(r)
 	return string(body), err
 }
 
-// asked makes a call on p and reads its answer.
-func asked(p *Pool, addr string, c *client.Call) (status int, body string, err error) {
-	r, err := p.RoundTrip(context.Background(), addr, c, &quick)
+// poolRoundTrip makes a request on p and reads its response.
+func poolRoundTrip(p *Pool, addr string, c *client.Request) (status int, body string, err error) {
+	r, err := p.RoundTrip(context.Background(), addr, c, &testTimeouts)
 	if err != nil {
 		return 0, "", err
 	}
@@ -42,11 +42,11 @@ func asked(p *Pool, addr string, c *client.Call) (status int, body string, err e
 	return status, body, err
 }
 
-// small is a pool with room for n links, without an evictor and with nothing
+// newSmallPool is a pool with room for n connections, without an evictor and with nothing
 // that goes by itself.
-func small(t testing.TB, n int) *Pool {
+func newSmallPool(t testing.TB, n int) *Pool {
 	t.Helper()
-	p := New(Limits{PerBackend: n, Total: n, Wait: testutil.Limit, Idle: time.Hour, Life: 24 * time.Hour})
+	p := New(Limits{PerBackend: n, Total: n, MaxWait: testutil.MaxWait, IdleTime: time.Hour, Lifetime: 24 * time.Hour})
 	t.Cleanup(p.Close)
 	return p
 }

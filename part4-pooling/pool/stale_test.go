@@ -19,7 +19,7 @@ import (
 // leased, written to and released, in this order; and the server closes it
 // (FIN), and our idle timer goes off, whenever they like. There are 20 orders,
 // and this walks them all.
-func TestEveryOrderOfTheStaleRace(t *testing.T) {
+func TestStaleConnectionRaceInEveryOrder(t *testing.T) {
 	t.Parallel()
 	for _, order := range staleOrders() {
 		t.Run(strings.Join(order, ","), func(t *testing.T) {
@@ -44,20 +44,20 @@ func staleOrders() (all [][]string) {
 type staleRace struct {
 	t      *testing.T
 	p      *Pool
-	clock  *hand
+	clock  *fakeClock
 	server *testutil.Server
 	fin    chan bool // closes the server's end of the old connection
 	old, l *Lease
-	now    *client.Answer
+	now    *client.Response
 	failed error
 	seen   map[string]bool
 }
 
 func newStaleRace(t *testing.T) *staleRace {
-	s := &staleRace{t: t, p: small(t, 2), fin: make(chan bool, 1), seen: map[string]bool{}}
-	s.p.Limits.Idle = time.Minute
-	s.clock = clocked(s.p)
-	s.server = testutil.Serve(t, func(c *net.TCPConn, number int) {
+	s := &staleRace{t: t, p: newSmallPool(t, 2), fin: make(chan bool, 1), seen: map[string]bool{}}
+	s.p.Limits.IdleTime = time.Minute
+	s.clock = useFakeClock(s.p)
+	s.server = testutil.ServeScript(t, func(c *net.TCPConn, number int) {
 		if number == 1 {
 			go func() { // until the test ends
 				select {
@@ -70,12 +70,12 @@ func newStaleRace(t *testing.T) *staleRace {
 		}
 		in := make([]byte, 4<<10)
 		for _, err := c.Read(in); err == nil; _, err = c.Read(in) {
-			c.Write([]byte(testutil.Saying("ok")))
+			c.Write([]byte(testutil.Response200("ok")))
 		}
 	})
-	l, err := s.p.Get(t.Context(), s.server.Addr, &quick)
+	l, err := s.p.Get(t.Context(), s.server.Addr, &testTimeouts)
 	require.NoError(t, err)
-	a, err := l.RoundTrip(t.Context(), getting("/"), &quick, time.Time{})
+	a, err := l.RoundTrip(t.Context(), getRequest("/"), &testTimeouts, time.Time{})
 	require.NoError(t, err)
 	readAll(a)
 	s.old = l
@@ -86,13 +86,13 @@ func (s *staleRace) run(order []string) {
 	for _, event := range order {
 		switch event {
 		case "FIN":
-			closed := s.old.state == isClosed
+			closed := s.old.state == leaseClosed
 			s.fin <- true
 			if !closed {
-				seen(s.t, s.old)
+				awaitPeerClose(s.t, s.old)
 			}
 		case "timer":
-			s.clock.turn(time.Hour)
+			s.clock.advance(time.Hour)
 			s.p.evict()
 		case "lease":
 			s.lease()
@@ -105,32 +105,32 @@ func (s *staleRace) run(order []string) {
 	}
 	if s.seen["FIN"] && s.seen["timer"] { // both: whatever the order, nothing of the old is left
 		s.p.evict()
-		assert.Equal(s.t, isClosed, s.old.state)
+		assert.Equal(s.t, leaseClosed, s.old.state)
 	}
-	assert.Zero(s.t, s.p.Stats().Of(s.server.Addr).Leased)
+	assert.Zero(s.t, s.p.Stats().Backend(s.server.Addr).Leased)
 }
 
 // lease gets the old connection, unless somebody has ended it before.
 func (s *staleRace) lease() {
 	var err error
-	s.l, err = s.p.Get(s.t.Context(), s.server.Addr, &quick)
+	s.l, err = s.p.Get(s.t.Context(), s.server.Addr, &testTimeouts)
 	require.NoError(s.t, err)
 	gone := s.seen["FIN"] || s.seen["timer"]
-	assert.Equal(s.t, !gone, s.l == s.old, "house rule: what is closed, or too long idle, is not handed out. pool.go, use")
+	assert.Equal(s.t, !gone, s.l == s.old, "house rule: what is closed, or too long idle, is not handed out. pool.go, checkOrDial")
 }
 
 // write fails only on the old connection, and only if the server has closed it:
 // no look could have known. Our own timer must not touch what is leased.
 func (s *staleRace) write() {
-	a, err := s.l.RoundTrip(s.t.Context(), getting("/"), &quick, time.Time{})
+	a, err := s.l.RoundTrip(s.t.Context(), getRequest("/"), &testTimeouts, time.Time{})
 	if s.l == s.old && s.seen["FIN"] {
 		assert.ErrorIs(s.t, err, client.ErrEnded)
-		assert.True(s.t, s.l.MayRetry(getting("/"), err), "a GET may be sent again")
-		assert.False(s.t, s.l.MayRetry(posting("/", "x"), err), "a POST may not: nobody knows what became of it")
+		assert.True(s.t, s.l.MayRetry(getRequest("/"), err), "a GET may be sent again")
+		assert.False(s.t, s.l.MayRetry(postRequest("/", "x"), err), "a POST may not: nobody knows what became of it")
 		s.failed = err
 		return
 	}
-	require.NoError(s.t, err, "house rule: the evictor looks at idle links only. upkeep.go, evict")
+	require.NoError(s.t, err, "house rule: the evictor looks at idle links only. evictor.go, evict")
 	s.now = a
 }
 
@@ -143,5 +143,5 @@ func (s *staleRace) release() {
 		require.NoError(s.t, err)
 	}
 	good := s.failed == nil && !(s.l == s.old && s.seen["FIN"])
-	assert.Equal(s.t, good, s.l.state == isIdle, fmt.Sprintf("house rule: look at what comes back. pool.go, put; counts %+v", s.p.Stats()))
+	assert.Equal(s.t, good, s.l.state == leaseIdle, fmt.Sprintf("house rule: look at what comes back. pool.go, put; counts %+v", s.p.Stats()))
 }

@@ -2,51 +2,51 @@ package server
 
 import "sync"
 
-// An input is what was read from a connection and not used yet. It has a buffer
+// A readBuffer is what was read from a connection and not used yet. It has a buffer
 // only while there is something in it, or just about to be.
-type input struct {
-	buf    *[inSize]byte
-	r, w   int     // buf[r:w]
-	looked int     // bytes that hold no whole head
-	blank  int     // empty lines that came ahead of the next request
-	state  arrival // of what was not read yet
+type readBuffer struct {
+	buf        *[readBufferSize]byte
+	r, w       int       // buf[r:w]
+	scanned    int       // bytes that hold no whole head
+	emptyLines int       // empty lines that came ahead of the next request
+	readState  readState // of what was not read yet
 }
 
-var inputs = sync.Pool{New: func() any { return new([inSize]byte) }}
+var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }}
 
-func (in *input) borrow() {
+func (in *readBuffer) acquire() {
 	if in.buf == nil {
-		in.buf = inputs.Get().(*[inSize]byte)
+		in.buf = readBuffers.Get().(*[readBufferSize]byte)
 	}
 }
 
-// giveBack returns the buffer, if it is empty.
-func (in *input) giveBack() {
+// releaseIfEmpty returns the buffer, if it is empty.
+func (in *readBuffer) releaseIfEmpty() {
 	if in.buf != nil && in.empty() {
-		inputs.Put(in.buf)
+		readBuffers.Put(in.buf)
 		in.buf, in.r, in.w = nil, 0, 0
 	}
 }
 
 // clear forgets what was not used.
-func (in *input) clear() {
+func (in *readBuffer) clear() {
 	in.r, in.w = 0, 0
-	in.giveBack()
+	in.releaseIfEmpty()
 }
 
-func (in *input) empty() bool { return in.r == in.w }
+func (in *readBuffer) empty() bool { return in.r == in.w }
 
 // bytes are good until the next read.
-func (in *input) bytes() []byte {
+func (in *readBuffer) bytes() []byte {
 	if in.buf == nil {
 		return nil
 	}
 	return in.buf[in.r:in.w]
 }
 
-func (in *input) room() []byte { return in.buf[in.w:] }
+func (in *readBuffer) free() []byte { return in.buf[in.w:] }
 
-func (in *input) skip(n int) {
+func (in *readBuffer) skip(n int) {
 	if in.r += n; in.r == in.w {
 		in.r, in.w = 0, 0
 	}
@@ -54,7 +54,7 @@ func (in *input) skip(n int) {
 
 // skipEmptyLines skips what some clients send behind a body (RFC 9112 §2.2), and
 // returns how many lines there were.
-func (in *input) skipEmptyLines() (n int) {
+func (in *readBuffer) skipEmptyLines() (n int) {
 	for in.w-in.r >= 2 && in.buf[in.r] == '\r' && in.buf[in.r+1] == '\n' {
 		in.skip(2)
 		n++
@@ -63,19 +63,19 @@ func (in *input) skipEmptyLines() (n int) {
 }
 
 // compact makes room behind what is left.
-func (in *input) compact() {
-	if in.r > 0 && in.w == inSize {
+func (in *readBuffer) compact() {
+	if in.r > 0 && in.w == readBufferSize {
 		in.w = copy(in.buf[:], in.buf[in.r:in.w])
 		in.r = 0
 	}
 }
 
-// A buffer holds answers on their way out.
-type buffer struct{ b []byte }
+// A writeBuffer holds answers on their way out.
+type writeBuffer struct{ b []byte }
 
-var buffers = sync.Pool{New: func() any { return new(buffer) }}
+var writeBuffers = sync.Pool{New: func() any { return new(writeBuffer) }}
 
-func (b *buffer) free() {
+func (b *writeBuffer) release() {
 	b.b = b.b[:0]
-	buffers.Put(b)
+	writeBuffers.Put(b)
 }

@@ -12,273 +12,273 @@ import (
 // for the kernel, reads and writes is a driver (driver.go). This is the way of a
 // byte:
 //
-//	heard, received   there is something to read; it was read into in
-//	take              a request is taken off it and has a slot in line
-//	finish            its handler is done: the slot has its answer
-//	advance           what is finished at the head of the line goes into out
-//	next, wrote       out is written, as far as the kernel takes it
-//	next              all is answered and nothing more will come: the connection is closed
+//	onEvent, onRead        there is something to read; it was read into in
+//	takeRequest            a request is taken off it and has a slot in line
+//	complete               its handler is done: the slot has its response
+//	advance                what is finished at the head of the queue goes into out
+//	nextAction, onWritten  out is written, as far as the kernel takes it
+//	nextAction             all is answered and nothing more will come: the connection is closed
 //
 // Nothing here makes a system call, starts a goroutine, or waits. The driver's
 // lock guards all of it.
 type conn struct {
-	srv   *Server
-	t     *transport // for the handlers, who may wait
-	stock *stock
-	peer  netip.Addr // the client, as accept(2) told; never changed
+	srv       *Server
+	transport *transport // for the handlers, who may wait
+	exchanges *exchangeCache
+	peer      netip.Addr // the client, as accept(2) told; never changed
 
-	in      input
-	intake  intake
-	turn    turn
-	line    line
-	running int // handlers that have not returned, and requests that a taker has and did not deliver
-	out     outbound
+	input      readBuffer
+	inputState inputState
+	turn       turnState
+	slots      slotQueue
+	running    int // handlers that have not returned, and requests that an offloader has and did not deliver
+	output     writeQueue
 
-	answered int64 // the clock when the line became empty
-	since    int64 // the clock when a wait began, for a head or for the end of lingering
-	lingers  int   // bytes that it may still discard
-	end      end
-	why      error // it is dead
-	asks     ask
-	guest    Guest // what a taker has for this client (relay.go)
+	idleSince    int64 // the clock when the queue became empty
+	waitingSince int64 // the clock when a wait began, for a head or for the end of lingering
+	lingerBudget int   // bytes that it may still discard
+	closeState   closeState
+	err          error // it is dead
+	actions      action
+	attachment   Attachment // what an offloader has for this client (proxy.go)
 }
 
 var (
-	errReset     = errors.New("the client has reset the connection")
-	errBrokenOff = errors.New("a handler failed in the middle of its answer")
-	errHeadEnded = &http1.Refusal{Status: 400, Reason: "the connection ended inside a request"}
-	errEmpty     = &http1.Refusal{Status: 400, Reason: "empty lines came, and no request"}
-	errExited    = &http1.Refusal{Status: 500, Reason: "the handler ended its goroutine"}
+	errReset         = errors.New("the client has reset the connection")
+	errAborted       = errors.New("a handler failed in the middle of its answer")
+	errHeadTruncated = &http1.StatusError{Status: 400, Detail: "the connection ended inside a request"}
+	errEmptyLines    = &http1.StatusError{Status: 400, Detail: "empty lines came, and no request"}
+	errHandlerExited = &http1.StatusError{Status: 500, Detail: "the handler ended its goroutine"}
 )
 
-// next returns what the driver has to do now, until ok is false.
-func (c *conn) next() (do ask, ok bool) {
+// nextAction returns what the driver has to do now, until ok is false.
+func (c *conn) nextAction() (do action, ok bool) {
 	switch {
-	case c.asks != 0:
-		do = c.asks & -c.asks
-		c.asks &^= do
-	case c.end == closed || c.out.state == writing || c.out.state == retrying:
+	case c.actions != 0:
+		do = c.actions & -c.actions
+		c.actions &^= do
+	case c.closeState == closed || c.output.writeState == writing || c.output.writeState == writeRetry:
 		return 0, false
-	case c.end == dead:
-		c.end.to(closed)
-		if c.intake != alone && c.intake != lost {
-			c.in.clear()
+	case c.closeState == closing:
+		c.closeState.moveTo(closed)
+		if c.inputState != exclusive && c.inputState != stuck {
+			c.input.clear()
 		}
-		do = doClose
-	case c.out.state == unwritten && !c.out.empty():
-		c.out.begin(c.srv.clock.now() + int64(c.srv.Limits.WriteTime))
-		do = doWrite
-	case c.end == lingering || c.intake != over && c.intake != lost || !c.written():
+		do = actionClose
+	case c.output.writeState == notWriting && !c.output.empty():
+		c.output.startWrite(c.srv.clock.now() + int64(c.srv.Limits.WriteTime))
+		do = actionWrite
+	case c.closeState == lingering || c.inputState != inputClosed && c.inputState != stuck || !c.allWritten():
 		return 0, false
-	case c.out.bare: // and whole
-		c.out.bare = false
-		do = askOrderly
-	case c.in.state == atEnd:
-		c.end.to(dead)
-		do = askWake
+	case c.output.closeDelimited: // and whole
+		c.output.closeDelimited = false
+		do = actionFINOnClose
+	case c.input.readState == atEOF:
+		c.closeState.moveTo(closing)
+		do = actionWake
 	default: // the client may still send, and is given the time to close too: part 1 told why
 		const most = 64 << 20 // bytes
-		c.lingers, c.since = most, c.srv.clock.now()
-		c.end.to(lingering)
-		c.asks |= askWake
-		do = doFIN
+		c.lingerBudget, c.waitingSince = most, c.srv.clock.now()
+		c.closeState.moveTo(lingering)
+		c.actions |= actionWake
+		do = actionFIN
 	}
 	return do, true
 }
 
-// heard is for an event of the socket: something to read, room to write. They may
+// onEvent is for an event of the socket: something to read, room to write. They may
 // be those of an earlier owner of the descriptor, whose connection a child process
 // has kept open: so they are hints.
-func (c *conn) heard(fin bool) want {
-	c.out.hasRoom()
-	if fin && c.in.state < ending {
-		c.in.state.to(ending)
+func (c *conn) onEvent(fin bool) reaction {
+	c.output.onWritable()
+	if fin && c.input.readState < peerClosing {
+		c.input.readState.moveTo(peerClosing)
 	}
 	switch {
-	case c.end == lingering:
-		return wantDiscard
-	case c.end != open || c.intake == over || c.turn != resting:
-		return wantNothing
-	case c.intake == alone || c.intake == lost:
-		c.asks |= askWake
-		return wantNothing
+	case c.closeState == lingering:
+		return reactDiscard
+	case c.closeState != open || c.inputState == inputClosed || c.turn != turnIdle:
+		return reactNothing
+	case c.inputState == exclusive || c.inputState == stuck:
+		c.actions |= actionWake
+		return reactNothing
 	}
-	c.turn.to(looking)
-	if c.srv.stopping.Load() && http1.FindHead(c.in.bytes(), 0) > 0 { // a stop ends behind the last request that has been read
-		return wantTake
+	c.turn.moveTo(turnActive)
+	if c.srv.stopping.Load() && http1.HeadLength(c.input.bytes(), 0) > 0 { // a stop ends behind the last request that has been read
+		return reactTake
 	}
-	return wantRead
+	return reactRead
 }
 
-// turnBegins is for a connection that has asked for a turn. What is in in already
+// onTurn is for a connection that has asked for a turn. What is in in already
 // is no event.
-func (c *conn) turnBegins() want {
-	c.turn.to(resting)
-	return c.heard(false)
+func (c *conn) onTurn() reaction {
+	c.turn.moveTo(turnIdle)
+	return c.onEvent(false)
 }
 
-// room is where the driver reads to. Only now is a buffer needed: who is idle has
+// readSpace is where the driver reads to. Only now is a buffer needed: who is idle has
 // none.
-func (c *conn) room() []byte {
-	c.in.compact()
-	c.in.borrow()
-	return c.in.room()
+func (c *conn) readSpace() []byte {
+	c.input.compact()
+	c.input.acquire()
+	return c.input.free()
 }
 
-// received is for a read of n bytes, into room.
-func (c *conn) received(n int) {
-	full := n == len(c.in.room())
-	c.in.w += n
+// onRead is for a read of n bytes, into room.
+func (c *conn) onRead(n int) {
+	full := n == len(c.input.free())
+	c.input.w += n
 	switch {
-	case full && c.in.state == silent: // events are not told twice
-		c.in.state.to(readable)
-	case !full && c.in.state == readable:
-		c.in.state.to(silent)
+	case full && c.input.readState == wouldBlock: // events are not told twice
+		c.input.readState.moveTo(readable)
+	case !full && c.input.readState == readable:
+		c.input.readState.moveTo(wouldBlock)
 	}
 }
 
-// drained is for a read that found nothing.
-func (c *conn) drained() {
-	if c.in.state == readable || c.in.state == ending {
-		c.in.state.to(silent)
+// onReadBlocked is for a read that found nothing.
+func (c *conn) onReadBlocked() {
+	if c.input.readState == readable || c.input.readState == peerClosing {
+		c.input.readState.moveTo(wouldBlock)
 	}
 }
 
-// atEnd is for a read that found the end.
-func (c *conn) atEnd() {
-	if c.in.state != atEnd {
-		c.in.state.to(atEnd)
+// onReadEOF is for a read that found the end.
+func (c *conn) onReadEOF() {
+	if c.input.readState != atEOF {
+		c.input.readState.moveTo(atEOF)
 	}
 }
 
-// discarded is for a read of n bytes that nobody wants.
-func (c *conn) discarded(n int) {
-	if c.lingers -= n; c.lingers <= 0 {
+// onDiscard is for a read of n bytes that nobody wants.
+func (c *conn) onDiscard(n int) {
+	if c.lingerBudget -= n; c.lingerBudget <= 0 {
 		c.fail(nil)
 		return
 	}
-	c.asks |= askEvents
+	c.actions |= actionRearm
 }
 
 // fail ends all reading and writing, at once: the handlers are told, and the
 // goroutines that wait are woken.
 func (c *conn) fail(why error) {
-	if c.end == dead || c.end == closed {
+	if c.closeState == closing || c.closeState == closed {
 		return
 	}
-	c.end.to(dead)
-	c.why = why
-	for s := c.line.head; s != nil; s = s.behind {
-		s.owner.cancel()
+	c.closeState.moveTo(closing)
+	c.err = why
+	for s := c.slots.head; s != nil; s = s.next {
+		s.exchange.cancel()
 	}
-	if c.guest != nil && why != nil {
-		c.guest.Abandon()
+	if c.attachment != nil && why != nil {
+		c.attachment.OnClientGone()
 	}
-	c.asks |= askWake
-	c.asks &^= askTurn | askEvents | askLook
+	c.actions |= actionWake
+	c.actions &^= actionTurn | actionRearm | actionIdleCheck
 }
 
-// wrote is for a write that took n bytes.
-func (c *conn) wrote(n int) {
-	if c.out.wrote(n) {
+// onWritten is for a write that took n bytes.
+func (c *conn) onWritten(n int) {
+	if c.output.onWritten(n) {
 		c.advance()
 	}
 }
 
-// writeFailed is for a write that will never take more.
-func (c *conn) writeFailed(why error) {
-	c.out.state.to(unwritten)
+// onWriteError is for a write that will never take more.
+func (c *conn) onWriteError(why error) {
+	c.output.writeState.moveTo(notWriting)
 	c.fail(why)
 }
 
-// written says whether all answers are out.
-func (c *conn) written() bool { return c.line.length == 0 && c.out.empty() }
+// allWritten says whether all responses are out.
+func (c *conn) allWritten() bool { return c.slots.length == 0 && c.output.empty() }
 
-// resume has the driver go on with c where it had stopped.
-func (c *conn) resume() {
-	if c.end != open {
+// queueTurn has the driver go on with c where it had stopped.
+func (c *conn) queueTurn() {
+	if c.closeState != open {
 		return
 	}
-	c.since = c.srv.clock.now() // nobody has looked until now
-	if c.turn == resting {
-		c.turn.to(owed)
-		c.asks |= askTurn
+	c.waitingSince = c.srv.clock.now() // nobody has looked until now
+	if c.turn == turnIdle {
+		c.turn.moveTo(turnQueued)
+		c.actions |= actionTurn
 	}
 }
 
-// finish puts the answer of x in its slot.
-func (c *conn) finish(x *exchange) {
+// complete puts the response of x in its slot.
+func (c *conn) complete(x *exchange) {
 	c.running--
-	back := x.alone && !x.expired // the connection is ours again
+	back := x.exclusive && !x.expired // the connection is ours again
 	switch {
-	case back && (x.last || c.end != open):
-		c.intake.to(over)
-		c.in.clear()
+	case back && (x.closeAfter || c.closeState != open):
+		c.inputState.moveTo(inputClosed)
+		c.input.clear()
 	case back:
-		c.intake.to(taking)
+		c.inputState.moveTo(parsing)
 	}
 	if !x.expired {
-		c.line.finish(&x.slot, x.wire)
+		c.slots.complete(&x.slot, x.encoded)
 	}
 	c.advance()
-	if back && c.intake == taking {
-		c.resume()
+	if back && c.inputState == parsing {
+		c.queueTurn()
 	}
 }
 
-// advance moves what is finished at the head of the line into out. When out is
-// full the rest stays in line, and a full line stops the reader.
+// advance moves what is finished at the head of the queue into out. When out is
+// full the rest stays in the queue, and a full line stops the reader.
 func (c *conn) advance() {
-	for !c.out.full() {
-		s := c.line.ready()
+	for !c.output.full() {
+		s := c.slots.popReady()
 		if s == nil {
 			break
 		}
-		if c.end == open {
-			c.out.append(s.answer)
+		if c.closeState == open {
+			c.output.enqueue(s.encoded)
 		}
-		s.owner.recycle()
+		s.exchange.recycle()
 	}
-	if c.line.length == 0 {
-		c.answered = c.srv.clock.now()
+	if c.slots.length == 0 {
+		c.idleSince = c.srv.clock.now()
 	}
-	if c.intake == stalled && !c.full() {
-		c.intake.to(taking)
-		c.resume()
+	if c.inputState == stalled && !c.pipelineFull() {
+		c.inputState.moveTo(parsing)
+		c.queueTurn()
 	}
 	if c.running > 0 { // only they wait
-		c.asks |= askWake
+		c.actions |= actionWake
 	}
 }
 
-// streams takes b, a part of the answer of x, whose turn it is.
-func (c *conn) streams(x *exchange, b []byte) {
-	if !x.begun && x.res.endsWithConnection() {
-		c.out.bare = true
-		c.asks |= askReset
+// queueStreamed takes b, a part of the response of x, whose turn it is.
+func (c *conn) queueStreamed(x *exchange, b []byte) {
+	if !x.committed && x.res.isCloseDelimited() {
+		c.output.closeDelimited = true
+		c.actions |= actionResetOnClose
 	}
-	x.begun, x.due = true, noLimit
-	c.out.append(b)
+	x.committed, x.deadline = true, noDeadline
+	c.output.enqueue(b)
 }
 
-// invite is for a handler that reads b. It sends 100 Continue, if the client waits
-// for it; but not in the middle of an answer, where it would be a part of its body.
-func (c *conn) invite(b *Body) {
-	if b.expected && !b.x.begun && c.end == open {
-		b.expected, b.since = false, c.srv.clock.now()
-		c.out.append([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
+// sendContinue is for a handler that reads b. It sends 100 Continue, if the client waits
+// for it; but not in the middle of a response, where it would be a part of its body.
+func (c *conn) sendContinue(b *Body) {
+	if b.awaitsContinue && !b.x.committed && c.closeState == open {
+		b.awaitsContinue, b.waitingSince = false, c.srv.clock.now()
+		c.output.enqueue([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
 	}
 }
 
-// exited is for a handler that ended its goroutine (runtime.Goexit).
-func (c *conn) exited(x *exchange) {
+// onGoexit is for a handler that ended its goroutine (runtime.Goexit).
+func (c *conn) onGoexit(x *exchange) {
 	switch {
 	case x.expired:
-	case x.begun:
-		c.fail(errBrokenOff)
+	case x.committed:
+		c.fail(errAborted)
 	default:
-		x.last = x.last || x.alone
-		x.wire = x.plain(errExited, x.last)
+		x.closeAfter = x.closeAfter || x.exclusive
+		x.encoded = x.errorResponse(errHandlerExited, x.closeAfter)
 	}
-	c.finish(x)
+	c.complete(x)
 }

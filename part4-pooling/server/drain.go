@@ -19,51 +19,51 @@ func (s *Server) Stop() {
 	if s.stopping.Swap(true) {
 		return
 	}
-	s.told <- struct{}{}
+	s.stopRequested <- struct{}{}
 	s.listener.Wake()
 	select {
-	case s.removed <- struct{}{}: // Serve may be waiting for room
+	case s.connFreed <- struct{}{}: // Serve may be waiting for room
 	default:
 	}
 }
 
 // drain is the end of Serve.
 func (s *Server) drain() {
-	s.listener.Reset()
-	s.takeIn()
+	s.listener.ClearWake()
+	s.acceptQueued()
 	s.listener.Close()
 	for s.Connections() > 0 {
 		select {
-		case <-s.removed:
+		case <-s.connFreed:
 		case <-time.After(time.Second):
 		}
 	}
 }
 
-// takeIn accepts the connections that are queued. A backlog of 0 keeps newcomers
+// acceptQueued accepts the connections that are queued. A backlog of 0 keeps newcomers
 // out, all but one at a time: if there is room it may come in too, but no stop
 // waits for room for those that were not queued when it began.
-func (s *Server) takeIn() {
-	unix.Listen(s.listener.Fd, 0)
-	for left := socket.Queued(s.listener.Fd); ; {
-		fd, peer, err := s.acceptNow()
+func (s *Server) acceptQueued() {
+	unix.Listen(s.listener.Sysfd, 0)
+	for left := socket.AcceptQueueLen(s.listener.Sysfd); ; {
+		fd, peer, err := s.tryAccept()
 		switch {
 		case err == nil:
-			s.add(fd, peer)
+			s.addConn(fd, peer)
 			left--
 		case err == unix.EINTR:
 		case err == unix.EAGAIN || left <= 0:
 			return
 		default:
-			s.waitForRoom(true)
+			s.waitForCapacity(true)
 		}
 	}
 }
 
-// acceptNow is accept without waiting, if another connection may be open.
-func (s *Server) acceptNow() (int, unix.Sockaddr, error) {
-	if s.full() {
+// tryAccept is accept without waiting, if another connection may be open.
+func (s *Server) tryAccept() (int, unix.Sockaddr, error) {
+	if s.connLimitReached() {
 		return -1, nil, unix.EMFILE // as when there are no descriptors left
 	}
-	return socket.Accept(s.listener.Fd)
+	return socket.Accept(s.listener.Sysfd)
 }

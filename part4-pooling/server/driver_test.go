@@ -1,13 +1,13 @@
 package server
 
-// A bystander is a driver that does nothing.
-type bystander struct{}
+// A noopDriver is a driver that does nothing.
+type noopDriver struct{}
 
-func (bystander) owe(*transport)                  {}
-func (bystander) again(*transport)                {}
-func (bystander) blocked(*transport)              {}
-func (bystander) await(t *transport)              { t.changed.Wait() }
-func (bystander) woken(*transport)                {}
-func (bystander) finned(*transport)               {}
-func (bystander) close(*transport)                {}
-func (bystander) exited(*transport, bool, uint64) {}
+func (noopDriver) queueTurn(*transport)                   {}
+func (noopDriver) rearm(*transport)                       {}
+func (noopDriver) awaitWritable(*transport)               {}
+func (noopDriver) awaitInput(t *transport)                { t.changed.Wait() }
+func (noopDriver) wakeReader(*transport)                  {}
+func (noopDriver) discardInput(*transport)                {}
+func (noopDriver) closeSocket(*transport)                 {}
+func (noopDriver) handlerExited(*transport, bool, uint64) {}

@@ -1,11 +1,11 @@
 package server
 
-// Expire makes the time of all requests that wait for their answers be up.
+// Expire makes the time of all requests that wait for their responses be up.
 func (s *Server) Expire() {
 	for _, d := range s.drivers {
-		d.each(func(t *transport) {
-			for slot := t.line.head; slot != nil; slot = slot.behind {
-				slot.owner.due = 0
+		d.forEach(func(t *transport) {
+			for slot := t.slots.head; slot != nil; slot = slot.next {
+				slot.exchange.deadline = 0
 			}
 		})
 	}

@@ -15,16 +15,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// oneLoop is for start: all connections are neighbours.
-func oneLoop(s *Server) {
+// useOneLoop is for start: all connections are neighbours.
+func useOneLoop(s *Server) {
 	for _, d := range s.drivers[1:] {
-		d.discard()
+		d.closeUnused()
 	}
 	s.drivers = s.drivers[:1]
 }
 
-// skipResponse reads an answer to a GET, to its end, and wants it to be a 200.
-func skipResponse(in *bufio.Reader) error {
+// discardResponse reads a response to a GET, to its end, and wants it to be a 200.
+func discardResponse(in *bufio.Reader) error {
 	r, err := http.ReadResponse(in, nil)
 	if err != nil {
 		return err
@@ -41,14 +41,14 @@ func skipResponse(in *bufio.Reader) error {
 // The handler of a greedy client's requests sends a neighbour's request, now and
 // then: what is counted is how many more of the greedy client's are handled until
 // the neighbour's is. No clock is needed. A read holds 1,200 of its requests.
-func TestNeighbourOfADeepPipelineWaitsForATurnAndNotForAllOfIt(t *testing.T) {
+func TestDeepPipelineDelaysOthersByOneTurnOnly(t *testing.T) {
 	t.Parallel()
 	const asks, every = 20, 2000
 	var mu sync.Mutex // guards what follows: handlers run side by side when they take their time
 	var neighbour io.Writer
 	var handled, askedAt int
 	var waited []int
-	r := start(t, oneLoop, with(func(w *Response, r *Request) {
+	r := startServer(t, useOneLoop, withHandler(func(w *Response, r *Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch string(r.Path) {
@@ -73,7 +73,7 @@ func TestNeighbourOfADeepPipelineWaitsForATurnAndNotForAllOfIt(t *testing.T) {
 	for c, answers := range map[io.Reader]int{greedy: asks * every, n: asks} {
 		in := bufio.NewReader(c)
 		for i := range answers {
-			require.NoError(t, skipResponse(in), "answer %d", i)
+			require.NoError(t, discardResponse(in), "answer %d", i)
 		}
 	}
 
@@ -81,16 +81,16 @@ func TestNeighbourOfADeepPipelineWaitsForATurnAndNotForAllOfIt(t *testing.T) {
 	defer mu.Unlock()
 	slices.Sort(waited)
 	t.Logf("requests of the greedy client between a neighbour's request and its answer: %v", waited)
-	assert.LessOrEqual(t, waited[asks/2], 128, "house rule: a connection's turn is 64 requests, and news come before what is left of it (loop.go, receive)")
+	assert.LessOrEqual(t, waited[asks/2], 128, "house rule: a connection's turn is 64 requests, and news come before what is left of it (loop.go, nextRequest)")
 }
 
-// A pipeline deeper than a turn goes on by itself: no news come of what was read
-// already. Its handlers keep the line full now and then, and the client sends in
+// A pipeline deeper than a turn goes on by itself: no event come of what was read
+// already. Its handlers keep the queue full now and then, and the client sends in
 // pieces while others have their turns.
-func TestPipelineDeeperThanATurnIsServedToItsEnd(t *testing.T) {
+func TestPipelineLongerThanATurnIsServedCompletely(t *testing.T) {
 	t.Parallel()
 	for _, slots := range []int{1, 2, 32, 1000} {
-		r := start(t, oneLoop, func(s *Server) { s.Limits.Pipeline, s.Limits.HeadTime = slots, 2*time.Second })
+		r := startServer(t, useOneLoop, func(s *Server) { s.Limits.Pipeline, s.Limits.HeadTime = slots, 2*time.Second })
 		const requests, clients = 2000, 4
 		ended := make(chan error)
 		for range clients {
@@ -104,13 +104,13 @@ func TestPipelineDeeperThanATurnIsServedToItsEnd(t *testing.T) {
 			go func() { // the test waits for it
 				in, err := bufio.NewReader(c), error(nil)
 				for i := 0; i < requests && err == nil; i++ {
-					err = skipResponse(in)
+					err = discardResponse(in)
 				}
 				ended <- err
 			}()
 		}
 		for range clients {
-			require.NoError(t, soon(t, ended, "all answers"), "house rule: what waits for its turn is not forgotten, -pipeline %d (intake.go, yield)", slots)
+			require.NoError(t, receive(t, ended, "all answers"), "house rule: what waits for its turn is not forgotten, -pipeline %d (takerequest.go, yieldTurn)", slots)
 		}
 	}
 }

@@ -19,35 +19,35 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// An engine's connection carries the answers of many requests. One whose time is up
+// An engine's connection carries the responses of many requests. One whose time is up
 // does not cost the others their connection.
-func TestAnswerThatComesTooLateIsReadAndForgotten(t *testing.T) {
+func TestLateResponseIsDiscarded(t *testing.T) {
 	t.Parallel()
 	held, release := make(chan bool), make(chan bool)
-	back := testutil.Answering(t, func(_ int, r *http.Request) string {
+	back := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
 		if r.URL.Path == "/hold" {
 			held <- true
 			<-release
 		}
-		return testutil.Saying(r.URL.Path)
+		return testutil.Response200(r.URL.Path)
 	})
-	p := pool.New(pool.Limits{PerBackend: 4, Total: 4, Wait: testutil.Limit, Idle: time.Hour, Life: time.Hour})
+	p := pool.New(pool.Limits{PerBackend: 4, Total: 4, MaxWait: testutil.MaxWait, IdleTime: time.Hour, Lifetime: time.Hour})
 	defer p.Close()
-	g := gateway.New(p, []gateway.Prefix{{Path: "/", Addr: back.Addr, Engine: true}})
+	g := gateway.New(p, []gateway.Backend{{Path: "/", Addr: back.Addr, Engine: true}})
 	fd, err := socket.Listen("127.0.0.1:0", 128)
 	require.NoError(t, err)
 	addr := socket.LocalAddr(fd).String()
 	s, err := server.New(fd, g.Handler(nil), server.DefaultLimits, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	s.Taker = g.LineUp
+	s.Offloader = g.OffloadOrReserve
 	done := make(chan struct{})
 	go func() { s.Serve(); close(done) }() // the test waits for it
-	defer testutil.Soon(t, done, "the server stops")
+	defer testutil.Receive(t, done, "the server stops")
 	defer s.Stop()
 	c, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(testutil.Limit))
+	c.SetDeadline(time.Now().Add(testutil.MaxWait))
 	in := bufio.NewReader(c)
 	ask := func(path string) {
 		_, err := io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: socket.up\r\n\r\n")
@@ -65,7 +65,7 @@ func TestAnswerThatComesTooLateIsReadAndForgotten(t *testing.T) {
 	ask("/warm") // the backend is known to persist
 	want(200, "/warm")
 	ask("/hold")
-	testutil.Soon(t, held, "the backend works on it")
+	testutil.Receive(t, held, "the backend works on it")
 
 	s.Expire()
 	want(503, "") // house rule: every slot has a deadline (deadlines.go, expire)
@@ -73,5 +73,5 @@ func TestAnswerThatComesTooLateIsReadAndForgotten(t *testing.T) {
 	ask("/next")
 
 	want(200, "/next") // and not the late one
-	assert.Equal(t, 1, back.Accepted(), "one request that ends early does not cost the others their connection. engine.go, pass")
+	assert.Equal(t, 1, back.Accepted(), "one request that ends early does not cost the others their connection. engine.go, deliver")
 }

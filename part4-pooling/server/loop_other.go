@@ -4,6 +4,6 @@ package server
 
 import "errors"
 
-const DefaultWait = "goroutines"
+const DefaultDriver = "goroutines"
 
 func newLoops(*Server) ([]driver, error) { return nil, errors.New("-wait loop needs epoll: Linux") }

@@ -28,12 +28,12 @@ type model struct {
 	methods []string     // of its requests
 	paths   []string
 
-	running []*exchange // taken, and not finished
-	turn    bool        // asked for, and not had
-	events  bool        // to be told again
-	finned  bool        // by the server
-	over    bool        // the socket is closed
-	reset   bool        // by the client
+	running     []*exchange // taken, and not finished
+	turnQueued  bool        // asked for, and not had
+	events      bool        // to be told again
+	finReceived bool        // by the server
+	inputEnded  bool        // the socket is closed
+	reset       bool        // by the client
 }
 
 func newModel(t *testing.T, seed uint64) *model {
@@ -41,7 +41,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	r := rand.New(rand.NewPCG(seed, 3))
 	l.Pipeline = []int{1, 2, 3, 8}[r.IntN(4)]
 	s := &Server{Limits: l, clock: newClock(), Log: slog.New(slog.DiscardHandler)}
-	tr := newTransport(s, bystander{}, &sync.Mutex{}, &stock{}, -1, netip.Addr{})
+	tr := newTransport(s, noopDriver{}, &sync.Mutex{}, &exchangeCache{}, -1, netip.Addr{})
 	return &model{t: t, r: r, c: &tr.conn}
 }
 
@@ -56,59 +56,59 @@ func (m *model) fail(format string, args ...any) {
 
 // read is what a driver does when it may read: some bytes, none, or the end.
 func (m *model) read() {
-	room := m.c.room()
+	room := m.c.readSpace()
 	switch {
 	case len(room) == 0:
-		m.c.received(0)
+		m.c.onRead(0)
 	case m.sent.Len() > 0:
 		n, _ := m.sent.Read(room[:min(len(room), 1+m.r.IntN(200))])
-		m.c.received(n)
+		m.c.onRead(n)
 		m.events = m.events || m.sent.Len() > 0 // the kernel would tell
 	case m.fin:
-		m.c.atEnd()
+		m.c.onReadEOF()
 	default:
-		m.c.drained()
+		m.c.onReadBlocked()
 	}
 }
 
-func (m *model) want(w want) {
+func (m *model) react(w reaction) {
 	switch w {
-	case wantRead:
+	case reactRead:
 		m.read()
-	case wantDiscard:
+	case reactDiscard:
 		m.discard()
 	}
-	m.takeAll()
+	m.takeRequests()
 	m.act(false)
 }
 
-func (m *model) takeAll() {
-	if m.c.turn != looking {
+func (m *model) takeRequests() {
+	if m.c.turn != turnActive {
 		return
 	}
 	for n := 0; ; n++ {
-		if n == 3 && m.c.takesMore() {
-			m.c.yield()
+		if n == 3 && m.c.canTakeMore() {
+			m.c.yieldTurn()
 			return
 		}
-		x := m.c.take()
+		x := m.c.takeRequest()
 		if x == nil {
 			break
 		}
-		m.note("taken: request %d", x.number)
+		m.note("taken: request %d", x.seq)
 		m.running = append(m.running, x)
 	}
-	m.c.pause()
+	m.c.endTurn()
 }
 
 func (m *model) discard() {
-	if m.c.end != lingering {
+	if m.c.closeState != lingering {
 		return
 	}
 	if m.sent.Len() > 0 {
 		n := m.sent.Len()
 		m.sent.Reset()
-		m.c.discarded(n)
+		m.c.onDiscard(n)
 	} else if m.fin {
 		m.c.fail(nil)
 	}
@@ -118,79 +118,79 @@ func (m *model) discard() {
 // or all of it.
 func (m *model) act(all bool) {
 	for {
-		do, ok := m.c.next()
+		do, ok := m.c.nextAction()
 		if !ok {
 			break
 		}
 		switch do {
-		case doWrite:
+		case actionWrite:
 			m.write(all)
-		case askTurn:
-			m.turn = true
-		case askEvents:
+		case actionTurn:
+			m.turnQueued = true
+		case actionRearm:
 			m.events = true
-		case askLook:
+		case actionIdleCheck:
 			m.read()
-			m.c.looked()
-		case doFIN:
-			m.finned = true
+			m.c.closeIfIdle()
+		case actionFIN:
+			m.finReceived = true
 			m.note("server: FIN")
 			m.discard()
-		case doClose:
-			m.over = true
+		case actionClose:
+			m.inputEnded = true
 			m.note("server: close")
 		}
 	}
-	if err := laws(m.c); err != nil {
+	if err := checkLaws(m.c); err != nil {
 		m.fail("law: %v", err)
 	}
 }
 
 func (m *model) write(all bool) {
-	b := m.c.out.unsent
+	b := m.c.output.unsent
 	switch n := m.r.IntN(4); {
 	case all || n == 0:
 		m.got = append(m.got, b...)
-		m.c.wrote(len(b))
+		m.c.onWritten(len(b))
 	case n == 1:
 		some := m.r.IntN(len(b) + 1)
 		m.got = append(m.got, b[:some]...)
-		m.c.wrote(some)
+		m.c.onWritten(some)
 	case n == 2:
-		m.c.heard(false) // before the write has returned
-		m.c.out.refused()
+		m.c.onEvent(false) // before the write has returned
+		m.c.output.onBlocked()
 	default:
-		m.c.out.refused()
+		m.c.output.onBlocked()
 		m.note("the kernel has no room")
 	}
 }
 
 // head is the exchange whose handler may do what needs its turn.
-func (m *model) may(x *exchange) bool {
-	return !x.alone || m.c.line.head == &x.slot || x.expired || m.c.end != open
+func (m *model) mayRun(x *exchange) bool {
+	return !x.exclusive || m.c.slots.head == &x.slot || x.expired || m.c.closeState != open
 }
 
 // finish lets the handler number i return.
 func (m *model) finish(i int) {
 	x := m.running[i]
-	if !m.may(x) {
+	if !m.mayRun(x) {
 		return
 	}
 	m.running = append(m.running[:i], m.running[i+1:]...)
 	m.note("handler of %s returns", x.req.Target)
-	if x.refused == nil && x.alone && m.c.end == open && !x.expired {
+	if x.err == nil && x.exclusive && m.c.closeState == open && !x.expired {
 		m.body(x)
 	}
-	if x.refused == nil && !x.expired {
+	if x.err == nil && !x.expired {
 		x.res.WriteString(fmt.Sprintf("I am %s%s", x.req.Target, strings.Repeat(".", m.r.IntN(2)*m.r.IntN(30_000))))
 	}
-	if x.refused != nil {
-		x.last = true
-		x.wire = x.plain(x.refused, true)
+	if x.err != nil {
+		x.closeAfter = true
+		x.encoded = x.errorResponse(x.err, true)
 	} else if !x.expired {
-		x.wire = x.res.finish(x.wire[:0])
+		x.encoded = x.res.finish(x.encoded[:0])
 	}
-	m.c.finish(x)
+	m.c.complete(x)
 	m.act(false)
 }
 
@@ -200,22 +200,22 @@ func (m *model) step() {
 		m.send()
 	case 3, 4:
 		m.events = false
-		if m.c.end != closed {
-			m.want(m.c.heard(m.fin && m.r.IntN(2) == 0))
+		if m.c.closeState != closed {
+			m.react(m.c.onEvent(m.fin && m.r.IntN(2) == 0))
 		}
 	case 5, 6:
-		if m.turn {
-			m.turn = false
-			m.want(m.c.turnBegins())
+		if m.turnQueued {
+			m.turnQueued = false
+			m.react(m.c.onTurn())
 		}
 	case 7, 8:
 		if len(m.running) > 0 {
 			m.finish(m.r.IntN(len(m.running)))
 		}
 	case 9:
-		m.streams()
+		m.streamPart()
 	case 10:
-		m.pass(time.Duration(m.r.IntN(300)) * time.Millisecond)
+		m.advanceClock(time.Duration(m.r.IntN(300)) * time.Millisecond)
 	case 11:
 		switch m.r.IntN(30) {
 		case 0:
@@ -229,10 +229,10 @@ func (m *model) step() {
 		case 2:
 			m.note("stop")
 			m.c.srv.stopping.Store(true)
-			m.c.srv.stopped.Store(max(1, m.c.srv.clock.now()))
+			m.c.srv.stoppedAt.Store(max(1, m.c.srv.clock.now()))
 		case 3:
 			m.note("a long time")
-			m.pass(time.Minute)
+			m.advanceClock(time.Minute)
 		}
 	}
 }
@@ -242,43 +242,43 @@ func (m *model) settle() {
 	m.note("all goes on")
 	for round := 0; round < 10_000; round++ {
 		noted := len(m.trace)
-		busy := m.turn || m.events || len(m.running) > 0 || m.c.out.state == blocked
+		busy := m.turnQueued || m.events || len(m.running) > 0 || m.c.output.writeState == writeBlocked
 		m.events = false
-		if m.c.end != closed {
-			m.want(m.c.heard(m.fin))
+		if m.c.closeState != closed {
+			m.react(m.c.onEvent(m.fin))
 		}
-		if m.turn {
-			m.turn = false
-			m.want(m.c.turnBegins())
+		if m.turnQueued {
+			m.turnQueued = false
+			m.react(m.c.onTurn())
 		}
 		for i := len(m.running) - 1; i >= 0; i-- {
 			m.finish(i)
 		}
 		m.act(true)
-		if !busy && !m.turn && !m.events && m.sent.Len() == 0 && noted == len(m.trace) && len(m.running) == 0 {
+		if !busy && !m.turnQueued && !m.events && m.sent.Len() == 0 && noted == len(m.trace) && len(m.running) == 0 {
 			return
 		}
-		if m.over && len(m.running) == 0 {
+		if m.inputEnded && len(m.running) == 0 {
 			return
 		}
 	}
-	m.fail("it never comes to rest: intake %d, turn %d, output %d, end %d", m.c.intake, m.c.turn, m.c.out.state, m.c.end)
+	m.fail("it never comes to rest: intake %d, turn %d, output %d, end %d", m.c.inputState, m.c.turn, m.c.output.writeState, m.c.closeState)
 }
 
 // Seeded: a failure names its seed, and prints the events that led to it.
-func TestEveryOrderOfEventsKeepsTheLaws(t *testing.T) {
-	ours(t)
+func TestEveryOrderOfEventsKeepsTheInvariants(t *testing.T) {
+	skipIfJudging(t)
 	const seeds, steps = 3000, 120
 	for seed := range uint64(seeds) {
 		m := newModel(t, seed)
 		m.note("seed %d, pipeline %d", seed, m.c.srv.Limits.Pipeline)
 		for range steps {
-			if m.step(); m.over {
+			if m.step(); m.inputEnded {
 				break
 			}
-			held := len(m.c.in.bytes())
-			if m.c.out.next != nil {
-				held += len(m.c.out.next.b)
+			held := len(m.c.input.bytes())
+			if m.c.output.next != nil {
+				held += len(m.c.output.next.b)
 			}
 			require.LessOrEqual(t, held, m.c.srv.Limits.PerConnection(), "seed %d", seed)
 		}
@@ -286,12 +286,12 @@ func TestEveryOrderOfEventsKeepsTheLaws(t *testing.T) {
 			m.settle()
 			m.answers()
 		}
-		for i := 0; i < 5 && m.c.end != closed; i++ { // all times are over
-			m.pass(time.Hour)
+		for i := 0; i < 5 && m.c.closeState != closed; i++ { // all times are over
+			m.advanceClock(time.Hour)
 			m.settle()
 		}
-		if m.c.end != closed {
-			m.fail("the connection is never closed: intake %d, turn %d, output %d, end %d", m.c.intake, m.c.turn, m.c.out.state, m.c.end)
+		if m.c.closeState != closed {
+			m.fail("the connection is never closed: intake %d, turn %d, output %d, end %d", m.c.inputState, m.c.turn, m.c.output.writeState, m.c.closeState)
 		}
 	}
 }

@@ -22,20 +22,20 @@ import (
 // anybody can see is tested by the program's tests, one directory up.
 
 const (
-	limit   = 10 * time.Second      // bounds every wait of a test
-	short   = 50 * time.Millisecond // a limit for tests
-	closing = "Connection: close\r\n"
+	maxWait     = 10 * time.Second      // bounds every wait of a test
+	testTimeout = 50 * time.Millisecond // a limit for tests
+	closeField  = "Connection: close\r\n"
 )
 
-// A running is a server under test.
-type running struct {
+// A testServer is a server under test.
+type testServer struct {
 	*Server
 	addr string
 	done chan struct{} // closed when Serve has returned
 }
 
-// start runs a server on a free port until the test ends.
-func start(t testing.TB, change ...func(*Server)) *running {
+// startServer runs a server on a free port until the test ends.
+func startServer(t testing.TB, change ...func(*Server)) *testServer {
 	t.Helper()
 	fd, err := socket.Listen("127.0.0.1:0", 4096)
 	require.NoError(t, err)
@@ -45,17 +45,17 @@ func start(t testing.TB, change ...func(*Server)) *running {
 	for _, f := range change {
 		f(s)
 	}
-	r := &running{s, addr, make(chan struct{})}
+	r := &testServer{s, addr, make(chan struct{})}
 	go func() { s.Serve(); close(r.done) }() // the cleanup waits for it
 	t.Cleanup(func() {
 		s.Stop()
-		soon(t, r.done, "the server stops")
+		receive(t, r.done, "the server stops")
 	})
 	return r
 }
 
-// with is for start: a handler of the test's own.
-func with(h Handler) func(*Server) { return func(s *Server) { s.Handler = h } }
+// withHandler is for start: a handler of the test's own.
+func withHandler(h Handler) func(*Server) { return func(s *Server) { s.Handler = h } }
 
 // answer is the handler of a test that has none: it sleeps, echoes, or greets.
 func answer(w *Response, r *Request) {
@@ -77,24 +77,24 @@ func echo(w *Response, r *Request, _ []byte) {
 	}
 }
 
-// ours marks a test that could be about another server in the program's tests.
-func ours(testing.TB) {}
+// skipIfJudging marks a test that could be about another server in the program's tests.
+func skipIfJudging(testing.TB) {}
 
 // get renders a request for path; each of fields ends in CRLF.
 func get(path string, fields ...string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: socket.up\r\n" + strings.Join(fields, "") + "\r\n"
 }
 
-// gets is n times GET.
-func gets(n int) []string { return strings.Split(strings.Repeat("GET ", n-1)+"GET", " ") }
+// getMethods is n times GET.
+func getMethods(n int) []string { return strings.Split(strings.Repeat("GET ", n-1)+"GET", " ") }
 
 // dial connects, or ends the test; the connection is closed when the test ends.
 func dial(t testing.TB, addr string) *net.TCPConn {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", addr, limit)
+	c, err := net.DialTimeout("tcp", addr, maxWait)
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(3 * limit))
+	c.SetDeadline(time.Now().Add(3 * maxWait))
 	return c.(*net.TCPConn)
 }
 
@@ -107,53 +107,53 @@ func converse(t testing.TB, addr, text string) *net.TCPConn {
 	return c
 }
 
-// expect reads as many bytes as want has, and wants them to be want.
-func expect(t testing.TB, c io.Reader, s story, want string) {
+// requireRead reads as many bytes as want has, and wants them to be want.
+func requireRead(t testing.TB, c io.Reader, s transcript, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
 	n, _ := io.ReadFull(c, got)
 	require.Equal(t, want, string(got[:n]), "%s (%s)", s.rule, s.look)
 }
 
-// A story is what was sent, what came back, and the rule that it is about.
-type story struct {
+// A transcript is what was sent, what came back, and the rule that it is about.
+type transcript struct {
 	sent, got  string
 	end        error // how the connection ended; nil for FIN
 	rule, look string
 }
 
-// hear reads until the server closes, and closes too.
-func (s story) hear(c net.Conn) story {
-	c.SetDeadline(time.Now().Add(limit))
+// readAll reads until the server closes, and closes too.
+func (s transcript) readAll(c net.Conn) transcript {
+	c.SetDeadline(time.Now().Add(maxWait))
 	got, err := io.ReadAll(c)
 	c.Close()
 	s.got, s.end = string(got), err
 	return s
 }
 
-func (s story) fail(t testing.TB, at int, wrong string, args ...any) {
+func (s transcript) fail(t testing.TB, at int, wrong string, args ...any) {
 	t.Helper()
 	t.Fatalf("%s, at byte %d of %.300q\n  sent: %.160q\n  rule: %s\n  look: %s", fmt.Sprintf(wrong, args...), at, s.got, s.sent, s.rule, s.look)
 }
 
-// endsCleanly wants the connection to have ended with FIN.
-func (s story) endsCleanly(t testing.TB) {
+// wantCleanEnd wants the connection to have ended with FIN.
+func (s transcript) wantCleanEnd(t testing.TB) {
 	t.Helper()
 	if s.end != nil {
 		s.fail(t, len(s.got), "the connection ended in: %v", s.end)
 	}
 }
 
-// A reply is one answer.
-type reply struct {
+// A parsedResponse is one response.
+type parsedResponse struct {
 	status string
 	fields map[string]string // by name in lower case
 	body   string
 }
 
-// replies takes apart what came as answers to requests with these methods, to
+// parseAll takes apart what came as answers to requests with these methods, to
 // the last byte.
-func (s story) replies(t testing.TB, methods ...string) (all []reply) {
+func (s transcript) parseAll(t testing.TB, methods ...string) (all []parsedResponse) {
 	t.Helper()
 	in := bufio.NewReader(strings.NewReader(s.got))
 	for i, method := range methods {
@@ -165,7 +165,7 @@ func (s story) replies(t testing.TB, methods ...string) (all []reply) {
 		if err != nil {
 			s.fail(t, len(s.got), "the body of answer %d of %d: %v", i+1, len(methods), err)
 		}
-		one := reply{r.Status, map[string]string{}, string(body)}
+		one := parsedResponse{r.Status, map[string]string{}, string(body)}
 		for name, values := range r.Header {
 			one.fields[strings.ToLower(name)] = values[0]
 		}
@@ -180,12 +180,12 @@ func (s story) replies(t testing.TB, methods ...string) (all []reply) {
 	return all
 }
 
-// soon receives from c, or ends the test.
-func soon[T any](t testing.TB, c <-chan T, what string) (v T) {
+// receive receives from c, or ends the test.
+func receive[T any](t testing.TB, c <-chan T, what string) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
-	case <-time.After(limit):
+	case <-time.After(maxWait):
 		t.Fatalf("waited in vain for: %s", what)
 	}
 	return v
@@ -194,7 +194,7 @@ func soon[T any](t testing.TB, c <-chan T, what string) (v T) {
 // eventually waits for a state.
 func eventually(t testing.TB, state string, reached func() bool) {
 	t.Helper()
-	for end := time.Now().Add(limit); !reached(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(maxWait); !reached(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain until %s", state)
 		}

@@ -3,22 +3,22 @@ package server
 // The serial driver handles one request of a connection at a time: the next one is
 // taken when the last one is answered. It has all the rules of a message and of a
 // kept connection, and a pipeline is only a queue to it.
-func serveSerially(s *strand) {
-	for x := s.request(); x != nil; x = s.request() {
-		s.handleHere(x)
+func serveSerially(s *blockingConn) {
+	for x := s.nextRequest(); x != nil; x = s.nextRequest() {
+		s.handleInline(x)
 	}
 }
 
-// handleHere calls the handler of x on the connection's own goroutine. With the
+// handleInline calls the handler of x on the connection's own goroutine. With the
 // lock, which is open meanwhile.
-func (s *strand) handleHere(x *exchange) {
-	if x.alone {
-		s.workAlone(x)
+func (s *blockingConn) handleInline(x *exchange) {
+	if x.exclusive {
+		s.runExclusive(x)
 		return
 	}
 	s.lock.Unlock()
-	x.answer()
+	x.run()
 	s.lock.Lock()
-	s.finish(x)
-	s.act()
+	s.complete(x)
+	s.runActions()
 }

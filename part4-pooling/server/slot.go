@@ -1,6 +1,6 @@
 package server
 
-// A line keeps the answers of one connection in the order of its requests,
+// A slotQueue keeps the responses of one connection in the order of its requests,
 // though the handlers start and end in any order. It is a queue of slots, and
 // this is its script:
 //
@@ -11,54 +11,54 @@ package server
 //
 // Three mistakes are possible, and each has been made (bugs/):
 //
-//  1. The slot is reserved when the handler starts. Then the line is in the
+//  1. The slot is reserved when the handler starts. Then the queue is in the
 //     order of the scheduler, not of the requests (MESOS-3705).
-//  2. The slot is left when the first byte is out. Then the next answer lands
+//  2. The slot is left when the first byte is out. Then the next response lands
 //     in the middle of this one.
 //  3. A slot is never finished, because its handler panicked or hangs. Then
 //     nobody behind it is ever answered.
 //
-// A line has no lock of its own: that of its connection guards it.
-type line struct {
+// A slotQueue has no lock of its own: that of its connection guards it.
+type slotQueue struct {
 	head, tail *slot
 	length     int
 }
 
-// A slot is a place in a line.
+// A slot is a place in a slot queue.
 type slot struct {
-	behind *slot
-	done   bool
-	answer []byte // what to send, or the rest of it, once done
-	owner  *exchange
+	next     *slot
+	done     bool
+	encoded  []byte // what to send, or the rest of it, once done
+	exchange *exchange
 }
 
-// reserve puts s at the end of the line.
-func (l *line) reserve(s *slot) {
-	s.behind, s.done, s.answer = nil, false, nil
+// reserve puts s at the end of the queue.
+func (l *slotQueue) reserve(s *slot) {
+	s.next, s.done, s.encoded = nil, false, nil
 	if l.tail == nil {
 		l.head = s
 	} else {
-		l.tail.behind = s
+		l.tail.next = s
 	}
 	l.tail = s
 	l.length++
 }
 
-// finish gives s its bytes. They leave when s is at the head.
-func (l *line) finish(s *slot, answer []byte) {
+// complete gives s its bytes. They leave when s is at the head.
+func (l *slotQueue) complete(s *slot, answer []byte) {
 	if s.done {
 		panic("slot finished twice")
 	}
-	s.done, s.answer = true, answer
+	s.done, s.encoded = true, answer
 }
 
-// ready takes the slot at the head out of the line, if it is done.
-func (l *line) ready() *slot {
+// popReady takes the slot at the head out of the queue, if it is done.
+func (l *slotQueue) popReady() *slot {
 	s := l.head
 	if s == nil || !s.done {
 		return nil
 	}
-	l.head = s.behind
+	l.head = s.next
 	if l.head == nil {
 		l.tail = nil
 	}

@@ -6,10 +6,10 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// While an answer is streamed its slot is taken, and the next one waits.
-func TestStreamedAnswerKeepsItsSlotToTheLastByte(t *testing.T) {
+// While a response is streamed its slot is taken, and the next one waits.
+func TestStreamedResponseKeepsItsSlotToTheLastByte(t *testing.T) {
 	half, nextDone := make(chan struct{}), make(chan struct{})
-	r := start(t, with(func(w *Response, r *Request) {
+	r := startServer(t, withHandler(func(w *Response, r *Request) {
 		if string(r.Path) == "/next" {
 			w.WriteString("next")
 			close(nextDone)
@@ -20,18 +20,18 @@ func TestStreamedAnswerKeepsItsSlotToTheLastByte(t *testing.T) {
 		<-half
 		w.WriteString("second half")
 	}))
-	sent := get("/stream") + get("/next", closing)
+	sent := get("/stream") + get("/next", closeField)
 	c := converse(t, r.addr, sent)
-	soon(t, nextDone, "the next one is handled while the first is half out")
+	receive(t, nextDone, "the next one is handled while the first is half out")
 	eventually(t, "the next one is finished", func() (finished bool) {
-		r.each(func(c *transport) { finished = c.running == 1 })
+		r.forEachConn(func(c *transport) { finished = c.running == 1 })
 		return finished
 	})
 
 	close(half)
 
-	s := story{sent: sent, rule: "house rule: a slot is free when its last byte is out, not its first", look: "slot.go"}.hear(c)
-	answers := s.replies(t, gets(2)...)
+	s := transcript{sent: sent, rule: "house rule: a slot is free when its last byte is out, not its first", look: "slot.go"}.readAll(c)
+	answers := s.parseAll(t, getMethods(2)...)
 	assert.Equal(t, "first half, second half", answers[0].body)
 	assert.Equal(t, "next", answers[1].body)
 }

@@ -7,5 +7,5 @@
 //		return err
 //	}
 //	fmt.Println("listening on", socket.LocalAddr(fd))
-//	listener, err := socket.Park(fd) // owns fd from now on
+//	listener, err := socket.NewFD(fd) // owns fd from now on
 package socket

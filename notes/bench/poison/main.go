@@ -1,7 +1,7 @@
 // The poison program asks a server that sends more than it was asked for, and
 // counts the answers that were given to a caller who had not asked for them.
 // With every fifth answer comes a second one, in the same write, that belongs to
-// nobody: TestNoAnswerIsEverSomebodyElses of part 4, for other clients. With
+// nobody: TestEveryCallerGetsItsOwnResponse of part 4, for other clients. With
 // -late it comes later, when the next request may be on its way.
 //
 //	go -C notes run ./bench/poison [-late 300us]

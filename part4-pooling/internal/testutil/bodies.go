@@ -7,12 +7,12 @@ type Zeros struct{}
 
 func (Zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// Failing is a body that fails, when it may.
-type Failing struct{ May chan bool }
+// FailingReader is a body that fails, when it may.
+type FailingReader struct{ Release chan bool }
 
-func (f Failing) Read([]byte) (int, error) {
-	if f.May != nil {
-		<-f.May
+func (f FailingReader) Read([]byte) (int, error) {
+	if f.Release != nil {
+		<-f.Release
 	}
 	return 0, os.ErrProcessDone
 }

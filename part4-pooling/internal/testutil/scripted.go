@@ -26,8 +26,8 @@ type Server struct {
 	open  map[net.Conn]bool
 }
 
-// Serve starts one; it ends with the test.
-func Serve(t testing.TB, script func(c *net.TCPConn, number int)) *Server {
+// ServeScript starts one; it ends with the test.
+func ServeScript(t testing.TB, script func(c *net.TCPConn, number int)) *Server {
 	t.Helper()
 	if os.Getenv("SERVER") != "" {
 		t.Skip("about our own programs, not about the one in $SERVER")
@@ -52,9 +52,9 @@ func Serve(t testing.TB, script func(c *net.TCPConn, number int)) *Server {
 	})
 	t.Cleanup(func() {
 		l.Close()
-		Finish(t, &accepting, "the listener's end") // or one that comes now is not closed
+		WaitGroup(t, &accepting, "the listener's end") // or one that comes now is not closed
 		s.CloseAll()
-		Finish(t, &scripts, "the scripts of the test's own server end")
+		WaitGroup(t, &scripts, "the scripts of the test's own server end")
 	})
 	return s
 }
@@ -88,11 +88,11 @@ func (s *Server) Accepted() int {
 	return s.count
 }
 
-// Answering is a server that answers each request with what answer returns for
+// ServeResponses is a server that answers each request with what answer returns for
 // it; "" closes the connection.
-func Answering(t testing.TB, answer func(connection int, r *http.Request) string) *Server {
+func ServeResponses(t testing.TB, answer func(connection int, r *http.Request) string) *Server {
 	t.Helper()
-	return Serve(t, func(c *net.TCPConn, number int) {
+	return ServeScript(t, func(c *net.TCPConn, number int) {
 		in := bufio.NewReader(c)
 		for {
 			r, err := http.ReadRequest(in)
@@ -109,20 +109,20 @@ func Answering(t testing.TB, answer func(connection int, r *http.Request) string
 	})
 }
 
-// Polite is a server that answers every request with hello.
-func Polite(t testing.TB) *Server {
-	return Answering(t, func(int, *http.Request) string { return Saying("hello") })
+// ServePolite is a server that answers every request with hello.
+func ServePolite(t testing.TB) *Server {
+	return ServeResponses(t, func(int, *http.Request) string { return Response200("hello") })
 }
 
-// Saying answers with a body.
-func Saying(body string) string {
+// Response200 answers with a body.
+func Response200(body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
-// Canned is the fastest server there is: it answers each read with the same bytes.
-func Canned(b testing.TB) string {
+// ServeCanned is the fastest server there is: it answers each read with the same bytes.
+func ServeCanned(b testing.TB) string {
 	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nHello, World!\n")
-	return Serve(b, func(c *net.TCPConn, _ int) {
+	return ServeScript(b, func(c *net.TCPConn, _ int) {
 		in := make([]byte, 4<<10)
 		for _, err := c.Read(in); err == nil; _, err = c.Read(in) {
 			c.Write(answer)
@@ -130,12 +130,12 @@ func Canned(b testing.TB) string {
 	}).Addr
 }
 
-// Dying answers the first request of each connection, and closes after it has
+// ServeThenDie answers the first request of each connection, and closes after it has
 // read the second: so does a server whose idle timer goes off just then.
-func Dying(t testing.TB) (s *Server, requests func(method string) int64) {
+func ServeThenDie(t testing.TB) (s *Server, requests func(method string) int64) {
 	t.Helper()
 	counts := map[string]*atomic.Int64{"GET": {}, "POST": {}, "PUT": {}}
-	s = Serve(t, func(c *net.TCPConn, _ int) {
+	s = ServeScript(t, func(c *net.TCPConn, _ int) {
 		in := bufio.NewReader(c)
 		for n := 0; ; n++ {
 			r, err := http.ReadRequest(in)
@@ -147,14 +147,14 @@ func Dying(t testing.TB) (s *Server, requests func(method string) int64) {
 			if n == 1 {
 				return
 			}
-			io.WriteString(c, Saying("ok"))
+			io.WriteString(c, Response200("ok"))
 		}
 	})
 	return s, func(method string) int64 { return counts[method].Load() }
 }
 
-// Requests reads requests, and calls answer until that returns false.
-func Requests(in *bufio.Reader, answer func(r *http.Request) bool) {
+// ReadRequests reads requests, and calls answer until that returns false.
+func ReadRequests(in *bufio.Reader, answer func(r *http.Request) bool) {
 	for {
 		r, err := http.ReadRequest(in)
 		if err != nil {
@@ -184,19 +184,19 @@ func FreeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// SilentQueue is a listener whose queue is full: SYNs to it are not answered.
-func SilentQueue(t testing.TB) string {
+// UnresponsiveAddr is a listener whose queue is full: SYNs to it are not answered.
+func UnresponsiveAddr(t testing.TB) string {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("a backlog of 0 means the maximum here: run this in a Linux container")
 	}
 	fd, err := socket.Listen("127.0.0.1:0", 0)
 	require.NoError(t, err)
-	l, err := socket.Park(fd)
+	l, err := socket.NewFD(fd)
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	addr := socket.LocalAddr(fd).String()
-	c, err := net.DialTimeout("tcp", addr, Limit)
+	c, err := net.DialTimeout("tcp", addr, MaxWait)
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
 	return addr

@@ -1,0 +1,49 @@
+package main
+
+import "golang.org/x/sys/unix"
+
+// An unacceptedListener is a listener that nobody accepts from, and its clients.
+type unacceptedListener struct {
+	fd      int
+	addr    string
+	clients []int
+}
+
+func listenUnaccepted(addr string, backlog int) (*unacceptedListener, error) {
+	fd, err := listen(addr, backlog)
+	if err != nil {
+		return nil, err
+	}
+	return &unacceptedListener{fd: fd, addr: localAddr(fd).String()}, nil
+}
+
+func (r *unacceptedListener) close() {
+	for _, c := range r.clients {
+		unix.Close(c)
+	}
+	unix.Close(r.fd)
+}
+
+// connectOne starts one more client and says whether its SYN was answered. On the
+// loopback the response is there, or will never be, when connect(2) returns.
+func (r *unacceptedListener) connectOne() (in bool, err error) {
+	c, err := startConnect(r.addr)
+	if err != nil {
+		return false, err
+	}
+	r.clients = append(r.clients, c)
+	return !readSYNState(c).unanswered, nil
+}
+
+// fillQueue starts clients, one after the other, until one is ignored; it says how
+// many were not. It gives up at most.
+func (r *unacceptedListener) fillQueue(most int) (in int, err error) {
+	for in < most {
+		ok, err := r.connectOne()
+		if err != nil || !ok {
+			return in, err
+		}
+		in++
+	}
+	return in, nil
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/internal/testutil"
+)
+
+// What a backend may say around its responses. The pool and the engine read the
+// same connection by the same rules.
+
+// waitModes are the two ways to a backend.
+var waitModes = []string{"the pool", "an engine"}
+
+// viaPoolOrEngine is the address of a gateway that takes this way to the backend at addr.
+func viaPoolOrEngine(t *testing.T, way, addr string) string {
+	t.Helper()
+	r, _ := startGateway(t, addr)
+	if way == "an engine" {
+		r, _ = startEngineGateway(t, addr)
+	}
+	return r.addr
+}
+
+// readFinal sends text on c, which in reads, and returns what the final response to it
+// is: status and body. method is that of text.
+func readFinal(t *testing.T, c net.Conn, in *bufio.Reader, method, text string) string {
+	t.Helper()
+	_, err := io.WriteString(c, text)
+	require.NoError(t, err)
+	for {
+		r, err := http.ReadResponse(in, &http.Request{Method: method})
+		require.NoError(t, err)
+		body, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		if r.StatusCode >= 200 {
+			return fmt.Sprintf("%d %s", r.StatusCode, body)
+		}
+	}
+}
+
+// respondInTurn is a backend that writes before(n), a response and behind(n) to
+// the request n of a connection.
+func respondInTurn(t *testing.T, before, behind func(n int) string) *testutil.Server {
+	t.Helper()
+	return testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
+		n := 0
+		testutil.ReadRequests(bufio.NewReader(c), func(r *http.Request) bool {
+			n++
+			_, err := io.WriteString(c, before(n)+testutil.Response200(r.URL.Path)+behind(n))
+			return err == nil
+		})
+	})
+}
+
+// responseHead is a response's head of n bytes, without a length.
+func responseHead(status string, n int) string {
+	const begin, end = "HTTP/1.1 ", "\r\nA: "
+	return begin + status + end + strings.Repeat("a", n-len(begin+status+end)-4) + "\r\n\r\n"
+}
+
+func noText(int) string { return "" }
+
+// An empty line behind a response may come with it, while the connection is
+// idle, or when the next request has left. POST shows it best: it is not sent twice.
+func TestEmptyLinesBetweenResponsesAreSkipped(t *testing.T) {
+	t.Parallel()
+	const rule = "house rule, after RFC 9112 §2.2: empty lines before an answer are skipped, whenever they come, and as many as two"
+	line := func(int) string { return "\r\n" }
+	for name, s := range map[string]*testutil.Server{
+		"behind the answer":      respondInTurn(t, noText, line),
+		"before the next":        respondInTurn(t, func(n int) string { return strings.Repeat("\r\n", min(n-1, 2)) }, noText),
+		"one here and one there": respondInTurn(t, func(n int) string { return strings.Repeat("\r\n", min(n-1, 1)) }, line),
+		"around interim answers": respondInTurn(t, func(n int) string {
+			return "HTTP/1.1 102 Processing\r\n\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n\r\n\r\n"
+		}, noText),
+	} {
+		for _, way := range waitModes {
+			t.Run(name+", through "+way, func(t *testing.T) {
+				before := s.Accepted()
+				c := dial(t, viaPoolOrEngine(t, way, s.Addr))
+				c.SetDeadline(time.Now().Add(maxWait))
+				in := bufio.NewReader(c)
+				for i := range 6 {
+					path := fmt.Sprintf("/%d", i)
+					method, text := "GET", get(path)
+					if way == "the pool" {
+						method, text = "POST", post(path, "x")
+					}
+
+					require.Equal(t, "200 "+path, readFinal(t, c, in, method, text), "%s: conn.go, skipEmptyLines", rule)
+				}
+				assert.Equal(t, 1, s.Accepted()-before, "%s: the connection is as good as before. conn.go, quiet; http1lane.go, finishResponse", rule)
+			})
+		}
+	}
+}
+
+// A server that sends empty lines for ever is never late, and never answers.
+func TestEmptyLinesBetweenResponsesAreBounded(t *testing.T) {
+	t.Parallel()
+	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
+		for _, err := c.Read(make([]byte, 4<<10)); err == nil; _, err = io.WriteString(c, "\r\n") {
+		}
+	})
+	for _, way := range waitModes {
+		got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: what means nothing does not renew a limit", "conn.go, skipEmptyLines", get("/", closeField))
+		got.wantPrefix(t, "HTTP/1.1 502 ")
+		assert.Contains(t, got.wantFramed(t).body, "bad answer", way)
+	}
+}
+
+func TestInterimResponsesAreBounded(t *testing.T) {
+	t.Parallel()
+	const interim = "HTTP/1.1 102 Processing\r\n\r\n"
+	for _, many := range []int{17, 100, 101} {
+		var asked atomic.Int64
+		s := testutil.ServeResponses(t, func(int, *http.Request) string {
+			asked.Add(1)
+			return strings.Repeat(interim, many) + testutil.Response200("done")
+		})
+		for _, way := range waitModes {
+			asked.Store(0)
+			got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: 100 interim answers are work, one more is an attack; what is answered badly is not asked twice", "conn.go, readHead; engine.go, resolveUnanswered", get("/", closeField))
+			all := got.parseAll(t, getMethods(min(many, 100)+1)...)
+			want := "200 OK"
+			if many > 100 {
+				want = "502 Bad Gateway"
+			}
+			assert.Equal(t, want, all[len(all)-1].status, "%d through %s", many, way)
+			assert.EqualValues(t, 1, asked.Load(), "%d through %s: %s", many, way, got.rule)
+		}
+	}
+}
+
+func TestBadResponseIsNotRetried(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	s := testutil.ServeResponses(t, func(int, *http.Request) string {
+		asked.Add(1)
+		return "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nhello"
+	})
+	for _, way := range waitModes {
+		asked.Store(0)
+		sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: a bad answer is an answer", "retry.go, mayRetry; engine.go, spent", get("/", closeField)).wantPrefix(t, "HTTP/1.1 502 ")
+		assert.EqualValues(t, 1, asked.Load(), way)
+	}
+}
+
+// The pool and the engine try the same calls once more.
+func TestConnectionThatEndsBeforeItsResponseIsRetriedOnce(t *testing.T) {
+	t.Parallel()
+	for name, half := range map[string]string{"without a byte": "", "behind an empty line": "\r\n", "inside the head": "HTTP/1.1 200 OK\r\nContent-"} {
+		for uses, last := range map[string]int{"new": 1, "kept": 2} { // requests that the first connection takes
+			for _, way := range waitModes {
+				t.Run(fmt.Sprintf("a %s one, %s, through %s", uses, name, way), func(t *testing.T) {
+					s := testutil.ServeScript(t, func(c *net.TCPConn, number int) {
+						n := 0
+						testutil.ReadRequests(bufio.NewReader(c), func(r *http.Request) bool {
+							if n++; number == 1 && n == last {
+								io.WriteString(c, half)
+								return false
+							}
+							io.WriteString(c, testutil.Response200("ok"))
+							return true
+						})
+					})
+					c := dial(t, viaPoolOrEngine(t, way, s.Addr))
+					c.SetDeadline(time.Now().Add(maxWait))
+					in := bufio.NewReader(c)
+
+					for range 2 {
+						assert.Equal(t, "200 ok", readFinal(t, c, in, "GET", get("/")), "MAY, RFC 9112 §9.3.1: what is safe is sent once more. retry.go, mayRetry; engine.go, resolveUnanswered")
+					}
+					assert.Equal(t, 2, s.Accepted())
+				})
+			}
+		}
+	}
+}
+
+// A 408 that a server says as it closes an idle connection meets a request on
+// its way; an engine, too, does not take it for the response.
+func TestKeepAliveTimeoutOfZeroIsNotReused(t *testing.T) {
+	t.Parallel()
+	s := testutil.ServeResponses(t, func(int, *http.Request) string {
+		return "HTTP/1.1 200 OK\r\nKeep-Alive: max=5, timeout=0\r\nContent-Length: 2\r\n\r\nok"
+	})
+	for _, way := range waitModes {
+		before := s.Accepted()
+		text, _ := getPaths("/", 3)
+
+		sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: a backend that keeps a connection for no time is not called on it again", "response.go, recordField", text).parseBodies(t, 3)
+
+		assert.Equal(t, 3, s.Accepted()-before, "%s: one connection for each request. response.go, recordField", way)
+	}
+	p := newSmallPool(t, 1)
+	_, _, err := poolRoundTrip(p, s.Addr, getRequest("/"))
+	require.NoError(t, err)
+	assert.Zero(t, p.Stats().Permits)
+}
+
+// A head of exactly the buffer's size left no room for the body, and a read into
+// no room looks like the end: an empty 200.
+func TestResponseHeadOverTheLimitGets502(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{client.MaxHead, client.MaxHead + 1, 16_445, client.BufferSize - 123, client.BufferSize, client.BufferSize + 1} {
+		for _, way := range waitModes {
+			for _, last := range []int{0, 6} { // bytes of the head that come later
+				s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
+					readHead(t, c)
+					text := responseHead("200 OK", n)
+					io.WriteString(c, text[:n-last])
+					io.WriteString(c, text[n-last:]+"hello")
+				})
+				want := "HTTP/1.1 200 OK\r\n"
+				if n > client.MaxHead {
+					want = "HTTP/1.1 502 Bad Gateway\r\n"
+				}
+				got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: an answer's head has 16 KiB, in however many packets", "conn.go, readHead", get("/", closeField))
+				got.wantPrefix(t, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/http1"
+	"socketup/part4-pooling/pool"
+	"socketup/part4-pooling/server"
+	"socketup/part4-pooling/socket"
+)
+
+// The engine's experiments: a client of the gateway has many requests on its
+// way, and the gateway brings them to the backend on one connection, or on as
+// many as its pool may have.
+
+// A localServer is a server in this process, for as long as an experiment takes.
+type localServer struct {
+	*server.Server
+	addr string
+	done chan struct{}
+}
+
+func startLocalServer(h server.Handler, t server.Offloader) (*localServer, error) {
+	fd, err := socket.Listen("127.0.0.1:0", backlog)
+	if err != nil {
+		return nil, err
+	}
+	l := &localServer{addr: socket.LocalAddr(fd).String(), done: make(chan struct{})}
+	if l.Server, err = server.New(fd, h, server.DefaultLimits, slog.New(slog.DiscardHandler)); err != nil {
+		return nil, err
+	}
+	l.Offloader = t
+	go func() { l.Serve(); close(l.done) }() // until close
+	return l, nil
+}
+
+func (l *localServer) close() { l.Stop(); <-l.done }
+
+// A gatewayRig is a gateway in front of one backend, and its pool.
+type gatewayRig struct {
+	*localServer
+	gateway *gateway.Gateway
+}
+
+func startGatewayRig(backend string, connections int, engine bool) (*gatewayRig, error) {
+	limits := pool.DefaultLimits
+	limits.PerBackend, limits.Total = connections, connections
+	g := gateway.New(pool.New(limits), []gateway.Backend{{Path: "/", Addr: backend, Engine: engine}})
+	l, err := startLocalServer(g.Handler(routes()), g.Offload)
+	return &gatewayRig{l, g}, err
+}
+
+func (s *gatewayRig) close() {
+	s.localServer.close()
+	s.gateway.Pool.Close()
+}
+
+// shareConnection plays a burst of requests that take their time.
+func shareConnection(stdout io.Writer) error {
+	const requests, work = 8, 200 * time.Millisecond
+	var working atomic.Int64
+	back, err := startLocalServer(func(w *server.Response, r *server.Request) {
+		working.Add(1)
+		time.Sleep(work)
+		w.WriteString(string(r.Path) + "\n")
+	}, nil)
+	if err != nil {
+		return err
+	}
+	defer back.close()
+	s, err := startGatewayRig(back.addr, 1, true)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	c, err := dialRaw(s.addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.roundTrips(getRequests(1, 1)); err != nil { // the connection to the backend is there, and known to persist
+		return err
+	}
+	began, before := time.Now(), working.Load()
+	fmt.Fprintf(stdout, "  a client sends %d requests in one write; each is %v of work\n", requests, work)
+	if _, err := c.Write(getRequests(1, requests)); err != nil {
+		return err
+	}
+	for working.Load() < before+requests && time.Since(began) < time.Second {
+		time.Sleep(time.Millisecond)
+	}
+	slots, running := s.InFlight()
+	fmt.Fprintf(stdout, "  meanwhile in the gateway: %d slots wait for their answers, %d handlers run\n", slots, running)
+	fmt.Fprintf(stdout, "  the backend works on %d requests, from %d connection\n", working.Load()-before, back.Connections())
+	bodies, err := c.readBodies(requests)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "  after %d ms the client has the answers to %s\n",
+		time.Since(began).Milliseconds(), strings.Join(bodies, " "))
+	return nil
+}
+
+// compareEngine prints the table that says when an engine is worth it: answers
+// per second to a client with 32 requests on its way, always.
+func compareEngine(stdout io.Writer) error {
+	fmt.Fprintf(stdout, "  %-34s  %10s  %10s  %10s\n", "backend", "pool of 1", "pool of 32", "engine")
+	for _, b := range []struct {
+		name     string
+		parallel bool
+		work     time.Duration
+	}{
+		{"side by side (part 3), at once", true, 0},
+		{"side by side (part 3), 1 ms each", true, time.Millisecond},
+		{"one by one (most), at once", false, 0},
+		{"one by one (most), 1 ms each", false, time.Millisecond},
+	} {
+		addr, stop, err := startBackend(b.parallel, b.work)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "  %-34s", b.name)
+		for _, how := range []struct {
+			connections int
+			engine      bool
+		}{{1, false}, {32, false}, {1, true}} {
+			rate, err := responsesPerSecond(addr, how.connections, how.engine)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(stdout, "  %10.0f", rate)
+		}
+		fmt.Fprintln(stdout)
+		stop()
+	}
+	return nil
+}
+
+func responsesPerSecond(backend string, connections int, engine bool) (float64, error) {
+	const length, depth = 400 * time.Millisecond, 32
+	s, err := startGatewayRig(backend, connections, engine)
+	if err != nil {
+		return 0, err
+	}
+	defer s.close()
+	c, err := dialRaw(s.addr)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	batch, n := getRequests(0, depth/2), 0
+	if _, err := c.Write(batch); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	for ; time.Since(began) < length; n += depth / 2 { // while one half is answered the other is on its way
+		if err := c.roundTrips(batch); err != nil {
+			return 0, err
+		}
+	}
+	return float64(n) / time.Since(began).Seconds(), nil
+}
+
+// startBackend is a backend that works on the requests of a connection side by
+// side, or one after the other.
+func startBackend(parallel bool, work time.Duration) (addr string, stop func(), err error) {
+	if parallel {
+		l, err := startLocalServer(func(w *server.Response, _ *server.Request) {
+			if work > 0 {
+				time.Sleep(work)
+			}
+			w.WriteString("done\n")
+		}, nil)
+		if err != nil {
+			return "", nil, err
+		}
+		return l.addr, l.close, nil
+	}
+	fd, err := socket.Listen("127.0.0.1:0", backlog)
+	if err != nil {
+		return "", nil, err
+	}
+	p, err := socket.NewFD(fd)
+	if err != nil {
+		return "", nil, err
+	}
+	go acceptSerially(p, work) // until stop
+	return socket.LocalAddr(fd).String(), func() { p.Close() }, nil
+}
+
+func acceptSerially(listener socket.FD, work time.Duration) {
+	for {
+		fd, failed := -1, error(nil)
+		err := listener.RawConn.Read(func(l uintptr) bool {
+			fd, _, failed = socket.Accept(int(l))
+			return failed != unix.EAGAIN
+		})
+		if err != nil {
+			return
+		}
+		if failed != nil {
+			continue
+		}
+		if c, err := socket.NewFD(fd); err == nil {
+			go answerSerially(c, work) // until its client closes
+		}
+	}
+}
+
+// answerSerially answers the requests of one connection, which have no bodies.
+func answerSerially(c socket.FD, work time.Duration) {
+	defer c.Close()
+	var in, out []byte
+	for buf := make([]byte, 32<<10); ; {
+		n, err := c.Read(buf)
+		if err != nil {
+			return
+		}
+		in, out = append(in, buf[:n]...), out[:0]
+		for end := http1.HeadLength(in, 0); end > 0; end = http1.HeadLength(in, 0) {
+			if in = in[end:]; work > 0 {
+				time.Sleep(work)
+				c.Write([]byte(doneResponse))
+				continue
+			}
+			out = append(out, doneResponse...)
+		}
+		c.Write(out)
+	}
+}
+
+const doneResponse = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone\n"
+
+// A rawClient is a client's connection, as raw as it gets.
+type rawClient struct {
+	socket.FD
+	buf []byte
+}
+
+func dialRaw(addr string) (*rawClient, error) {
+	p, err := client.Connect(context.Background(), addr, client.DefaultTimeouts.Connect)
+	return &rawClient{FD: p}, err
+}
+
+// getRequests is requests for /first and so on, n of them.
+func getRequests(first, n int) (b []byte) {
+	for i := range n {
+		b = fmt.Appendf(b, "GET /%d HTTP/1.1\r\nHost: socket.up\r\n\r\n", first+i)
+	}
+	return b
+}
+
+// roundTrips sends requests, and reads as many responses.
+func (t *rawClient) roundTrips(requests []byte) error {
+	if _, err := t.Write(requests); err != nil {
+		return err
+	}
+	_, err := t.readBodies(bytes.Count(requests, []byte("\r\n\r\n")))
+	return err
+}
+
+// readBodies reads n responses, which have a Content-Length.
+func (t *rawClient) readBodies(n int) (all []string, err error) {
+	buf := make([]byte, 32<<10)
+	for len(all) < n {
+		var h http1.ResponseHead
+		end := http1.HeadLength(t.buf, 0)
+		if end > 0 {
+			if err := h.Parse(t.buf[:end], []byte("GET")); err != nil {
+				return nil, err
+			} else if h.Status != 200 || h.Length < 0 {
+				return nil, fmt.Errorf("got %q", t.buf[:end])
+			}
+		}
+		if end > 0 && len(t.buf) >= end+int(h.Length) {
+			all = append(all, strings.TrimSpace(string(t.buf[end:end+int(h.Length)])))
+			t.buf = t.buf[end+int(h.Length):]
+			continue
+		}
+		got, err := t.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		t.buf = append(t.buf, buf[:got]...)
+	}
+	return all, nil
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/internal/testutil"
+	"socketup/part4-pooling/pool"
+	"socketup/part4-pooling/server"
+)
+
+const ruleOrdering = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. reserve.go"
+
+// longBody is more than a slot keeps: a response that waits for its turn with it
+// keeps its backend's connection.
+var longBody = strings.Repeat("b", 200<<10)
+
+// delayFunction lets p's clock hold up the first who asks for a connection from inside
+// a function, so that others can overtake it if they are not kept from it.
+func delayFunction(p *pool.Pool, function string) {
+	var begun atomic.Bool
+	p.Now = func() time.Time {
+		if strings.Contains(string(debug.Stack()), function) && !begun.Swap(true) {
+			for until := time.Now().Add(100 * time.Millisecond); time.Now().Before(until) && p.Stats().Permits == 0; {
+				time.Sleep(time.Millisecond) // a chance for the others; in vain, if all is well
+			}
+		}
+		return time.Now().Round(0)
+	}
+}
+
+func TestRequestIsNotOvertakenByALaterOne(t *testing.T) {
+	t.Parallel()
+	s := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200(longBody) })
+	g := gateway.New(newSmallPool(t, 1), []gateway.Backend{{Path: "/", Addr: s.Addr}})
+	g.Pool.Limits.MaxWait = time.Second
+	delayFunction(g.Pool, "(*Pool).Reserve")
+	r := startServer(t, withOffload(g), func(s *server.Server) { s.Handler = delayStart("/1", g.Pool, s.Handler) })
+
+	all := sendAndRead(t, r.addr, ruleOrdering, "reserve.go, lineUp", get("/1")+get("/2", closeField))
+
+	for _, one := range all.parseAll(t, "GET", "GET") {
+		all.wantSame(t, "the status of an answer", "200 OK", one.status)
+	}
+}
+
+// delayStart lets a request's handler begin when somebody has asked for a
+// connection: the request itself, if all is well, or one that overtakes it.
+func delayStart(path string, p *pool.Pool, h server.Handler) server.Handler {
+	return func(w *server.Response, r *server.Request) {
+		for until := time.Now().Add(maxWait); string(r.Path) == path && p.Stats().Permits == 0 && time.Now().Before(until); {
+			time.Sleep(time.Millisecond)
+		}
+		h(w, r)
+	}
+}
+
+// Without any help: several clients with as many connections, and answers of
+// which none fits into a slot.
+func TestPipeliningClientsDoNotDeadlock(t *testing.T) {
+	t.Parallel()
+	s := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200(longBody) })
+	r, g := startGateway(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.MaxWait = 2 * time.Second })
+	const rounds, depth = 12, 8
+	var group sync.WaitGroup
+	var bad atomic.Int64
+	for range 4 {
+		group.Go(func() {
+			for range rounds {
+				if err := pipelineRequests(r.addr, depth); err != nil {
+					bad.Add(1)
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+
+	assert.Zero(t, bad.Load(), ruleOrdering)
+	assert.Zero(t, g.Pool.Stats().Backend(s.Addr).GaveUp, ruleOrdering)
+}
+
+// pipelineRequests asks for depth answers at once, and wants all of them whole.
+func pipelineRequests(addr string, depth int) error {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(maxWait))
+	io.WriteString(c, strings.Repeat(get("/"), depth-1)+get("/", closeField))
+	in := bufio.NewReader(c)
+	for i := range depth {
+		a, err := http.ReadResponse(in, nil)
+		if err != nil {
+			return fmt.Errorf("answer %d of %d: %w", i+1, depth, err)
+		}
+		n, err := io.Copy(io.Discard, a.Body)
+		if err != nil || a.StatusCode != 200 || n != int64(len(longBody)) {
+			return fmt.Errorf("answer %d of %d: status %d, %d bytes, %v", i+1, depth, a.StatusCode, n, err)
+		}
+	}
+	return nil
+}
+
+// An engine takes its place too: behind it in line may be requests for other
+// backends, and the pool has a total.
+func TestEngineIsNotOvertakenByALaterRequest(t *testing.T) {
+	t.Parallel()
+	backend := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200(longBody) })
+	other := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200(longBody) })
+	r, _ := startEngineGateway(t, backend.Addr, func(g *gateway.Gateway) {
+		g.Backends = []gateway.Backend{{Path: "/other", Addr: other.Addr}, {Path: "/", Addr: backend.Addr, Engine: true}}
+		g.Pool.Limits.Total, g.Pool.Limits.MaxWait = 1, time.Second
+		delayFunction(g.Pool, "(*Engine).runWriter")
+	})
+
+	all := sendAndRead(t, r.addr, ruleOrdering, "offload.go, newEngine", get("/")+get("/other", closeField))
+
+	for _, one := range all.parseAll(t, "GET", "GET") {
+		all.wantSame(t, "the status of an answer", "200 OK", one.status)
+	}
+}
+
+// A request must not get onto an engine's connection past one of the same client
+// that waits: its response would wait for the other's turn, and the other for the
+// connection.
+func TestOffloadedRequestDoesNotOvertakeAWaitingRequest(t *testing.T) {
+	t.Parallel()
+	a := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200(longBody) })
+	b := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200(longBody) })
+	for what, c := range map[string]struct {
+		b      bool // has an engine
+		second string
+	}{
+		"two engines":                 {true, get("/b")},
+		"an engine and a pool":        {false, get("/b")},
+		"a call that no engine takes": {false, get("/a", "Authorization: Negotiate x\r\n")},
+	} {
+		r, _ := startEngineGateway(t, a.Addr, func(g *gateway.Gateway) {
+			g.Backends = []gateway.Backend{{Path: "/a", Addr: a.Addr, Engine: true}, {Path: "/b", Addr: b.Addr, Engine: c.b}}
+			g.Pool.Limits.Total, g.Pool.Limits.MaxWait = 1, 2*time.Second
+		})
+
+		all := sendAndRead(t, r.addr, ruleOrdering, "registry.go, push", get("/a")+c.second+get("/a")+c.second+get("/a", closeField))
+
+		for _, one := range all.parseAll(t, getMethods(5)...) {
+			all.wantSame(t, "the status of an answer, with "+what, "200 OK", one.status)
+		}
+	}
+}
+
+// What an engine has in its queue goes before who waits for its connection: it
+// came before it, and may be what the response to it waits for.
+func TestRecalledEngineFinishesItsQueue(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	s := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
+		if r.URL.Path == "/first" {
+			<-release
+		}
+		return testutil.Response200(longBody)
+	})
+	r, g := startEngineGateway(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.PerBackend, g.Pool.Limits.MaxWait = 1, time.Second })
+	sent := get("/first") + get("/second") + get("/third", "Authorization: Negotiate x\r\n", closeField) // which no engine takes
+	c := converse(t, r.addr, sent)
+	eventually(t, "the third waits for a connection", func() bool { return g.Pool.Stats().Backend(s.Addr).Waiting == 1 })
+
+	close(release)
+
+	all := transcript{sent: sent, rule: ruleOrdering, look: "engine.go, writeLoop"}.readAll(c)
+	for _, one := range all.parseAll(t, getMethods(3)...) {
+		all.wantSame(t, "the status of an answer", "200 OK", one.status)
+	}
+}
