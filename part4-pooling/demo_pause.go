@@ -57,12 +57,9 @@ func serveUntilIdle(addr string, idle time.Duration, stdout io.Writer) error {
 func answerUntilIdle(p socket.FD, idle time.Duration) {
 	defer p.Close()
 	request := make([]byte, 4<<10)
-	for {
-		p.SetReadDeadline(time.Now().Add(idle))
-		if _, err := p.Read(request); err != nil {
-			return
-		}
+	for _, err := p.Read(request); err == nil; _, err = p.Read(request) {
 		io.WriteString(p, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone\n")
+		p.SetReadDeadline(time.Now().Add(idle)) // idle from now on; a new connection is not
 	}
 }
 
