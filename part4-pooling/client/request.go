@@ -46,7 +46,7 @@ type Timeouts struct {
 
 // DefaultTimeouts are the timeouts of the program's own clients.
 var DefaultTimeouts = Timeouts{
-	Connect:      3 * time.Second,  // outlives one lost SYN: the kernel retransmits after 1 s and 3 s (part 2)
+	Connect:      3 * time.Second,  // allows two lost SYNs: Linux 6.5 and later retransmit after 1 s and 2 s (part 2)
 	Head:         30 * time.Second, // of work; a paused server looks like a slow one
 	Idle:         10 * time.Second, // a peer that sends no byte for that long is not slow but gone
 	ContinueWait: time.Second,      // many servers never send it (RFC 9110 §10.1.1)
