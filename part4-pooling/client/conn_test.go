@@ -94,5 +94,5 @@ func TestBodyThatFailsBetweenWaitsEndsTheRequest(t *testing.T) {
 		failed <- err
 	}()
 
-	assert.ErrorIs(t, testutil.Receive(t, failed, "the end of a call whose body has failed. conn.go, waitRead: is there an interrupt that comes too early?"), ErrUpload)
+	assert.ErrorIs(t, testutil.Receive(t, failed, "the end of a call whose body has failed. wait.go, waitRead: is there an interrupt that comes too early?"), ErrUpload)
 }

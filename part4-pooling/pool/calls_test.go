@@ -165,7 +165,7 @@ func TestResponseIsReadWhenTheRequestCouldNotBeSent(t *testing.T) {
 
 	status, body, err := poolRoundTrip(p, s.Addr, postRequest("/", strings.Repeat("x", 32<<20)))
 
-	require.NoError(t, err, "house rule: when a write fails, read the answer that is there. conn.go, onReady")
+	require.NoError(t, err, "house rule: when a write fails, read the answer that is there. exchange.go, onReady")
 	assert.Equal(t, 413, status)
 	assert.Equal(t, "no\n", body)
 	assert.Zero(t, p.Stats().Permits)

@@ -221,7 +221,7 @@ func TestCancelAtEachPointClosesOrReturnsTheConnection(t *testing.T) {
 
 			assert.ErrorIs(t, err, context.Canceled)
 			b := m.p.Stats().Backend(m.addr)
-			assert.Zero(t, b.Leased, "house rule: a call that ends gives its link back, or closes it. conn.go, close; roundtrip.go, roundTrip")
+			assert.Zero(t, b.Leased, "house rule: a call that ends gives its link back, or closes it. response.go, Close; roundtrip.go, RoundTrip")
 			assert.Zero(t, b.Waiting)
 			assert.Equal(t, at.reusable, b.Idle == 1, "is the link of use still? idle: %d", b.Idle)
 			_, body, err := poolRoundTrip(m.p, m.addr, getRequest("/good"))
@@ -252,7 +252,7 @@ func TestLateCancelDoesNotAffectTheNextRequest(t *testing.T) {
 		go cancel() // while the next request is under way
 		_, body, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 
-		require.NoError(t, err, "house rule: a cancel is for its own call. conn.go, detach")
+		require.NoError(t, err, "house rule: a cancel is for its own call. response.go, Detach")
 		require.Equal(t, "hello", body)
 	}
 	assert.Equal(t, 1, s.Accepted(), "nor does it cost a connection")

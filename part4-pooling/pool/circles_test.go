@@ -13,7 +13,7 @@ import (
 	"socketup/part4-pooling/client"
 )
 
-const ruleOrdering = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. pool.go, ask"
+const ruleOrdering = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. reservation.go, Reserve"
 
 // A queue models clients that pipeline: a request is claimed when its place
 // brings something, and gives its connection back when all before it in its line are

@@ -244,7 +244,7 @@ func TestIdleConnectionsExpire(t *testing.T) {
 			clock.advance(c.stays)
 			assert.Equal(t, 1, ask(), "after %v it is the same connection", c.stays)
 			clock.advance(c.not)
-			assert.Equal(t, 2, ask(), "house rule: we go before the server does; after %v it is another one. pool.go, idleDeadline", c.not)
+			assert.Equal(t, 2, ask(), "house rule: we go before the server does; after %v it is another one. limits.go, idleDeadline", c.not)
 			clock.advance(c.not)
 			p.evict()
 			assert.Zero(t, p.Stats().Permits)
@@ -325,7 +325,7 @@ func TestDropAllReachesEveryConnection(t *testing.T) {
 	close(dial)
 	p.put(leased, true)
 	p.put(testutil.Receive(t, dialling, "the new connection"), true)
-	assert.Zero(t, p.Stats().Permits, "the others die when they come back. evictor.go, dropAll")
+	assert.Zero(t, p.Stats().Permits, "the others die when they come back. evictor.go, DropAll")
 	assert.EqualValues(t, 3, p.Stats().Backend(s.Addr).Dropped)
 }
 
@@ -387,10 +387,10 @@ func TestUnreadBodyIsNotTheNextResponse(t *testing.T) {
 
 		r.Close()
 
-		assert.Equal(t, c.idle, p.Stats().Backend(s.Addr).Idle, "house rule: drain what is left of a body, if it is here, or close; this was one %s. conn.go, drainBuffered", name)
+		assert.Equal(t, c.idle, p.Stats().Backend(s.Addr).Idle, "house rule: drain what is left of a body, if it is here, or close; this was one %s. response.go, drainBuffered", name)
 		_, body, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 		require.NoError(t, err, name)
-		assert.Equal(t, "hello", body, "house rule: drain what is left of a body, or close. A body %s became the next answer. conn.go, drainBuffered", name)
+		assert.Equal(t, "hello", body, "house rule: drain what is left of a body, or close. A body %s became the next answer. response.go, drainBuffered", name)
 	}
 }
 
@@ -442,7 +442,7 @@ func TestUnsolicitedBytesCloseTheConnection(t *testing.T) {
 		_, body, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 
 		require.NoError(t, err, name)
-		assert.Equal(t, "mine", body, "MUST, RFC 9112 §9.2: %s became the answer to the next call. conn.go, check", name)
+		assert.Equal(t, "mine", body, "MUST, RFC 9112 §9.2: %s became the answer to the next call. conn.go, CheckIdle", name)
 		assert.Equal(t, c.connections, s.Accepted(), name)
 	}
 }
@@ -477,7 +477,7 @@ func TestUnsolicitedBytesQuarantineTheBackend(t *testing.T) {
 	poison <- true
 	require.Equal(t, 2, ask())
 
-	const rule = "house rule: when a server has sent what nobody asked for, keep none of its connections. pool.go, quarantine"
+	const rule = "house rule: when a server has sent what nobody asked for, keep none of its connections. quarantine.go, quarantine"
 	p.put(inUse, true)
 	assert.Zero(t, p.Stats().Permits, rule)
 	assert.Equal(t, []int{3, 4, 5}, []int{ask(), ask(), ask()}, rule)
@@ -529,6 +529,6 @@ func TestEveryCallerGetsItsOwnResponse(t *testing.T) {
 	}
 	testutil.WaitGroup(t, &group, "all goroutines of the test end")
 
-	assert.Zero(t, wrong.Load(), "of %d answers were given to a caller who had not asked for them. MUST, RFC 9112 §9.2. conn.go, check", callers*each)
+	assert.Zero(t, wrong.Load(), "of %d answers were given to a caller who had not asked for them. MUST, RFC 9112 §9.2. conn.go, CheckIdle", callers*each)
 	assert.NotZero(t, p.Stats().Backend(s.Addr).Unsolicited)
 }

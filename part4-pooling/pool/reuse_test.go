@@ -58,7 +58,7 @@ func TestResponseWithCloseEndsTheConnection(t *testing.T) {
 
 	failed := runCallers(10, 10, func(int, int) error { _, _, err := poolRoundTrip(p, s.Addr, postRequest("/", "x")); return err })
 
-	assert.Empty(t, failed, "MUST, RFC 9112 §9.6: no more is sent on that connection. roundtrip.go, client.go, close")
+	assert.Empty(t, failed, "MUST, RFC 9112 §9.6: no more is sent on that connection. response.go, Close")
 	assert.Zero(t, p.Stats().Permits)
 	assert.Equal(t, 100, s.Accepted())
 }
@@ -78,7 +78,7 @@ func TestSilentCloseFailsNoIdempotentRequest(t *testing.T) {
 	gets := runCallers(10, 20, func(int, int) error { _, _, err := poolRoundTrip(p, s.Addr, getRequest("/")); return err })
 	posts := runCallers(10, 20, func(int, int) error { _, _, err := poolRoundTrip(p, s.Addr, postRequest("/", "x")); return err })
 
-	assert.Empty(t, gets, "house rule: look, and try once more on a fresh connection. roundtrip.go, roundTrip")
+	assert.Empty(t, gets, "house rule: look, and try once more on a fresh connection. roundtrip.go, RoundTrip")
 	for _, err := range posts {
 		assert.ErrorIs(t, err, client.ErrEnded, "a POST may fail, if it says how")
 	}
@@ -128,7 +128,7 @@ func TestManyCallersShareThePermits(t *testing.T) {
 
 	assert.Empty(t, failed)
 	for _, b := range p.Stats().Backends {
-		assert.Zero(t, b.Leased+b.Waiting, "house rule: nobody waits while he could have a connection. pool.go, grantWaiters")
+		assert.Zero(t, b.Leased+b.Waiting, "house rule: nobody waits while he could have a connection. waitqueue.go, grantWaiters")
 	}
 }
 
@@ -237,7 +237,7 @@ func TestUnsentPOSTIsRetried(t *testing.T) {
 	_, err = l.RoundTrip(t.Context(), c, &testTimeouts, time.Time{})
 
 	assert.ErrorIs(t, err, client.ErrEnded)
-	assert.True(t, l.MayRetry(c, err), "house rule: a POST is sent again if no byte of it left. retry.go, mayRetry")
+	assert.True(t, l.MayRetry(c, err), "house rule: a POST is sent again if no byte of it left. retry.go, MayRetry")
 	l.Release(false)
 }
 
@@ -270,7 +270,7 @@ func TestUnsentBodyIsRetriedOnAnotherConnection(t *testing.T) {
 
 	status, _, err := poolRoundTrip(p, s.Addr, c)
 
-	require.NoError(t, err, "house rule: what was not read can be read yet. retry.go, mayRetry")
+	require.NoError(t, err, "house rule: what was not read can be read yet. retry.go, MayRetry")
 	assert.Equal(t, 200, status)
 	assert.EqualValues(t, 100_000, testutil.Receive(t, got, "the body"))
 	assert.Equal(t, 2, s.Accepted())
@@ -302,7 +302,7 @@ func TestStale408IsRetried(t *testing.T) {
 		status, _, err := poolRoundTrip(p, s.Addr, c.call)
 
 		require.NoError(t, err)
-		assert.Equal(t, c.status, status, "MAY, RFC 9110 §15.5.9: a request that met a 408 is sent again on a new connection, if it may be sent twice. retry.go, crossed")
+		assert.Equal(t, c.status, status, "MAY, RFC 9110 §15.5.9: a request that met a 408 is sent again on a new connection, if it may be sent twice. retry.go, IsStale408")
 	}
 	assert.EqualValues(t, 1, posts.Load())
 }
