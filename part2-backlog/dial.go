@@ -15,7 +15,7 @@ import (
 var (
 	ErrConnectTimeout = errors.New("timed out")   // no reply: a full accept queue, a firewall, a lost packet
 	ErrRefused        = errors.New("refused")     // the reply is RST: no program listens there
-	ErrUnreachable    = errors.New("unreachable") // says a router, or our own routing table
+	ErrUnreachable    = errors.New("unreachable") // reported by a router, or by our own routing table
 )
 
 // connect opens a TCP connection to addr, an IP address and a port, and waits
@@ -85,7 +85,7 @@ func finishConnect(ctx context.Context, fd int, timeout time.Duration) error {
 func rejectSelfConnect(fd int) error {
 	peer, err := unix.Getpeername(fd)
 	if err == nil && addrPort(peer) == localAddr(fd) {
-		return fmt.Errorf("%w: nobody listens there, the connection met itself", ErrRefused)
+		return fmt.Errorf("%w: no program listens there, the connection met itself", ErrRefused)
 	}
 	return err
 }

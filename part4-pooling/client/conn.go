@@ -28,7 +28,7 @@ const (
 //
 //	RoundTrip       sends a request and returns when the response head has arrived
 //	Response.Next   returns the body piece by piece, straight out of Buf
-//	Response.Close  releases the connection: to its owner, or closed if it cannot be reused
+//	Response.Close  returns the connection to its owner, or closes it if it cannot be reused
 //
 // The first byte of an exchange makes the connection unusable. One thing alone
 // makes it usable again: a response that was read to an end which it declared
@@ -67,9 +67,9 @@ type Conn struct {
 // and closes a bad one.
 type owner interface{ Return(good bool) }
 
-// Release returns l to its owner. If it has none, Release closes l unless it is good,
-// and a good one stays with the caller. Only good means that l can carry another
-// request. After Release to an owner the caller must not touch l.
+// Release returns l to its owner, and the caller must not touch l afterwards. If l has
+// no owner, Release closes it unless it is good, and a good one stays with the
+// caller. Good means that l can carry another request.
 func (l *Conn) Release(good bool) {
 	if l.Owner != nil {
 		l.Owner.Return(good)

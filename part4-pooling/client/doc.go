@@ -23,7 +23,7 @@
 //
 //   - A connection is reused only after a response that ended where it said it would,
 //     with no byte after it. Otherwise one client reads another client's response.
-//   - Every wait has a deadline and a context, and each wait ends in its own error.
+//   - Every wait has a timeout and a context, and every timeout has its own error.
 //
 // Which connection a request gets is the pool's decision: see package pool.
 package client

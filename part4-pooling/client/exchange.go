@@ -25,9 +25,9 @@ var ErrNotSent = errors.New("nothing was sent")
 // caller must Close the response.
 //
 // until bounds the whole exchange, body included; the zero time is no bound.
-// After an error there is no response and the caller still holds the connection,
-// which can only be asked MayRetry and be released, as not good. The exception is
-// ErrNotSent, after which the connection is as good as before. Other errors are
+// After an error there is no response, and the caller still holds the connection:
+// it may call MayRetry, and must Release it as not good. The exception is ErrNotSent,
+// after which the connection is as good as before. Other errors are
 // those in request.go, http1.ErrBadResponse, and context.Cause(ctx).
 func (l *Conn) RoundTrip(ctx context.Context, c *Request, t *Timeouts, until time.Time) (*Response, error) {
 	if ctx.Err() != nil {

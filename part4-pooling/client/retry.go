@@ -22,8 +22,8 @@ func (l *Conn) MayRetry(c *Request, err error) bool {
 
 // IsStale408 reports whether r is not a response to c but a 408 that the server
 // sent when it closed the idle connection, and that crossed with c. Then c may
-// be sent again (RFC 9110 §15.5.9), which IsStale408 has checked: for a request
-// that may not be repeated it is false, and r is its response.
+// be sent again (RFC 9110 §15.5.9). For a request that may not be repeated
+// IsStale408 is false: r is its response.
 func (l *Conn) IsStale408(c *Request, r *Response) bool {
 	kept := l.Requests > 1
 	return kept && r.IsIdleTimeout() && c.Stream == nil && IsIdempotent(c.Method)
