@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The ways in which a connect fails. Test for them with errors.Is; the kernel's errno,
-// where there was one, is in the same error.
+// The ways in which a connect fails. Test for them with errors.Is; the kernel's
+// errno, where there was one, is in the same error.
 var (
 	ErrConnectTimeout = errors.New("timed out")   // no reply: a full accept queue, a firewall, a lost packet
 	ErrRefused        = errors.New("refused")     // the reply is RST: no program listens there

@@ -104,8 +104,9 @@ func appendError(failed, err error) error {
 	return fmt.Errorf("%w; %w", failed, err)
 }
 
-// lookupCached returns the cached addresses of host, or waits for a lookup if there are
-// none or they have expired: then fresh is true. A timeout of 0 means lookupTimeout.
+// lookupCached returns the cached addresses of host, or waits for a lookup if
+// there are none or they have expired: then fresh is true. A timeout of 0 means
+// lookupTimeout.
 func (n *resolver) lookupCached(ctx context.Context, host string, timeout time.Duration) (f *cachedLookup, fresh bool, err error) {
 	f, fresh = n.startLookup(host)
 	if timeout <= 0 {
@@ -123,8 +124,8 @@ func (n *resolver) lookupCached(ctx context.Context, host string, timeout time.D
 	}
 }
 
-// startLookup returns the cached lookup of host, in progress or not expired, or starts a
-// new one.
+// startLookup returns the cached lookup of host, in progress or not expired, or
+// starts a new one.
 func (n *resolver) startLookup(host string) (f *cachedLookup, fresh bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -144,8 +145,8 @@ func (n *resolver) startLookup(host string) (f *cachedLookup, fresh bool) {
 	return f, true
 }
 
-// invalidate expires f after all its addresses have failed: the next caller looks up
-// again.
+// invalidate expires f after all its addresses have failed: the next caller looks
+// up again.
 func (n *resolver) invalidate(f *cachedLookup) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -218,8 +219,8 @@ func splitHostPort(addr string) (host string, port uint16, err error) {
 	return "", 0, fmt.Errorf("bad address %q: want a host and a port from 1 to 65535, such as localhost:8080, 127.0.0.1:8080 or [::1]:8080", addr)
 }
 
-// validHostname reports whether name is a host name (RFC 1123 §2.1). If its last label
-// is a number, it is an IP address, mistyped or disguised.
+// validHostname reports whether name is a host name (RFC 1123 §2.1). If its last
+// label is a number, it is an IP address, mistyped or disguised.
 func validHostname(name string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 	labels := strings.Split(strings.TrimSuffix(name, "."), ".")

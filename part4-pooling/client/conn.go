@@ -67,9 +67,9 @@ type Conn struct {
 // and closes a bad one.
 type owner interface{ Return(good bool) }
 
-// Release returns l to its owner, and the caller must not touch l afterwards. If l has
-// no owner, Release closes it unless it is good, and a good one stays with the
-// caller. Good means that l can carry another request.
+// Release returns l to its owner, and the caller must not touch l afterwards. If
+// l has no owner, Release closes it unless it is good, and a good one stays with
+// the caller. Good means that l can carry another request.
 func (l *Conn) Release(good bool) {
 	if l.Owner != nil {
 		l.Owner.Return(good)
@@ -99,7 +99,7 @@ func NewConn(p socket.FD, addr string) *Conn {
 }
 
 // CheckIdle reports whether an idle connection can still carry a request. It
-// never waits and costs half a microsecond: one recvfrom(2). It need not keep
+// never waits and costs half a microsecond: one read(2). It need not keep
 // what it reads, because every byte that arrives between exchanges is the end of
 // the connection or poison: the next caller would take it for its response.
 //

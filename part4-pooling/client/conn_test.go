@@ -72,8 +72,8 @@ type hookedContext struct {
 
 func (h hookedContext) Done() <-chan struct{} { h.hook(); return h.Context.Done() }
 
-// The client's body may fail at the one moment when no goroutine waits: when waitRead
-// renews a wait that has become a long one.
+// The client's body may fail at the one moment when no goroutine waits: when
+// waitRead renews a wait that has become a long one.
 func TestBodyThatFailsBetweenWaitsEndsTheRequest(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })

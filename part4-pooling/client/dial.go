@@ -11,8 +11,8 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// The ways in which a connect fails. Test for them with errors.Is; the kernel's errno,
-// where there was one, is in the same error.
+// The ways in which a connect fails. Test for them with errors.Is; the kernel's
+// errno, where there was one, is in the same error.
 var (
 	ErrConnectTimeout = errors.New("timed out")   // no reply: a full accept queue, a firewall, a lost packet
 	ErrRefused        = errors.New("refused")     // the reply is RST: no program listens there
@@ -62,10 +62,10 @@ func startConnect(addr string) (int, error) {
 	return fd, nil
 }
 
-// finishConnect waits until the handshake on p is over, in Go's poller like every wait
-// in this part. Part 2 waits in poll(2), which holds a thread for each dial, and a
-// pool with an unresponsive backend has hundreds of dials in progress. It checks
-// ctx every PollInterval.
+// finishConnect waits until the handshake on p is over, in Go's poller like every
+// wait in this part. Part 2 waits in poll(2), which holds a thread for each dial,
+// and a pool with an unresponsive backend has hundreds of dials in progress. It
+// checks ctx every PollInterval.
 func finishConnect(ctx context.Context, p socket.FD, timeout time.Duration) error {
 	until := DeadlineAfter(timeout)
 	defer p.SetWriteDeadline(time.Time{})

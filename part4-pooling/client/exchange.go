@@ -26,8 +26,8 @@ var ErrNotSent = errors.New("nothing was sent")
 //
 // until bounds the whole exchange, body included; the zero time is no bound.
 // After an error there is no response, and the caller still holds the connection:
-// it may call MayRetry, and must Release it as not good. The exception is ErrNotSent,
-// after which the connection is as good as before. Other errors are
+// it may call MayRetry, and must Release it as not good. The exception is
+// ErrNotSent, after which the connection is as good as before. Other errors are
 // those in request.go, http1.ErrBadResponse, and context.Cause(ctx).
 func (l *Conn) RoundTrip(ctx context.Context, c *Request, t *Timeouts, until time.Time) (*Response, error) {
 	if ctx.Err() != nil {
@@ -108,10 +108,10 @@ func (l *Conn) writeRest(until time.Time) {
 	l.unsent, l.bytesSent, l.writeErr, l.writeBlocked = l.unsent[n:], l.bytesSent+n, err, false
 }
 
-// Write waits until the kernel has accepted all of b, or until the given time (zero:
-// for ever), and returns how many bytes the kernel accepted. It sets the connection's
-// write deadline for this write and clears it afterwards: a deadline that outlives
-// its write would fail a later one, of another request.
+// Write waits until the kernel has accepted all of b, or until the given time
+// (zero: for ever), and returns how many bytes the kernel accepted. It sets the
+// connection's write deadline for this write and clears it afterwards: a deadline
+// that outlives its write would fail a later one, of another request.
 func (l *Conn) Write(b []byte, until time.Time) (n int, err error) {
 	l.SetWriteDeadline(until)
 	if err = errWritesHalted; !l.writesHalted.Load() { // checked after the deadline is set; haltWrites does the reverse

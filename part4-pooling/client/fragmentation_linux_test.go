@@ -18,8 +18,8 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// The network decides how the bytes of a response are split. It does not decide what
-// they mean.
+// The network decides how the bytes of a response are split. It does not decide
+// what they mean.
 
 const ruleFragmentation = "house rule: the same bytes mean the same, wherever they are split (RFC 9112 §2.2: a message is a sequence of octets)"
 

@@ -19,7 +19,8 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-// A fakeDNS is a name server whose records a test can change, and which counts lookups.
+// A fakeDNS is a name server whose records a test can change, and which counts
+// lookups.
 type fakeDNS struct {
 	asked atomic.Int64
 	mu    sync.Mutex
@@ -45,7 +46,8 @@ func (d *fakeDNS) lookup(context.Context, string, string) (addrs []netip.Addr, e
 
 var errUnreachableForTest = errors.New("not this one")
 
-// dialOnly returns a dial function for dialEach that connects to good and to no other address.
+// dialOnly returns a dial function for dialEach that connects to good and to no
+// other address.
 func dialOnly(good string, dialled *[]string) func(context.Context, string, time.Duration) (string, error) {
 	return func(_ context.Context, addr string, _ time.Duration) (string, error) {
 		*dialled = append(*dialled, addr)
@@ -144,7 +146,8 @@ func TestFailedLookupsAreReportedAndNotCached(t *testing.T) {
 	assert.Empty(t, dialled)
 }
 
-// Concurrent callers share one lookup, and one that gives up does not end it for the rest.
+// Concurrent callers share one lookup, and one that gives up does not end it for
+// the rest.
 func TestConcurrentCallersShareOneLookup(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64

@@ -11,8 +11,8 @@ import (
 )
 
 // A Response is the response to a request: its head, and its body as it arrives.
-// Fields and the pieces of the body are parts of the connection's buffer: Fields are
-// valid until Close, a piece until the next call.
+// Fields and the pieces of the body are parts of the connection's buffer: Fields
+// are valid until Close, a piece until the next call.
 type Response struct {
 	http1.ResponseHead
 	http1.BodyDecoder
@@ -65,9 +65,9 @@ func (r *Response) TryNext() (piece []byte, err error) {
 	return nil, nil
 }
 
-// WaitMore waits until more of the body has arrived. It returns io.EOF where the end of the
-// connection is the end of the body (RFC 9112 §6.3 rule 8). Other errors are those
-// of Next.
+// WaitMore waits until more of the body has arrived. It returns io.EOF where the
+// end of the connection is the end of the body (RFC 9112 §6.3 rule 8). Other
+// errors are those of Next.
 func (r *Response) WaitMore() error {
 	err := r.waitRead(r.IdleTimeout, ErrBodyTimeout)
 	if err == io.EOF && r.Length == http1.UntilClose {
@@ -90,10 +90,10 @@ func (r *Response) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// Close ends the exchange, at any point, and releases the connection: as good if it
-// can carry another request. The caller must call it; calling it again does
-// nothing. Close drops the rest of the body if that has already arrived; waiting for
-// more would cost more than a new connection.
+// Close ends the exchange, at any point, and releases the connection: as good if
+// it can carry another request. The caller must call it; calling it again does
+// nothing. Close drops the rest of the body if that has already arrived; waiting
+// for more would cost more than a new connection.
 func (r *Response) Close() {
 	l := r.Conn
 	if l == nil {
@@ -105,16 +105,17 @@ func (r *Response) Close() {
 	l.Release(good)
 }
 
-// Detach stops the context watch and the upload. It returns false if that leaves the
-// connection unusable: an interrupt may still be on its way to it, or the server has
-// not received all of the request body. The response keeps its connection.
+// Detach stops the context watch and the upload. It returns false if that leaves
+// the connection unusable: an interrupt may still be on its way to it, or the
+// server has not received all of the request body. The response keeps its
+// connection.
 func (r *Response) Detach() (clean bool) {
 	clean = r.stopWatching == nil || r.stopWatching()
 	return r.Conn.upload.stop() && r.heldRequest == nil && clean
 }
 
-// drainBuffered reads the rest of the body, if it has arrived, and reports whether it
-// reached the end.
+// drainBuffered reads the rest of the body, if it has arrived, and reports
+// whether it reached the end.
 func (r *Response) drainBuffered() bool {
 	const most = 64 << 10 // bytes; a new connection is cheaper than copying more
 	for total := 0; r.State != http1.BodyEnd; {

@@ -9,9 +9,9 @@ import (
 // Reading the head of a response: empty lines ahead of it, interim responses
 // (RFC 9110 §15.2) and 100 Continue.
 
-// ReadHead waits for the head of the final response to a request with method, and parses
-// it. Interim responses go to OnInterim. patience bounds the wait as Timeouts.Head
-// says. The errors are ErrEnded, ErrHeadTimeout, ErrTotalTimeout,
+// ReadHead waits for the head of the final response to a request with method, and
+// parses it. Interim responses go to OnInterim. patience bounds the wait as
+// Timeouts.Head says. The errors are ErrEnded, ErrHeadTimeout, ErrTotalTimeout,
 // ErrUpload, http1.ErrBadResponse, OnInterim's, and context.Cause.
 func (r *Response) ReadHead(method []byte, patience time.Duration) error {
 	l, looked, interim := r.Conn, 0, 0
@@ -68,8 +68,8 @@ func (r *Response) waitForHead(patience time.Duration) error {
 	return err
 }
 
-// handleInterim handles an interim response. 100 Continue starts the held body; all others
-// go to OnInterim.
+// handleInterim handles an interim response. 100 Continue starts the held body;
+// all others go to OnInterim.
 func (r *Response) handleInterim() error {
 	switch {
 	case r.Status == 100 && r.heldRequest != nil:

@@ -47,7 +47,8 @@ func (r *Response) startUpload(c *Request) {
 	go r.Conn.upload.run(r.IdleTimeout) // stop waits for it
 }
 
-// run sends the body to its end, or until a read or a write fails. idle bounds each write.
+// run sends the body to its end, or until a read or a write fails. idle bounds
+// each write.
 func (u *upload) run(idle time.Duration) {
 	defer func() {
 		u.endedAt = time.Now()
@@ -83,9 +84,9 @@ func (u *upload) run(idle time.Duration) {
 	}
 }
 
-// encodeChunk frames n bytes of buf, which begin at chunkPrefix, as a chunk in place (RFC
-// 9112 §7.1). If last, it adds the size line of the last chunk; the trailer
-// section and the empty line are still missing.
+// encodeChunk frames n bytes of buf, which begin at chunkPrefix, as a chunk in
+// place (RFC 9112 §7.1). If last, it adds the size line of the last chunk; the
+// trailer section and the empty line are still missing.
 func encodeChunk(buf []byte, n int, last bool) []byte {
 	var size [chunkPrefix]byte
 	line := append(strconv.AppendInt(size[:0], int64(n), 16), '\r', '\n')
@@ -109,8 +110,8 @@ func (u *upload) appendTrailers(piece []byte) []byte {
 	return append(piece, "\r\n"...)
 }
 
-// DeadlineAfter returns the time d from now, or the zero time, which is no deadline,
-// for d <= 0.
+// DeadlineAfter returns the time d from now, or the zero time, which is no
+// deadline, for d <= 0.
 func DeadlineAfter(d time.Duration) time.Time {
 	if d <= 0 {
 		return time.Time{}

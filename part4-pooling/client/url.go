@@ -7,7 +7,8 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// An httpURL is an http URL in parts: the server to connect to, and the target to request.
+// An httpURL is an http URL in parts: the server to connect to, and the target to
+// request.
 type httpURL struct {
 	Addr   string // host and port
 	Host   string // for the Host field: the port is left out if the URL has none

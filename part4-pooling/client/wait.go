@@ -17,8 +17,9 @@ import (
 // failed.
 
 // waitRead waits until more of the response has arrived, for at most patience,
-// which ends in the error late, and no longer than the deadline of the whole exchange. It starts to watch the context only after PollInterval: most waits are
-// shorter and save that work.
+// which ends in the error late, and no longer than the deadline of the whole
+// exchange. It starts to watch the context only after PollInterval: most waits
+// are shorter and save that work.
 func (r *Response) waitRead(patience time.Duration, late error) error {
 	l, began := r.Conn, time.Now()
 	from := began
@@ -76,7 +77,8 @@ func (r *Response) interruptErr() error {
 	return context.Cause(r.Ctx)
 }
 
-// deadlineFor returns the end of a wait that begins now, and the error to return then.
+// deadlineFor returns the end of a wait that begins now, and the error to return
+// then.
 func (r *Response) deadlineFor(now time.Time, patience time.Duration, late error) (time.Time, error) {
 	if until := now.Add(patience); patience > 0 && (r.deadline.IsZero() || until.Before(r.deadline)) {
 		return until, late

@@ -226,8 +226,8 @@ func TestBodyReadErrorEndsTheRequest(t *testing.T) {
 	assert.Zero(t, p.Stats().Permits)
 }
 
-// Whenever the cancel happens, the connection is closed or returned, never both: put
-// panics on a second return, and the permits add up.
+// Whenever the cancel happens, the connection is closed or returned, never both:
+// put panics on a second return, and the permits add up.
 func TestCancelAtRandomTimesClosesOrReturnsTheConnection(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeResponses(t, func(_ int, r *http.Request) string {

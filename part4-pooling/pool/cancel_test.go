@@ -26,8 +26,8 @@ type cancelPoint struct {
 	reusable bool // the connection is idle afterwards; otherwise it is closed
 }
 
-// A cancelRig is a caller with a pool for one connection, and a server that reports each
-// request that arrives.
+// A cancelRig is a caller with a pool for one connection, and a server that
+// reports each request that arrives.
 type cancelRig struct {
 	p      *Pool
 	addr   string
@@ -36,8 +36,8 @@ type cancelRig struct {
 	cancel func()
 }
 
-// A watchedContext reports that a goroutine has begun to watch it, which a request does only
-// when it has waited for a while.
+// A watchedContext reports that a goroutine has begun to watch it, which a
+// request does only when it has waited for a while.
 type watchedContext struct {
 	context.Context
 	begun chan bool
@@ -207,8 +207,8 @@ var cancelPoints = []cancelPoint{
 	}, true},
 }
 
-// Whenever the cancel happens, the connection is closed or returned, never both: put
-// panics on a second return, and the permits add up.
+// Whenever the cancel happens, the connection is closed or returned, never both:
+// put panics on a second return, and the permits add up.
 func TestCancelAtEachPointClosesOrReturnsTheConnection(t *testing.T) {
 	t.Parallel()
 	for _, at := range cancelPoints {

@@ -15,9 +15,9 @@ import (
 
 const ruleOrdering = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. reservation.go, Reserve"
 
-// A queue models clients that pipeline. A request claims its reservation once a grant is
-// ready, and returns its connection only when all requests ahead of it in its line have
-// been answered, as if no response fitted into a slot.
+// A queue models clients that pipeline. A request claims its reservation once a
+// grant is ready, and returns its connection only when all requests ahead of it
+// in its line have been answered, as if no response fitted into a slot.
 type queue struct {
 	p     *Pool
 	lines [3][]*pendingRequest
@@ -51,8 +51,8 @@ func (q *queue) answer(i int, good bool) bool {
 	return true
 }
 
-// drain runs every request as far as it can go, the last ones first, and reports whether
-// all of them were answered.
+// drain runs every request as far as it can go, the last ones first, and reports
+// whether all of them were answered.
 func (q *queue) drain(t *testing.T) bool {
 	for moved := true; moved; {
 		moved = false
@@ -90,8 +90,8 @@ func (q *queue) cleanUp(t *testing.T) {
 	}
 }
 
-// countDeadlocks plays many histories and counts those in which requests wait for each other
-// in the end.
+// countDeadlocks plays many histories and counts those in which requests wait for
+// each other in the end.
 func countDeadlocks(t *testing.T, inOrder bool) (found int) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 17))

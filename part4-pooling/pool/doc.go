@@ -20,7 +20,8 @@
 //	}
 //	fmt.Println("connections:", p.Stats().Permits)
 //
-// Two laws hold after every step, and the tests check them in every order of events:
+// Two laws hold after every step, and the tests check them in every order of
+// events:
 //
 //   - Each connection, leased, idle or being dialled, has one permit, and the
 //     permits in use never exceed the limits.

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// What ends connections other than their last request: the evictor, DropAll and Close.
+// What ends connections other than their last request: the evictor, DropAll and
+// Close.
 
-// StartEvictor starts a goroutine that closes expired and dead idle connections every
-// interval, until Close. Call it at most once.
+// StartEvictor starts a goroutine that closes expired and dead idle connections
+// every interval, until Close. Call it at most once.
 func (p *Pool) StartEvictor(interval time.Duration) {
 	p.stopEvictor = make(chan struct{})
 	stop := p.stopEvictor
@@ -80,9 +81,9 @@ func (p *Pool) dropIdle(b *backend) {
 }
 
 // ShouldReturn reports whether the holder of l should end the lease soon: its
-// lifetime is over, it was dropped, the pool is closed, or a caller waits for a connection. A
-// holder that is never idle, such as an engine, must ask, or it keeps the connection
-// for ever.
+// lifetime is over, it was dropped, the pool is closed, or a caller waits for a
+// connection. A holder that is never idle, such as an engine, must ask, or it
+// keeps the connection for ever.
 func (l *Lease) ShouldReturn() bool {
 	p := l.pool
 	if p.Waiting.Load() > 0 {
@@ -94,9 +95,9 @@ func (l *Lease) ShouldReturn() bool {
 	return p.closed || l.generation != l.backend.generation || !now.Before(l.dialledAt.Add(p.Limits.Lifetime))
 }
 
-// Close fails all waiting callers with ErrClosed, and later ones too. It closes idle
-// connections now and leased ones when they return. It does not wait for them, and
-// may be called again.
+// Close fails all waiting callers with ErrClosed, and later ones too. It closes
+// idle connections now and leased ones when they return. It does not wait for
+// them, and may be called again.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	defer p.unlockAndClose()

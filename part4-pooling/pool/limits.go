@@ -46,8 +46,9 @@ func (l *Limits) Validate() error {
 }
 
 // idleDeadline is when a connection that becomes idle now expires. A server that
-// announces a timeout (Keep-Alive) counts from the last byte it sent, and its clock is
-// not ours: the margin keeps us from sending at the moment in which it closes.
+// announces a timeout (Keep-Alive) counts from the last byte it sent, and its
+// clock is not ours: the margin keeps us from sending at the moment in which it
+// closes.
 func (p *Pool) idleDeadline(l *Lease, now time.Time) time.Time {
 	idle := p.Limits.IdleTime
 	if l.KeepAliveTimeout > 0 {

@@ -96,7 +96,7 @@ var (
 	ErrWaitTimeout = errors.New("no connection came free in time") // Limits.MaxWait
 
 	errBroken      = errors.New("not reusable after an exchange")
-	ErrQuarantined = errors.New("the backend is in quarantine: it sent unsolicited bytes") // as a Conn.Fault
+	ErrQuarantined = errors.New("the backend is in quarantine: it sent unsolicited bytes") // set as Conn.Fault by a holder that ends a lease for it
 )
 
 // New returns an empty pool that dials with client.Dial. Without StartEvictor, idle
@@ -105,14 +105,14 @@ func New(limits Limits) *Pool {
 	return &Pool{Limits: limits, Dial: client.Dial, Now: wallTime, backends: map[string]*backend{}}
 }
 
-// wallTime has no monotonic reading: the monotonic clock stops while a machine sleeps,
-// and the idle timer of a server elsewhere does not.
+// wallTime has no monotonic reading: the monotonic clock stops while a machine
+// sleeps, and the idle timer of a server elsewhere does not.
 func wallTime() time.Time { return time.Now().Round(0) }
 
-// Get returns a connection to addr that no other caller has: the most recently used
-// idle one, or a new one. At a limit it waits for Limits.MaxWait at most. The caller must
-// end the lease with Return, Release or Redial. The errors are ErrClosed, ErrWaitTimeout,
-// context.Cause(ctx), and those of client.Dial.
+// Get returns a connection to addr that no other caller has: the most recently
+// used idle one, or a new one. At a limit it waits for Limits.MaxWait at most.
+// The caller must end the lease with Return, Release or Redial. The errors are
+// ErrClosed, ErrWaitTimeout, context.Cause(ctx), and those of client.Dial.
 func (p *Pool) Get(ctx context.Context, addr string, t *client.Timeouts) (*Lease, error) {
 	return p.Claim(ctx, p.Reserve(addr), t)
 }
@@ -124,7 +124,8 @@ type grant struct {
 	err        error  // or why there is neither
 }
 
-// tryAcquire returns a grant if one is available without waiting. With the lock held.
+// tryAcquire returns a grant if one is available without waiting. With the lock
+// held.
 func (p *Pool) tryAcquire(b *backend, now time.Time) (g grant, ok bool) {
 	for n := len(b.idle); n > 0; n = len(b.idle) {
 		l := b.idle[n-1]
@@ -144,8 +145,8 @@ func (p *Pool) tryAcquire(b *backend, now time.Time) (g grant, ok bool) {
 	return grant{generation: b.generation}, true
 }
 
-// checkOrDial turns a grant into a connection. If the connection fails its check, its
-// permit stays with the caller, which need not wait again.
+// checkOrDial turns a grant into a connection. If the connection fails its check,
+// its permit stays with the caller, which need not wait again.
 func (p *Pool) checkOrDial(ctx context.Context, b *backend, g grant, t *client.Timeouts) (*Lease, error) {
 	for l := g.lease; l != nil; l = g.lease {
 		err := l.CheckIdle()
@@ -157,8 +158,8 @@ func (p *Pool) checkOrDial(ctx context.Context, b *backend, g grant, t *client.T
 	return p.dialPermitted(ctx, b, g, t)
 }
 
-// dialPermitted dials with a permit. It releases the permit if the dial fails or the
-// context is already done.
+// dialPermitted dials with a permit. It releases the permit if the dial fails or
+// the context is already done.
 func (p *Pool) dialPermitted(ctx context.Context, b *backend, g grant, t *client.Timeouts) (*Lease, error) {
 	if ctx.Err() != nil {
 		now := p.Now()
@@ -182,8 +183,8 @@ func (p *Pool) dialPermitted(ctx context.Context, b *backend, g grant, t *client
 	return l, nil
 }
 
-// replace exchanges a connection that failed its check for another idle one, or for its
-// own permit.
+// replace exchanges a connection that failed its check for another idle one, or
+// for its own permit.
 func (p *Pool) replace(l *Lease, why error) grant {
 	now := p.Now()
 	p.mu.Lock()
@@ -197,7 +198,7 @@ func (p *Pool) replace(l *Lease, why error) grant {
 	return g
 }
 
-// Redial closes l, whose fate Fault tells, and dials a new connection with its
+// Redial closes l, counts it by l.Fault, and dials a new connection with its
 // permit, so that no other caller can get ahead. again counts it as a retry.
 // After an error the permit has been released; the errors are those of
 // client.Dial and context.Cause(ctx). The caller must not use l afterwards.
@@ -220,7 +221,8 @@ func (l *Lease) Redial(ctx context.Context, again bool, t *client.Timeouts) (*Le
 }
 
 // put ends a lease. The pool keeps the connection if it is good, which the caller
-// decides, and still passes its check, which put runs. It panics if l is not leased.
+// decides, and still passes its check, which put runs. It panics if l is not
+// leased.
 func (p *Pool) put(l *Lease, good bool) {
 	why := cmp.Or(l.Fault, errBroken)
 	if good {
@@ -256,8 +258,9 @@ func (p *Pool) put(l *Lease, good bool) {
 // It panics if the lease has already ended. client.Conn.Release calls it.
 func (l *Lease) Return(good bool) { l.pool.put(l, good) }
 
-// retire marks a connection for closing and takes its permit back. The caller must
-// call grantWaiters before it unlocks, or use the permit itself. With the lock held.
+// retire marks a connection for closing and takes its permit back. The caller
+// must call grantWaiters before it unlocks, or use the permit itself. With the
+// lock held.
 func (p *Pool) retire(l *Lease, count *uint64) {
 	*count++
 	l.state = leaseClosed

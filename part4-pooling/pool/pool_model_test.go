@@ -17,9 +17,10 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// A poolModel plays a pool's callers, servers and clock, one step after the other, and
-// checks every invariant after each step. The connections are real sockets, so the
-// idle checks are real too; nothing waits, and nothing is left to the scheduler.
+// A poolModel plays a pool's callers, servers and clock, one step after the
+// other, and checks every invariant after each step. The connections are real
+// sockets, so the idle checks are real too; nothing waits, and nothing is left to
+// the scheduler.
 type poolModel struct {
 	t        testing.TB
 	p        *Pool
@@ -176,8 +177,8 @@ func (m *poolModel) breakSomething() {
 	}
 }
 
-// collectGrants takes delivered grants, sooner or later: a waiter may give up after the delivery
-// and before it looks.
+// collectGrants takes delivered grants, sooner or later: a waiter may give up
+// after the delivery and before it looks.
 func (m *poolModel) collectGrants() {
 	m.waiters = slices.DeleteFunc(m.waiters, func(w *waiter) bool {
 		if m.choose(3) == 0 {

@@ -394,8 +394,8 @@ func TestUnreadBodyIsNotTheNextResponse(t *testing.T) {
 	}
 }
 
-// Bytes between exchanges: a 408 on an idle connection, a wrong length, an attack. Only
-// empty lines are allowed.
+// Bytes between exchanges: a 408 on an idle connection, a wrong length, an
+// attack. Only empty lines are allowed.
 func TestUnsolicitedBytesCloseTheConnection(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -485,11 +485,11 @@ func TestUnsolicitedBytesQuarantineTheBackend(t *testing.T) {
 	assert.Equal(t, []int{6, 6}, []int{ask(), ask()}, "after the quarantine its connections are kept again")
 }
 
-// A server that miscounts its bytes costs itself a connection, and no client gets a
-// wrong response. The surplus bytes arrive together with the response, so that they
-// can be seen in time: if they arrived after the next request was sent, no client
-// could tell them from its response. Quarantine is off here, or the pool would reuse
-// no connection.
+// A server that miscounts its bytes costs itself a connection, and no client gets
+// a wrong response. The surplus bytes arrive together with the response, so that
+// they can be seen in time: if they arrived after the next request was sent, no
+// client could tell them from its response. Quarantine is off here, or the pool
+// would reuse no connection.
 func TestEveryCallerGetsItsOwnResponse(t *testing.T) {
 	t.Parallel()
 	const callers, each = 64, 320

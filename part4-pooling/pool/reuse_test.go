@@ -63,8 +63,8 @@ func TestResponseWithCloseEndsTheConnection(t *testing.T) {
 	assert.Equal(t, 100, s.Accepted())
 }
 
-// A server that closes after each response without Connection: close loses every race.
-// A request that may be repeated does not notice.
+// A server that closes after each response without Connection: close loses every
+// race. A request that may be repeated does not notice.
 func TestSilentCloseFailsNoIdempotentRequest(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
@@ -204,7 +204,8 @@ func TestTotalTimeoutIncludesTheRetry(t *testing.T) {
 	assert.Zero(t, p.Stats().Permits)
 }
 
-// No server has seen what the kernel never accepted, so even a POST may be sent again.
+// No server has seen what the kernel never accepted, so even a POST may be sent
+// again.
 func TestUnsentPOSTIsRetried(t *testing.T) {
 	t.Parallel()
 	release := make(chan bool)
@@ -241,8 +242,8 @@ func TestUnsentPOSTIsRetried(t *testing.T) {
 	l.Release(false)
 }
 
-// A body that is held for 100 Continue has not been read when the connection ends. So it
-// can be sent on another one, however long it is.
+// A body that is held for 100 Continue has not been read when the connection
+// ends. So it can be sent on another one, however long it is.
 func TestUnsentBodyIsRetriedOnAnotherConnection(t *testing.T) {
 	t.Parallel()
 	got := make(chan int64, 1)

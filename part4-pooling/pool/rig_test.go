@@ -42,8 +42,8 @@ func poolRoundTrip(p *Pool, addr string, c *client.Request) (status int, body st
 	return status, body, err
 }
 
-// newSmallPool returns a pool for n connections, without an evictor and with limits so
-// long that no connection expires.
+// newSmallPool returns a pool for n connections, without an evictor and with
+// limits so long that no connection expires.
 func newSmallPool(t testing.TB, n int) *Pool {
 	t.Helper()
 	p := New(Limits{PerBackend: n, Total: n, MaxWait: testutil.MaxWait, IdleTime: time.Hour, Lifetime: 24 * time.Hour})

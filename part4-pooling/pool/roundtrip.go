@@ -14,8 +14,8 @@ import (
 // A server may close a kept connection just as we send, and no check beforehand
 // can tell. Then RoundTrip tries once more, on a new connection, if the request
 // may be repeated (client.Conn.MayRetry). An engine does the same
-// (engine.resolveUnanswered). t.Total bounds both tries. The errors are those of Get
-// and of client.Conn.RoundTrip.
+// (engine.resolveUnanswered). t.Total bounds both tries. The errors are those of
+// Get and of client.Conn.RoundTrip.
 func (p *Pool) RoundTrip(ctx context.Context, addr string, c *client.Request, t *client.Timeouts) (*client.Response, error) {
 	return p.RoundTripReserved(ctx, p.Reserve(addr), c, t)
 }

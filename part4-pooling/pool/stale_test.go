@@ -15,9 +15,10 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-// A kept connection can go stale at any moment. Five things happen to it: it is leased,
-// written to and released, in this order, while the server closes it (FIN) and our
-// idle timer fires at any point. There are 20 orders; this test runs them all.
+// A kept connection can go stale at any moment. Five things happen to it: it is
+// leased, written to and released, in this order, while the server closes it
+// (FIN) and our idle timer fires at any point. There are 20 orders; this test
+// runs them all.
 func TestStaleConnectionRaceInEveryOrder(t *testing.T) {
 	t.Parallel()
 	for _, order := range staleOrders() {
@@ -38,8 +39,8 @@ func staleOrders() (all [][]string) {
 	return all
 }
 
-// A staleRace is one order: a connection that is leased when it begins, and what has
-// happened so far.
+// A staleRace is one order: a connection that is leased when it begins, and what
+// has happened so far.
 type staleRace struct {
 	t      *testing.T
 	p      *Pool
@@ -118,9 +119,9 @@ func (s *staleRace) lease() {
 	assert.Equal(s.t, !gone, s.l == s.old, "house rule: what is closed, or too long idle, is not handed out. pool.go, checkOrDial")
 }
 
-// write fails only on the old connection, and only if the server has closed it after
-// the lease: no check could have known. Our own timer must not touch a leased
-// connection.
+// write fails only on the old connection, and only if the server has closed it
+// after the lease: no check could have known. Our own timer must not touch a
+// leased connection.
 func (s *staleRace) write() {
 	a, err := s.l.RoundTrip(s.t.Context(), getRequest("/"), &testTimeouts, time.Time{})
 	if s.l == s.old && s.seen["FIN"] {

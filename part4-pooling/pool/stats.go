@@ -8,9 +8,9 @@ import (
 
 // Counts are numbers of events since the pool was created.
 type Counts struct {
-	Dialled     uint64 `json:"dialled"`
-	DialFailed  uint64 `json:"dial_failed"`
-	Reused      uint64 `json:"reused"`
+	Dialled     uint64 `json:"dialled"`     // dials that succeeded
+	DialFailed  uint64 `json:"dial_failed"` // dials that failed
+	Reused      uint64 `json:"reused"`      // idle connections handed out
 	Waited      uint64 `json:"waited"`      // callers that had to wait
 	GaveUp      uint64 `json:"gave_up"`     // waiters whose time or context ended
 	Stale       uint64 `json:"stale"`       // closed by the server while idle
@@ -19,7 +19,7 @@ type Counts struct {
 	Dropped     uint64 `json:"dropped"`     // by DropAll, Close or quarantine
 	Displaced   uint64 `json:"displaced"`   // closed for another backend
 	Broken      uint64 `json:"broken"`      // not reusable after an exchange
-	Retried     uint64 `json:"retried"`
+	Retried     uint64 `json:"retried"`     // requests sent again on a new connection
 }
 
 // counterFor returns the count for a connection that was closed because of err.
@@ -81,7 +81,8 @@ func (c *Counts) Events() []Event {
 	}
 }
 
-// Backend returns the state of the backend at addr, or zeros if the pool has not met it.
+// Backend returns the state of the backend at addr, or zeros if the pool has not
+// met it.
 func (s Stats) Backend(addr string) backendStats {
 	for _, b := range s.Backends {
 		if b.Addr == addr {

@@ -20,8 +20,8 @@ type waiter struct {
 	timer      *time.Timer
 }
 
-// A waitQueue is a FIFO queue from which a waiter can be removed at any position. The
-// pool's lock guards it.
+// A waitQueue is a FIFO queue from which a waiter can be removed at any position.
+// The pool's lock guards it.
 type waitQueue struct {
 	first, last *waiter
 	length      int
@@ -75,8 +75,9 @@ func (p *Pool) grantWaiters(now time.Time) {
 	}
 }
 
-// nextToServe returns the backend of the longest waiting caller that could be served
-// now. Callers for a backend that is at its own limit do not hold up the others.
+// nextToServe returns the backend of the longest waiting caller that could be
+// served now. Callers for a backend that is at its own limit do not hold up the
+// others.
 func (p *Pool) nextToServe() (eldest *backend) {
 	room := p.permits < p.Limits.Total || p.hasIdle()
 	for _, b := range p.backendList {
@@ -139,7 +140,8 @@ func (p *Pool) dequeue(w *waiter) {
 	p.Waiting.Add(-1)
 }
 
-// wait waits until a grant is delivered to w, or ctx is done, or MaxWait has passed.
+// wait waits until a grant is delivered to w, or ctx is done, or MaxWait has
+// passed.
 func (p *Pool) wait(ctx context.Context, w *waiter) (g grant) {
 	if p.Limits.MaxWait > 0 {
 		w.timer.Reset(p.Limits.MaxWait)

@@ -9,6 +9,6 @@
 //		testutil.Eventually(t, "a second connection", func() bool { return s.Accepted() == 2 })
 //	}
 //
-// Whatever it starts ends with the test, and every wait fails the test after MaxWait
-// with the name of what did not happen.
+// Whatever it starts ends with the test, and every wait fails the test after
+// MaxWait with the name of what did not happen.
 package testutil

@@ -17,9 +17,10 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// A Server is a backend that does what a test says, byte by byte. For each connection
-// that it accepts it calls a script, in a goroutine of its own, with the number of the
-// connection, counted from 1. It closes the connection when the script returns.
+// A Server is a backend that does what a test says, byte by byte. For each
+// connection that it accepts it calls a script, in a goroutine of its own, with
+// the number of the connection, counted from 1. It closes the connection when the
+// script returns.
 type Server struct {
 	Addr  string
 	mu    sync.Mutex
@@ -137,10 +138,10 @@ func ServeCanned(b testing.TB) string {
 	}).Addr
 }
 
-// ServeThenDie starts a Server that responds to the first request on each connection
-// and closes the connection after it has read the second, like a server whose idle
-// timer fires at that moment. requests returns how many requests with a method (GET,
-// POST or PUT) it has read.
+// ServeThenDie starts a Server that responds to the first request on each
+// connection and closes the connection after it has read the second, like a
+// server whose idle timer fires at that moment. requests returns how many
+// requests with a method (GET, POST or PUT) it has read.
 func ServeThenDie(t testing.TB) (s *Server, requests func(method string) int64) {
 	t.Helper()
 	counts := map[string]*atomic.Int64{"GET": {}, "POST": {}, "PUT": {}}
@@ -162,8 +163,8 @@ func ServeThenDie(t testing.TB) (s *Server, requests func(method string) int64) 
 	return s, func(method string) int64 { return counts[method].Load() }
 }
 
-// ReadRequests reads requests with their bodies from in, and calls answer for each, until
-// it returns false or the input ends.
+// ReadRequests reads requests with their bodies from in, and calls answer for
+// each, until it returns false or the input ends.
 func ReadRequests(in *bufio.Reader, answer func(r *http.Request) bool) {
 	for {
 		r, err := http.ReadRequest(in)
@@ -179,9 +180,10 @@ func ReadRequests(in *bufio.Reader, answer func(r *http.Request) bool) {
 
 var hosts atomic.Uint32
 
-// FreeAddr returns a loopback address at which no program listens, for one to listen
-// there or for a connect to be refused. Another test might get the same port, so
-// where all of 127.0.0.0/8 is this machine (Linux) each call uses another host.
+// FreeAddr returns a loopback address at which no program listens, for one to
+// listen there or for a connect to be refused. Another test might get the same
+// port, so where all of 127.0.0.0/8 is this machine (Linux) each call uses
+// another host.
 func FreeAddr(t *testing.T) string {
 	t.Helper()
 	host := "127.0.0.1"
@@ -194,8 +196,9 @@ func FreeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// UnresponsiveAddr returns the address of a listener whose accept queue is full: the
-// kernel drops every SYN to it. It skips the test on systems other than Linux.
+// UnresponsiveAddr returns the address of a listener whose accept queue is full:
+// the kernel drops every SYN to it. It skips the test on systems other than
+// Linux.
 func UnresponsiveAddr(t testing.TB) string {
 	t.Helper()
 	if runtime.GOOS != "linux" {

@@ -10,7 +10,8 @@ import (
 // MaxWait bounds every wait that could otherwise hang a test.
 const MaxWait = 10 * time.Second
 
-// Receive returns the next value from c. After MaxWait it fails the test, and names what.
+// Receive returns the next value from c. After MaxWait it fails the test, and
+// names what.
 func Receive[T any](t testing.TB, c <-chan T, what string) (v T) {
 	t.Helper()
 	select {
@@ -21,8 +22,8 @@ func Receive[T any](t testing.TB, c <-chan T, what string) (v T) {
 	return v
 }
 
-// Eventually polls reached until it returns true. After MaxWait it fails the test, and
-// names state.
+// Eventually polls reached until it returns true. After MaxWait it fails the
+// test, and names state.
 func Eventually(t testing.TB, state string, reached func() bool) {
 	t.Helper()
 	for end := time.Now().Add(MaxWait); !reached(); time.Sleep(time.Millisecond) {
@@ -32,8 +33,8 @@ func Eventually(t testing.TB, state string, reached func() bool) {
 	}
 }
 
-// WaitGroup waits until group is done. After three times MaxWait it fails the test, and
-// names what.
+// WaitGroup waits until group is done. After three times MaxWait it fails the
+// test, and names what.
 func WaitGroup(t testing.TB, group *sync.WaitGroup, what string) {
 	t.Helper()
 	done := make(chan struct{})
@@ -55,8 +56,8 @@ func Send[T any](t testing.TB, c chan<- T, v T, what string) {
 	}
 }
 
-// TestContext returns a context for the test's own waits. It ends after MaxWait, or with
-// the test.
+// TestContext returns a context for the test's own waits. It ends after MaxWait,
+// or with the test.
 func TestContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), MaxWait)
