@@ -62,3 +62,7 @@ func (p *Pool) idleDeadline(l *Lease, now time.Time) time.Time {
 }
 
 const keepAliveMargin = time.Second
+
+// wallTime has no monotonic reading: the monotonic clock stops while a machine
+// sleeps, and the idle timer of a server elsewhere does not.
+func wallTime() time.Time { return time.Now().Round(0) }

@@ -105,10 +105,6 @@ func New(limits Limits) *Pool {
 	return &Pool{Limits: limits, Dial: client.Dial, Now: wallTime, backends: map[string]*backend{}}
 }
 
-// wallTime has no monotonic reading: the monotonic clock stops while a machine
-// sleeps, and the idle timer of a server elsewhere does not.
-func wallTime() time.Time { return time.Now().Round(0) }
-
 // Get returns a connection to addr that no other caller has: the most recently
 // used idle one, or a new one. At a limit it waits for Limits.MaxWait at most.
 // The caller must end the lease with Return, Release or Redial. The errors are
