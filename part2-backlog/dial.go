@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What connect ends in when it does not end well. errors.Is finds them in its
-// error, and the kernel's errno beside them where there was one.
+// The ways in which a connect fails. Test for them with errors.Is; the kernel's
+// errno, where there was one, is in the same error.
 var (
-	ErrConnectTimeout = errors.New("timed out")   // no response: a full queue, a firewall, a lost packet
-	ErrRefused        = errors.New("refused")     // the response is RST: nobody listens there
-	ErrUnreachable    = errors.New("unreachable") // a router, or our own routing table, says so
+	ErrConnectTimeout = errors.New("timed out")   // no reply: a full accept queue, a firewall, a lost packet
+	ErrRefused        = errors.New("refused")     // the reply is RST: no program listens there
+	ErrUnreachable    = errors.New("unreachable") // reported by a router, or by our own routing table
 )
 
 // connect opens a TCP connection to addr, an IP address and a port, and waits
@@ -28,14 +28,14 @@ func connect(ctx context.Context, addr string, timeout time.Duration) (int, erro
 		return -1, err
 	}
 	if err := finishConnect(ctx, fd, timeout); err != nil {
-		unix.Close(fd) // and never try again on it: Linux would say ECONNABORTED
+		unix.Close(fd) // a second connect(2) on it would fail with ECONNABORTED on Linux
 		return -1, fmt.Errorf("connect %s: %w", addr, err)
 	}
 	return fd, nil
 }
 
-// startConnect sends the SYN and does not wait for what comes back. Whoever
-// gets the descriptor owns it, and hands it to finishConnect.
+// startConnect sends the SYN and does not wait for the reply. The caller owns the
+// descriptor, and passes it on to finishConnect.
 func startConnect(addr string) (int, error) {
 	sa, family, err := parseSockaddr(addr)
 	if err != nil {
@@ -48,7 +48,7 @@ func startConnect(addr string) (int, error) {
 	if err = unix.SetNonblock(fd, true); err == nil {
 		err = unix.Connect(fd, sa)
 	}
-	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR { // either of the two: it is under way
+	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR { // with either of these the handshake continues
 		unix.Close(fd)
 		return -1, fmt.Errorf("connect %s: %w", addr, classifyErrno(err))
 	}
@@ -77,24 +77,25 @@ func finishConnect(ctx context.Context, fd int, timeout time.Duration) error {
 	return rejectSelfConnect(fd)
 }
 
-// rejectSelfConnect refuses a connection whose two ends are the same. When nobody
-// listens on a local port, and the kernel picks that very port for our end, the
-// SYN meets its own socket and TCP shakes hands with itself (a simultaneous
-// open, RFC 9293 §3.5). A client would read its own request as the response.
+// rejectSelfConnect rejects a connection whose two ends are the same socket. If no
+// program listens on a local port and the kernel picks that very port for our
+// end, the SYN reaches its own socket and TCP completes the handshake with itself
+// (a simultaneous open, RFC 9293 §3.5). A client would read its own request as the
+// response.
 func rejectSelfConnect(fd int) error {
 	peer, err := unix.Getpeername(fd)
 	if err == nil && addrPort(peer) == localAddr(fd) {
-		return fmt.Errorf("%w: nobody listens there, the connection met itself", ErrRefused)
+		return fmt.Errorf("%w: no program listens there, the connection met itself", ErrRefused)
 	}
 	return err
 }
 
-// classifyErrno puts one of our errors beside the errno that means it.
+// classifyErrno wraps errno together with the sentinel that it means.
 func classifyErrno(errno error) error {
 	switch errno {
 	case unix.ECONNREFUSED:
 		return fmt.Errorf("%w: %w", ErrRefused, errno)
-	case unix.ETIMEDOUT: // the kernel has sent its last SYN
+	case unix.ETIMEDOUT: // the kernel has given up on its last SYN
 		return fmt.Errorf("%w: %w", ErrConnectTimeout, errno)
 	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENETDOWN:
 		return fmt.Errorf("%w: %w", ErrUnreachable, errno)

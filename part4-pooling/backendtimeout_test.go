@@ -17,7 +17,7 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-const ruleHeadDeadline = "house rule: the head of a response has one deadline, however its bytes come. conn.go, waitRead"
+const ruleHeadDeadline = "house rule: the head of a response has one deadline, however its bytes come. wait.go, waitRead"
 
 // startDripping is a backend that never gets to the end of a head, nor stops.
 func startDripping(t testing.TB) *testutil.Server {
@@ -47,7 +47,7 @@ func TestSlowResponseHeadTimesOut(t *testing.T) {
 			t.Parallel()
 			_, addr, _ := startServing(t, way.flag, "http://"+s.Addr, "-backend-head-time=150ms")
 
-			a := sendAndRead(t, addr, ruleHeadDeadline, "conn.go, waitRead", way.request)
+			a := sendAndRead(t, addr, ruleHeadDeadline, "wait.go, waitRead", way.request)
 
 			a.wantPrefix(t, "HTTP/1.1 504 ")
 		})
@@ -109,7 +109,7 @@ func TestEarlyHintsDoNotShortenTheDeadline(t *testing.T) {
 	})
 	_, addr, _ := startServing(t, "-engine", "http://"+s.Addr)
 	c := converse(t, addr, get("/"))
-	story := transcript{sent: "GET / three times", rule: ruleHeadDeadline, look: "conn.go, handleInterim"}
+	story := transcript{sent: "GET / three times", rule: ruleHeadDeadline, look: "responsehead.go, handleInterim"}
 	in := bufio.NewReader(c)
 	a, err := http.ReadResponse(in, nil)
 	require.NoError(t, err)

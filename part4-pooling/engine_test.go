@@ -388,7 +388,7 @@ func TestEnginesTakeTurnsWithOnePermit(t *testing.T) {
 	for range 8 {
 		clients.Go(func() {
 			text, want := getPaths("/", 200)
-			assert.Equal(t, want, sendAndRead(t, r.addr, "house rule: an engine that others wait for gives its connection back", "evictor.go, recalled", text).parseBodies(t, 200))
+			assert.Equal(t, want, sendAndRead(t, r.addr, "house rule: an engine that others wait for gives its connection back", "evictor.go, ShouldReturn", text).parseBodies(t, 200))
 		})
 	}
 	waitGroup(t, &clients, "all goroutines of the test end")

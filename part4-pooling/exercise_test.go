@@ -106,7 +106,7 @@ func TestExercise3ClientRetriesAfterRetryAfter(t *testing.T) {
 		status, _, err := poolRoundTrip(p, s.Addr, c.call)
 
 		require.NoError(t, err, name)
-		assert.Equal(t, c.status, status, "%s. house rule: Retry-After is heeded once, by who may send twice. roundtrip.go, roundTrip", name)
+		assert.Equal(t, c.status, status, "%s. house rule: Retry-After is heeded once, by who may send twice. roundtrip.go, RoundTrip", name)
 		assert.Equal(t, c.asks, asks.Load(), "%s: how often the server was asked", name)
 		assert.Equal(t, 1, s.Accepted(), "%s: what is left of the first answer is drained, and its connection used again", name)
 	}

@@ -152,11 +152,11 @@ func TestBackendFailuresHaveAStatusAndAReason(t *testing.T) {
 		says   string
 	}{
 		"nobody listens":    {testutil.FreeAddr(t), nil, 502, "refused: connection refused"},
-		"closes at once":    {testutil.ServeScript(t, func(*net.TCPConn, int) {}).Addr, nil, 502, "the connection ended before the answer"},
+		"closes at once":    {testutil.ServeScript(t, func(*net.TCPConn, int) {}).Addr, nil, 502, "the connection ended before the response"},
 		"garbage":           {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n" }).Addr, nil, 502, "bad answer"},
-		"half a head":       {startAnsweringOnce(t, "HTTP/1.1 200 OK\r\nContent-"), nil, 502, "the connection ended before the answer"},
+		"half a head":       {startAnsweringOnce(t, "HTTP/1.1 200 OK\r\nContent-"), nil, 502, "the connection ended before the response"},
 		"half a short body": {startAnsweringOnce(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"), nil, 0, ""},
-		"never answers":     {silent, hasty, 504, "no answer in time"},
+		"never answers":     {silent, hasty, 504, "no response in time"},
 		"never accepts":     {testutil.UnresponsiveAddr(t), func(g *gateway.Gateway) { g.Timeouts.Connect = 30 * time.Millisecond }, 504, "timed out after 30ms"},
 		"no connection free": {silent, func(g *gateway.Gateway) {
 			hasty(g)
@@ -234,7 +234,7 @@ func TestPOSTIsNeverRetried(t *testing.T) {
 	r, _ := startGateway(t, s.Addr)
 	sendAndRead(t, r.addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 
-	failed := sendAndRead(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not send again what is not idempotent", "retry.go, mayRetry", post("/pay", "10 euros", closeField))
+	failed := sendAndRead(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not send again what is not idempotent", "retry.go, MayRetry", post("/pay", "10 euros", closeField))
 
 	assert.EqualValues(t, 1, requests("POST"), "somebody has paid twice")
 	failed.wantPrefix(t, "HTTP/1.1 502 ")
@@ -450,9 +450,9 @@ func TestClientsAreNotToldWhichBackendFailed(t *testing.T) {
 		status int
 	}{
 		"the backend: refused\n":                                        {testutil.FreeAddr(t), 502},
-		"the backend: the connection ended before the answer\n":         {testutil.ServeScript(t, func(*net.TCPConn, int) {}).Addr, 502},
+		"the backend: the connection ended before the response\n":       {testutil.ServeScript(t, func(*net.TCPConn, int) {}).Addr, 502},
 		"the backend: bad answer\n":                                     {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }).Addr, 502},
-		"the backend: no answer in time\n":                              {silent, 504},
+		"the backend: no response in time\n":                            {silent, 504},
 		"the backend: no such host\n":                                   {"nobody.example:80", 502},
 		"the backend: the gateway cannot open another connection now\n": {"short.example:80", 503},
 	} {

@@ -125,7 +125,7 @@ func TestContinueIsForwardedFromTheBackend(t *testing.T) {
 		backend := startSteppingBackend(t)
 		r, g := startGateway(t, backend.addr)
 		request := "PUT /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n" + framing + "\r\n"
-		s := transcript{sent: request, rule: ruleExpectContinue, look: "conn.go, handleInterim; gateway.go, setBody"}
+		s := transcript{sent: request, rule: ruleExpectContinue, look: "responsehead.go, handleInterim; gateway.go, setBody"}
 		front := converse(t, r.addr, request)
 		c := receive(t, backend.conns, "a connection to the backend")
 		assert.Contains(t, readHead(t, c), "\r\nExpect: 100-continue\r\n"+framing+"\r\n", "%s: %s", name, ruleExpectContinue)
@@ -156,7 +156,7 @@ func TestRefusedBodyIsNeverRequested(t *testing.T) {
 	})
 	r, g := startGateway(t, s.Addr)
 
-	got := sendAndRead(t, r.addr, ruleExpectContinue, "conn.go, handleInterim", "PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n")
+	got := sendAndRead(t, r.addr, ruleExpectContinue, "responsehead.go, handleInterim", "PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n")
 
 	got.wantPrefix(t, "HTTP/1.1 413 ")
 	got.wantCleanEnd(t)
@@ -214,7 +214,7 @@ func TestBodyIsSentWithout100ContinueAfterATimeout(t *testing.T) {
 	s := testutil.ServeResponses(t, func(_ int, r *http.Request) string { return testutil.Response200("got it") }) // reads the body first
 	r, _ := startGateway(t, s.Addr)
 
-	got := sendAndRead(t, r.addr, "MUST NOT, RFC 9110 §10.1.1: wait for 100 Continue for ever", "conn.go, waitForHead",
+	got := sendAndRead(t, r.addr, "MUST NOT, RFC 9110 §10.1.1: wait for 100 Continue for ever", "responsehead.go, waitForHead",
 		post("/", "hello", "Expect: 100-continue\r\n", closeField))
 
 	assert.Equal(t, "got it", got.wantFramed(t).body)

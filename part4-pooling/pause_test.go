@@ -30,6 +30,6 @@ func TestOnlyUncheckedReuseFailsAfterAPause(t *testing.T) {
 		t.Logf("%-24s %-4s  %d failed", p.name, p.method, total[i])
 	}
 	assert.NotZero(t, total[0], "reuse unchecked is the bug that this is about")
-	assert.Zero(t, total[2], "house rule: drop all connections of a server that is paused, and nothing is stale. evictor.go, dropAll")
+	assert.Zero(t, total[2], "house rule: drop all connections of a server that is paused, and nothing is stale. evictor.go, DropAll")
 	assert.Zero(t, total[3], "house rule: what is idempotent is tried once more, on a fresh connection. roundtrip.go")
 }

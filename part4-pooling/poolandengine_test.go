@@ -100,7 +100,7 @@ func TestFaultyConnectionIsDetectedAndCountedByPoolAndEngine(t *testing.T) {
 				awaitEnginesRetired(t, g)
 				got := g.Pool.Stats().Backend(s.Addr).Counts
 				got.Reused, got.Waited = 0, 0 // an engine asks the pool once, for many requests
-				assert.Equal(t, c.want, got, "house rule: one distrust for all, whoever finds it. pool.go, quarantine")
+				assert.Equal(t, c.want, got, "house rule: one distrust for all, whoever finds it. quarantine.go, quarantine")
 			})
 		}
 	})
@@ -135,14 +135,14 @@ func requireSendsOnce(t *testing.T, byName bool) {
 	r, g := startEngineGateway(t, addr, func(g *gateway.Gateway) { g.Pool.Limits.Quarantine = time.Hour })
 	text, want := getPaths("/", many)
 
-	answers := sendAndRead(t, r.addr, ruleEngine, "evictor.go, recalled", text).parseBodies(t, many)
+	answers := sendAndRead(t, r.addr, ruleEngine, "evictor.go, ShouldReturn", text).parseBodies(t, many)
 
 	assert.Equal(t, want, answers)
 	awaitEnginesRetired(t, g)
 	mu.Lock()
 	defer mu.Unlock()
 	for connection, requests := range got {
-		assert.Equal(t, 1, requests, "house rule: no second request on a connection of a backend that spoke unasked; it was connection %d. evictor.go, recalled", connection)
+		assert.Equal(t, 1, requests, "house rule: no second request on a connection of a backend that spoke unasked; it was connection %d. evictor.go, ShouldReturn", connection)
 	}
 	assert.EqualValues(t, 1, g.Pool.Stats().Backend(addr).Unsolicited)
 }
@@ -242,6 +242,6 @@ func TestStale408IsNotTheResponseInPoolOrEngine(t *testing.T) {
 		client.Close()
 		awaitEnginesRetired(t, g)
 		got := g.Pool.Stats().Backend(s.Addr).Counts
-		assert.Equal(t, [3]uint64{2, 1, 1}, [3]uint64{got.Dialled, got.Broken, got.Retried}, "retry.go, crossed; http1lane.go, isUnreliable")
+		assert.Equal(t, [3]uint64{2, 1, 1}, [3]uint64{got.Dialled, got.Broken, got.Retried}, "retry.go, IsStale408; http1lane.go, isUnreliable")
 	})
 }

@@ -15,7 +15,7 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// read reads what a server sent as the response to method, all at once.
+// readResponse reads sent as a whole, as the response to method.
 func readResponse(t testing.TB, method string, sent []byte) (a *Response, body []byte, err error) {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
@@ -33,8 +33,8 @@ func readResponse(t testing.TB, method string, sent []byte) (a *Response, body [
 	return a, body, err
 }
 
-// What we take for a whole response net/http takes for one too, and for the same.
-// The other way round it need not be: we are the stricter.
+// Every response that we accept net/http accepts too, with the same meaning. The
+// reverse need not hold: we are the stricter.
 func FuzzResponseHead(f *testing.F) {
 	for _, seed := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -68,7 +68,7 @@ func netHTTPResponse(t testing.TB, method string, sent []byte) (*http.Response, 
 	in := bufio.NewReaderSize(bytes.NewReader(sent), 1<<16)
 	for {
 		r, err := http.ReadResponse(in, &http.Request{Method: method})
-		require.NoError(t, err, "we took it for an answer, net/http does not: %s", strconv.Quote(string(sent)))
+		require.NoError(t, err, "we accepted a response that net/http rejects: %s", strconv.Quote(string(sent)))
 		if r.StatusCode < 200 {
 			continue
 		}

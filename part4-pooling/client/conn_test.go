@@ -31,18 +31,18 @@ func TestEveryResponseFramingIsReadToItsEnd(t *testing.T) {
 		"204":                      {"GET", "HTTP/1.1 204 No Content\r\n\r\n", "", true},
 		"204 with a length":        {"GET", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", "", false},
 		"304 with a length":        {"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "", true},
-		"interim answers before":   {"GET", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", true},
+		"interim responses first":  {"GET", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", true},
 		"close":                    {"GET", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", "hello", false},
 		"close in a list":          {"GET", "HTTP/1.1 200 OK\r\nConnection: keep-alive, Close\r\nContent-Length: 5\r\n\r\nhello", "hello", false},
 		"HTTP/1.0":                 {"GET", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", false},
 		"HTTP/1.0 with keep-alive": {"GET", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello", "hello", true},
 		"no reason":                {"GET", "HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello", "hello", true},
 	} {
-		for _, at := range []int{0, 1, 20, len(c.answer) - 1} { // where the bytes are cut in two
+		for _, at := range []int{0, 1, 20, len(c.answer) - 1} { // where the bytes are split
 			s := testutil.ServeScript(t, func(conn *net.TCPConn, _ int) {
 				conn.Read(make([]byte, 1000))
 				io.WriteString(conn, c.answer[:at])
-				time.Sleep(time.Millisecond) // so that they come as two, most of the time
+				time.Sleep(time.Millisecond) // so that they arrive in two packets, most of the time
 				io.WriteString(conn, c.answer[at:])
 				if !c.stays {
 					conn.Close()
@@ -64,7 +64,7 @@ func TestEveryResponseFramingIsReadToItsEnd(t *testing.T) {
 	}
 }
 
-// A hookedContext is a context that calls a function when somebody begins to watch it.
+// A hookedContext calls a function when a goroutine begins to watch it.
 type hookedContext struct {
 	context.Context
 	hook func()
@@ -72,8 +72,8 @@ type hookedContext struct {
 
 func (h hookedContext) Done() <-chan struct{} { h.hook(); return h.Context.Done() }
 
-// The client's body may end in the one moment in which nobody waits: when the
-// wait is renewed, because it will be a long one.
+// The client's body may fail at the one moment when no goroutine waits: when
+// waitRead renews a wait that has become a long one.
 func TestBodyThatFailsBetweenWaitsEndsTheRequest(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
@@ -82,9 +82,9 @@ func TestBodyThatFailsBetweenWaitsEndsTheRequest(t *testing.T) {
 	c := postRequest("/", "")
 	c.Stream, c.Length = testutil.FailingReader{Release: fail}, 100
 	ctx := hookedContext{t.Context(), sync.OnceFunc(func() {
-		l.SetReadDeadline(time.Time{}) // the one that has just passed
+		l.SetReadDeadline(time.Time{}) // the deadline that has just passed
 		close(fail)
-		for l.RawConn.Read(func(uintptr) bool { return true }) == nil { // until the interrupt is there
+		for l.RawConn.Read(func(uintptr) bool { return true }) == nil { // until the interrupt has arrived
 			runtime.Gosched()
 		}
 	})}
@@ -94,5 +94,5 @@ func TestBodyThatFailsBetweenWaitsEndsTheRequest(t *testing.T) {
 		failed <- err
 	}()
 
-	assert.ErrorIs(t, testutil.Receive(t, failed, "the end of a call whose body has failed. conn.go, waitRead: is there an interrupt that comes too early?"), ErrUpload)
+	assert.ErrorIs(t, testutil.Receive(t, failed, "the request whose body failed ends. wait.go, waitRead: is there an interrupt that comes too early?"), ErrUpload)
 }

@@ -11,18 +11,19 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// What connect ends in when it does not end well. errors.Is finds them in its
-// error, and the kernel's errno beside them where there was one.
+// The ways in which a connect fails. Test for them with errors.Is; the kernel's
+// errno, where there was one, is in the same error.
 var (
-	ErrConnectTimeout = errors.New("timed out")   // no response: a full queue, a firewall, a lost packet
-	ErrRefused        = errors.New("refused")     // the response is RST: nobody listens there
-	ErrUnreachable    = errors.New("unreachable") // a router, or our own routing table, says so
+	ErrConnectTimeout = errors.New("timed out")   // no reply: a full accept queue, a firewall, a lost packet
+	ErrRefused        = errors.New("refused")     // the reply is RST: no program listens there
+	ErrUnreachable    = errors.New("unreachable") // reported by a router, or by our own routing table
 )
 
-// Connect opens a TCP connection to addr, an IP address and a port, and waits
-// for the handshake as long as timeout and ctx allow; a timeout of 0 leaves it
-// to the kernel, which goes on for two minutes. The socket belongs to the
-// caller. With an error there is none. connect(2).
+// Connect opens a TCP connection to addr, an IP address and a port, and waits for
+// the handshake as long as timeout and ctx allow (connect(2)). A timeout of 0
+// leaves the limit to the kernel: some two minutes. The caller owns the socket;
+// after an error there is none. The errors are ErrConnectTimeout, ErrRefused,
+// ErrUnreachable, context.Cause(ctx), or an errno.
 func Connect(ctx context.Context, addr string, timeout time.Duration) (socket.FD, error) {
 	fd, err := startConnect(addr)
 	if err != nil {
@@ -31,17 +32,17 @@ func Connect(ctx context.Context, addr string, timeout time.Duration) (socket.FD
 	p, err := socket.NewFD(fd)
 	if err != nil {
 		unix.Close(fd)
-		return socket.FD{}, fmt.Errorf("park the connection to %s: %w", addr, err)
+		return socket.FD{}, fmt.Errorf("register the connection to %s with the poller: %w", addr, err)
 	}
 	if err := finishConnect(ctx, p, timeout); err != nil {
-		p.Close() // and never try again on it: Linux would say ECONNABORTED
+		p.Close() // a second connect(2) on it would fail with ECONNABORTED on Linux
 		return socket.FD{}, fmt.Errorf("connect %s: %w", addr, err)
 	}
 	return p, nil
 }
 
-// startConnect sends the SYN and does not wait for what comes back. Whoever
-// gets the descriptor owns it, and hands it to finishConnect.
+// startConnect sends the SYN and does not wait for the reply. The caller owns the
+// descriptor, and passes it on to finishConnect.
 func startConnect(addr string) (int, error) {
 	sa, family, err := socket.ParseSockaddr(addr)
 	if err != nil {
@@ -54,17 +55,17 @@ func startConnect(addr string) (int, error) {
 	if err = unix.SetNonblock(fd, true); err == nil {
 		err = unix.Connect(fd, sa)
 	}
-	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR { // either of the two: it is under way
+	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR { // with either of these the handshake continues
 		unix.Close(fd)
 		return -1, fmt.Errorf("connect %s: %w", addr, classifyErrno(err))
 	}
 	return fd, nil
 }
 
-// finishConnect waits until the handshake that began on p is over. It waits in
-// Go's poller, as for all that is parked: part 2 waits in poll(2), which holds a
-// thread for each dial, and a pool with a backend that does not answer has
-// hundreds of them under way. It looks at ctx at every tick.
+// finishConnect waits until the handshake on p is over, in Go's poller like every
+// wait in this part. Part 2 waits in poll(2), which holds a thread for each dial,
+// and a pool with an unresponsive backend has hundreds of dials in progress. It
+// checks ctx every PollInterval.
 func finishConnect(ctx context.Context, p socket.FD, timeout time.Duration) error {
 	until := DeadlineAfter(timeout)
 	defer p.SetWriteDeadline(time.Time{})
@@ -91,9 +92,9 @@ func finishConnect(ctx context.Context, p socket.FD, timeout time.Duration) erro
 	}
 }
 
-// connectResult is how it went: nil, ENOTCONN while it is under way, or why it
-// failed. Writable is a socket in both of the cases in which it is over; only
-// SO_ERROR tells which, and clears it.
+// connectResult returns nil if the handshake succeeded, ENOTCONN while it is in
+// progress, and otherwise the errno with which it failed. The socket is writable
+// after success and after failure; SO_ERROR tells which, and reading it clears it.
 func connectResult(fd int) error {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && errno != 0 {
@@ -105,24 +106,25 @@ func connectResult(fd int) error {
 	return err
 }
 
-// rejectSelfConnect refuses a connection whose two ends are the same. When nobody
-// listens on a local port, and the kernel picks that very port for our end, the
-// SYN meets its own socket and TCP shakes hands with itself (a simultaneous
-// open, RFC 9293 §3.5). A client would read its own request as the response.
+// rejectSelfConnect rejects a connection whose two ends are the same socket. If no
+// program listens on a local port and the kernel picks that very port for our
+// end, the SYN reaches its own socket and TCP completes the handshake with itself
+// (a simultaneous open, RFC 9293 §3.5). A client would read its own request as the
+// response.
 func rejectSelfConnect(fd int) error {
 	peer, err := unix.Getpeername(fd)
 	if err == nil && socket.AddrPort(peer) == socket.LocalAddr(fd) {
-		return fmt.Errorf("%w: nobody listens there, the connection met itself", ErrRefused)
+		return fmt.Errorf("%w: no program listens there, the connection met itself", ErrRefused)
 	}
 	return err
 }
 
-// classifyErrno puts one of our errors beside the errno that means it.
+// classifyErrno wraps errno together with the sentinel that it means.
 func classifyErrno(errno error) error {
 	switch errno {
 	case unix.ECONNREFUSED:
 		return fmt.Errorf("%w: %w", ErrRefused, errno)
-	case unix.ETIMEDOUT: // the kernel has sent its last SYN
+	case unix.ETIMEDOUT: // the kernel has given up on its last SYN
 		return fmt.Errorf("%w: %w", ErrConnectTimeout, errno)
 	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENETDOWN:
 		return fmt.Errorf("%w: %w", ErrUnreachable, errno)

@@ -18,12 +18,13 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// How the bytes of a response come is the network's doing. What they mean is not.
+// The network decides how the bytes of a response are split. It does not decide
+// what they mean.
 
-const ruleFragmentation = "house rule: the same bytes mean the same, wherever they are cut (RFC 9112 §2.2: a message is a sequence of octets)"
+const ruleFragmentation = "house rule: the same bytes mean the same, wherever they are split (RFC 9112 §2.2: a message is a sequence of octets)"
 
-// sendInPieces reads a response to GET that comes in these pieces, each when the one
-// before has been read, and says what it was taken for.
+// sendInPieces sends a response to GET in pieces, each when the one before has been
+// read, and returns what the client made of it.
 func sendInPieces(t *testing.T, pieces ...string) string {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
@@ -32,8 +33,8 @@ func sendInPieces(t *testing.T, pieces ...string) string {
 	require.NoError(t, err)
 	l := NewConn(p, "pieces")
 	verdict := make(chan string, 1)
-	go func() { // ends with the connection, at the latest
-		defer l.Close() // so that the other end is not stuck in a write
+	go func() { // ends with the connection at the latest
+		defer l.Close() // so that the writer below is not stuck
 		a := &Response{Conn: l, Ctx: t.Context(), IdleTimeout: testutil.MaxWait}
 		err := a.ReadHead([]byte("GET"), testutil.MaxWait)
 		said := ""
@@ -50,15 +51,15 @@ func sendInPieces(t *testing.T, pieces ...string) string {
 		verdict <- said + fmt.Sprint(err)
 	}()
 	for deadline := time.Now().Add(testutil.MaxWait); len(pieces) > 0; pieces = pieces[1:] {
-		unix.Write(pair[1], []byte(pieces[0])) // fails when the other side has seen enough
+		unix.Write(pair[1], []byte(pieces[0])) // fails once the client has closed
 		for unread := 1; unread > 0 && len(verdict) == 0; runtime.Gosched() {
 			unread, err = unix.IoctlGetInt(pair[1], unix.SIOCOUTQ)
 			require.NoError(t, err)
-			require.Less(t, time.Now(), deadline, "nobody reads the rest of the answer")
+			require.Less(t, time.Now(), deadline, "the client does not read the rest of the response")
 		}
 	}
 	unix.Close(pair[1])
-	return testutil.Receive(t, verdict, "the end of the answer")
+	return testutil.Receive(t, verdict, "the client reaches a verdict")
 }
 
 func TestResponseParsesTheSameHoweverItIsFragmented(t *testing.T) {

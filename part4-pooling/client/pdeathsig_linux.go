@@ -2,7 +2,7 @@ package client
 
 import "syscall"
 
-// KillWithParent makes the kernel kill a child when the thread that started it ends:
-// prctl(2), PR_SET_PDEATHSIG. No thread of this program ends before the program
-// does, for no goroutine here is locked to one.
+// KillWithParent returns attributes that make the kernel kill a child process
+// when the thread that started it ends: prctl(2), PR_SET_PDEATHSIG. That thread
+// lives as long as the program, because no goroutine here is locked to a thread.
 func KillWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -4,5 +4,6 @@ package client
 
 import "syscall"
 
-// KillWithParent does nothing: this system cannot tie a child's end to ours.
+// KillWithParent returns nil: this system cannot tie a child's life to its
+// parent's.
 func KillWithParent() *syscall.SysProcAttr { return nil }

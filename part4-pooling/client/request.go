@@ -10,59 +10,62 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// A Request is a request that a client makes. Its fields are sent as they are:
-// none of them may have a line end in it, which holds for whatever a parser has
-// let through. Host and the framing are written here and nowhere else.
+// A Request is a request that a client sends. Its fields are sent as they are, so
+// none may contain a line end; a parser has checked those that come from a client.
+// AppendTo writes Host and the framing fields, and nothing else does. The caller
+// owns the slices and must not change them until the response is closed.
 type Request struct {
 	Method, Target, Host []byte
-	Fields               []http1.Field // but not Host, Content-Length, Transfer-Encoding, Connection
-	FieldLines           []byte        // more fields, as they are sent: each with its CRLF
-	Body                 []byte        // all of it
-	Stream               io.Reader     // instead of body, when that is long: read only once, by one other goroutine
-	Length               int64         // of stream: a number, or chunked
-	ExpectContinue       bool          // stream waits until the server wants it: Expect: 100-continue
-	ConnAuth             bool          // it authenticates its connection (connauth.go)
+	Fields               []http1.Field // without Host, Content-Length, Transfer-Encoding and Connection
+	FieldLines           []byte        // more fields, in wire format: each with its CRLF
+	Body                 []byte        // the whole body, if it is in memory
+	Stream               io.Reader     // the body, if it is long; read once, by one goroutine, until Response.Close
+	Length               int64         // bytes in Stream, or http1.Chunked
+	ExpectContinue       bool          // Stream is held until the server sends 100 Continue (RFC 9110 §10.1.1)
+	ConnAuth             bool          // its credentials authenticate the connection, which is then not reused (http1/connauth.go)
 
-	OnInterim func(*http1.ResponseHead) error // is told of responses before the one that counts; nil: they are passed over
+	OnInterim func(*http1.ResponseHead) error // called for each interim response but an awaited 100; an error ends the exchange; nil: they are dropped
 }
 
-// What a stream may have beside Read.
+// Optional methods of Request.Stream.
 type (
-	// stop is called when nobody wants the rest: a Read that waits must return soon.
+	// CancelRead is called when the rest is not needed: a blocked Read must return soon.
 	readCanceler interface{ CancelRead() }
-	// trailerSource is asked at the stream's end for the fields to be sent behind it.
+	// TrailerFields is called after io.EOF: the trailer section of a chunked body.
 	trailerSource interface{ TrailerFields() []http1.Field }
 )
 
-// Timeouts are all that a server can make its client wait for. 0 is for ever.
+// Timeouts bound every wait that a server can cause. 0 is no bound.
 type Timeouts struct {
-	Connect      time.Duration // for the handshake
-	Head         time.Duration // from the request, or the end of its body, to the end of the response's head: what comes of it does not renew it
-	Idle         time.Duration // between two pieces of a body, on the way there or back
-	ContinueWait time.Duration // for 100 Continue, before the body is sent all the same
-	Total        time.Duration // for everything, waiting for a connection and a second try included
+	Connect      time.Duration // for the TCP handshake
+	Head         time.Duration // from the end of the request, body included, to the end of the response head; a part of the head does not restart it
+	Idle         time.Duration // between two pieces of a body, in either direction
+	ContinueWait time.Duration // for 100 Continue; then the body is sent without it
+	Total        time.Duration // for the whole exchange, including the wait for a connection and a retry
 }
 
+// DefaultTimeouts are the timeouts of the program's own clients.
 var DefaultTimeouts = Timeouts{
-	Connect:      3 * time.Second,  // two lost SYNs: sent again after 1 s and 2 s (part 2)
-	Head:         30 * time.Second, // of work; a paused server is not to be told from a slow one
-	Idle:         10 * time.Second, // a peer that does not send a byte for that long is not slow, it is gone
-	ContinueWait: time.Second,      // many servers do not know it (RFC 9110 §10.1.1)
-	Total:        60 * time.Second, // what the next client in front of us is likely to wait
+	Connect:      3 * time.Second,  // allows two lost SYNs: Linux 6.5 and later retransmit after 1 s and 2 s (part 2)
+	Head:         30 * time.Second, // of work; a paused server looks like a slow one
+	Idle:         10 * time.Second, // a peer that sends no byte for that long is not slow but gone
+	ContinueWait: time.Second,      // many servers never send it (RFC 9110 §10.1.1)
+	Total:        60 * time.Second, // about as long as the client ahead of us is likely to wait
 }
 
-// AddFlags are the waits that a gateway makes for a backend. A total is not among
-// them: a download may take as long as it goes on.
+// AddFlags sets t to DefaultTimeouts and defines a flag on f for each wait of a
+// gateway for its backends. Total has no flag and becomes 0: a download may take
+// as long as bytes arrive.
 func (t *Timeouts) AddFlags(f *flag.FlagSet) {
 	*t = DefaultTimeouts
 	t.Total = 0
-	f.DurationVar(&t.Connect, "backend-connect-time", t.Connect, "for a connection to a backend to be made; then 504")
-	f.DurationVar(&t.Head, "backend-head-time", t.Head, "for the whole head of a backend's response, from the end of the request; then 504. Long polls need longer")
-	f.DurationVar(&t.Idle, "backend-body-time", t.Idle, "between two pieces of a body, to a backend or from it; then the response is cut. Quiet event streams need longer")
-	f.DurationVar(&t.ContinueWait, "backend-continue-time", t.ContinueWait, "for a backend to say 100 Continue; then the body is sent all the same")
+	f.DurationVar(&t.Connect, "backend-connect-time", t.Connect, "how long a connect to a backend may take; then 504")
+	f.DurationVar(&t.Head, "backend-head-time", t.Head, "how long a backend may take from the end of the request to the end of its response head; then 504. Long polls need longer")
+	f.DurationVar(&t.Idle, "backend-body-time", t.Idle, "longest pause between two pieces of a body, to a backend or from it; then the response is truncated. Quiet event streams need longer")
+	f.DurationVar(&t.ContinueWait, "backend-continue-time", t.ContinueWait, "how long to wait for a backend's 100 Continue; then the body is sent without it")
 }
 
-// Validate says what no gateway can work with.
+// Validate returns an error for timeouts that no gateway can work with.
 func (t *Timeouts) Validate() error {
 	if min(t.Connect, t.Head, t.Idle, t.ContinueWait) <= 0 {
 		return errors.New("-backend-connect-time, -backend-head-time, -backend-body-time and -backend-continue-time: want more than 0")
@@ -70,18 +73,19 @@ func (t *Timeouts) Validate() error {
 	return nil
 }
 
-// What an exchange ends in when it does not end well; errors.Is finds them.
+// The ways in which an exchange fails; test for them with errors.Is.
 var (
-	ErrEnded        = errors.New("the connection ended before the answer") // closed, reset, or half a head
-	ErrTruncated    = errors.New("the connection ended inside the answer's body")
-	ErrUnsolicited  = errors.New("the server sent bytes that nobody asked for")
-	ErrHeadTimeout  = errors.New("no answer in time")
-	ErrBodyTimeout  = errors.New("the body stopped in the middle")
-	ErrTotalTimeout = errors.New("all of it took too long")
-	ErrUpload       = errors.New("the request's body could not be read to its end") // our side's fault
+	ErrEnded        = errors.New("the connection ended before the response") // closed or reset, ahead of a complete head
+	ErrTruncated    = errors.New("the connection ended inside the response body")
+	ErrUnsolicited  = errors.New("the server sent unsolicited bytes")             // outside any exchange (RFC 9112 §9.2)
+	ErrHeadTimeout  = errors.New("no response in time")                           // Timeouts.Head
+	ErrBodyTimeout  = errors.New("the response body stalled")                     // Timeouts.Idle
+	ErrTotalTimeout = errors.New("the request took too long in total")            // Timeouts.Total
+	ErrUpload       = errors.New("the request body could not be read to its end") // Request.Stream failed, not the server
 )
 
-// AppendTo appends the head of the request, and the body if it is all there.
+// AppendTo appends the head of the request, and Body, to b and returns the
+// extended slice. A Stream is not part of it.
 func (c *Request) AppendTo(b []byte) []byte {
 	b = append(append(b, c.Method...), ' ')
 	b = append(append(b, c.Target...), " HTTP/1.1\r\nHost: "...)
@@ -101,6 +105,8 @@ func (c *Request) AppendTo(b []byte) []byte {
 	return append(append(b, "\r\n"...), c.Body...)
 }
 
+// AppendFields appends fields as field lines, each with its CRLF, and returns the
+// extended slice.
 func AppendFields(b []byte, fields []http1.Field) []byte {
 	for _, f := range fields {
 		b = append(append(b, f.Name...), ": "...)
@@ -114,7 +120,8 @@ func appendLength(b []byte, n int64) []byte {
 	return append(strconv.AppendInt(b, n, 10), "\r\n"...)
 }
 
-// MethodExpectsBody is for the methods whose empty body is announced too: RFC 9110 §8.6.
+// MethodExpectsBody reports whether a request with method announces an empty body
+// too, as Content-Length: 0 (RFC 9110 §8.6).
 func MethodExpectsBody(method []byte) bool {
 	switch string(method) {
 	case "POST", "PUT", "PATCH":
@@ -123,18 +130,19 @@ func MethodExpectsBody(method []byte) bool {
 	return false
 }
 
-// HasUnexpectedBody says whether c has a body though its method gives a body no
-// meaning: with GET, HEAD and DELETE it "has no generally defined semantics" (RFC
+// HasUnexpectedBody reports whether c has a body to which its method gives no
+// meaning: for GET, HEAD and DELETE it "has no generally defined semantics" (RFC
 // 9110 §9.3.1, §9.3.2, §9.3.5), OPTIONS has no use for it, CONNECT has none, and
 // TRACE must not have one. Some servers leave such a body unread and take it for
-// the next request on the connection, which is another client's. Of a method that
-// is not known here it is not known either.
+// the next request on the connection, which may be another client's. Unknown
+// methods count as unexpected too.
 func (c *Request) HasUnexpectedBody() bool {
 	return (len(c.Body) > 0 || c.Stream != nil) && !MethodExpectsBody(c.Method)
 }
 
-// IsIdempotent says whether doing it twice is as good as doing it once (RFC 9110
-// §9.2.2). Only such a request may be sent again when nobody knows what became of it.
+// IsIdempotent reports whether sending a request with method twice has the same
+// effect as sending it once (RFC 9110 §9.2.2). Only such a request may be sent
+// again when the client cannot know whether the server acted on it.
 func IsIdempotent(method []byte) bool {
 	switch string(method) {
 	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":

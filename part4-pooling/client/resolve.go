@@ -14,38 +14,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A name may have several addresses, of which the first is not always the one
-// that answers, and may have others tomorrow. So they are tried in turn, and the
-// name is looked up again when none is any good.
+// A resolver finds the addresses of host names and remembers them for a few
+// seconds. A name may have several addresses, of which the first need not be the
+// one that responds, and it may have others tomorrow. So dialEach tries them in
+// turn, and looks the name up again when all of them fail.
 //
-// The lookup itself is package net's, and nothing else here is: the files, the
-// DNS and their order would be a series of their own. Of net's two resolvers it
-// is the one in Go, which waits in the poller; the C library's would block a
-// thread for each name.
+// The lookup itself is package net's, and nothing else here is: /etc/hosts, DNS
+// and their order would be a series of their own. Of net's two resolvers it is
+// the one in Go, which waits in the poller; the C library's would block a thread
+// for each name.
 type resolver struct {
 	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
-	mu    sync.Mutex // nothing that waits is done with it
+	mu    sync.Mutex // guards cache; never held during a lookup
 	cache map[string]*cachedLookup
 }
 
-// A cachedLookup is one lookup, and all callers who want to know wait for it.
+// A cachedLookup is one lookup, which all callers that need its name share.
 type cachedLookup struct {
-	done    chan struct{} // closed when the rest may be read
+	done    chan struct{} // closed when the lookup has ended; the fields below may be read after that
 	addrs   []netip.Addr
 	err     error
-	expires time.Time // then it is too old; set to the past when no address was any good, with mu held
+	expires time.Time // guarded by mu; zero after a failed lookup and after invalidate
 }
 
 const (
-	lookupTimeout = 5 * time.Second // for a lookup, whoever waits for it: two tries of the usual name server
-	lookupTTL     = 5 * time.Second // a burst of dials asks once; the resolver does not tell how long a name is good for
+	lookupTimeout = 5 * time.Second // of one lookup, for all its callers: enough for two queries to a usual name server
+	lookupTTL     = 5 * time.Second // one lookup for a burst of dials; package net does not report the record's TTL
 )
 
 var (
+	// ErrUnknownHost means that a name has no address.
 	ErrUnknownHost = errors.New("no such host")
 
-	// defaultResolver is what the program's clients use.
+	// defaultResolver is shared by all clients of the program.
 	defaultResolver = newResolver((&net.Resolver{PreferGo: true}).LookupNetIP)
 )
 
@@ -53,10 +55,10 @@ func newResolver(lookup func(ctx context.Context, network, host string) ([]netip
 	return &resolver{lookup: lookup, cache: map[string]*cachedLookup{}}
 }
 
-// dialEach calls dial with the addresses of addr, a host and a port, until one is
-// connected. Each gets an equal share of the time that is left; a timeout of 0
-// leaves it to dial. The error is that of all addresses. n is not asked for an IP
-// address, nor for localhost (RFC 6761 §6.3).
+// dialEach calls dial with each address of addr, a host and a port, until one
+// connects. Each address gets an equal share of the time that is left; a timeout
+// of 0 leaves the limit to dial. The error names all addresses. An IP address
+// needs no lookup, and localhost is never looked up in DNS (RFC 6761 §6.3).
 func dialEach[T any](ctx context.Context, n *resolver, addr string, timeout time.Duration, dial func(ctx context.Context, addr string, timeout time.Duration) (T, error)) (T, error) {
 	if _, err := netip.ParseAddrPort(addr); err == nil {
 		return dial(ctx, addr, timeout)
@@ -94,7 +96,7 @@ func dialEach[T any](ctx context.Context, n *resolver, addr string, timeout time
 	}
 }
 
-// appendError puts the next error behind those that came before it, in one line.
+// appendError joins err to the earlier errors in failed, on one line.
 func appendError(failed, err error) error {
 	if failed == nil {
 		return err
@@ -102,8 +104,9 @@ func appendError(failed, err error) error {
 	return fmt.Errorf("%w; %w", failed, err)
 }
 
-// lookupCached returns what is known of host, and waits for a lookup if that is nothing,
-// or too old: then it is fresh. A timeout of 0 is for as long as a lookup takes.
+// lookupCached returns the cached addresses of host, or waits for a lookup if
+// there are none or they have expired: then fresh is true. A timeout of 0 means
+// lookupTimeout.
 func (n *resolver) lookupCached(ctx context.Context, host string, timeout time.Duration) (f *cachedLookup, fresh bool, err error) {
 	f, fresh = n.startLookup(host)
 	if timeout <= 0 {
@@ -121,7 +124,8 @@ func (n *resolver) lookupCached(ctx context.Context, host string, timeout time.D
 	}
 }
 
-// startLookup begins a lookup, unless one is under way, or over and not too old.
+// startLookup returns the cached lookup of host, in progress or not expired, or
+// starts a new one.
 func (n *resolver) startLookup(host string) (f *cachedLookup, fresh bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -137,11 +141,12 @@ func (n *resolver) startLookup(host string) (f *cachedLookup, fresh bool) {
 	}
 	f = &cachedLookup{done: make(chan struct{})}
 	n.cache[host] = f
-	go n.runLookup(host, f) // ends when it has found, or after lookupTimeout
+	go n.runLookup(host, f) // ends with the lookup, at the latest after lookupTimeout
 	return f, true
 }
 
-// invalidate lets the next caller look up again: none of the addresses was any good.
+// invalidate expires f after all its addresses have failed: the next caller looks
+// up again.
 func (n *resolver) invalidate(f *cachedLookup) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -166,12 +171,12 @@ func (n *resolver) runLookup(host string, f *cachedLookup) {
 	}
 	f.expires = time.Now().Add(lookupTTL)
 	if f.err != nil {
-		f.expires = time.Time{} // no failure is kept
+		f.expires = time.Time{} // failures are not cached
 	}
 }
 
-// lookupError puts one of our errors, or the errno of a shortage, beside what the
-// resolver says, which it only has as text.
+// lookupError wraps a resolver's error in one of our sentinels, or in the errno of
+// descriptor exhaustion, which the resolver reports only as text.
 func lookupError(host string, err error) error {
 	if err == nil {
 		return nil
@@ -191,8 +196,8 @@ func lookupError(host string, err error) error {
 	return fmt.Errorf("look up %s: %w", host, err)
 }
 
-// splitHostPort takes HOST:PORT apart. The host is an IPv4 address, an IPv6 address in
-// brackets, or a name; it comes back in lower case and without brackets.
+// splitHostPort splits HOST:PORT. The host is an IPv4 address, an IPv6 address in
+// brackets, or a name; it is returned in lower case and without brackets.
 func splitHostPort(addr string) (host string, port uint16, err error) {
 	host, digits := addr, ""
 	if colon := strings.LastIndexByte(addr, ':'); colon >= 0 {
@@ -206,7 +211,7 @@ func splitHostPort(addr string) (host string, port uint16, err error) {
 	ip, ipErr := netip.ParseAddr(inner)
 	switch {
 	case portErr != nil || n == 0:
-	case ipErr == nil && ip.Zone() == "" && ip.Is6() == ok: // only IPv6 is in brackets
+	case ipErr == nil && ip.Zone() == "" && ip.Is6() == ok: // IPv6 in brackets, IPv4 without
 		return inner, uint16(n), nil
 	case ipErr != nil && !ok && validHostname(host):
 		return strings.ToLower(host), uint16(n), nil
@@ -214,8 +219,8 @@ func splitHostPort(addr string) (host string, port uint16, err error) {
 	return "", 0, fmt.Errorf("bad address %q: want a host and a port from 1 to 65535, such as localhost:8080, 127.0.0.1:8080 or [::1]:8080", addr)
 }
 
-// validHostname is for names of hosts, RFC 1123 §2.1. One whose last label is a number
-// is an address that somebody has mistyped, or wants to hide.
+// validHostname reports whether name is a host name (RFC 1123 §2.1). If its last
+// label is a number, it is an IP address, mistyped or disguised.
 func validHostname(name string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 	labels := strings.Split(strings.TrimSuffix(name, "."), ".")
@@ -224,11 +229,13 @@ func validHostname(name string) bool {
 			return false
 		}
 	}
-	_, err := strconv.ParseUint(labels[len(labels)-1], 0, 64) // 0: 0x7f is a number too
+	_, err := strconv.ParseUint(labels[len(labels)-1], 0, 64) // base 0: 0x7f is a number too
 	return err != nil && len(name) <= 253
 }
 
-// Dial connects to addr, whose host may be a name.
+// Dial connects to addr, whose host may be a name: each of its addresses is tried
+// in turn, within timeout in total (0: as long as the kernel tries). The caller
+// owns the connection. The errors are those of Connect, and ErrUnknownHost.
 func Dial(ctx context.Context, addr string, timeout time.Duration) (*Conn, error) {
 	return dialEach(ctx, defaultResolver, addr, timeout, DialIP)
 }

@@ -19,8 +19,8 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-// A fakeDNS is a name server of our own: what it says can be changed, and how
-// often it was asked is counted.
+// A fakeDNS is a name server whose records a test can change, and which counts
+// lookups.
 type fakeDNS struct {
 	asked atomic.Int64
 	mu    sync.Mutex
@@ -46,7 +46,8 @@ func (d *fakeDNS) lookup(context.Context, string, string) (addrs []netip.Addr, e
 
 var errUnreachableForTest = errors.New("not this one")
 
-// dialOnly dials, as far as dialEach can tell: it is connected to good and nothing else.
+// dialOnly returns a dial function for dialEach that connects to good and to no
+// other address.
 func dialOnly(good string, dialled *[]string) func(context.Context, string, time.Duration) (string, error) {
 	return func(_ context.Context, addr string, _ time.Duration) (string, error) {
 		*dialled = append(*dialled, addr)
@@ -73,12 +74,12 @@ func TestAllAddressesOfANameAreTriedInTurn(t *testing.T) {
 	_, err = dialEach(t.Context(), n, "many.example:81", testutil.MaxWait, dialOnly("", &dialled))
 	assert.ErrorIs(t, err, errUnreachableForTest)
 	for _, addr := range []string{"192.0.2.1:81", "192.0.2.2:81", "[2001:db8::1]:81"} {
-		assert.ErrorContains(t, err, addr, "the error is that of all")
+		assert.ErrorContains(t, err, addr, "the error names all addresses")
 	}
 	assert.NotContains(t, err.Error(), "\n")
 }
 
-// A server that has moved is found again, as soon as the old address fails.
+// A server that has moved is found as soon as its old address fails.
 func TestNameIsLookedUpAgainWhenNoAddressConnects(t *testing.T) {
 	t.Parallel()
 	var d fakeDNS
@@ -89,21 +90,21 @@ func TestNameIsLookedUpAgainWhenNoAddressConnects(t *testing.T) {
 		_, err := dialEach(t.Context(), n, "moves.example:80", testutil.MaxWait, dialOnly("192.0.2.1:80", &dialled))
 		require.NoError(t, err)
 	}
-	assert.EqualValues(t, 1, d.asked.Load(), "what is known is not asked for with every connection")
+	assert.EqualValues(t, 1, d.asked.Load(), "a cached name is not looked up for every connection")
 
 	d.set(nil, "192.0.2.9")
 	at, err := dialEach(t.Context(), n, "moves.example:80", testutil.MaxWait, dialOnly("192.0.2.9:80", &dialled))
 
-	require.NoError(t, err, "a stale address is kept for ever")
+	require.NoError(t, err, "a stale address is never looked up again")
 	assert.Equal(t, "192.0.2.9:80", at)
 	assert.EqualValues(t, 2, d.asked.Load())
 
 	_, err = dialEach(t.Context(), n, "moves.example:80", testutil.MaxWait, dialOnly("", &dialled))
 	assert.ErrorIs(t, err, errUnreachableForTest)
-	assert.EqualValues(t, 3, d.asked.Load(), "and it is not asked again and again either")
+	assert.EqualValues(t, 3, d.asked.Load(), "and one more failure is one more lookup")
 }
 
-// An address that works is not believed for ever: a name can move away from it.
+// An address that works is not cached for ever: the name may move away from it.
 func TestLookupResultsExpire(t *testing.T) {
 	t.Parallel()
 	var d fakeDNS
@@ -145,7 +146,8 @@ func TestFailedLookupsAreReportedAndNotCached(t *testing.T) {
 	assert.Empty(t, dialled)
 }
 
-// Many callers are one lookup, and one that has gone does not end it for the others.
+// Concurrent callers share one lookup, and one that gives up does not end it for
+// the rest.
 func TestConcurrentCallersShareOneLookup(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
@@ -163,7 +165,7 @@ func TestConcurrentCallersShareOneLookup(t *testing.T) {
 			assert.NoError(t, err)
 		})
 	}
-	testutil.Eventually(t, "somebody asks", func() bool { return asked.Load() == 1 })
+	testutil.Eventually(t, "the lookup has started", func() bool { return asked.Load() == 1 })
 
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -177,7 +179,7 @@ func TestConcurrentCallersShareOneLookup(t *testing.T) {
 	assert.EqualValues(t, 1, asked.Load())
 }
 
-// A silent address must not use up the time of those behind it.
+// An unresponsive address must not use up the time of those after it.
 func TestEachAddressGetsAShareOfTheTimeout(t *testing.T) {
 	t.Parallel()
 	var d fakeDNS
@@ -192,7 +194,7 @@ func TestEachAddressGetsAShareOfTheTimeout(t *testing.T) {
 	assert.ErrorIs(t, err, errUnreachableForTest)
 	require.Len(t, shares, 3)
 	for i, want := range []time.Duration{time.Hour, 90 * time.Minute, 3 * time.Hour} {
-		assert.InDelta(t, want, shares[i], float64(time.Minute), "share %d, when no time is lost", i)
+		assert.InDelta(t, want, shares[i], float64(time.Minute), "share %d, as no time passes", i)
 	}
 }
 

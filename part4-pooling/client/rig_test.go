@@ -22,7 +22,7 @@ func postRequest(target, body string) *Request {
 
 var testTimeouts = Timeouts{Connect: testutil.MaxWait, Head: testutil.MaxWait, Idle: testutil.MaxWait, ContinueWait: time.Second, Total: testutil.MaxWait}
 
-// dialConn connects a connection to addr; it is closed when the test ends.
+// dialConn connects to addr. The connection is closed when the test ends.
 func dialConn(t testing.TB, addr string) *Conn {
 	t.Helper()
 	l, err := DialIP(t.Context(), addr, testutil.MaxWait)
@@ -31,7 +31,7 @@ func dialConn(t testing.TB, addr string) *Conn {
 	return l
 }
 
-// responseHead is a response's head of n bytes, without a length.
+// responseHead returns a response head of n bytes, without Content-Length.
 func responseHead(status string, n int) string {
 	const begin, end = "HTTP/1.1 ", "\r\nA: "
 	return begin + status + end + strings.Repeat("a", n-len(begin+status+end)-4) + "\r\n\r\n"

@@ -10,42 +10,45 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// An upload sends a long body while its caller already reads the response: a
-// server that answers as it reads (an echo, a filter) would otherwise wait for
-// us, and we for it. A server may also answer before it has read all, and mean
-// it: then the response ends first, and end stops the upload, wherever it is.
+// An upload sends a long request body while its caller already reads the
+// response. Without it, a server that responds as it reads (an echo, a filter)
+// would wait for us while we wait for it. A server may also respond before it has
+// read the whole body: then the response ends first, and stop ends the upload at
+// whatever point it is.
 //
-// A nil upload is a body that went with its head: complete.
+// A nil upload is a body that was sent with its head: complete.
 type upload struct {
 	conn    *Conn
 	request *Request
-	done    chan struct{} // closed when it has ended; then the others can be read
-	endedAt time.Time     // when that was
-	sent    bool          // all of it
-	err     error         // the body failed, not the connection
+	done    chan struct{} // closed when run has ended; the fields below may be read after that
+	endedAt time.Time     // when run ended
+	sent    bool          // the kernel has accepted the whole body
+	err     error         // ErrUpload: Stream failed, not the connection
 }
 
 const (
-	chunkPrefix = 8 // bytes before a piece, for its size line: 4 hexadecimal digits at most
-	chunkSuffix = 8 // behind it, for its line end and the last chunk
+	chunkPrefix = 8 // bytes ahead of a piece, for the chunk size line: at most 4 hexadecimal digits
+	chunkSuffix = 8 // bytes after it, for its line end and the last chunk
 )
 
 var uploadBuffers = sync.Pool{New: func() any { return new([chunkPrefix + 16<<10 + chunkSuffix]byte) }}
 
-// startUpload sends the head of c, if it is not out yet, and starts to send its body.
+// startUpload sends what is left of the head of c, and starts to send its body.
 func (r *Response) startUpload(c *Request) {
 	until, _ := r.deadlineFor(time.Now(), r.IdleTimeout, nil)
 	if r.heldRequest = nil; len(r.Conn.unsent) > 0 {
 		r.Conn.writeRest(until)
 	}
 	r.Conn.upload = &upload{conn: r.Conn, request: c, done: make(chan struct{})}
-	if r.Conn.writeErr != nil { // the response may be there all the same
+	if r.Conn.writeErr != nil { // a response may have arrived nevertheless
 		close(r.Conn.upload.done)
 		return
 	}
-	go r.Conn.upload.run(r.IdleTimeout) // end waits for it
+	go r.Conn.upload.run(r.IdleTimeout) // stop waits for it
 }
 
+// run sends the body to its end, or until a read or a write fails. idle bounds
+// each write.
 func (u *upload) run(idle time.Duration) {
 	defer func() {
 		u.endedAt = time.Now()
@@ -67,7 +70,7 @@ func (u *upload) run(idle time.Duration) {
 		}
 		if len(piece) > 0 {
 			if _, err := u.conn.Write(piece, DeadlineAfter(idle)); err != nil {
-				return // the reader will find out, and perhaps a response before
+				return // the reader of the response sees the failure too, perhaps after a response
 			}
 		}
 		switch {
@@ -81,8 +84,9 @@ func (u *upload) run(idle time.Duration) {
 	}
 }
 
-// encodeChunk frames the n bytes of buf behind its front in place, and if last begins
-// the last chunk behind them: what it lacks is the trailers and an empty line.
+// encodeChunk frames n bytes of buf, which begin at chunkPrefix, as a chunk in
+// place (RFC 9112 §7.1). If last, it adds the size line of the last chunk; the
+// trailer section and the empty line are still missing.
 func encodeChunk(buf []byte, n int, last bool) []byte {
 	var size [chunkPrefix]byte
 	line := append(strconv.AppendInt(size[:0], int64(n), 16), '\r', '\n')
@@ -97,7 +101,8 @@ func encodeChunk(buf []byte, n int, last bool) []byte {
 	return buf[from:to]
 }
 
-// appendTrailers ends a chunked body.
+// appendTrailers appends the trailer section, if Stream has one, and the empty line
+// that ends a chunked body.
 func (u *upload) appendTrailers(piece []byte) []byte {
 	if t, ok := u.request.Stream.(trailerSource); ok {
 		piece = AppendFields(piece, t.TrailerFields())
@@ -105,6 +110,8 @@ func (u *upload) appendTrailers(piece []byte) []byte {
 	return append(piece, "\r\n"...)
 }
 
+// DeadlineAfter returns the time d from now, or the zero time, which is no
+// deadline, for d <= 0.
 func DeadlineAfter(d time.Duration) time.Time {
 	if d <= 0 {
 		return time.Time{}
@@ -112,6 +119,7 @@ func DeadlineAfter(d time.Duration) time.Time {
 	return time.Now().Add(d)
 }
 
+// running reports whether the goroutine of run is still at work.
 func (u *upload) running() bool {
 	if u == nil {
 		return false
@@ -124,7 +132,8 @@ func (u *upload) running() bool {
 	}
 }
 
-// lastActive is now, or when it ended; zero if there is none.
+// lastActive is now while the upload runs, then the time at which it ended, and
+// zero without an upload.
 func (u *upload) lastActive() (at time.Time) {
 	switch {
 	case u == nil:
@@ -135,7 +144,7 @@ func (u *upload) lastActive() (at time.Time) {
 	return u.endedAt
 }
 
-// failure is why the body could not be read to its end, if that is known by now.
+// failure is the error that ended the reading of Stream, once the upload has ended.
 func (u *upload) failure() error {
 	if u == nil || u.running() {
 		return nil
@@ -143,8 +152,8 @@ func (u *upload) failure() error {
 	return u.err
 }
 
-// stop stops the upload if it is not at its end, and says whether it was. When
-// it returns nobody reads the stream any more.
+// stop ends the upload if it is still running, and reports whether the whole body
+// was sent. When it returns, no goroutine reads Stream any more.
 func (u *upload) stop() (complete bool) {
 	if u == nil {
 		return true
@@ -155,7 +164,7 @@ func (u *upload) stop() (complete bool) {
 			s.CancelRead()
 		}
 		<-u.done
-		u.conn.resumeWrites() // it may have sent all of it all the same
+		u.conn.resumeWrites() // run may have sent the whole body before the halt
 	}
 	return u.sent
 }

@@ -7,16 +7,17 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// An httpURL is an http URL, taken apart: whom to connect to, and what to ask for.
+// An httpURL is an http URL in parts: the server to connect to, and the target to
+// request.
 type httpURL struct {
 	Addr   string // host and port
 	Host   string // for the Host field: the port is left out if the URL has none
-	Target string // path and query as a request line can carry them; "/" without
+	Target string // path and query, escaped for a request line; "/" if the URL has none
 }
 
-// ParseURL reads http://HOST[:PORT][/PATH][?QUERY], RFC 9110 §4.2.1, and refuses
-// what no request can tell a server: a user would have to become a field, a
-// fragment is never sent.
+// ParseURL parses http://HOST[:PORT][/PATH][?QUERY] (RFC 9110 §4.2.1). It rejects
+// userinfo, which would have to become an Authorization field, and a fragment,
+// which is never sent.
 func ParseURL(s string) (httpURL, error) {
 	const scheme = "http://"
 	if len(s) < len(scheme) || !http1.EqualFold([]byte(s[:len(scheme)]), scheme) {
@@ -45,8 +46,9 @@ func ParseURL(s string) (httpURL, error) {
 	return httpURL{addr, authority, EscapeTarget(target)}, nil
 }
 
-// EscapeTarget percent-encodes what path and query cannot hold as it is (RFC 3986 §3.3,
-// §3.4): a space in it would end the target, and the rest be taken for a version.
+// EscapeTarget percent-encodes the bytes that a path or a query cannot contain (RFC
+// 3986 §3.3, §3.4) and leaves existing escapes alone. A raw space would end the
+// target in the request line, and the server would read the rest as the version.
 func EscapeTarget(target string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder

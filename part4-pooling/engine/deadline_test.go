@@ -18,7 +18,7 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-const ruleWriteDeadline = "house rule: a write deadline is for one write. conn.go, write"
+const ruleWriteDeadline = "house rule: a write deadline is for one write. exchange.go, Conn.Write"
 
 // waitTwice waits until a deadline that was set d ago or later has passed.
 func waitTwice(d time.Duration) { <-time.After(2 * d) }

@@ -46,7 +46,7 @@ func TestAmbiguousResponsesAreRejected(t *testing.T) {
 		"garbage":               {"SSH-2.0-OpenSSH_9.6\r\n", "begin with HTTP/1."},
 		"101":                   {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "nobody asked"},
 		"an endless head":       {"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 1<<20), "too long"},
-		"endless interims":      {strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 1000), "one interim answer after the other"},
+		"endless interims":      {strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 1000), "too many interim responses"},
 		"a chunk with no size":  {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
 		"a chunk that overruns": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
 		"a chunk of 2^64 bytes": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello", "too long"},
@@ -57,9 +57,9 @@ func TestAmbiguousResponsesAreRejected(t *testing.T) {
 
 			_, body, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 
-			require.ErrorIs(t, err, http1.ErrBadResponse, "MUST, RFC 9112 §6.3 and §2.2; it was taken for an answer with the body %q. response.go, parse", body)
+			require.ErrorIs(t, err, http1.ErrBadResponse, "MUST, RFC 9112 §6.3 and §2.2; it was accepted, with the body %q. http1/response.go, Parse", body)
 			assert.ErrorContains(t, err, c.says)
-			assert.Zero(t, p.Stats().Permits, "the connection is of no use any more")
+			assert.Zero(t, p.Stats().Permits, "the connection is closed")
 		})
 	}
 }
@@ -123,12 +123,12 @@ func TestEveryWaitHasATimeout(t *testing.T) {
 
 			assert.ErrorIs(t, err, c.want)
 			assert.GreaterOrEqual(t, time.Since(began), short)
-			assert.Zero(t, p.Stats().Permits, "what was given up in the middle is closed")
+			assert.Zero(t, p.Stats().Permits, "an abandoned exchange closes its connection")
 		})
 	}
 }
 
-// A deadline that an earlier request left behind must not end a later one.
+// A deadline left over from an earlier request must not end a later one.
 func TestDeadlineAppliesToOneRequestOnly(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -152,7 +152,7 @@ func TestDeadlineAppliesToOneRequestOnly(t *testing.T) {
 	assert.Equal(t, 1, s.Accepted())
 }
 
-// A client may be told why while it still sends.
+// A server may respond while the client is still sending.
 func TestResponseIsReadWhenTheRequestCouldNotBeSent(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
@@ -165,7 +165,7 @@ func TestResponseIsReadWhenTheRequestCouldNotBeSent(t *testing.T) {
 
 	status, body, err := poolRoundTrip(p, s.Addr, postRequest("/", strings.Repeat("x", 32<<20)))
 
-	require.NoError(t, err, "house rule: when a write fails, read the answer that is there. conn.go, onReady")
+	require.NoError(t, err, "house rule: when a write fails, read the response that has arrived. exchange.go, onReady")
 	assert.Equal(t, 413, status)
 	assert.Equal(t, "no\n", body)
 	assert.Zero(t, p.Stats().Permits)
@@ -173,7 +173,7 @@ func TestResponseIsReadWhenTheRequestCouldNotBeSent(t *testing.T) {
 
 func TestLongBodiesFlowBothWaysAtOnce(t *testing.T) {
 	t.Parallel()
-	echo := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { // answers while it reads: a pipe, not a store
+	echo := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { // responds while it reads, with no buffer in between
 		http.Serve(&oneConn{c: c, done: t.Context().Done()}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.NewResponseController(w).EnableFullDuplex()
 			io.Copy(w, r.Body)
@@ -191,11 +191,11 @@ func TestLongBodiesFlowBothWaysAtOnce(t *testing.T) {
 
 		require.NoError(t, err)
 		assert.EqualValues(t, 64<<20, n)
-		assert.Equal(t, 1, p.Stats().Backend(echo.Addr).Idle, "and the connection is as good as before")
+		assert.Equal(t, 1, p.Stats().Backend(echo.Addr).Idle, "the connection is reusable")
 	}
 }
 
-// A oneConn is a listener for one connection.
+// A oneConn is a listener that accepts one connection.
 type oneConn struct {
 	c    net.Conn
 	done <-chan struct{}
@@ -226,13 +226,13 @@ func TestBodyReadErrorEndsTheRequest(t *testing.T) {
 	assert.Zero(t, p.Stats().Permits)
 }
 
-// Whenever the cancel comes, the connection is closed or given back, and never both:
-// put panics at a second time, and the permits add up.
+// Whenever the cancel happens, the connection is closed or returned, never both:
+// put panics on a second return, and the permits add up.
 func TestCancelAtRandomTimesClosesOrReturnsTheConnection(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
 		if r.URL.Path == "/slow" {
-			time.Sleep(30 * time.Millisecond) // a slow handler; nothing waits for it
+			time.Sleep(30 * time.Millisecond) // a slow handler: the subject of the test, not a wait for something
 		}
 		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 	})
@@ -265,7 +265,7 @@ func TestCancelAtRandomTimesClosesOrReturnsTheConnection(t *testing.T) {
 	testutil.WaitGroup(t, &group, "all goroutines of the test end")
 
 	b := p.Stats().Backend(s.Addr)
-	assert.Zero(t, b.Leased, "every link was given back or closed")
+	assert.Zero(t, b.Leased, "every connection was returned or closed")
 	assert.LessOrEqual(t, b.Idle, 4)
 }
 

@@ -18,27 +18,26 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// A cancelPoint is a point in the life of a request at which its caller loses patience:
-// call makes a request, sees to it that cancel comes at that point, and returns how
-// the request ended.
+// A cancelPoint is a point in the life of a request at which its caller cancels it.
+// call makes a request, has it cancelled at that point, and returns its error.
 type cancelPoint struct {
 	name     string
 	call     func(t *testing.T, m *cancelRig) error
-	reusable bool // the connection is of use still; else it must be gone
+	reusable bool // the connection is idle afterwards; otherwise it is closed
 }
 
-// A cancelRig is a caller with a pool that has room for one connection, and a server
-// that tells when a request has come.
+// A cancelRig is a caller with a pool for one connection, and a server that
+// reports each request that arrives.
 type cancelRig struct {
 	p      *Pool
 	addr   string
-	asked  chan string // targets, as they come
+	asked  chan string // the target of each request that arrived
 	ctx    watchedContext
 	cancel func()
 }
 
-// A watchedContext is a context that tells when somebody has begun to watch it, which
-// a request does only when it has to wait.
+// A watchedContext reports that a goroutine has begun to watch it, which a
+// request does only when it has waited for a while.
 type watchedContext struct {
 	context.Context
 	begun chan bool
@@ -87,7 +86,7 @@ func newCancelRig(t *testing.T) *cancelRig {
 	return m
 }
 
-// start makes a request in the background and returns where its error will come.
+// start makes a request in the background and returns the channel for its error.
 func (m *cancelRig) start(c *client.Request) <-chan error {
 	failed := make(chan error, 1)
 	go func() {
@@ -100,17 +99,17 @@ func (m *cancelRig) start(c *client.Request) <-chan error {
 	return failed
 }
 
-// duringRequest cancels when the server has got the request.
+// duringRequest cancels a request after the server has received it.
 func duringRequest(c func() *client.Request) func(*testing.T, *cancelRig) error {
 	return func(t *testing.T, m *cancelRig) error {
 		failed := m.start(c())
 		testutil.Receive(t, m.asked, "the request")
 		m.cancel()
-		return testutil.Receive(t, failed, "the end of a call that was cancelled")
+		return testutil.Receive(t, failed, "the cancelled request ends")
 	}
 }
 
-// longUpload is a request whose body never ends.
+// longUpload returns a request with an endless body.
 func longUpload(expects bool) *client.Request {
 	c := postRequest("/upload", "")
 	c.Stream, c.Length, c.ExpectContinue = testutil.Zeros{}, 1<<40, expects
@@ -120,7 +119,7 @@ func longUpload(expects bool) *client.Request {
 var cancelPoints = []cancelPoint{
 	{"before it begins", func(t *testing.T, m *cancelRig) error {
 		m.cancel()
-		return testutil.Receive(t, m.start(getRequest("/good")), "its end")
+		return testutil.Receive(t, m.start(getRequest("/good")), "the request ends")
 	}, false},
 	{"while it waits for a connection", func(t *testing.T, m *cancelRig) error {
 		l, err := m.p.Get(t.Context(), m.addr, &testTimeouts)
@@ -128,7 +127,7 @@ var cancelPoints = []cancelPoint{
 		failed := m.start(getRequest("/good"))
 		testutil.Eventually(t, "it waits", func() bool { return m.p.Stats().Backend(m.addr).Waiting == 1 })
 		m.cancel()
-		err = testutil.Receive(t, failed, "its end")
+		err = testutil.Receive(t, failed, "the request ends")
 		m.p.put(l, true)
 		return err
 	}, true},
@@ -138,7 +137,7 @@ var cancelPoints = []cancelPoint{
 		failed := m.start(getRequest("/good"))
 		testutil.Eventually(t, "it connects", func() bool { return m.p.Stats().Backend(m.addr).Leased == 1 })
 		m.cancel()
-		err := testutil.Receive(t, failed, "its end")
+		err := testutil.Receive(t, failed, "the request ends")
 		m.addr = addr
 		return err
 	}, false},
@@ -148,25 +147,25 @@ var cancelPoints = []cancelPoint{
 			m.cancel()
 			return l, err
 		}
-		return testutil.Receive(t, m.start(getRequest("/good")), "its end")
+		return testutil.Receive(t, m.start(getRequest("/good")), "the request ends")
 	}, true},
 	{"as a connection is delivered", func(t *testing.T, m *cancelRig) error {
 		l, err := m.p.Get(t.Context(), m.addr, &testTimeouts)
 		require.NoError(t, err)
 		failed := m.start(getRequest("/good"))
 		testutil.Eventually(t, "it waits", func() bool { return m.p.Stats().Backend(m.addr).Waiting == 1 })
-		m.p.mu.Lock() // so that the caller finds out when it has been delivered to
+		m.p.mu.Lock() // so that the waiter sees both the cancel and the delivery
 		m.cancel()
 		m.p.deliver(m.p.backendFor(m.addr).queue.first, grant{lease: l})
 		m.p.mu.Unlock()
-		return testutil.Receive(t, failed, "its end")
+		return testutil.Receive(t, failed, "the request ends")
 	}, true},
 	{"before the head", duringRequest(func() *client.Request { return getRequest("/silent") }), false},
 	{"inside the head", duringRequest(func() *client.Request { return getRequest("/half-head") }), false},
-	{"between an interim answer and the answer", func(t *testing.T, m *cancelRig) error {
+	{"between an interim response and the final one", func(t *testing.T, m *cancelRig) error {
 		c := getRequest("/hints")
 		c.OnInterim = func(*http1.ResponseHead) error { m.cancel(); return nil }
-		return testutil.Receive(t, m.start(c), "its end")
+		return testutil.Receive(t, m.start(c), "the request ends")
 	}, false},
 	{"inside the body", duringRequest(func() *client.Request { return getRequest("/half-body") }), false},
 	{"while its body is sent", duringRequest(func() *client.Request { return longUpload(false) }), false},
@@ -179,37 +178,37 @@ var cancelPoints = []cancelPoint{
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
 		}
-		err = testutil.Receive(t, m.start(getRequest("/closes")), "its end")
+		err = testutil.Receive(t, m.start(getRequest("/closes")), "the request ends")
 		m.p.Dial = client.DialIP
 		return err
 	}, false},
-	{"when the answer is there", func(t *testing.T, m *cancelRig) error {
+	{"when the response has arrived", func(t *testing.T, m *cancelRig) error {
 		r, err := m.p.RoundTrip(m.ctx, m.addr, getRequest("/good"), &testTimeouts)
 		require.NoError(t, err)
 		m.cancel()
 		body, err := readAll(r)
 		assert.Equal(t, "hello", body)
-		require.NoError(t, err, "what is here need not be waited for")
+		require.NoError(t, err, "what has arrived needs no wait")
 		return context.Canceled
 	}, true},
-	{"when the answer is there, after a wait", func(t *testing.T, m *cancelRig) error {
+	{"when the response has arrived, after a wait", func(t *testing.T, m *cancelRig) error {
 		r, err := m.p.RoundTrip(m.ctx, m.addr, getRequest("/slow"), &testTimeouts)
 		require.NoError(t, err)
-		m.cancel() // and with that an interrupt is on its way, which may find the next caller
+		m.cancel() // its interrupt may still be on its way, and hit the next caller
 		_, err = readAll(r)
 		require.NoError(t, err)
 		return context.Canceled
 	}, false},
-	{"when all is over", func(t *testing.T, m *cancelRig) error {
-		err := testutil.Receive(t, m.start(getRequest("/good")), "its end")
+	{"after the end", func(t *testing.T, m *cancelRig) error {
+		err := testutil.Receive(t, m.start(getRequest("/good")), "the request ends")
 		require.NoError(t, err)
 		m.cancel()
 		return context.Canceled
 	}, true},
 }
 
-// Whenever the cancel comes, the connection is closed or given back, and never both:
-// put panics at a second time, and the permits add up.
+// Whenever the cancel happens, the connection is closed or returned, never both:
+// put panics on a second return, and the permits add up.
 func TestCancelAtEachPointClosesOrReturnsTheConnection(t *testing.T) {
 	t.Parallel()
 	for _, at := range cancelPoints {
@@ -221,23 +220,23 @@ func TestCancelAtEachPointClosesOrReturnsTheConnection(t *testing.T) {
 
 			assert.ErrorIs(t, err, context.Canceled)
 			b := m.p.Stats().Backend(m.addr)
-			assert.Zero(t, b.Leased, "house rule: a call that ends gives its link back, or closes it. conn.go, close; roundtrip.go, roundTrip")
+			assert.Zero(t, b.Leased, "house rule: a request that ends returns its connection or closes it. response.go, Close; roundtrip.go, RoundTrip")
 			assert.Zero(t, b.Waiting)
-			assert.Equal(t, at.reusable, b.Idle == 1, "is the link of use still? idle: %d", b.Idle)
+			assert.Equal(t, at.reusable, b.Idle == 1, "is the connection reusable? idle: %d", b.Idle)
 			_, body, err := poolRoundTrip(m.p, m.addr, getRequest("/good"))
-			require.NoError(t, err, "the next caller suffers for it")
+			require.NoError(t, err, "the next request fails because of it")
 			assert.Equal(t, "hello", body)
 		})
 	}
 }
 
-// A cancel that comes when the request is over must not hit the next one, which
-// has the same connection (Go #41600).
+// A cancel after the end of a request must not hit the next request on the same
+// connection (Go issue 41600).
 func TestLateCancelDoesNotAffectTheNextRequest(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
 		if r.URL.Path == "/slow" {
-			time.Sleep(socket.PollInterval + socket.PollInterval/2) // a slow handler: for longer than a context goes unwatched
+			time.Sleep(socket.PollInterval + socket.PollInterval/2) // longer than waitRead goes without watching its context
 		}
 		return testutil.Response200("hello")
 	})
@@ -249,11 +248,11 @@ func TestLateCancelDoesNotAffectTheNextRequest(t *testing.T) {
 		_, err = readAll(r)
 		require.NoError(t, err)
 
-		go cancel() // while the next request is under way
+		go cancel() // during the next request
 		_, body, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 
-		require.NoError(t, err, "house rule: a cancel is for its own call. conn.go, detach")
+		require.NoError(t, err, "house rule: a cancel ends its own request only. response.go, Detach")
 		require.Equal(t, "hello", body)
 	}
-	assert.Equal(t, 1, s.Accepted(), "nor does it cost a connection")
+	assert.Equal(t, 1, s.Accepted(), "and the connection survives")
 }

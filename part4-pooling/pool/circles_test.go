@@ -13,11 +13,11 @@ import (
 	"socketup/part4-pooling/client"
 )
 
-const ruleOrdering = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. pool.go, ask"
+const ruleOrdering = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. reservation.go, Reserve"
 
-// A queue models clients that pipeline: a request is claimed when its place
-// brings something, and gives its connection back when all before it in its line are
-// answered, as if no response fitted into a slot.
+// A queue models clients that pipeline. A request claims its reservation once a
+// grant is ready, and returns its connection only when all requests ahead of it
+// in its line have been answered, as if no response fitted into a slot.
 type queue struct {
 	p     *Pool
 	lines [3][]*pendingRequest
@@ -40,7 +40,7 @@ func (q *queue) claim(t *testing.T, a *pendingRequest) {
 	a.lease = l
 }
 
-// answer takes the head off a line, if it has a connection.
+// answer removes the first request of line i, if it has a connection.
 func (q *queue) answer(i int, good bool) bool {
 	line := q.lines[i]
 	if len(line) == 0 || line[0].lease == nil {
@@ -51,8 +51,8 @@ func (q *queue) answer(i int, good bool) bool {
 	return true
 }
 
-// drain lets all go on that can, the last ones first, and says whether all of
-// them were answered.
+// drain runs every request as far as it can go, the last ones first, and reports
+// whether all of them were answered.
 func (q *queue) drain(t *testing.T) bool {
 	for moved := true; moved; {
 		moved = false
@@ -74,7 +74,7 @@ func (q *queue) drain(t *testing.T) bool {
 	return len(q.lines[0])+len(q.lines[1])+len(q.lines[2]) == 0
 }
 
-// cleanUp gives everything back, in any order.
+// cleanUp returns all connections, in any order.
 func (q *queue) cleanUp(t *testing.T) {
 	all := slices.Concat(q.lines[:]...)
 	for len(all) > 0 {
@@ -85,13 +85,13 @@ func (q *queue) cleanUp(t *testing.T) {
 		if a.lease != nil {
 			q.p.put(a.lease, true)
 		} else if a.asked {
-			all = append(all, a) // others come first
+			all = append(all, a) // wait until others have returned theirs
 		}
 	}
 }
 
-// countDeadlocks plays many histories, and counts those in which requests wait for each
-// other in the end.
+// countDeadlocks plays many histories and counts those in which requests wait for
+// each other in the end.
 func countDeadlocks(t *testing.T, inOrder bool) (found int) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 17))
@@ -137,5 +137,5 @@ func TestReservationsInOrderNeverDeadlock(t *testing.T) {
 	t.Parallel()
 
 	assert.Zero(t, countDeadlocks(t, true), ruleOrdering)
-	assert.NotZero(t, countDeadlocks(t, false), "this test would not find a circle if there was one")
+	assert.NotZero(t, countDeadlocks(t, false), "this test cannot find a deadlock")
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -13,191 +12,116 @@ import (
 	"socketup/part4-pooling/client"
 )
 
-// A Pool keeps connections to servers for the next caller. What it counts are
-// permits: the right to have one connection, be it in somebody's hands, idle,
-// or still being dialled. A connection and its permit are in one of these states:
+// A Pool keeps connections to servers for the next request. It counts permits: a
+// permit is the right to one connection, whether that is leased, idle or still
+// being dialled. A connection and its permit are in one of these states:
 //
 //	             dial fails
-//	        +-----------------> the permit goes back
+//	        +-----------------> the permit is released
 //	        |
-//	 get ---+--> leased <----------------------+
-//	  |     dial   |                           | get: the one used last, and it
-//	  |            | put                       | passes its check
+//	 Get ---+--> leased <----------------------+
+//	  |     dial   |                           | Get: the most recently used one,
+//	  |            | put                       | if it passes its check
 //	  |            +----> good? --- yes ---> idle
-//	  |                     | no               | too long idle or too old (evict, get),
-//	  |                     v                  | dropAll, distrust, in another backend's way
+//	  |                     | no               | idle too long or too old (evict, Get),
+//	  |                     v                  | DropAll, quarantine, evicted for another backend
 //	  |                   closed <-------------+
 //	  |                     |
-//	  v                     v the permit goes back
-//	wait <---------- to the caller who has waited longest
+//	  v                     v the permit is released
+//	wait <---------- to the caller that has waited longest
 //
-// Nobody waits while a connection that he could have is idle, or a permit free.
+// No caller waits while an idle connection or a free permit could serve it.
+//
+// All methods may be called from any goroutine. Limits, Dial and Now must not
+// change while the pool is in use.
 type Pool struct {
 	Limits Limits
-	Dial   func(ctx context.Context, addr string, timeout time.Duration) (*client.Conn, error)
-	Now    func() time.Time
+	Dial   func(ctx context.Context, addr string, timeout time.Duration) (*client.Conn, error) // client.Dial, but in tests
+	Now    func() time.Time                                                                    // the wall clock, but in tests
 
 	// The law of this lock: it is held to move connections and callers between
-	// lists, and for nothing that waits: no dial, no write, no close. What has
-	// to be closed goes on the list doomed, and unlock closes it when the lock
-	// is open again. (A check is a system call, but one that never waits. The
-	// evictor makes it with the lock held; get and put, who are in a hurry and
-	// have the connection for themselves, without.)
+	// lists, and never across anything that blocks: no dial, no write, no close.
+	// A connection to be closed goes on the list toClose, and unlockAndClose
+	// closes it after the unlock. (A check is a system call, but one that never
+	// blocks. The evictor makes it with the lock held. Get and put make it
+	// without: the connection is theirs alone.)
 	mu             sync.Mutex
 	backends       map[string]*backend
-	backendList    []*backend   // the same, in the order of their first use
-	permits        int          // out, to all backends together
-	Waiting        atomic.Int64 // callers; changed with the lock held
-	anyQuarantined atomic.Bool  // one of the backends is, or was, not to be trusted
-	lastTicket     uint64       // given out to those who wait
-	toClose        []*Lease
+	backendList    []*backend   // the same backends, in the order of their first use
+	permits        int          // in use, for all backends together
+	Waiting        atomic.Int64 // callers in all queues; written with the lock held
+	anyQuarantined atomic.Bool  // some backend is or was in quarantine
+	lastTicket     uint64       // of the newest waiter
+	toClose        []*Lease     // retired, and closed by unlockAndClose
 	closed         bool
 
 	stopEvictor chan struct{}
 }
 
-// A backend is one address, and what the pool has of it. The pool's lock guards it.
+// A backend is one address and the pool's state for it. The pool's lock guards it.
 type backend struct {
 	addr             string
-	permits          int      // out: idle ones included
-	idle             []*Lease // the last was used last
+	permits          int      // in use, by leased, idle and dialled connections
+	idle             []*Lease // most recently used last
 	queue            waitQueue
-	generation       uint64    // a connection of an older one dies when it comes back
-	quarantinedUntil time.Time // until then no connection is kept
+	generation       uint64    // DropAll increments it; a connection of an older generation is closed on return
+	quarantinedUntil time.Time // until then no connection to it is kept
 	counts           Counts
 }
 
-// A Lease is a connection of the pool, and what the pool knows of it, guarded by the
-// pool's lock. There is one as long as there is the connection.
+// A Lease is a connection of the pool, from its dial to its close. Its holder alone
+// may use it, until Return, Release or Redial. The pool's lock guards the fields
+// below Conn.
 type Lease struct {
 	*client.Conn
 	pool       *Pool
 	backend    *backend
 	state      leaseState
-	generation uint64    // of its backend, when it was dialled
-	dialledAt  time.Time // when it was dialled
-	expires    time.Time // when it must not be idle any more
+	generation uint64 // of its backend, at the time of the dial
+	dialledAt  time.Time
+	expires    time.Time // when it must no longer be idle
 }
 
 type leaseState int
 
 const (
-	leaseHeld leaseState = iota
-	leaseIdle
-	leaseClosed
+	leaseHeld   leaseState = iota // a caller has it
+	leaseIdle                     // the pool has it
+	leaseClosed                   // closed, or about to be
 )
 
-// Limits are all that the pool may hold, and for how long.
-type Limits struct {
-	PerBackend int           // connections
-	Total      int           // connections to all backends together
-	MaxWait    time.Duration // of a caller, for a connection
-	IdleTime   time.Duration // of a connection; less if the server said so
-	Lifetime   time.Duration // of a connection
-	Quarantine time.Duration // that nothing is kept of a backend which has sent what nobody asked for
-}
-
-var DefaultLimits = Limits{
-	PerBackend: 32,  // 8 to 32 keep a core busy; more only wait at the server instead of here
-	Total:      256, // descriptors
-	MaxWait:    5 * time.Second,
-	IdleTime:   4 * time.Second,  // node closes after 5, Apache too: be first
-	Lifetime:   10 * time.Minute, // so that a balancer in front of the backend gets to choose again
-	Quarantine: 10 * time.Second, // a connection for each request costs some 60 µs; somebody else's answer, a customer
-}
-
-func (l *Limits) AddFlags(f *flag.FlagSet) {
-	*l = DefaultLimits
-	f.IntVar(&l.PerBackend, "backend-connections", l.PerBackend, "connections to one backend")
-	f.IntVar(&l.Total, "all-backend-connections", l.Total, "connections to all backends together")
-	f.DurationVar(&l.MaxWait, "backend-wait", l.MaxWait, "for a connection to a backend to come free")
-	f.DurationVar(&l.IdleTime, "backend-idle", l.IdleTime, "that a connection to a backend is kept unused")
-	f.DurationVar(&l.Lifetime, "backend-life", l.Lifetime, "that a connection to a backend is kept at all")
-	f.DurationVar(&l.Quarantine, "backend-wary", l.Quarantine, "that none is kept, after one had bytes that nobody asked for")
-}
-
-// Validate says what no pool can work with.
-func (l *Limits) Validate() error {
-	if l.PerBackend < 1 || l.Total < 1 || l.MaxWait < 0 || l.IdleTime <= 0 || l.Lifetime <= 0 {
-		return errors.New("-backend-connections and -all-backend-connections: want at least 1; -backend-idle and -backend-life: more than 0")
-	}
-	return nil
-}
-
-// What get ends in when it does not end well.
+// The ways in which Get fails, apart from the dial; test for them with errors.Is.
 var (
 	ErrClosed      = errors.New("the pool is closed")
-	ErrWaitTimeout = errors.New("no connection came free in time")
+	ErrWaitTimeout = errors.New("no connection came free in time") // Limits.MaxWait
 
-	errBroken      = errors.New("of no use after an exchange")
-	ErrQuarantined = errors.New("its server has lately sent what nobody asked for")
+	errBroken      = errors.New("not reusable after an exchange")
+	ErrQuarantined = errors.New("the backend is in quarantine: it sent unsolicited bytes") // set as Conn.Fault by a holder that ends a lease for it
 )
 
+// New returns an empty pool that dials with client.Dial. Without StartEvictor, idle
+// connections are checked and expire only when they are asked for.
 func New(limits Limits) *Pool {
 	return &Pool{Limits: limits, Dial: client.Dial, Now: wallTime, backends: map[string]*backend{}}
 }
 
-// wallTime has no monotonic part: that one stands still while a machine
-// sleeps, and the timer of a server elsewhere does not.
-func wallTime() time.Time { return time.Now().Round(0) }
-
-// Get returns a connection to addr that nobody else has: the idle one that was used
-// last, or a new one. While there are as many as there may be, it waits. The
-// caller gives it back with put.
+// Get returns a connection to addr that no other caller has: the most recently
+// used idle one, or a new one. At a limit it waits for Limits.MaxWait at most.
+// The caller must end the lease with Return, Release or Redial. The errors are
+// ErrClosed, ErrWaitTimeout, context.Cause(ctx), and those of client.Dial.
 func (p *Pool) Get(ctx context.Context, addr string, t *client.Timeouts) (*Lease, error) {
 	return p.Claim(ctx, p.Reserve(addr), t)
 }
 
-// A Reservation is what a caller has who has asked for a connection and not waited yet: a
-// grant, or a place in the queue. It must be claimed, once. What asks in the
-// right order and waits later cannot be overtaken by what asked after it
-// (reserve.go).
-type Reservation struct {
-	backend *backend
-	grant   grant
-	Waiter  *waiter // nil with a grant
-	Ticket  uint64  // the newest when it was taken
-}
-
-// Reserve takes a place, and never waits.
-func (p *Pool) Reserve(addr string) (at Reservation) {
-	now := p.Now()
-	p.mu.Lock()
-	defer p.unlockAndClose()
-	at.backend = p.backendFor(addr)
-	if p.closed {
-		at.grant.err = ErrClosed
-		return at
-	}
-	var ok bool
-	if at.grant, ok = p.tryAcquire(at.backend, now); !ok {
-		at.Waiter = p.enqueue(at.backend)
-	}
-	at.Ticket = p.lastTicket
-	p.grantWaiters(now) // take may have closed more than it took
-	return at
-}
-
-// Claim waits until a place has become a connection.
-func (p *Pool) Claim(ctx context.Context, at Reservation, t *client.Timeouts) (*Lease, error) {
-	g := at.grant
-	if at.Waiter != nil {
-		g = p.wait(ctx, at.Waiter)
-	}
-	if g.err != nil {
-		return nil, fmt.Errorf("connection to %s: %w", at.backend.addr, g.err)
-	}
-	return p.checkOrDial(ctx, at.backend, g, t)
-}
-
-// A grant is what a caller gets: a connection, or a permit to dial one.
+// A grant is what the pool gives a caller: a connection, or a permit to dial one.
 type grant struct {
-	lease      *Lease
-	generation uint64
-	err        error // neither: why not
+	lease      *Lease // nil: dial, with this permit
+	generation uint64 // for the connection to be dialled
+	err        error  // or why there is neither
 }
 
-// tryAcquire grants what can be had at once. With the lock held.
+// tryAcquire returns a grant if one is available without waiting. With the lock
+// held.
 func (p *Pool) tryAcquire(b *backend, now time.Time) (g grant, ok bool) {
 	for n := len(b.idle); n > 0; n = len(b.idle) {
 		l := b.idle[n-1]
@@ -217,8 +141,8 @@ func (p *Pool) tryAcquire(b *backend, now time.Time) (g grant, ok bool) {
 	return grant{generation: b.generation}, true
 }
 
-// checkOrDial makes a connection out of a grant. A connection that fails its check leaves its
-// permit to us, so we need not wait again.
+// checkOrDial turns a grant into a connection. If the connection fails its check,
+// its permit stays with the caller, which need not wait again.
 func (p *Pool) checkOrDial(ctx context.Context, b *backend, g grant, t *client.Timeouts) (*Lease, error) {
 	for l := g.lease; l != nil; l = g.lease {
 		err := l.CheckIdle()
@@ -230,8 +154,8 @@ func (p *Pool) checkOrDial(ctx context.Context, b *backend, g grant, t *client.T
 	return p.dialPermitted(ctx, b, g, t)
 }
 
-// dialPermitted dials with a permit, and gives it back if that fails, or if the caller
-// has left.
+// dialPermitted dials with a permit. It releases the permit if the dial fails or
+// the context is already done.
 func (p *Pool) dialPermitted(ctx context.Context, b *backend, g grant, t *client.Timeouts) (*Lease, error) {
 	if ctx.Err() != nil {
 		now := p.Now()
@@ -255,14 +179,14 @@ func (p *Pool) dialPermitted(ctx context.Context, b *backend, g grant, t *client
 	return l, nil
 }
 
-// replace exchanges a connection that failed its check for another idle one, or for
-// the permit that it had.
+// replace exchanges a connection that failed its check for another idle one, or
+// for its own permit.
 func (p *Pool) replace(l *Lease, why error) grant {
 	now := p.Now()
 	p.mu.Lock()
 	defer p.unlockAndClose()
 	b := l.backend
-	b.counts.Reused-- // which it was not, after all
+	b.counts.Reused-- // tryAcquire counted it as reused, and it is not
 	p.retireBroken(l, why)
 	p.quarantine(b, why, now)
 	g, _ := p.tryAcquire(b, now) // there is at least the permit of l
@@ -270,8 +194,10 @@ func (p *Pool) replace(l *Lease, why error) grant {
 	return g
 }
 
-// Redial exchanges a connection that its caller has no more use for by a fresh one, which
-// nobody can be given before him. again says that a request is sent once more.
+// Redial closes l, counts it by l.Fault, and dials a new connection with its
+// permit, so that no other caller can get ahead. again counts it as a retry.
+// After an error the permit has been released; the errors are those of
+// client.Dial and context.Cause(ctx). The caller must not use l afterwards.
 func (l *Lease) Redial(ctx context.Context, again bool, t *client.Timeouts) (*Lease, error) {
 	p := l.pool
 	now := p.Now()
@@ -290,13 +216,14 @@ func (l *Lease) Redial(ctx context.Context, again bool, t *client.Timeouts) (*Le
 	return p.dialPermitted(ctx, b, g, t)
 }
 
-// put gives a connection back. It is kept if it is good, which is for the caller to
-// say, and still as it should be, which put finds out.
+// put ends a lease. The pool keeps the connection if it is good, which the caller
+// decides, and still passes its check, which put runs. It panics if l is not
+// leased.
 func (p *Pool) put(l *Lease, good bool) {
 	why := cmp.Or(l.Fault, errBroken)
 	if good {
 		why = nil
-		if p.Waiting.Load() == 0 { // else somebody gets it at once, and looks himself
+		if p.Waiting.Load() == 0 { // otherwise a waiter gets it now, and checks it itself
 			why = l.CheckIdle()
 		}
 	}
@@ -304,7 +231,7 @@ func (p *Pool) put(l *Lease, good bool) {
 	p.mu.Lock()
 	defer p.unlockAndClose()
 	if l.state != leaseHeld {
-		panic("a link was put back that nobody had")
+		panic("pool: the lease has already ended")
 	}
 	b := l.backend
 	l.expires = p.idleDeadline(l, now)
@@ -323,28 +250,13 @@ func (p *Pool) put(l *Lease, good bool) {
 	p.grantWaiters(now)
 }
 
-// Return is put for who has no more than the connection (Link.Release).
+// Return ends the lease; good means that the connection can carry another request.
+// It panics if the lease has already ended. client.Conn.Release calls it.
 func (l *Lease) Return(good bool) { l.pool.put(l, good) }
 
-// idleDeadline is when a connection that becomes idle now has to go. A server that says how
-// long it keeps a connection counts from its last byte, and its clock is not
-// ours: a margin keeps us from sending in the moment in which it closes.
-func (p *Pool) idleDeadline(l *Lease, now time.Time) time.Time {
-	idle := p.Limits.IdleTime
-	if l.KeepAliveTimeout > 0 {
-		idle = min(idle, l.KeepAliveTimeout-min(l.KeepAliveTimeout/4, keepAliveMargin))
-	}
-	expires, dies := now.Add(idle), l.dialledAt.Add(p.Limits.Lifetime)
-	if dies.Before(expires) {
-		return dies
-	}
-	return expires
-}
-
-const keepAliveMargin = time.Second
-
-// retire closes a connection, soon, and takes its permit back. Whoever calls it
-// settles before he unlocks, or takes the permit himself. With the lock held.
+// retire marks a connection for closing and takes its permit back. The caller
+// must call grantWaiters before it unlocks, or use the permit itself. With the
+// lock held.
 func (p *Pool) retire(l *Lease, count *uint64) {
 	*count++
 	l.state = leaseClosed
@@ -353,87 +265,17 @@ func (p *Pool) retire(l *Lease, count *uint64) {
 	p.toClose = append(p.toClose, l)
 }
 
-// retireBroken retires a connection for what was found. With the lock held.
+// retireBroken retires a connection and counts it by err. With the lock held.
 func (p *Pool) retireBroken(l *Lease, why error) { p.retire(l, l.backend.counts.counterFor(why)) }
 
-// quarantine is for a backend that has sent bytes nobody asked for. Most of them
-// are found, but not those that come when the next request has just left: nobody
-// can tell them from the response to it. Who does it once does it again, so for a
-// while no request is made where another one was. With the lock held.
-func (p *Pool) quarantine(b *backend, why error, now time.Time) {
-	if errors.Is(why, client.ErrUnsolicited) && p.Limits.Quarantine > 0 {
-		b.quarantinedUntil = now.Add(p.Limits.Quarantine)
-		p.anyQuarantined.Store(true)
-		b.generation++
-		p.dropIdle(b)
-	}
-}
-
-// releasePermit is the end of a permit without a connection. With the lock held.
+// releasePermit releases a permit that has no connection. With the lock held.
 func (p *Pool) releasePermit(b *backend, now time.Time) {
 	b.permits--
 	p.permits--
 	p.grantWaiters(now)
 }
 
-// grantWaiters grants what has become free to those who wait, the oldest first. With
-// the lock held.
-func (p *Pool) grantWaiters(now time.Time) {
-	for p.Waiting.Load() > 0 {
-		b := p.nextToServe()
-		if b == nil {
-			return
-		}
-		g, ok := p.tryAcquire(b, now)
-		if !ok {
-			return
-		}
-		p.deliver(b.queue.first, g)
-	}
-}
-
-// nextToServe is the backend of the caller who has waited longest, of those who can
-// have something now. Who waits for a backend that has all its connections in
-// use stands in nobody's way.
-func (p *Pool) nextToServe() (eldest *backend) {
-	room := p.permits < p.Limits.Total || p.hasIdle()
-	for _, b := range p.backendList {
-		w := b.queue.first
-		if w != nil && (len(b.idle) > 0 || room && b.permits < p.Limits.PerBackend) && (eldest == nil || w.ticket < eldest.queue.first.ticket) {
-			eldest = b
-		}
-	}
-	return eldest
-}
-
-func (p *Pool) hasIdle() bool {
-	for _, b := range p.backendList {
-		if len(b.idle) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// evictForOther closes the connection that has been idle longest, so that another backend
-// can have its permit. With the lock held.
-func (p *Pool) evictForOther() bool {
-	var oldest *backend
-	for _, b := range p.backendList {
-		if len(b.idle) > 0 && (oldest == nil || b.idle[0].expires.Before(oldest.idle[0].expires)) {
-			oldest = b
-		}
-	}
-	if oldest == nil {
-		return false
-	}
-	l := oldest.idle[0]
-	oldest.idle = append(oldest.idle[:0], oldest.idle[1:]...)
-	p.retire(l, &oldest.counts.Displaced)
-	return true
-}
-
-// backendFor finds or makes the backend at addr. With the lock held.
+// backendFor finds or creates the backend at addr. With the lock held.
 func (p *Pool) backendFor(addr string) *backend {
 	b := p.backends[addr]
 	if b == nil {
@@ -444,7 +286,7 @@ func (p *Pool) backendFor(addr string) *backend {
 	return b
 }
 
-// unlockAndClose opens the lock, and then closes what has been retired.
+// unlockAndClose unlocks, and then closes the connections that were retired.
 func (p *Pool) unlockAndClose() {
 	doomed := p.toClose
 	p.toClose = nil

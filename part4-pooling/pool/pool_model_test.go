@@ -17,9 +17,9 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// A poolModel plays a pool's callers, its servers and its clock, one step after the
-// other, and looks at every invariant after each step. The connections are real
-// sockets, so the checks are real too; nothing waits and nothing is left to
+// A poolModel plays a pool's callers, servers and clock, one step after the
+// other, and checks every invariant after each step. The connections are real
+// sockets, so the idle checks are real too; nothing waits, and nothing is left to
 // the scheduler.
 type poolModel struct {
 	t        testing.TB
@@ -29,8 +29,8 @@ type poolModel struct {
 	leased   []*Lease
 	dialling []pendingDial
 	waiters  []*waiter
-	links    []*client.Conn       // all there ever were
-	peers    map[*client.Conn]int // the server's end; -1 when that is closed
+	links    []*client.Conn       // all that were ever dialled
+	peers    map[*client.Conn]int // the server's end; -1 once closed
 	addrs    map[*client.Conn]string
 	history  []string
 }
@@ -50,7 +50,7 @@ func newPoolModel(t testing.TB, choose func(int) int) *poolModel {
 	return m
 }
 
-// dial makes a socket pair.
+// dial returns one end of a socket pair.
 func (m *poolModel) dial(_ context.Context, addr string, _ time.Duration) (*client.Conn, error) {
 	if m.choose(4) == 0 {
 		return nil, errors.New("refused")
@@ -83,23 +83,23 @@ func (m *poolModel) step() {
 		m.breakSomething()
 	case 10:
 		m.clock = m.clock.Add(time.Duration(m.choose(8)) * time.Second)
-		m.note("the clock goes on to %d", m.clock.Unix())
+		m.note("the clock advances to %d", m.clock.Unix())
 	case 11:
 		m.note("evict")
 		m.p.evict()
 	case 12:
 		addr := places[m.choose(len(places))]
-		m.note("drop all of %s", addr)
+		m.note("DropAll %s", addr)
 		m.p.DropAll(addr)
 	}
 	m.collectGrants()
 	m.check()
 }
 
-// reserve is a caller who wants a connection.
+// reserve is a caller that asks for a connection.
 func (m *poolModel) reserve(addr string) {
 	at := m.p.Reserve(addr)
-	m.note("%s is asked for: link %v, must wait %v", addr, at.grant.lease != nil, at.Waiter != nil)
+	m.note("Reserve %s: connection %v, must wait %v", addr, at.grant.lease != nil, at.Waiter != nil)
 	if at.Waiter != nil {
 		m.waiters = append(m.waiters, at.Waiter)
 	} else {
@@ -107,7 +107,7 @@ func (m *poolModel) reserve(addr string) {
 	}
 }
 
-// granted goes on with a grant, as use does, but dials later.
+// granted uses a grant as checkOrDial does, but dials later.
 func (m *poolModel) granted(b *backend, g grant) {
 	for l := g.lease; l != nil; l = g.lease {
 		err := l.CheckIdle()
@@ -115,7 +115,7 @@ func (m *poolModel) granted(b *backend, g grant) {
 			m.leased = append(m.leased, l)
 			return
 		}
-		m.note("it fails its check")
+		m.note("the connection fails its check")
 		g = m.p.replace(l, err)
 	}
 	m.dialling = append(m.dialling, pendingDial{b, g})
@@ -139,23 +139,23 @@ func (m *poolModel) put() {
 		return
 	}
 	l, good := pick(m, &m.leased), m.choose(4) > 0
-	m.note("a link to %s comes back, good %v", l.backend.addr, good)
+	m.note("a connection to %s is returned, good %v", l.backend.addr, good)
 	m.p.put(l, good)
 }
 
-// giveUp is a caller who does not want to wait any longer.
+// giveUp is a caller that stops waiting.
 func (m *poolModel) giveUp() {
 	if len(m.waiters) == 0 {
 		return
 	}
 	w := pick(m, &m.waiters)
-	m.note("a waiter for %s leaves", w.backend.addr)
+	m.note("a waiter for %s gives up", w.backend.addr)
 	if g := m.p.giveUp(w, os.ErrDeadlineExceeded); g.err == nil {
 		m.granted(w.backend, g)
 	}
 }
 
-// breakSomething is a server that closes, or sends what nobody asked for.
+// breakSomething is a server that closes a connection or sends unsolicited bytes.
 func (m *poolModel) breakSomething() {
 	if len(m.links) == 0 {
 		return
@@ -170,15 +170,15 @@ func (m *poolModel) breakSomething() {
 		m.note("a server of %s closes", m.addrs[l])
 	case m.choose(2) == 0:
 		unix.Write(peer, []byte("HTTP/1.1 408 Request Timeout\r\n\r\n"))
-		m.note("a server of %s says that it is about to close", m.addrs[l])
+		m.note("a server of %s sends a 408", m.addrs[l])
 	default:
 		unix.Write(peer, []byte("HTTP/1.1 200 OK\r\n\r\n"))
-		m.note("a server of %s says something", m.addrs[l])
+		m.note("a server of %s sends an unsolicited 200", m.addrs[l])
 	}
 }
 
-// collectGrants takes what has been delivered, sooner or later: a waiter may leave
-// after something was delivered to him and before he looks.
+// collectGrants takes delivered grants, sooner or later: a waiter may give up
+// after the delivery and before it looks.
 func (m *poolModel) collectGrants() {
 	m.waiters = slices.DeleteFunc(m.waiters, func(w *waiter) bool {
 		if m.choose(3) == 0 {
@@ -195,7 +195,7 @@ func (m *poolModel) collectGrants() {
 	})
 }
 
-// pick takes one out of a list.
+// pick removes a random element from a list and returns it.
 func pick[T any](m *poolModel, list *[]T) T {
 	i := m.choose(len(*list))
 	x := (*list)[i]
@@ -203,7 +203,7 @@ func pick[T any](m *poolModel, list *[]T) T {
 	return x
 }
 
-// check looks at the invariants.
+// check checks the invariants.
 func (m *poolModel) check() {
 	p := m.p
 	p.mu.Lock()
@@ -228,25 +228,25 @@ func (m *poolModel) check() {
 		}
 		for _, w := range m.waiters {
 			if w.backend == b && !w.queued {
-				mine++ // delivered, and not looked at yet
-				m.require(b.queue.first == nil || w.ticket < b.queue.first.ticket, "%s: first come is not first served", b.addr)
+				mine++ // delivered and not collected yet
+				m.require(b.queue.first == nil || w.ticket < b.queue.first.ticket, "%s: a later caller was served first", b.addr)
 			}
 		}
-		m.require(b.permits == mine, "%s: %d permits are out, but %d links are in hand, delivered, idle or dialled", b.addr, b.permits, mine)
-		m.require(b.permits <= p.Limits.PerBackend, "%s: %d permits, more than there may be", b.addr, b.permits)
+		m.require(b.permits == mine, "%s: %d permits are out, but %d connections are leased, delivered, idle or being dialled", b.addr, b.permits, mine)
+		m.require(b.permits <= p.Limits.PerBackend, "%s: %d permits, more than PerBackend", b.addr, b.permits)
 		for _, l := range b.idle {
-			m.require(l.state == leaseIdle && !slices.Contains(m.leased, l), "%s: somebody has an idle link", b.addr)
-			m.require(l.generation == b.generation, "%s: an idle link is older than the last dropAll", b.addr)
-			m.require(!m.clock.Before(b.quarantinedUntil), "%s: a link is kept of a backend that is not trusted", b.addr)
+			m.require(l.state == leaseIdle && !slices.Contains(m.leased, l), "%s: an idle connection is also leased", b.addr)
+			m.require(l.generation == b.generation, "%s: an idle connection is older than the last DropAll", b.addr)
+			m.require(!m.clock.Before(b.quarantinedUntil), "%s: a connection to a quarantined backend is idle", b.addr)
 		}
 		room := p.permits < p.Limits.Total || anyIdle
 		m.require(b.queue.length == 0 || len(b.idle) == 0 && (b.permits == p.Limits.PerBackend || !room),
-			"%s: a caller waits although he could have a link", b.addr)
+			"%s: a caller waits although it could be served", b.addr)
 		permits += b.permits
 		waiting += b.queue.length
 	}
 	m.require(p.permits == permits && permits <= p.Limits.Total, "%d permits are out, %d by addition, of %d", p.permits, permits, p.Limits.Total)
-	m.require(int(p.Waiting.Load()) == waiting && waiting == queued, "%d are waiting, %d are queued, the poolModel has %d", p.Waiting.Load(), waiting, queued)
+	m.require(int(p.Waiting.Load()) == waiting && waiting == queued, "%d are waiting, %d are queued, the model has %d", p.Waiting.Load(), waiting, queued)
 }
 
 func (m *poolModel) require(ok bool, format string, args ...any) {
@@ -255,7 +255,7 @@ func (m *poolModel) require(ok bool, format string, args ...any) {
 	}
 }
 
-// String is what happened lately.
+// String returns the last steps.
 func (m *poolModel) String() string {
 	text := "the last steps were:\n"
 	for _, line := range m.history[max(0, len(m.history)-12):] {
@@ -264,16 +264,16 @@ func (m *poolModel) String() string {
 	return text
 }
 
-// end closes the pool, brings everything back, and finds nothing left.
+// end closes the pool, returns everything, and checks that nothing is left.
 func (m *poolModel) end() {
 	m.note("close")
 	m.p.Close()
 	for _, w := range m.waiters {
-		m.require(len(w.ready) == 1, "close left somebody waiting")
+		m.require(len(w.ready) == 1, "Close left a caller waiting")
 		if g := <-w.ready; g.err == nil {
 			m.granted(w.backend, g)
 		} else {
-			m.require(errors.Is(g.err, ErrClosed), "close told a waiter: %v", g.err)
+			m.require(errors.Is(g.err, ErrClosed), "Close failed a waiter with: %v", g.err)
 		}
 	}
 	for len(m.dialling) > 0 {
@@ -282,9 +282,9 @@ func (m *poolModel) end() {
 	for len(m.leased) > 0 {
 		m.put()
 	}
-	m.require(m.p.permits == 0, "%d permits were never given back", m.p.permits)
+	m.require(m.p.permits == 0, "%d permits were never released", m.p.permits)
 	for _, l := range m.links {
-		m.require(l.Owner.(*Lease).state == leaseClosed, "a link to %s was never closed", m.addrs[l])
+		m.require(l.Owner.(*Lease).state == leaseClosed, "a connection to %s was never closed", m.addrs[l])
 		if peer := m.peers[l]; peer >= 0 {
 			unix.Close(peer)
 		}

@@ -18,7 +18,7 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-// A fakeClock is a clock that a test turns.
+// A fakeClock is a clock that a test advances.
 type fakeClock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -36,14 +36,14 @@ func (h *fakeClock) current() time.Time {
 	return h.now
 }
 
-// useFakeClock gives p a clock of the test's.
+// useFakeClock makes p use a clock of the test's.
 func useFakeClock(p *Pool) *fakeClock {
 	h := &fakeClock{now: time.Unix(1e9, 0)}
 	p.Now = h.current
 	return h
 }
 
-// awaitPeerClose waits until the kernel has told l that its server has closed.
+// awaitPeerClose waits until the server's FIN has arrived on l.
 func awaitPeerClose(t testing.TB, l *Lease) {
 	t.Helper()
 	testutil.Eventually(t, "the server's FIN has come", func() bool {
@@ -99,7 +99,7 @@ func TestIdleConnectionsAreReusedLIFO(t *testing.T) {
 
 	l, err := p.Get(t.Context(), s.Addr, &testTimeouts)
 	require.NoError(t, err)
-	assert.Same(t, second, l, "house rule: LIFO, so that what is not needed grows old and goes. pool.go, tryAcquire")
+	assert.Same(t, second, l, "house rule: LIFO, so that surplus connections grow old and expire. pool.go, tryAcquire")
 	p.put(l, true)
 }
 
@@ -127,7 +127,7 @@ func TestWaitersAreServedFIFO(t *testing.T) {
 	}
 }
 
-// A waiter must not starve for a connection that another backend does not use.
+// A caller must not starve for a permit that another backend holds idle.
 func TestIdleConnectionOfAnotherBackendIsEvicted(t *testing.T) {
 	t.Parallel()
 	a, b, p := testutil.ServePolite(t), testutil.ServePolite(t), newSmallPool(t, 1)
@@ -170,16 +170,16 @@ func TestFailedDialWakesTheNextWaiter(t *testing.T) {
 			_, err := p.Get(context.Background(), "x", &testTimeouts)
 			failed <- err
 		}()
-		testutil.Eventually(t, "both are at it", func() bool { return p.Stats().Backend("x").Leased+p.Stats().Backend("x").Waiting == i+1 })
+		testutil.Eventually(t, "one dials, the other waits", func() bool { return p.Stats().Backend("x").Leased+p.Stats().Backend("x").Waiting == i+1 })
 	}
 
 	for range 2 {
 		testutil.Send(t, dials, error(client.ErrRefused), "a dial")
-		assert.ErrorIs(t, testutil.Receive(t, failed, "the call whose dial has failed"), client.ErrRefused)
+		assert.ErrorIs(t, testutil.Receive(t, failed, "the caller whose dial failed"), client.ErrRefused)
 	}
 }
 
-// naphi and others let a waiter who leaves take a connection with him.
+// In naphi and other pools a waiter that gives up takes a connection with it.
 func TestWaiterThatGivesUpLosesNoConnection(t *testing.T) {
 	t.Parallel()
 	s, p := testutil.ServePolite(t), newSmallPool(t, 2)
@@ -199,7 +199,7 @@ func TestWaiterThatGivesUpLosesNoConnection(t *testing.T) {
 	testutil.WaitGroup(t, &group, "all goroutines of the test end")
 
 	b := p.Stats().Backend(s.Addr)
-	assert.Zero(t, b.Leased, "house rule: delivery and cancel are one decision, and whoever was delivered to has it. waitqueue.go, giveUp")
+	assert.Zero(t, b.Leased, "house rule: delivery or cancel is one decision, and a caller that was delivered to has the connection. waitqueue.go, giveUp")
 	assert.Zero(t, b.Waiting)
 	assert.Equal(t, b.Idle, p.Stats().Permits)
 }
@@ -242,9 +242,9 @@ func TestIdleConnectionsExpire(t *testing.T) {
 
 			require.Equal(t, 1, ask())
 			clock.advance(c.stays)
-			assert.Equal(t, 1, ask(), "after %v it is the same connection", c.stays)
+			assert.Equal(t, 1, ask(), "after %v it is still the same connection", c.stays)
 			clock.advance(c.not)
-			assert.Equal(t, 2, ask(), "house rule: we go before the server does; after %v it is another one. pool.go, idleDeadline", c.not)
+			assert.Equal(t, 2, ask(), "house rule: the pool closes before the server does; after %v it is another connection. limits.go, idleDeadline", c.not)
 			clock.advance(c.not)
 			p.evict()
 			assert.Zero(t, p.Stats().Permits)
@@ -258,7 +258,7 @@ func TestConnectionsHaveAMaximumLifetime(t *testing.T) {
 	p.Limits.IdleTime, p.Limits.Lifetime = time.Minute, 10*time.Minute
 	clock := useFakeClock(p)
 
-	for range 40 { // 20 minutes, and always in use
+	for range 40 { // 20 minutes, and never idle for long
 		_, _, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 		require.NoError(t, err)
 		clock.advance(30 * time.Second)
@@ -267,7 +267,7 @@ func TestConnectionsHaveAMaximumLifetime(t *testing.T) {
 	assert.Equal(t, 2, s.Accepted())
 }
 
-// naphi's evictor closed what somebody was using.
+// naphi's evictor closed connections in use.
 func TestEvictorDoesNotTouchALeasedConnection(t *testing.T) {
 	t.Parallel()
 	s, p := testutil.ServePolite(t), newSmallPool(t, 2)
@@ -280,9 +280,9 @@ func TestEvictorDoesNotTouchALeasedConnection(t *testing.T) {
 	p.evict()
 
 	r, err := l.RoundTrip(t.Context(), getRequest("/"), &testTimeouts, time.Time{})
-	require.NoError(t, err, "house rule: a leased link is its holder's. evictor.go, evict")
+	require.NoError(t, err, "house rule: a leased connection belongs to its holder. evictor.go, evict")
 	readAll(r)
-	assert.Zero(t, p.Stats().Permits, "it goes when it comes back")
+	assert.Zero(t, p.Stats().Permits, "it is closed when it returns")
 }
 
 func TestEvictorFindsDeadConnections(t *testing.T) {
@@ -293,7 +293,7 @@ func TestEvictorFindsDeadConnections(t *testing.T) {
 
 	s.CloseAll()
 
-	testutil.Eventually(t, "the evictor has seen it", func() bool { p.evict(); return p.Stats().Permits == 0 })
+	testutil.Eventually(t, "the evictor has found the FIN", func() bool { p.evict(); return p.Stats().Permits == 0 })
 	assert.EqualValues(t, 1, p.Stats().Backend(s.Addr).Stale)
 }
 
@@ -320,12 +320,12 @@ func TestDropAllReachesEveryConnection(t *testing.T) {
 	p.put(again, true)
 
 	assert.Equal(t, 1, p.DropAll(s.Addr), "one was idle")
-	assert.Equal(t, 2, p.Stats().Permits, "and is gone")
+	assert.Equal(t, 2, p.Stats().Permits, "and is closed")
 
 	close(dial)
 	p.put(leased, true)
 	p.put(testutil.Receive(t, dialling, "the new connection"), true)
-	assert.Zero(t, p.Stats().Permits, "the others die when they come back. evictor.go, dropAll")
+	assert.Zero(t, p.Stats().Permits, "the others are closed when they return. evictor.go, DropAll")
 	assert.EqualValues(t, 3, p.Stats().Backend(s.Addr).Dropped)
 }
 
@@ -364,7 +364,7 @@ func TestReturningALeaseTwicePanics(t *testing.T) {
 	assert.Panics(t, func() { p.put(l, true) })
 }
 
-// A body that nobody read is read by the next caller, as its response.
+// If no caller reads a body, the next caller reads it, as its response.
 func TestUnreadBodyIsNotTheNextResponse(t *testing.T) {
 	t.Parallel()
 	long := make([]byte, 1<<20)
@@ -372,7 +372,7 @@ func TestUnreadBodyIsNotTheNextResponse(t *testing.T) {
 		body string
 		idle int
 	}{
-		"that is here":     {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1},
+		"that has arrived": {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1},
 		"that is too long": {string(long), 0},
 	} {
 		s := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
@@ -387,15 +387,15 @@ func TestUnreadBodyIsNotTheNextResponse(t *testing.T) {
 
 		r.Close()
 
-		assert.Equal(t, c.idle, p.Stats().Backend(s.Addr).Idle, "house rule: drain what is left of a body, if it is here, or close; this was one %s. conn.go, drainBuffered", name)
+		assert.Equal(t, c.idle, p.Stats().Backend(s.Addr).Idle, "house rule: drain the rest of a body if it has arrived, or close; this was one %s. response.go, drainBuffered", name)
 		_, body, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 		require.NoError(t, err, name)
-		assert.Equal(t, "hello", body, "house rule: drain what is left of a body, or close. A body %s became the next answer. conn.go, drainBuffered", name)
+		assert.Equal(t, "hello", body, "house rule: drain the rest of a body, or close. A body %s became the next response. response.go, drainBuffered", name)
 	}
 }
 
-// What comes while nobody has asked: a 408 for the idle, a wrong count, an
-// attack. Only empty lines are forgiven.
+// Bytes between exchanges: a 408 on an idle connection, a wrong length, an
+// attack. Only empty lines are allowed.
 func TestUnsolicitedBytesCloseTheConnection(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -432,23 +432,23 @@ func TestUnsolicitedBytesCloseTheConnection(t *testing.T) {
 		a, err := l.RoundTrip(t.Context(), getRequest("/"), &testTimeouts, time.Time{})
 		require.NoError(t, err)
 		readAll(a)
-		testutil.Send(t, idle, true, "the server has answered")
-		testutil.Eventually(t, "the bytes have come", func() bool {
+		testutil.Send(t, idle, true, "the server has responded")
+		testutil.Eventually(t, "the bytes have arrived", func() bool {
 			n, _, _ := unix.Recvfrom(l.Sysfd, make([]byte, 10), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 			return n == min(len(c.bytes), 10)
 		})
 
-		close(idle) // a second connection has nothing to wait for
+		close(idle) // so that a second connection does not wait
 		_, body, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 
 		require.NoError(t, err, name)
-		assert.Equal(t, "mine", body, "MUST, RFC 9112 §9.2: %s became the answer to the next call. conn.go, check", name)
+		assert.Equal(t, "mine", body, "MUST, RFC 9112 §9.2: %s became the response to the next request. conn.go, CheckIdle", name)
 		assert.Equal(t, c.connections, s.Accepted(), name)
 	}
 }
 
-// Some of what nobody asked for cannot be told from a response. So who has sent
-// it once is not given a second chance for a while.
+// Some unsolicited bytes cannot be told from a response. So a backend that has sent
+// any gets no second chance for a while.
 func TestUnsolicitedBytesQuarantineTheBackend(t *testing.T) {
 	t.Parallel()
 	poison := make(chan bool, 1)
@@ -472,24 +472,24 @@ func TestUnsolicitedBytesQuarantineTheBackend(t *testing.T) {
 	inUse, err := p.Get(t.Context(), s.Addr, &testTimeouts)
 	require.NoError(t, err)
 	require.Equal(t, 2, ask())
-	require.Equal(t, 2, ask(), "it is trusted, and its connection used again")
+	require.Equal(t, 2, ask(), "it is trusted, and its connection reused")
 
 	poison <- true
 	require.Equal(t, 2, ask())
 
-	const rule = "house rule: when a server has sent what nobody asked for, keep none of its connections. pool.go, quarantine"
+	const rule = "house rule: when a server has sent unsolicited bytes, keep none of its connections. quarantine.go, quarantine"
 	p.put(inUse, true)
 	assert.Zero(t, p.Stats().Permits, rule)
 	assert.Equal(t, []int{3, 4, 5}, []int{ask(), ask(), ask()}, rule)
 	clock.advance(10 * time.Second)
-	assert.Equal(t, []int{6, 6}, []int{ask(), ask()}, "and then it is given another chance")
+	assert.Equal(t, []int{6, 6}, []int{ask(), ask()}, "after the quarantine its connections are kept again")
 }
 
-// A server that counts its bytes wrong must cost itself a connection and nobody
-// a response. The bytes too many come with the response, so that they are here when
-// it is: of those that come when the next request is on its way nobody can say
-// whether they are the response to it. The pool is not wary here, or it would use
-// no connection again.
+// A server that miscounts its bytes costs itself a connection, and no client gets
+// a wrong response. The surplus bytes arrive together with the response, so that
+// they can be seen in time: if they arrived after the next request was sent, no
+// client could tell them from its response. Quarantine is off here, or the pool
+// would reuse no connection.
 func TestEveryCallerGetsItsOwnResponse(t *testing.T) {
 	t.Parallel()
 	const callers, each = 64, 320
@@ -529,6 +529,6 @@ func TestEveryCallerGetsItsOwnResponse(t *testing.T) {
 	}
 	testutil.WaitGroup(t, &group, "all goroutines of the test end")
 
-	assert.Zero(t, wrong.Load(), "of %d answers were given to a caller who had not asked for them. MUST, RFC 9112 §9.2. conn.go, check", callers*each)
+	assert.Zero(t, wrong.Load(), "of %d answers were given to a caller who had not asked for them. MUST, RFC 9112 §9.2. conn.go, CheckIdle", callers*each)
 	assert.NotZero(t, p.Stats().Backend(s.Addr).Unsolicited)
 }

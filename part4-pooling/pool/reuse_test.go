@@ -22,9 +22,9 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// What reuse costs when a server does not play along.
+// Reuse, when the server does not cooperate.
 
-// runCallers lets callers make each calls at once, and returns how they failed.
+// runCallers runs callers goroutines that make each calls, and returns the errors.
 func runCallers(callers, each int, call func(caller, n int) error) (failed []error) {
 	var group sync.WaitGroup
 	var mu sync.Mutex
@@ -40,11 +40,11 @@ func runCallers(callers, each int, call func(caller, n int) error) (failed []err
 		})
 	}
 	done := make(chan struct{})
-	go func() { group.Wait(); close(done) }() // ends when the last of the requests does
+	go func() { group.Wait(); close(done) }() // ends with the last call
 	select {
 	case <-done:
 	case <-time.After(3 * testutil.MaxWait):
-		return []error{errors.New("some calls do not end")}
+		return []error{errors.New("some calls never end")}
 	}
 	return failed
 }
@@ -58,13 +58,13 @@ func TestResponseWithCloseEndsTheConnection(t *testing.T) {
 
 	failed := runCallers(10, 10, func(int, int) error { _, _, err := poolRoundTrip(p, s.Addr, postRequest("/", "x")); return err })
 
-	assert.Empty(t, failed, "MUST, RFC 9112 §9.6: no more is sent on that connection. roundtrip.go, client.go, close")
+	assert.Empty(t, failed, "MUST, RFC 9112 §9.6: send nothing more on that connection. response.go, Close")
 	assert.Zero(t, p.Stats().Permits)
 	assert.Equal(t, 100, s.Accepted())
 }
 
-// A server that does not say so, and closes behind each response, loses every
-// race there is. A request that may be sent twice does not notice.
+// A server that closes after each response without Connection: close loses every
+// race. A request that may be repeated does not notice.
 func TestSilentCloseFailsNoIdempotentRequest(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
@@ -78,13 +78,13 @@ func TestSilentCloseFailsNoIdempotentRequest(t *testing.T) {
 	gets := runCallers(10, 20, func(int, int) error { _, _, err := poolRoundTrip(p, s.Addr, getRequest("/")); return err })
 	posts := runCallers(10, 20, func(int, int) error { _, _, err := poolRoundTrip(p, s.Addr, postRequest("/", "x")); return err })
 
-	assert.Empty(t, gets, "house rule: look, and try once more on a fresh connection. roundtrip.go, roundTrip")
+	assert.Empty(t, gets, "house rule: check before reuse, and retry once on a new connection. roundtrip.go, RoundTrip")
 	for _, err := range posts {
-		assert.ErrorIs(t, err, client.ErrEnded, "a POST may fail, if it says how")
+		assert.ErrorIs(t, err, client.ErrEnded, "a POST may fail, with this error")
 	}
 	b := p.Stats().Backend(s.Addr)
 	assert.Zero(t, b.Leased)
-	t.Logf("of 400 calls, half of them POST: %d links found closed by a look, %d GETs tried once more, %d POSTs failed", b.Stale, b.Retried, len(posts))
+	t.Logf("of 400 calls, half of them POST: %d connections found closed by a check, %d GETs retried, %d POSTs failed", b.Stale, b.Retried, len(posts))
 }
 
 func TestCloseWhileIdleFailsNoPOST(t *testing.T) {
@@ -98,7 +98,7 @@ func TestCloseWhileIdleFailsNoPOST(t *testing.T) {
 
 	_, body, err := poolRoundTrip(p, s.Addr, postRequest("/", "x"))
 
-	require.NoError(t, err, "house rule: look before reuse. pool.go, checkOrDial")
+	require.NoError(t, err, "house rule: check before reuse. pool.go, checkOrDial")
 	assert.Equal(t, "hello", body)
 	assert.EqualValues(t, 1, p.Stats().Backend(s.Addr).Stale)
 }
@@ -128,11 +128,11 @@ func TestManyCallersShareThePermits(t *testing.T) {
 
 	assert.Empty(t, failed)
 	for _, b := range p.Stats().Backends {
-		assert.Zero(t, b.Leased+b.Waiting, "house rule: nobody waits while he could have a connection. pool.go, grantWaiters")
+		assert.Zero(t, b.Leased+b.Waiting, "house rule: no caller waits while it could be served. waitqueue.go, grantWaiters")
 	}
 }
 
-// Nobody is as impatient as this: his time is up when he begins to wait.
+// The least patient caller possible: its time is up when it begins to wait.
 func TestSimultaneousWaitTimeoutsLeakNothing(t *testing.T) {
 	t.Parallel()
 	s, p := testutil.ServePolite(t), newSmallPool(t, 2)
@@ -150,12 +150,12 @@ func TestSimultaneousWaitTimeoutsLeakNothing(t *testing.T) {
 		require.ErrorIs(t, err, ErrWaitTimeout)
 	}
 	b := p.Stats().Backend(s.Addr)
-	assert.Zero(t, b.Leased, "house rule: delivery and going away are one decision. waitqueue.go, giveUp")
+	assert.Zero(t, b.Leased, "house rule: delivery or giving up is one decision. waitqueue.go, giveUp")
 	assert.Zero(t, b.Waiting)
 	assert.EqualValues(t, len(failed), b.GaveUp)
 }
 
-// close(2) can take its time. Others must not wait for it.
+// close(2) can block. Other callers must not wait for it.
 func TestSlowCloseDoesNotBlockOthers(t *testing.T) {
 	t.Parallel()
 	listen := make(chan bool)
@@ -163,11 +163,11 @@ func TestSlowCloseDoesNotBlockOthers(t *testing.T) {
 	s, p := testutil.ServePolite(t), newSmallPool(t, 2)
 	slow, err := p.Get(t.Context(), deaf.Addr, &testTimeouts)
 	require.NoError(t, err)
-	for err == nil { // until there is much that the server does not take
+	for err == nil { // until the send buffer is full of bytes that the server does not read
 		_, err = socket.WriteNow(uintptr(slow.Sysfd), make([]byte, 64<<10))
 	}
 	require.ErrorIs(t, err, unix.EAGAIN)
-	require.NoError(t, unix.SetsockoptLinger(slow.Sysfd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(testutil.MaxWait.Seconds())})) // close waits until the server has taken it
+	require.NoError(t, unix.SetsockoptLinger(slow.Sysfd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(testutil.MaxWait.Seconds())})) // close(2) waits until the server has acknowledged it
 	closed := make(chan bool)
 	go func() { p.put(slow, false); close(closed) }()
 	testutil.Eventually(t, "it is being closed", func() bool { return p.Stats().Backend(deaf.Addr).Leased == 0 })
@@ -177,15 +177,15 @@ func TestSlowCloseDoesNotBlockOthers(t *testing.T) {
 	require.NoError(t, err)
 	select {
 	case <-closed:
-		t.Error("close took no time here: the test has shown nothing")
-	default: // others go on while it does
+		t.Error("close did not block: the test has shown nothing")
+	default: // close still blocks
 	}
 	close(listen)
-	testutil.Receive(t, closed, "the end of close")
+	testutil.Receive(t, closed, "close returns")
 }
 
-// The limit for all of a request is for both tries together: when the second
-// begins after its end, a response at once does not help.
+// Timeouts.Total covers both tries: if the second one begins after its end, even an
+// immediate response is too late.
 func TestTotalTimeoutIncludesTheRetry(t *testing.T) {
 	t.Parallel()
 	const total = 50 * time.Millisecond
@@ -194,7 +194,7 @@ func TestTotalTimeoutIncludesTheRetry(t *testing.T) {
 	_, _, err := poolRoundTrip(p, s.Addr, getRequest("/"))
 	require.NoError(t, err)
 	p.Dial = func(ctx context.Context, addr string, timeout time.Duration) (*client.Conn, error) {
-		time.Sleep(total) // a slow handshake: the time that is the test's subject
+		time.Sleep(total) // a slow handshake: the subject of the test, not a wait for something
 		return client.DialIP(ctx, addr, timeout)
 	}
 
@@ -204,7 +204,8 @@ func TestTotalTimeoutIncludesTheRetry(t *testing.T) {
 	assert.Zero(t, p.Stats().Permits)
 }
 
-// What the kernel never took nobody has seen, so even a POST may be sent again.
+// No server has seen what the kernel never accepted, so even a POST may be sent
+// again.
 func TestUnsentPOSTIsRetried(t *testing.T) {
 	t.Parallel()
 	release := make(chan bool)
@@ -213,7 +214,7 @@ func TestUnsentPOSTIsRetried(t *testing.T) {
 			io.WriteString(c, testutil.Response200("hello"))
 			if number == 1 {
 				<-release
-				c.SetLinger(0) // the close will be a reset
+				c.SetLinger(0) // close sends RST
 				return false
 			}
 			return true
@@ -228,8 +229,8 @@ func TestUnsentPOSTIsRetried(t *testing.T) {
 	l, err = p.Get(t.Context(), s.Addr, &testTimeouts)
 	require.NoError(t, err)
 
-	close(release) // after the look, before the write
-	testutil.Eventually(t, "the reset has come", func() bool {
+	close(release) // after the check, before the write
+	testutil.Eventually(t, "the RST has arrived", func() bool {
 		info, err := unix.Poll([]unix.PollFd{{Fd: int32(l.Sysfd), Events: unix.POLLIN}}, 0)
 		return err == nil && info == 1
 	})
@@ -237,12 +238,12 @@ func TestUnsentPOSTIsRetried(t *testing.T) {
 	_, err = l.RoundTrip(t.Context(), c, &testTimeouts, time.Time{})
 
 	assert.ErrorIs(t, err, client.ErrEnded)
-	assert.True(t, l.MayRetry(c, err), "house rule: a POST is sent again if no byte of it left. retry.go, mayRetry")
+	assert.True(t, l.MayRetry(c, err), "house rule: a POST is retried if the kernel accepted no byte of it. retry.go, MayRetry")
 	l.Release(false)
 }
 
-// A body that waited for 100 Continue has not been read when the connection
-// ends: so it can go on another one, however long it is.
+// A body that is held for 100 Continue has not been read when the connection
+// ends. So it can be sent on another one, however long it is.
 func TestUnsentBodyIsRetriedOnAnotherConnection(t *testing.T) {
 	t.Parallel()
 	got := make(chan int64, 1)
@@ -251,7 +252,7 @@ func TestUnsentBodyIsRetriedOnAnotherConnection(t *testing.T) {
 		for n := 1; ; n++ {
 			r, err := http.ReadRequest(in)
 			if err != nil || number == 1 && n == 2 {
-				return // its idle timer goes off just then
+				return // as if its idle timer had fired
 			}
 			if r.Header.Get("Expect") != "" {
 				io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n")
@@ -270,14 +271,14 @@ func TestUnsentBodyIsRetriedOnAnotherConnection(t *testing.T) {
 
 	status, _, err := poolRoundTrip(p, s.Addr, c)
 
-	require.NoError(t, err, "house rule: what was not read can be read yet. retry.go, mayRetry")
+	require.NoError(t, err, "house rule: a body that was not read can still be sent. retry.go, MayRetry")
 	assert.Equal(t, 200, status)
 	assert.EqualValues(t, 100_000, testutil.Receive(t, got, "the body"))
 	assert.Equal(t, 2, s.Accepted())
 }
 
-// Some servers say 408 when they close what has been idle. If it meets a request
-// on its way it looks like the response to it, but is not.
+// Some servers send a 408 when they close an idle connection. If it crosses with a
+// request it looks like its response, and is not.
 func TestStale408IsRetried(t *testing.T) {
 	t.Parallel()
 	const crossing = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -302,13 +303,13 @@ func TestStale408IsRetried(t *testing.T) {
 		status, _, err := poolRoundTrip(p, s.Addr, c.call)
 
 		require.NoError(t, err)
-		assert.Equal(t, c.status, status, "MAY, RFC 9110 §15.5.9: a request that met a 408 is sent again on a new connection, if it may be sent twice. retry.go, crossed")
+		assert.Equal(t, c.status, status, "MAY, RFC 9110 §15.5.9: a request that crossed with a 408 is retried on a new connection, if it may be repeated. retry.go, IsStale408")
 	}
 	assert.EqualValues(t, 1, posts.Load())
 }
 
-// What is needed for every request is made once.
-func TestRequestsHardlyAllocate(t *testing.T) { // alone: it counts what all do
+// What every request needs is allocated once.
+func TestRequestsHardlyAllocate(t *testing.T) { // not parallel: it counts the allocations of the whole process
 	if testutil.RaceDetector {
 		t.Skip("the race detector allocates too")
 	}
@@ -334,6 +335,6 @@ func TestRequestsHardlyAllocate(t *testing.T) { // alone: it counts what all do
 	})
 	called := testing.AllocsPerRun(500, call)
 
-	assert.Zero(t, pooled, "house rule: get and put allocate nothing")
-	assert.LessOrEqual(t, called, 2.0, "house rule: a call allocates its answer, and hardly more")
+	assert.Zero(t, pooled, "house rule: Get and put allocate nothing")
+	assert.LessOrEqual(t, called, 2.0, "house rule: a request allocates its Response, and hardly more")
 }

@@ -31,7 +31,7 @@ func readAll(r *client.Response) (string, error) {
 	return string(body), err
 }
 
-// poolRoundTrip makes a request on p and reads its response.
+// poolRoundTrip sends a request through p and reads the whole response.
 func poolRoundTrip(p *Pool, addr string, c *client.Request) (status int, body string, err error) {
 	r, err := p.RoundTrip(context.Background(), addr, c, &testTimeouts)
 	if err != nil {
@@ -42,8 +42,8 @@ func poolRoundTrip(p *Pool, addr string, c *client.Request) (status int, body st
 	return status, body, err
 }
 
-// newSmallPool is a pool with room for n connections, without an evictor and with nothing
-// that goes by itself.
+// newSmallPool returns a pool for n connections, without an evictor and with
+// limits so long that no connection expires.
 func newSmallPool(t testing.TB, n int) *Pool {
 	t.Helper()
 	p := New(Limits{PerBackend: n, Total: n, MaxWait: testutil.MaxWait, IdleTime: time.Hour, Lifetime: 24 * time.Hour})

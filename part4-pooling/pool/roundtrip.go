@@ -8,16 +8,19 @@ import (
 	"socketup/part4-pooling/client"
 )
 
-// RoundTrip makes a request on a pooled connection: the response's close gives it back.
+// RoundTrip sends c to addr on a pooled connection. The caller must Close the
+// response, which returns the connection to the pool.
 //
-// A kept connection may end just as we send, and nothing that is looked at
-// before can tell. Then it is tried once more, on a fresh connection, if that
-// can do no harm. An engine does the same (engine.go, resolveUnanswered).
+// A server may close a kept connection just as we send, and no check beforehand
+// can tell. Then RoundTrip tries once more, on a new connection, if the request
+// may be repeated (client.Conn.MayRetry). An engine does the same
+// (engine.resolveUnanswered). t.Total bounds both tries. The errors are those of
+// Get and of client.Conn.RoundTrip.
 func (p *Pool) RoundTrip(ctx context.Context, addr string, c *client.Request, t *client.Timeouts) (*client.Response, error) {
 	return p.RoundTripReserved(ctx, p.Reserve(addr), c, t)
 }
 
-// RoundTripReserved is roundTrip for a caller who has a place, and claims it.
+// RoundTripReserved is RoundTrip with a reservation, which it claims.
 func (p *Pool) RoundTripReserved(ctx context.Context, at Reservation, c *client.Request, t *client.Timeouts) (*client.Response, error) {
 	var until time.Time
 	if t.Total > 0 {
@@ -39,7 +42,7 @@ func (p *Pool) RoundTripReserved(ctx context.Context, at Reservation, c *client.
 		r, err = l.RoundTrip(ctx, c, t, until)
 	}
 	if err != nil {
-		l.Release(errors.Is(err, client.ErrNotSent)) // what was delivered to who had just left is for the next
+		l.Release(errors.Is(err, client.ErrNotSent)) // ErrNotSent: the context ended first, and the connection is unused
 		return nil, err
 	}
 	l.KeepAliveTimeout = r.KeepAliveTimeout

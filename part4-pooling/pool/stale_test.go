@@ -16,9 +16,9 @@ import (
 )
 
 // A kept connection can go stale at any moment. Five things happen to it: it is
-// leased, written to and released, in this order; and the server closes it
-// (FIN), and our idle timer goes off, whenever they like. There are 20 orders,
-// and this walks them all.
+// leased, written to and released, in this order, while the server closes it
+// (FIN) and our idle timer fires at any point. There are 20 orders; this test
+// runs them all.
 func TestStaleConnectionRaceInEveryOrder(t *testing.T) {
 	t.Parallel()
 	for _, order := range staleOrders() {
@@ -39,7 +39,7 @@ func staleOrders() (all [][]string) {
 	return all
 }
 
-// A staleRace is one order: the connection that is old when it begins, and what
+// A staleRace is one order: a connection that is leased when it begins, and what
 // has happened so far.
 type staleRace struct {
 	t      *testing.T
@@ -59,7 +59,7 @@ func newStaleRace(t *testing.T) *staleRace {
 	s.clock = useFakeClock(s.p)
 	s.server = testutil.ServeScript(t, func(c *net.TCPConn, number int) {
 		if number == 1 {
-			go func() { // until the test ends
+			go func() { // ends with the test
 				select {
 				case <-s.fin:
 				case <-t.Context().Done():
@@ -103,14 +103,14 @@ func (s *staleRace) run(order []string) {
 		}
 		s.seen[event] = true
 	}
-	if s.seen["FIN"] && s.seen["timer"] { // both: whatever the order, nothing of the old is left
+	if s.seen["FIN"] && s.seen["timer"] { // after both, in any order, the old connection is closed
 		s.p.evict()
 		assert.Equal(s.t, leaseClosed, s.old.state)
 	}
 	assert.Zero(s.t, s.p.Stats().Backend(s.server.Addr).Leased)
 }
 
-// lease gets the old connection, unless somebody has ended it before.
+// lease gets the old connection, unless the server or the timer has ended it.
 func (s *staleRace) lease() {
 	var err error
 	s.l, err = s.p.Get(s.t.Context(), s.server.Addr, &testTimeouts)
@@ -119,22 +119,23 @@ func (s *staleRace) lease() {
 	assert.Equal(s.t, !gone, s.l == s.old, "house rule: what is closed, or too long idle, is not handed out. pool.go, checkOrDial")
 }
 
-// write fails only on the old connection, and only if the server has closed it:
-// no look could have known. Our own timer must not touch what is leased.
+// write fails only on the old connection, and only if the server has closed it
+// after the lease: no check could have known. Our own timer must not touch a
+// leased connection.
 func (s *staleRace) write() {
 	a, err := s.l.RoundTrip(s.t.Context(), getRequest("/"), &testTimeouts, time.Time{})
 	if s.l == s.old && s.seen["FIN"] {
 		assert.ErrorIs(s.t, err, client.ErrEnded)
 		assert.True(s.t, s.l.MayRetry(getRequest("/"), err), "a GET may be sent again")
-		assert.False(s.t, s.l.MayRetry(postRequest("/", "x"), err), "a POST may not: nobody knows what became of it")
+		assert.False(s.t, s.l.MayRetry(postRequest("/", "x"), err), "a POST may not: the server may have acted on it")
 		s.failed = err
 		return
 	}
-	require.NoError(s.t, err, "house rule: the evictor looks at idle links only. evictor.go, evict")
+	require.NoError(s.t, err, "house rule: the evictor touches idle connections only. evictor.go, evict")
 	s.now = a
 }
 
-// release keeps the connection if the exchange went well and it is still good.
+// release keeps the connection if the exchange succeeded and its check passes.
 func (s *staleRace) release() {
 	if s.failed != nil {
 		s.l.Release(false)
@@ -143,5 +144,5 @@ func (s *staleRace) release() {
 		require.NoError(s.t, err)
 	}
 	good := s.failed == nil && !(s.l == s.old && s.seen["FIN"])
-	assert.Equal(s.t, good, s.l.state == leaseIdle, fmt.Sprintf("house rule: look at what comes back. pool.go, put; counts %+v", s.p.Stats()))
+	assert.Equal(s.t, good, s.l.state == leaseIdle, fmt.Sprintf("house rule: check a connection on its return. pool.go, put; counts %+v", s.p.Stats()))
 }

@@ -6,21 +6,22 @@ import (
 	"time"
 )
 
-// A waiter is a caller who waits for a connection. He is in the queue until
-// something is delivered to him or he goes away, and which of the two comes
-// first is decided under the pool's lock, once: nothing is delivered to who has
-// gone, and who has been delivered to takes it, even if he wanted to go. So no
-// connection can be lost between the two.
+// A waiter is a caller that waits for a connection. It is queued until a grant is
+// delivered to it or it gives up, and the pool's lock decides once which of the
+// two comes first: nothing is delivered to a caller that has given up, and a
+// caller that was delivered to takes the grant, even if it wanted to give up. So no
+// connection is lost between the two.
 type waiter struct {
 	backend    *backend
-	ticket     uint64 // the smaller, the older
+	ticket     uint64 // smaller is older
 	queued     bool
 	prev, next *waiter
-	ready      chan grant // room for one
+	ready      chan grant // capacity 1: deliver never blocks
 	timer      *time.Timer
 }
 
-// waitQueue is a queue that one can leave from the middle. The pool's lock guards it.
+// A waitQueue is a FIFO queue from which a waiter can be removed at any position.
+// The pool's lock guards it.
 type waitQueue struct {
 	first, last *waiter
 	length      int
@@ -58,7 +59,65 @@ var waiterPool = sync.Pool{New: func() any {
 	return w
 }}
 
-// enqueue puts a caller at the end of b's queue. With the lock held.
+// grantWaiters grants what has become free to the waiting callers, in the order of
+// their tickets. With the lock held.
+func (p *Pool) grantWaiters(now time.Time) {
+	for p.Waiting.Load() > 0 {
+		b := p.nextToServe()
+		if b == nil {
+			return
+		}
+		g, ok := p.tryAcquire(b, now)
+		if !ok {
+			return
+		}
+		p.deliver(b.queue.first, g)
+	}
+}
+
+// nextToServe returns the backend of the longest waiting caller that could be
+// served now. Callers for a backend that is at its own limit do not hold up the
+// others.
+func (p *Pool) nextToServe() (eldest *backend) {
+	room := p.permits < p.Limits.Total || p.hasIdle()
+	for _, b := range p.backendList {
+		w := b.queue.first
+		if w != nil && (len(b.idle) > 0 || room && b.permits < p.Limits.PerBackend) && (eldest == nil || w.ticket < eldest.queue.first.ticket) {
+			eldest = b
+		}
+	}
+	return eldest
+}
+
+func (p *Pool) hasIdle() bool {
+	for _, b := range p.backendList {
+		if len(b.idle) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// evictForOther retires an idle connection, so that another backend can have its
+// permit: of each backend's least recently used one, that which expires first. With
+// the lock held.
+func (p *Pool) evictForOther() bool {
+	var oldest *backend
+	for _, b := range p.backendList {
+		if len(b.idle) > 0 && (oldest == nil || b.idle[0].expires.Before(oldest.idle[0].expires)) {
+			oldest = b
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	l := oldest.idle[0]
+	oldest.idle = append(oldest.idle[:0], oldest.idle[1:]...)
+	p.retire(l, &oldest.counts.Displaced)
+	return true
+}
+
+// enqueue appends a caller to b's queue. With the lock held.
 func (p *Pool) enqueue(b *backend) *waiter {
 	w := waiterPool.Get().(*waiter)
 	p.lastTicket++
@@ -72,16 +131,17 @@ func (p *Pool) enqueue(b *backend) *waiter {
 // deliver hands g to w. With the lock held.
 func (p *Pool) deliver(w *waiter, g grant) {
 	p.dequeue(w)
-	w.ready <- g // there is room: nobody is delivered to twice
+	w.ready <- g // never blocks: each waiter gets one grant
 }
 
-// dequeue takes w out of its queue. With the lock held.
+// dequeue removes w from its queue. With the lock held.
 func (p *Pool) dequeue(w *waiter) {
 	w.backend.queue.remove(w)
 	p.Waiting.Add(-1)
 }
 
-// wait waits for what is delivered to w, as long as ctx and the pool allow.
+// wait waits until a grant is delivered to w, or ctx is done, or MaxWait has
+// passed.
 func (p *Pool) wait(ctx context.Context, w *waiter) (g grant) {
 	if p.Limits.MaxWait > 0 {
 		w.timer.Reset(p.Limits.MaxWait)
@@ -98,7 +158,7 @@ func (p *Pool) wait(ctx context.Context, w *waiter) (g grant) {
 	return g
 }
 
-// giveUp takes w out of the queue, unless something has been delivered.
+// giveUp removes w from the queue, unless a grant has already been delivered.
 func (p *Pool) giveUp(w *waiter, why error) grant {
 	p.mu.Lock()
 	defer p.unlockAndClose()

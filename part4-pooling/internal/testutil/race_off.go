@@ -2,5 +2,5 @@
 
 package testutil
 
-// RaceDetector says whether the race detector watches the tests.
+// RaceDetector reports whether the tests were built with -race.
 const RaceDetector = false

@@ -17,8 +17,10 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// A Server server does what a test says, byte by byte: for each connection
-// that it accepts it calls the script with the connection's number, from 1.
+// A Server is a backend that does what a test says, byte by byte. For each
+// connection that it accepts it calls a script, in a goroutine of its own, with
+// the number of the connection, counted from 1. It closes the connection when the
+// script returns.
 type Server struct {
 	Addr  string
 	mu    sync.Mutex
@@ -26,11 +28,13 @@ type Server struct {
 	open  map[net.Conn]bool
 }
 
-// ServeScript starts one; it ends with the test.
+// ServeScript starts a Server that runs script for each connection. The server, its
+// connections and its scripts end with the test. It skips the test if $SERVER names
+// another program to be tested, because the script is about ours.
 func ServeScript(t testing.TB, script func(c *net.TCPConn, number int)) *Server {
 	t.Helper()
 	if os.Getenv("SERVER") != "" {
-		t.Skip("about our own programs, not about the one in $SERVER")
+		t.Skip("tests our own program, not the one in $SERVER")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -42,7 +46,7 @@ func ServeScript(t testing.TB, script func(c *net.TCPConn, number int)) *Server 
 			if err != nil {
 				return
 			}
-			number := s.add(c) // here, so that they have the order in which they came
+			number := s.add(c) // before the script starts, so that numbers follow the order of accept
 			scripts.Go(func() {
 				script(c.(*net.TCPConn), number)
 				c.Close()
@@ -52,9 +56,9 @@ func ServeScript(t testing.TB, script func(c *net.TCPConn, number int)) *Server 
 	})
 	t.Cleanup(func() {
 		l.Close()
-		WaitGroup(t, &accepting, "the listener's end") // or one that comes now is not closed
+		WaitGroup(t, &accepting, "the accept loop ends") // first, or CloseAll would miss a connection
 		s.CloseAll()
-		WaitGroup(t, &scripts, "the scripts of the test's own server end")
+		WaitGroup(t, &scripts, "the server's scripts end")
 	})
 	return s
 }
@@ -73,7 +77,7 @@ func (s *Server) remove(c net.Conn) {
 	delete(s.open, c)
 }
 
-// CloseAll closes all connections under the feet of their scripts.
+// CloseAll closes all open connections while their scripts still run.
 func (s *Server) CloseAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,14 +86,16 @@ func (s *Server) CloseAll() {
 	}
 }
 
+// Accepted returns the number of connections accepted so far.
 func (s *Server) Accepted() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.count
 }
 
-// ServeResponses is a server that answers each request with what answer returns for
-// it; "" closes the connection.
+// ServeResponses starts a Server that responds to each request with the bytes that
+// answer returns; for "" it closes the connection. It has read the request body
+// before it calls answer, which may run in several goroutines.
 func ServeResponses(t testing.TB, answer func(connection int, r *http.Request) string) *Server {
 	t.Helper()
 	return ServeScript(t, func(c *net.TCPConn, number int) {
@@ -109,17 +115,19 @@ func ServeResponses(t testing.TB, answer func(connection int, r *http.Request) s
 	})
 }
 
-// ServePolite is a server that answers every request with hello.
+// ServePolite starts a Server that responds to every request with 200 and "hello".
 func ServePolite(t testing.TB) *Server {
 	return ServeResponses(t, func(int, *http.Request) string { return Response200("hello") })
 }
 
-// Response200 answers with a body.
+// Response200 returns a 200 response with body, in wire format.
 func Response200(body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
-// ServeCanned is the fastest server there is: it answers each read with the same bytes.
+// ServeCanned starts a server for benchmarks, and returns its address. It sends the
+// same 200 response for each read and parses nothing, so it is as fast as a server
+// can be; it miscounts requests that arrive in pieces or together.
 func ServeCanned(b testing.TB) string {
 	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nHello, World!\n")
 	return ServeScript(b, func(c *net.TCPConn, _ int) {
@@ -130,8 +138,10 @@ func ServeCanned(b testing.TB) string {
 	}).Addr
 }
 
-// ServeThenDie answers the first request of each connection, and closes after it has
-// read the second: so does a server whose idle timer goes off just then.
+// ServeThenDie starts a Server that responds to the first request on each
+// connection and closes the connection after it has read the second, like a
+// server whose idle timer fires at that moment. requests returns how many
+// requests with a method (GET, POST or PUT) it has read.
 func ServeThenDie(t testing.TB) (s *Server, requests func(method string) int64) {
 	t.Helper()
 	counts := map[string]*atomic.Int64{"GET": {}, "POST": {}, "PUT": {}}
@@ -153,7 +163,8 @@ func ServeThenDie(t testing.TB) (s *Server, requests func(method string) int64) 
 	return s, func(method string) int64 { return counts[method].Load() }
 }
 
-// ReadRequests reads requests, and calls answer until that returns false.
+// ReadRequests reads requests with their bodies from in, and calls answer for
+// each, until it returns false or the input ends.
 func ReadRequests(in *bufio.Reader, answer func(r *http.Request) bool) {
 	for {
 		r, err := http.ReadRequest(in)
@@ -169,9 +180,10 @@ func ReadRequests(in *bufio.Reader, answer func(r *http.Request) bool) {
 
 var hosts atomic.Uint32
 
-// FreeAddr is an address where nobody listens, for a program to do so or to be
-// refused. Another test could be given its port; therefore, where all of
-// 127.0.0.0/8 is this machine, each call has a host of its own.
+// FreeAddr returns a loopback address at which no program listens, for one to
+// listen there or for a connect to be refused. Another test might get the same
+// port, so where all of 127.0.0.0/8 is this machine (Linux) each call uses
+// another host.
 func FreeAddr(t *testing.T) string {
 	t.Helper()
 	host := "127.0.0.1"
@@ -184,7 +196,9 @@ func FreeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// UnresponsiveAddr is a listener whose queue is full: SYNs to it are not answered.
+// UnresponsiveAddr returns the address of a listener whose accept queue is full:
+// the kernel drops every SYN to it. It skips the test on systems other than
+// Linux.
 func UnresponsiveAddr(t testing.TB) string {
 	t.Helper()
 	if runtime.GOOS != "linux" {

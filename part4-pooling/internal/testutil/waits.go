@@ -7,53 +7,57 @@ import (
 	"time"
 )
 
-// MaxWait bounds every wait of a test that could otherwise hang.
+// MaxWait bounds every wait that could otherwise hang a test.
 const MaxWait = 10 * time.Second
 
-// Receive receives from c, or ends the test.
+// Receive returns the next value from c. After MaxWait it fails the test, and
+// names what.
 func Receive[T any](t testing.TB, c <-chan T, what string) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
 	case <-time.After(MaxWait):
-		t.Fatalf("waited in vain for: %s", what)
+		t.Fatalf("timed out waiting for: %s", what)
 	}
 	return v
 }
 
-// Eventually waits until a state is reached, or ends the test.
+// Eventually polls reached until it returns true. After MaxWait it fails the
+// test, and names state.
 func Eventually(t testing.TB, state string, reached func() bool) {
 	t.Helper()
 	for end := time.Now().Add(MaxWait); !reached(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain until %s", state)
+			t.Fatalf("timed out waiting until %s", state)
 		}
 	}
 }
 
-// WaitGroup waits until all of a group have ended, or ends the test.
+// WaitGroup waits until group is done. After three times MaxWait it fails the
+// test, and names what.
 func WaitGroup(t testing.TB, group *sync.WaitGroup, what string) {
 	t.Helper()
 	done := make(chan struct{})
-	go func() { group.Wait(); close(done) }() // ends when the last of them does
+	go func() { group.Wait(); close(done) }() // ends with the group
 	select {
 	case <-done:
 	case <-time.After(3 * MaxWait):
-		t.Fatalf("waited in vain for: %s", what)
+		t.Fatalf("timed out waiting for: %s", what)
 	}
 }
 
-// Send sends v on c, or ends the test.
+// Send sends v on c. After MaxWait it fails the test, and names what.
 func Send[T any](t testing.TB, c chan<- T, v T, what string) {
 	t.Helper()
 	select {
 	case c <- v:
 	case <-time.After(MaxWait):
-		t.Fatalf("waited in vain for: %s", what)
+		t.Fatalf("timed out waiting for: %s", what)
 	}
 }
 
-// TestContext is a context for what a test waits for itself.
+// TestContext returns a context for the test's own waits. It ends after MaxWait,
+// or with the test.
 func TestContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), MaxWait)

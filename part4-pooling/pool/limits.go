@@ -1,0 +1,68 @@
+package pool
+
+import (
+	"errors"
+	"flag"
+	"time"
+)
+
+// Limits bound what a pool holds, and for how long.
+type Limits struct {
+	PerBackend int           // connections
+	Total      int           // connections to all backends together
+	MaxWait    time.Duration // of a caller, for a connection; 0: no bound
+	IdleTime   time.Duration // of a connection; less if the server announced less
+	Lifetime   time.Duration // of a connection, from its dial
+	Quarantine time.Duration // during which no connection is kept to a backend that sent unsolicited bytes; 0: none
+}
+
+// DefaultLimits are the limits of the program's own clients and its gateway.
+var DefaultLimits = Limits{
+	PerBackend: 32,  // 8 to 32 keep a core busy; more would only queue at the server instead of here
+	Total:      256, // each is a descriptor
+	MaxWait:    5 * time.Second,
+	IdleTime:   4 * time.Second,  // Node.js and Apache close after 5 s: be first
+	Lifetime:   10 * time.Minute, // so that a load balancer gets to choose again
+	Quarantine: 10 * time.Second, // a new connection for each request costs some 60 µs; another client's response, a customer
+}
+
+// AddFlags sets l to DefaultLimits and defines a flag on f for each limit.
+func (l *Limits) AddFlags(f *flag.FlagSet) {
+	*l = DefaultLimits
+	f.IntVar(&l.PerBackend, "backend-connections", l.PerBackend, "maximum number of connections to one backend")
+	f.IntVar(&l.Total, "all-backend-connections", l.Total, "maximum number of connections to all backends together")
+	f.DurationVar(&l.MaxWait, "backend-wait", l.MaxWait, "how long a request may wait for a connection to a backend; then 503")
+	f.DurationVar(&l.IdleTime, "backend-idle", l.IdleTime, "how long a connection to a backend is kept idle")
+	f.DurationVar(&l.Lifetime, "backend-life", l.Lifetime, "how long a connection to a backend is kept at all")
+	f.DurationVar(&l.Quarantine, "backend-wary", l.Quarantine, "how long no connection is kept to a backend that sent unsolicited bytes")
+}
+
+// Validate returns an error for limits that no pool can work with.
+func (l *Limits) Validate() error {
+	if l.PerBackend < 1 || l.Total < 1 || l.MaxWait < 0 || l.IdleTime <= 0 || l.Lifetime <= 0 {
+		return errors.New("-backend-connections and -all-backend-connections: want at least 1; -backend-idle and -backend-life: more than 0")
+	}
+	return nil
+}
+
+// idleDeadline is when a connection that becomes idle now expires. A server that
+// announces a timeout (Keep-Alive) counts from the last byte it sent, and its
+// clock is not ours: the margin keeps us from sending at the moment in which it
+// closes.
+func (p *Pool) idleDeadline(l *Lease, now time.Time) time.Time {
+	idle := p.Limits.IdleTime
+	if l.KeepAliveTimeout > 0 {
+		idle = min(idle, l.KeepAliveTimeout-min(l.KeepAliveTimeout/4, keepAliveMargin))
+	}
+	expires, dies := now.Add(idle), l.dialledAt.Add(p.Limits.Lifetime)
+	if dies.Before(expires) {
+		return dies
+	}
+	return expires
+}
+
+const keepAliveMargin = time.Second
+
+// wallTime has no monotonic reading: the monotonic clock stops while a machine
+// sleeps, and the idle timer of a server elsewhere does not.
+func wallTime() time.Time { return time.Now().Round(0) }
