@@ -425,7 +425,7 @@ func TestJobMovesOnlyAlongAllowedTransitions(t *testing.T) {
 		s.moveTo(state)
 	}
 	for state := jobNew; state <= jobWithdrawn; state++ {
-		assert.PanicsWithValue(t, fmt.Sprintf("a job goes from Done to %v", state), func() { s.moveTo(state) })
+		assert.PanicsWithValue(t, fmt.Sprintf("illegal job transition from Done to %v", state), func() { s.moveTo(state) })
 	}
 }
 
