@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-const (
-	MaxQueue     = 64       // jobs in an engine's queue; Registry.Push refuses more, and a handler sends the request
-	maxDiscarded = 64 << 10 // bytes of an unwanted response that are read for the sake of the next one; more costs more than a new connection
-)
+// MaxQueue is how many jobs may wait in one engine's queue. Registry.Push refuses more,
+// and a handler sends the request instead.
+const MaxQueue = 64
+
+const maxDiscarded = 64 << 10 // bytes of an unwanted response that are read to reach the next one; beyond that a new connection is cheaper
 
 // An Engine sends the jobs of one client to one backend over one connection. (The
 // word is Apache's: the request engines of mod_http2, h2_ngn_shed.c, did this for
