@@ -276,9 +276,9 @@ func TestRecalledEngineDoesNotUnregisterItsSuccessor(t *testing.T) {
 	var r Registry
 	first, second, third := newFakeSink("1"), newFakeSink("2"), newFakeSink("3")
 	require.True(t, r.Push("a", &first.Job, y.engine))
-	testutil.Receive(t, begun, "the first job is on a connection that is recalled")
+	testutil.Receive(t, begun, "the first job is on a connection that should be returned")
 	require.True(t, r.Push("a", &second.Job, y.engine))
-	require.EqualValues(t, 2, testutil.Receive(t, begun, "the second job"), "an engine that departs gets no more jobs. registry.go, unregister")
+	require.EqualValues(t, 2, testutil.Receive(t, begun, "the second job"), "an unregistered engine gets no more jobs. registry.go, unregister")
 
 	close(release)
 	testutil.Eventually(t, "the first engine has retired", func() bool { return y.counts.Retired.Load() == 1 })
