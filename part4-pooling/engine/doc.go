@@ -1,7 +1,7 @@
 // Package engine sends many requests to a backend on one connection, without a
 // goroutine for each: pipelining, from the client's side.
 //
-// A Registry has the engines of one client of a gateway. The caller pushes a Job, a
+// A Registry holds the engines of one client of a gateway. The caller pushes a Job, a
 // request and a sink for its response; the engine for the backend, created with the
 // first job, opens a Lane and carries the jobs there and back:
 //

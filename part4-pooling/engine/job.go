@@ -21,7 +21,7 @@ import (
 // Registry.Push has returned true the caller must not touch it.
 type Job struct {
 	Request   *client.Request // idempotent and without a body; unchanged until Sink.End
-	Sink      sink            // receives the response
+	Sink      sink            // receives the response; go doc -u engine.sink has the contract
 	state     jobState
 	attempts  int                             // connections that ended with this job unanswered
 	offset    int64                           // of its first byte in the lane's output

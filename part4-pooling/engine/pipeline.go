@@ -85,7 +85,8 @@ var (
 // l, and Close, or the end of the connection, closes it. At most 64 requests are in
 // flight (maxInFlight). A pipeline does not wait for a first response before it sends
 // more, so it is for servers that are known to keep their connections. Of t only Head
-// and Idle apply.
+// and Idle apply. Its methods for other packages are Do, which sends a request and waits
+// for the response, and Close.
 func NewPipeline(l *client.Conn, t client.Timeouts) *pipeline {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p := &pipeline{newHTTP1Lane(ctx, l, nil, &t, maxInFlight), cancel, make(chan struct{}, maxInFlight)}
