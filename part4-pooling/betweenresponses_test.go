@@ -102,7 +102,7 @@ func TestEmptyLinesBetweenResponsesAreSkipped(t *testing.T) {
 
 					require.Equal(t, "200 "+path, readFinal(t, c, in, method, text), "%s: conn.go, SkipEmptyLines", rule)
 				}
-				assert.Equal(t, 1, s.Accepted()-before, "%s: the connection is as good as before. conn.go, IsQuiet; http1lane.go, finishResponse", rule)
+				assert.Equal(t, 1, s.Accepted()-before, "%s: the connection is as good as before. conn.go, IsQuiet; http1read.go, finishResponse", rule)
 			})
 		}
 	}
@@ -133,7 +133,7 @@ func TestInterimResponsesAreBounded(t *testing.T) {
 		})
 		for _, way := range waitModes {
 			asked.Store(0)
-			got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: 100 interim answers are work, one more is an attack; what is answered badly is not asked twice", "responsehead.go, ReadHead; engine.go, resolveUnanswered", get("/", closeField))
+			got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: 100 interim answers are work, one more is an attack; what is answered badly is not asked twice", "responsehead.go, ReadHead; unanswered.go, resolveUnanswered", get("/", closeField))
 			all := got.parseAll(t, getMethods(min(many, 100)+1)...)
 			want := "200 OK"
 			if many > 100 {
@@ -154,7 +154,7 @@ func TestBadResponseIsNotRetried(t *testing.T) {
 	})
 	for _, way := range waitModes {
 		asked.Store(0)
-		sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: a bad answer is an answer", "retry.go, MayRetry; engine.go, spent", get("/", closeField)).wantPrefix(t, "HTTP/1.1 502 ")
+		sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: a bad answer is an answer", "retry.go, MayRetry; unanswered.go, isFinal", get("/", closeField)).wantPrefix(t, "HTTP/1.1 502 ")
 		assert.EqualValues(t, 1, asked.Load(), way)
 	}
 }
@@ -182,7 +182,7 @@ func TestConnectionThatEndsBeforeItsResponseIsRetriedOnce(t *testing.T) {
 					in := bufio.NewReader(c)
 
 					for range 2 {
-						assert.Equal(t, "200 ok", readFinal(t, c, in, "GET", get("/")), "MAY, RFC 9112 §9.3.1: what is safe is sent once more. retry.go, MayRetry; engine.go, resolveUnanswered")
+						assert.Equal(t, "200 ok", readFinal(t, c, in, "GET", get("/")), "MAY, RFC 9112 §9.3.1: what is safe is sent once more. retry.go, MayRetry; unanswered.go, resolveUnanswered")
 					}
 					assert.Equal(t, 2, s.Accepted())
 				})

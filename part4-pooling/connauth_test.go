@@ -124,7 +124,7 @@ func TestRequestsAfterChallengesAreAnswered(t *testing.T) {
 	s, _ := startChallenging(t, "WWW-Authenticate: NTLM\r\n")
 	_, addr, _ := startServing(t, "-engine", "http://"+s.Addr)
 
-	all := sendAndRead(t, addr, ruleConnAuth, "http1lane.go, finishResponse", strings.Repeat(get("/login"), 7)+get("/login", closeField))
+	all := sendAndRead(t, addr, ruleConnAuth, "http1read.go, finishResponse", strings.Repeat(get("/login"), 7)+get("/login", closeField))
 
 	for _, one := range all.parseAll(t, getMethods(8)...) {
 		all.wantSame(t, "the status of an answer", "401 Unauthorized", one.status)

@@ -111,7 +111,7 @@ func askAll(t *testing.T, addr string, asked []string, leaves bool) {
 	for _, path := range asked {
 		a, err := http.ReadResponse(in, nil)
 		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
-			t.Errorf("%s is not answered. engine.go, resolveUnanswered", path)
+			t.Errorf("%s is not answered. unanswered.go, resolveUnanswered", path)
 			return
 		} else if err != nil {
 			return // cut
@@ -122,7 +122,7 @@ func askAll(t *testing.T, addr string, asked []string, leaves bool) {
 		case err != nil && strings.HasPrefix(path, string(body)):
 			return // cut
 		case err != nil || a.StatusCode == 200 && string(body) != path:
-			t.Errorf("%s was answered with %q: somebody else's answer. http1lane.go, read", path, body)
+			t.Errorf("%s was answered with %q: somebody else's answer. http1read.go, read", path, body)
 		case strings.HasPrefix(path, "/good") && a.StatusCode != 200, !good && a.StatusCode == 200:
 			t.Errorf("%s was answered with %d", path, a.StatusCode)
 		}

@@ -51,7 +51,7 @@ func awaitEnginesRetired(t testing.TB, g *gateway.Gateway) {
 	eventually(t, "all engines have retired", func() bool { return c.Engines.Load() == c.Retired.Load() })
 	s := c.Snapshot()
 	assert.Equal(t, c.Pushed.Load(), s.Done+s.Failed+s.Withdrawn,
-		"a job was handed over and never ended, or ended twice: somebody waits for ever. engine.go, resolveUnanswered")
+		"a job was handed over and never ended, or ended twice: somebody waits for ever. unanswered.go, resolveUnanswered")
 	for _, b := range g.Pool.Stats().Backends {
 		assert.Zero(t, b.Leased, "an engine has retired and kept its connection. engine.go, runLane")
 	}
@@ -401,7 +401,7 @@ func TestUnreachableBackendFailsAllQueuedJobs(t *testing.T) {
 	r, _ := startEngineGateway(t, testutil.FreeAddr(t))
 	text, _ := getPaths("/", 5)
 
-	for _, a := range sendAndRead(t, r.addr, ruleEngine, "engine.go, failQueued", text).parseAll(t, getMethods(5)...) {
+	for _, a := range sendAndRead(t, r.addr, ruleEngine, "unanswered.go, failQueued", text).parseAll(t, getMethods(5)...) {
 		assert.Equal(t, "502 Bad Gateway", a.status)
 	}
 }
@@ -412,10 +412,10 @@ func TestBackendThatHangsUpIsTriedTwice(t *testing.T) {
 	s := testutil.ServeScript(t, func(*net.TCPConn, int) {})
 	r, _ := startEngineGateway(t, s.Addr)
 
-	a := sendAndRead(t, r.addr, ruleEngine, "engine.go, resolveUnanswered", get("/")+get("/", closeField)).parseAll(t, getMethods(2)...)
+	a := sendAndRead(t, r.addr, ruleEngine, "unanswered.go, resolveUnanswered", get("/")+get("/", closeField)).parseAll(t, getMethods(2)...)
 
 	assert.Equal(t, "502 Bad Gateway", a[0].status)
-	assert.LessOrEqual(t, s.Accepted(), 4, "house rule: each request is tried twice, whether it was sent or not. engine.go, resolveUnanswered")
+	assert.LessOrEqual(t, s.Accepted(), 4, "house rule: each request is tried twice, whether it was sent or not. unanswered.go, resolveUnanswered")
 }
 
 func TestDiscardedConnectionFreesAPermitForAWaiter(t *testing.T) {
@@ -440,7 +440,7 @@ func TestDiscardedConnectionFreesAPermitForAWaiter(t *testing.T) {
 	close(die)
 
 	assert.Equal(t, []string{"ok"}, transcript{rule: ruleEngine, look: "engine.go, runLane"}.readAll(second).parseBodies(t, 1))
-	requireRead(t, first, transcript{rule: ruleEngine, look: "engine.go, resolveUnanswered"}, "HTTP/1.1 200 OK\r\n")
+	requireRead(t, first, transcript{rule: ruleEngine, look: "unanswered.go, resolveUnanswered"}, "HTTP/1.1 200 OK\r\n")
 }
 
 // The first request is not the engine's host: it is answered, and the engine

@@ -65,7 +65,7 @@ func TestLastResponseIsNotCutByLaterRequests(t *testing.T) {
 			r, _ := startEngineGateway(t, s.Addr)
 			text, want := getPaths("/", many)
 
-			got := sendAndRead(t, r.addr, ruleLastResponse, "http1lane.go, isUnreliable", text).parseBodies(t, many)
+			got := sendAndRead(t, r.addr, ruleLastResponse, "http1read.go, isUnreliable", text).parseBodies(t, many)
 
 			for i := range want {
 				assert.Equal(t, want[i], strings.TrimSuffix(got[i], long), "answer %d. %s", i, ruleLastResponse)
@@ -111,7 +111,7 @@ func TestNothingIsSentAfterAResponseWithClose(t *testing.T) {
 
 	eventually(t, "the next request is with the engine", func() bool { return g.EngineCounts.Pushed.Load() == 3 })
 	rest <- true
-	assert.Empty(t, receive(t, behind, "what came behind the last request"), "MUST, RFC 9112 §9.6: nothing is sent behind an answer that says close. http1lane.go, noteClose")
+	assert.Empty(t, receive(t, behind, "what came behind the last request"), "MUST, RFC 9112 §9.6: nothing is sent behind an answer that says close. http1read.go, noteClose")
 	body, err := io.ReadAll(a.Body)
 	assert.NoError(t, err)
 	assert.Equal(t, "/last", string(body))

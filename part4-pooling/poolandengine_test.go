@@ -212,7 +212,7 @@ func TestMalformedResponseIsNotRetried(t *testing.T) {
 						status = a.StatusCode
 					}
 
-					assert.EqualValues(t, 1, asked.Load(), "house rule: only a connection that ends without an answer is a reason to ask again. engine.go, final")
+					assert.EqualValues(t, 1, asked.Load(), "house rule: only a connection that ends without an answer is a reason to ask again. unanswered.go, isFinal")
 				})
 			}
 		}
@@ -242,6 +242,6 @@ func TestStale408IsNotTheResponseInPoolOrEngine(t *testing.T) {
 		client.Close()
 		awaitEnginesRetired(t, g)
 		got := g.Pool.Stats().Backend(s.Addr).Counts
-		assert.Equal(t, [3]uint64{2, 1, 1}, [3]uint64{got.Dialled, got.Broken, got.Retried}, "retry.go, IsStale408; http1lane.go, isUnreliable")
+		assert.Equal(t, [3]uint64{2, 1, 1}, [3]uint64{got.Dialled, got.Broken, got.Retried}, "retry.go, IsStale408; http1read.go, isUnreliable")
 	})
 }

@@ -126,7 +126,7 @@ func (p *cutStage) play(t *testing.T, d *deathPoint) bool {
 		if request[:4] == "POST" {
 			most = 1
 		}
-		ok = ok && assert.LessOrEqual(t, times, most, "the backend has seen %s too often. engine.go, resolveUnanswered", request)
+		ok = ok && assert.LessOrEqual(t, times, most, "the backend has seen %s too often. unanswered.go, resolveUnanswered", request)
 	}
 	return ok
 }

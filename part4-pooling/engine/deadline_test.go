@@ -23,7 +23,7 @@ const ruleWriteDeadline = "house rule: a write deadline is for one write. exchan
 // waitTwice waits until a deadline that was set d ago or later has passed.
 func waitTwice(d time.Duration) { <-time.After(2 * d) }
 
-// The deadline of an upload must not end what is sent on its connection later.
+// The write deadline of an upload must not fail later writes on its connection.
 func TestUploadDeadlineDoesNotAffectLaterRequests(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200("ok") })
@@ -33,7 +33,7 @@ func TestUploadDeadlineDoesNotAffectLaterRequests(t *testing.T) {
 	c.Stream, c.Length = strings.NewReader(strings.Repeat("x", 64<<10)), 64<<10
 	a, err := p.RoundTrip(t.Context(), s.Addr, c, &hurried)
 	require.NoError(t, err)
-	_, err = readAll(a) // the server has read all of the upload: nobody has to stop it
+	_, err = readAll(a) // the server has read the whole upload: it need not be stopped
 	require.NoError(t, err)
 	l, err := p.Get(t.Context(), s.Addr, &hurried)
 	require.NoError(t, err)
@@ -45,7 +45,7 @@ func TestUploadDeadlineDoesNotAffectLaterRequests(t *testing.T) {
 	require.NoError(t, line.Do(getRequest("/")), ruleWriteDeadline)
 }
 
-// Nor must that of a flush which had to wait.
+// Nor must the write deadline of a flush that had to wait.
 func TestFlushDeadlineDoesNotAffectLaterFlushes(t *testing.T) {
 	t.Parallel()
 	filled := make(chan struct{})
@@ -60,7 +60,7 @@ func TestFlushDeadlineDoesNotAffectLaterFlushes(t *testing.T) {
 	line := NewPipeline(l, hurried)
 	defer line.Close()
 	big := getRequest("/")
-	for i := range 60 { // more than both kernels take: the flush waits until the server reads
+	for i := range 60 { // more than the socket buffers hold: the flush waits until the server reads
 		big.Fields = append(big.Fields, http1.Field{Name: fmt.Appendf(nil, "Cookie-%d", i), Value: bytes.Repeat([]byte("c"), 8<<10)})
 	}
 	time.AfterFunc(hurried.Idle/8, func() { close(filled) })

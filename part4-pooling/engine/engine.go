@@ -4,68 +4,71 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
 	"time"
-
-	"socketup/part4-pooling/client"
-	"socketup/part4-pooling/http1"
 )
 
-const (
-	MaxQueue     = 64       // jobs that wait for an engine; past that a request goes its own way
-	maxDiscarded = 64 << 10 // bytes of a response that are read for nobody, for those behind it
-)
+// MaxQueue is how many jobs may wait in one engine's queue. Registry.Push refuses more,
+// and a handler sends the request instead.
+const MaxQueue = 64
 
-// An Engine sends the jobs of one client to one backend over one connection. Its
-// script:
+const maxDiscarded = 64 << 10 // bytes of an unwanted response that are read to reach the next one; beyond that a new connection is cheaper
+
+// An Engine sends the jobs of one client to one backend over one connection. (The
+// word is Apache's: the request engines of mod_http2, h2_ngn_shed.c, did this for
+// mod_proxy_http2.) Its script:
 //
-//	the offloader  pushes jobs, in the order of the requests (registry.go)
-//	the writer     takes what is in the queue, and writes it in one go
-//	the reader     gives each response to its job, piece by piece, as the sink takes it
+//	the caller  pushes jobs, in the order of the client's requests (Registry.Push)
+//	the writer  takes all queued jobs that fit, and sends them in one write
+//	the reader  passes each response to its job's sink, piece by piece, as fast as the sink takes it
 //
-// The engine is not a part of any request. It begins with the first job, and
-// retires when it has had none for a while; in between it may lose its
-// connection and go on with another. Three can be gone, and it means three things:
+// An engine outlives its requests. It starts with the first job, and retires when it
+// has had none for idleTime; meanwhile it may lose its connection and continue on
+// another. "Gone" has three meanings:
 //
-//	nobody wants a response  the job is withdrawn, or its response read and forgotten
-//	the client has gone      all jobs are withdrawn, and the engine retires
-//	the backend has gone     see resolveUnanswered; the engine goes on
+//	a response is no longer wanted  the job is withdrawn, or its response is read and discarded
+//	the client has gone             all jobs are withdrawn, and the engine retires
+//	the connection has ended        resolveUnanswered decides for each job; the engine continues
 //
-// No two engines wait for each other's answers: the queue is in the order of the
-// client's line of slots, so the job at the head of the line is the oldest of its
-// engine, and nothing is in its way. What they may wait for is a connection, and
-// that has its limit (-backend-wait).
+// Two engines of a client cannot deadlock over responses: each queue is in the order
+// of the client's response queue, so the job at the head of that is the oldest of
+// its engine, and no other job is ahead of it. Engines may wait for a connection,
+// but no longer than the pool's MaxWait (-backend-wait).
 type Engine struct {
 	registry     *Registry
 	addr         string
 	ctx          context.Context // done when the client has gone
 	openLane     opener
 	idleTime     time.Duration
-	Ticket       uint64      // of the pool, the newest when the engine asked for its connection
-	Contended    func() bool // callers wait for connections
+	Ticket       uint64      // the pool's newest ticket when the engine reserved its connection (pool.Reservation)
+	Contended    func() bool // reports whether callers wait for connections of the pool
 	counts       *Counts
-	batch        []*Job  // the writer's
-	pendingFlush Flusher // the reader's: the client has answers that are not written yet
-	finished     int     // the reader's: jobs that the lane does not have any more, and inFlight still counts
+	batch        []*Job  // the writer's scratch space
+	pendingFlush Flusher // the reader's: holds complete responses that are not written to the client yet
+	finished     int     // the reader's: jobs that have left the lane but are still counted in inFlight
 
-	wake     chan struct{} // has a token when the writer should look again
-	queue    []*Job        // guarded by home.mu
-	inFlight int           // jobs that the lane has; guarded by home.mu
+	wake     chan struct{} // holds a token when the writer should check its queue
+	queue    []*Job        // guarded by registry.mu
+	inFlight int           // jobs on the lane; guarded by registry.mu
 
 	unregistered bool // no more jobs will be pushed; the writer's
 
-	// Of the lane in use: the reader's, and the writer's when the reader has ended.
+	// Of the current lane. The reader writes them; the writer may read them when
+	// readerDone is closed. (unsent is the writer's.)
 	readerDone  chan struct{} // closed when the reader has ended
-	gotResponse bool          // it has answered something
-	unsent      []*Job        // it did not take them
-	laneErr     error         // it ended
+	gotResponse bool          // the lane has delivered at least one response
+	unsent      []*Job        // the batch that the lane refused
+	laneErr     error         // why the lane ended
 }
 
-// An opener opens an engine's first lane; the others come of lane.renew. When ctx is
-// done it opens none and says so.
+// An opener opens an engine's first lane, and may block. It is called exactly once,
+// even if the client has gone, because it holds a reservation that must be claimed;
+// it fails when ctx is done. Lane.redial opens the later lanes.
 type opener func(ctx context.Context) (Lane, error)
 
-// New makes an engine for a registry to start.
+// New returns an engine that is not running yet: only the create function of
+// Registry.Push calls it, and Push starts the engine. An engine without jobs retires
+// after linger. counts is shared by all engines of a gateway. The caller sets Ticket
+// and Contended before create returns.
 func New(open opener, linger time.Duration, counts *Counts) *Engine {
 	counts.Engines.Add(1)
 	return &Engine{openLane: open, idleTime: linger, counts: counts, wake: make(chan struct{}, 1)}
@@ -73,10 +76,11 @@ func New(open opener, linger time.Duration, counts *Counts) *Engine {
 
 var (
 	errClientGone   = errors.New("the client has gone")
-	errDiscardLimit = errors.New("nobody wants the rest of the answer")
-	errUnreliable   = errors.New("the answer is not to be relied on")
+	errDiscardLimit = errors.New("the rest of an unwanted response is too long to discard")
+	errUnreliable   = errors.New("the response may be incomplete, or not belong to the request")
 )
 
+// wakeUp makes the writer check its queue. It does not block.
 func (e *Engine) wakeUp() {
 	select {
 	case e.wake <- struct{}{}:
@@ -84,8 +88,8 @@ func (e *Engine) wakeUp() {
 	}
 }
 
-// runWriter is the writer. It has one lane after the other, until there is neither a
-// lane nor a job.
+// runWriter is the writer goroutine. It uses one lane after another until no job is
+// left, or no lane can be opened.
 func (e *Engine) runWriter() {
 	var lost Lane
 	for {
@@ -101,9 +105,9 @@ func (e *Engine) runWriter() {
 	e.counts.Retired.Add(1)
 }
 
-// connectLane opens a lane. When the client has gone none is needed instead of one
-// that was lost; but a first one is asked for even then, for what has been kept
-// for it must be given back.
+// connectLane opens the first lane, or replaces one that was lost. If the client has
+// gone a lost lane is not replaced; but the opener is called even then, because its
+// reservation must be claimed.
 func (e *Engine) connectLane(lost Lane) (Lane, error) {
 	switch {
 	case lost == nil:
@@ -115,12 +119,12 @@ func (e *Engine) connectLane(lost Lane) (Lane, error) {
 	return lost.redial(e.ctx)
 }
 
-// runLane uses l as long as it is of use. It returns it when jobs are left that
-// another lane has to carry: that one takes its place in the pool, so that they
-// are not overtaken by requests behind them.
+// runLane uses l until it ends or should be returned. If jobs are left that need
+// another lane it returns l, still open: the next lane inherits its permit (redial),
+// so that later requests do not overtake those jobs. Otherwise it closes l.
 func (e *Engine) runLane(l Lane) (lost Lane) {
 	e.readerDone, e.gotResponse, e.unsent, e.laneErr = make(chan struct{}), false, nil, nil
-	go e.readLoop(l)
+	go e.readLoop(l) // ends when the lane does; runLane waits for it
 	e.writeLoop(l)
 	l.closeWrite()
 	<-e.readerDone
@@ -131,10 +135,10 @@ func (e *Engine) runLane(l Lane) (lost Lane) {
 	return nil
 }
 
-// writeLoop brings jobs onto l, until the lane has ended or should be given back. Then
-// what is in the queue goes first; what is pushed later gets a new engine, which asks
-// for its connection in its turn. (push does not put a job behind a request of its
-// own client that waits: registry.go.)
+// writeLoop writes jobs to l until the lane has ended, should be returned to the
+// pool, or has had no job for idleTime. If it should be returned, the jobs already in
+// the queue are still sent; later ones get a new engine, which reserves its own
+// connection in the order of the requests (Registry.Push).
 func (e *Engine) writeLoop(l Lane) {
 	idle := time.NewTimer(e.idleTime)
 	defer idle.Stop()
@@ -170,8 +174,8 @@ func (e *Engine) writeLoop(l Lane) {
 	}
 }
 
-// takeBatch moves what l has room for out of the queue, and says whether there is
-// anything to do.
+// takeBatch moves as many jobs as l has capacity for out of the queue. busy reports
+// whether the engine had any job, queued or in flight.
 func (e *Engine) takeBatch(l Lane) (batch []*Job, busy bool) {
 	e.registry.mu.Lock()
 	defer e.registry.mu.Unlock()
@@ -185,7 +189,8 @@ func (e *Engine) takeBatch(l Lane) (batch []*Job, busy bool) {
 	return batch, busy
 }
 
-// send writes a batch, without those that nobody waits for any more.
+// send writes a batch, without the jobs whose responses are no longer wanted. It
+// returns false if the lane has ended.
 func (e *Engine) send(l Lane, batch []*Job) bool {
 	all := len(batch)
 	batch = slices.DeleteFunc(batch, func(j *Job) bool {
@@ -209,7 +214,8 @@ func (e *Engine) send(l Lane, batch []*Job) bool {
 	return true
 }
 
-// readLoop gives answers to jobs until the lane has ended.
+// readLoop is the reader goroutine: it passes responses to their jobs until the lane
+// has ended.
 func (e *Engine) readLoop(l Lane) {
 	defer close(e.readerDone)
 	for e.laneErr == nil {
@@ -236,8 +242,8 @@ func (e *Engine) readLoop(l Lane) {
 	e.finished = 0
 }
 
-// deliver gives a piece to its job. What nobody takes is passed over, but not for
-// long: a new connection costs less.
+// deliver passes a piece of a body to the job's sink. If the sink refuses it the piece
+// is discarded; after maxDiscarded bytes a new connection is cheaper, and the lane ends.
 func (e *Engine) deliver(j *Job, piece []byte) {
 	if j.Sink.Data(piece) == nil {
 		return
@@ -247,8 +253,9 @@ func (e *Engine) deliver(j *Job, piece []byte) {
 	}
 }
 
-// onIdle is when all that has come is passed on: time to let the writer have the
-// room that was made, and the client what is there for it.
+// onIdle runs before the reader blocks, when everything that has arrived is passed
+// on. It tells the writer that the lane has capacity again, and flushes responses to
+// the client. j is the job whose response is incomplete, or nil.
 func (e *Engine) onIdle(j *Job) {
 	e.registry.mu.Lock()
 	e.inFlight -= e.finished
@@ -263,128 +270,26 @@ func (e *Engine) onIdle(j *Job) {
 	}
 }
 
-// removeInFlight notes that n jobs are no longer on the lane.
+// removeInFlight records that n jobs have left the lane.
 func (e *Engine) removeInFlight(n int) {
 	e.registry.mu.Lock()
 	e.inFlight -= n
 	e.registry.mu.Unlock()
 }
 
-// requeue returns jobs to the front of the queue, in their order. If there are none
-// in it then the engine is taken out, and requeue returns false.
-func (e *Engine) requeue(jobs []*Job) (more bool) {
-	e.registry.mu.Lock()
-	defer e.registry.mu.Unlock()
-	e.inFlight -= len(jobs)
-	e.queue = slices.Insert(e.queue, 0, jobs...)
-	if more = len(e.queue) > 0; !more {
-		e.registry.remove(e)
-	}
-	return more
-}
-
-// resolveUnanswered decides what becomes of the jobs that a lane has left, and returns
-// whether they, or others in the queue, need another one. All of them are safe to do twice: what
-// is not is never pushed.
-//
-//	nobody waits for it            withdrawn
-//	a part of the response is out  failed: cut
-//	its time was up                failed
-//	its response was none          failed: a bad one is not asked for twice
-//	the backend never saw it       once more, and that is free
-//	its response is unreliable     once more, free too: on a fresh connection it is alone
-//	nobody knows                   once more, if this was the first time
-//
-// So that a backend which closes at once is not asked for ever, the oldest has
-// been tried when its lane has answered nothing at all. That we ended the lane,
-// because nobody wants a response, is not a try.
-func (e *Engine) resolveUnanswered(l Lane) (again bool) {
-	written := l.inFlight()
-	left := slices.Concat(written, e.unsent)
-	var jobs []*Job
-	for i, j := range left {
-		touched := i < len(written) && !l.unprocessed(j)
-		if e.laneErr != errUnreliable && (touched && e.laneErr != errDiscardLimit || i == 0 && !e.gotResponse) {
-			j.attempts++
-		}
-		switch {
-		case !j.Sink.Wanted():
-			e.finishJob(j, jobWithdrawn, nil)
-		case j.Sink.Committed() || j.attempts > 1 || i == 0 && isFinal(e.laneErr):
-			e.finishJob(j, jobFailed, e.laneErr)
-		default:
-			jobs = append(jobs, j)
-			if e.counts.Retried.Add(1); i < len(written) {
-				j.moveTo(jobQueued)
-			}
-		}
-	}
-	e.removeInFlight(len(left) - len(jobs))
-	more := e.requeue(jobs)
-	e.flushPending()
-	return more
-}
-
-// isFinal says whether the backend had its time, or has said what is no response. It
-// would do so again, and the pool does not ask again either (retry.go, mayRetry).
-func isFinal(err error) bool {
-	return errors.Is(err, client.ErrHeadTimeout) || errors.Is(err, client.ErrBodyTimeout) || errors.Is(err, http1.ErrBadResponse)
-}
-
-// failQueued fails all who wait for a connection that is not to be had.
-func (e *Engine) failQueued(why error) {
-	e.registry.mu.Lock()
-	jobs := e.queue
-	e.queue = nil
-	e.registry.remove(e)
-	e.registry.mu.Unlock()
-	for _, j := range jobs {
-		if j.Sink.Wanted() {
-			e.finishJob(j, jobFailed, why)
-		} else {
-			e.finishJob(j, jobWithdrawn, nil)
-		}
-	}
-	e.flushPending()
-}
-
-// finishJob is the last that happens to j.
+// finishJob moves j to a final state and ends its sink: the engine no longer owns it.
 func (e *Engine) finishJob(j *Job, how jobState, why error) {
 	e.counts.byState[how].Add(1)
 	j.moveTo(how)
-	if f := j.Sink.End(why); f != nil { // nil if the writer ends what nobody wants
+	if f := j.Sink.End(why); f != nil { // nil if the sink has nothing to flush
 		e.pendingFlush = f
 	}
 }
 
-// flushPending writes the responses that have ended to the client.
+// flushPending writes complete responses to the client.
 func (e *Engine) flushPending() {
 	if e.pendingFlush != nil {
 		e.pendingFlush.Flush()
 		e.pendingFlush = nil
 	}
-}
-
-// Counts are of all engines of a gateway.
-type Counts struct {
-	Engines, Retired, Pushed, Direct, Writes, Retried, Iterations atomic.Uint64
-	byState                                                       [jobWithdrawn + 1]atomic.Uint64 // by state
-}
-
-// Stats are the figures of Counts.
-type Stats struct {
-	Engines    uint64 `json:"engines"` // at work now
-	HandedOver uint64 `json:"handed_over"`
-	Direct     uint64 `json:"alone"` // requests that could not be
-	Done       uint64 `json:"done"`
-	Failed     uint64 `json:"failed"`
-	Withdrawn  uint64 `json:"withdrawn"` // nobody wanted the response any more
-	Retried    uint64 `json:"again"`     // once more, on another connection
-	Writes     uint64 `json:"writes"`    // so many for what was handed over
-}
-
-func (c *Counts) Snapshot() Stats {
-	retired := c.Retired.Load() // first: it must not be more than there were
-	return Stats{c.Engines.Load() - retired, c.Pushed.Load(), c.Direct.Load(), c.byState[jobDone].Load(), c.byState[jobFailed].Load(),
-		c.byState[jobWithdrawn].Load(), c.Retried.Load(), c.Writes.Load()}
 }

@@ -2,52 +2,54 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"socketup/part4-pooling/client"
-	"socketup/part4-pooling/http1"
 	"socketup/part4-pooling/pool"
 	"socketup/part4-pooling/socket"
 )
 
-// An http1Lane is the lane of HTTP/1.1. Nothing in a response says whose it is: the
-// first is for the first job, and so on (RFC 9112 §9.3.2). So a byte that is
-// doubtful is the end of it, and no response behind it is given to anybody.
+// An http1Lane is a Lane over HTTP/1.1. Nothing in a response names its request: the
+// first response belongs to the first request, and so on (RFC 9112 §9.3.2). So after
+// the first unexpected byte the lane ends, and no later byte reaches a job.
+//
+// Lock order: writeMu, then mu. Neither is held while the reader waits for the
+// backend; writeMu is held during a write, which may block up to timeouts.Idle.
 type http1Lane struct {
 	conn     *client.Conn
-	lease    *pool.Lease // the pool's of l; nil without
+	lease    *pool.Lease // of conn; nil for a pipeline, whose connection is from no pool
 	timeouts *client.Timeouts
-	ctx      context.Context // ends the reader
-	depth    int             // jobs in line, at most; the writer's
-	maxDepth int             // depth, as it was at first
+	ctx      context.Context // when it is done the reader stops
+	depth    int             // jobs in flight, at most; the writer's
+	maxDepth int             // the initial depth
 
-	response client.Response // the reader's, of j
-	current  *Job            // nil between two responses
-	paused   bool            // laneIdle was the last event
-	readErr  error           // there is nothing more to read, and why
+	response client.Response // the reader's: the response to current
+	current  *Job            // the reader's: nil between two responses
+	paused   bool            // the reader's: the last event was laneIdle
+	readErr  error           // the reader's: why nothing more is read
 
-	writeMu sync.Mutex // held by who writes
-	spare   []byte     // his: room for out
+	writeMu sync.Mutex // held while writing to the connection
+	spare   []byte     // guarded by writeMu: the next buffer for unsent
 
-	mu          sync.Mutex // guards what follows
-	jobsChanged sync.Cond  // jobs is not empty any more, or there will be none
-	jobs        []*Job     // in line, and not answered to the end
-	unsent      []byte     // of them: not given to the kernel yet
-	unsentJobs  int        // how many those are
-	bytesQueued int64      // bytes of jobs
-	bytesSent   int64      // of them: given to the kernel
-	persistent  bool       // the server has answered on this connection, and keeps it open
-	writeClosed bool
-	err         error // no more jobs, and why
+	mu          sync.Mutex // guards what follows; never held across anything that blocks
+	jobsChanged sync.Cond  // signalled when jobs is no longer empty, or will stay empty
+	jobs        []*Job     // without a complete response, oldest first
+	unsent      []byte     // encoded requests that were not written yet
+	unsentJobs  int        // how many requests unsent holds
+	bytesQueued int64      // total size of all requests so far, written or not
+	bytesSent   int64      // how much of that the kernel has accepted
+	persistent  bool       // the server has answered on this connection, and kept it open
+	writeClosed bool       // closeWrite was called
+	err         error      // why no more jobs are accepted
 }
 
-// OpenHTTP1Lane opens a lane of depth jobs on a connection from the pool, or says why there is
-// none. When ctx is done all jobs are withdrawn and nothing was sent: l goes back.
+// OpenHTTP1Lane returns a lane for at most depth jobs in flight on the connection of
+// l; the lane owns l from then on. err is the result of the call that returned l
+// (Pool.Claim, Lease.Redial): if it is not nil, or ctx is done, there is no lane, an
+// unused l goes back to the pool, and the error is err or the cause of ctx. When ctx
+// is done later, the lane's reader stops. t must not change while the lane is in use.
 func OpenHTTP1Lane(ctx context.Context, l *pool.Lease, err error, t *client.Timeouts, depth int) (Lane, error) {
 	if err == nil && ctx.Err() != nil {
 		l.Release(true)
@@ -67,9 +69,9 @@ func newHTTP1Lane(ctx context.Context, l *client.Conn, lease *pool.Lease, t *cli
 	return p
 }
 
-// capacity is one job until the server has shown that it keeps a connection: RFC
-// 9112 §9.3.2 forbids more behind a connection that failed, and an HTTP/1.0
-// server would get what it cannot read.
+// capacity allows a single job until the server has shown that the connection is
+// persistent: a client must not pipeline right after a connection failure (RFC 9112
+// §9.3.2), and an HTTP/1.0 server could not read a second request.
 func (p *http1Lane) capacity() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,7 +84,7 @@ func (p *http1Lane) capacity() int {
 	return p.depth - len(p.jobs)
 }
 
-// write sends batch in one go.
+// write sends all jobs of batch with one write(2), if the kernel accepts them.
 func (p *http1Lane) write(batch []*Job) bool {
 	if _, err := p.enqueue(batch); err != nil {
 		return false
@@ -91,14 +93,14 @@ func (p *http1Lane) write(batch []*Job) bool {
 	return true
 }
 
-// enqueue puts batch in line, and returns how many are held there for the next flush.
-// When nothing is on its way it looks first whether the connection is still good.
-// With an error the jobs are untouched.
+// enqueue encodes batch for the next flush, and returns how many requests that flush
+// will write. If no job is in flight it first checks that the connection is still
+// usable. After an error the jobs are untouched.
 func (p *http1Lane) enqueue(batch []*Job) (held int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil && len(p.jobs) == 0 {
-		p.err = p.checkIdle() // nobody reads now, so we can
+		p.err = p.checkIdle() // the reader does not touch the connection without a job
 	}
 	if p.err != nil {
 		p.jobsChanged.Signal()
@@ -117,7 +119,7 @@ func (p *http1Lane) enqueue(batch []*Job) (held int, err error) {
 	return p.unsentJobs, nil
 }
 
-// flush sends what was put in line.
+// flush writes all encoded requests, including those of other goroutines.
 func (p *http1Lane) flush() {
 	p.writeMu.Lock()
 	defer p.writeMu.Unlock()
@@ -133,11 +135,11 @@ func (p *http1Lane) flush() {
 	defer p.mu.Unlock()
 	if p.bytesSent += int64(n); err != nil && p.err == nil {
 		p.err = err
-		unix.Shutdown(p.conn.Sysfd, unix.SHUT_WR) // half a request is out: the server answers those before it, and closes
+		unix.Shutdown(p.conn.Sysfd, unix.SHUT_WR) // the last request may be incomplete: the server answers those before it, and closes
 	}
 }
 
-// writeAll waits only if the kernel does not take all of b at once.
+// writeAll blocks only if the socket's send buffer has no room for all of b.
 func (p *http1Lane) writeAll(b []byte) (int, error) {
 	var n int
 	err := p.conn.RawConn.Write(func(fd uintptr) bool { n, _ = socket.WriteNow(fd, b); return true })
@@ -148,98 +150,9 @@ func (p *http1Lane) writeAll(b []byte) (int, error) {
 	return n + more, err
 }
 
-// read returns what comes next. Before it waits it says so, once.
-func (p *http1Lane) read() laneEvent {
-	switch {
-	case p.readErr != nil:
-		return laneEvent{kind: laneClosed, err: p.readErr}
-	case p.current != nil:
-		return p.readBody()
-	}
-	l := p.conn
-	j, err := p.oldestJob(p.paused)
-	if j != nil {
-		l.SkipEmptyLines()
-	}
-	switch {
-	case err != nil:
-		return p.endReading(err)
-	case !p.paused && (j == nil || http1.HeadLength(l.Buf[l.R:l.W], 0) == 0): // without a job l is the writer's to look at
-		p.paused = true
-		return laneEvent{kind: laneIdle}
-	}
-	p.paused = false
-	return p.readHead(j)
-}
-
-func (p *http1Lane) readHead(j *Job) laneEvent {
-	l := p.conn
-	p.response = client.Response{ResponseHead: http1.ResponseHead{Fields: l.Fields}, Conn: l, Ctx: p.ctx, IdleTimeout: p.timeouts.Idle, OnInterim: j.onInterim}
-	err := p.response.ReadHead(framingMethod[j.isHEAD], p.timeouts.Head)
-	l.Fields = p.response.Fields
-	switch {
-	case err != nil:
-		return p.endReading(err)
-	case p.persistent && p.response.IsIdleTimeout(): // not the response to j: see crossed
-		return p.endReading(fmt.Errorf("%w: it was idle for too long, says the server", client.ErrEnded))
-	}
-	j.moveTo(jobResponding)
-	p.current = j
-	return laneEvent{kind: laneHead, job: j, response: &p.response, unreliable: !p.response.Persists() && p.isUnreliable()}
-}
-
-// isUnreliable says whether a response that ends the connection had better be asked for
-// again: others that were sent behind it may cut it, or it is not the response but
-// what met the job on its way (retry.go, crossed).
-func (p *http1Lane) isUnreliable() bool {
-	return p.noteClose() && !p.bodyBuffered() || p.persistent && p.response.Status == 408
-}
-
-// noteClose is for a response that ends the connection: nothing more is sent (MUST, RFC
-// 9112 §9.6). It returns whether something was sent behind its request. A backend
-// that closes with that unread resets the connection, and may take the end of the
-// response with it.
-func (p *http1Lane) noteClose() (behind bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.err == nil {
-		p.err = ErrServerClosing
-	}
-	return len(p.jobs) > 1
-}
-
-// bodyBuffered says whether all of a body with a known length has come with its head.
-func (p *http1Lane) bodyBuffered() bool {
-	return p.response.Length >= 0 && p.response.Length <= int64(p.conn.W-p.conn.R)
-}
-
-// framingMethod is all of a method that the framing of its response depends on.
-var framingMethod = map[bool][]byte{true: []byte("HEAD"), false: []byte("GET")}
-
-func (p *http1Lane) readBody() laneEvent {
-	p.conn.HeadEnd = 0 // nobody looks at the head any more
-	for {
-		piece, err := p.response.TryNext()
-		if piece == nil && err == nil && !p.paused {
-			p.paused = true
-			return laneEvent{kind: laneIdle, job: p.current}
-		} else if piece == nil && err == nil {
-			err = p.response.WaitMore()
-		}
-		p.paused = false
-		switch {
-		case err == io.EOF:
-			return p.finishResponse()
-		case err != nil:
-			return p.endReading(err)
-		case piece != nil:
-			return laneEvent{kind: laneData, job: p.current, piece: piece}
-		}
-	}
-}
-
-// checkIdle checks the connection when nothing is on its way, and the pool hears at once
-// of what is found: the next request may come before the connection is given back.
+// checkIdle checks the connection while no job is in flight. It reports a fault to the
+// pool immediately, because the next request to this backend may start before the
+// connection is returned.
 func (p *http1Lane) checkIdle() error {
 	p.conn.Fault = p.conn.CheckIdle()
 	if p.lease != nil && p.conn.Fault != nil {
@@ -248,73 +161,8 @@ func (p *http1Lane) checkIdle() error {
 	return p.conn.Fault
 }
 
-// oldestJob is the job whose response comes next. If there is none it waits, or
-// returns nil.
-func (p *http1Lane) oldestJob(wait bool) (*Job, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for {
-		switch {
-		case len(p.jobs) > 0:
-			return p.jobs[0], nil
-		case p.err != nil:
-			return nil, p.err
-		case p.writeClosed:
-			return nil, errNoMoreJobs
-		case !wait:
-			return nil, nil
-		}
-		p.jobsChanged.Wait()
-	}
-}
-
-var (
-	errNoMoreJobs = errors.New("nothing more is asked for")
-	errConnAuth   = errors.New("the backend authenticates connections: this one is not shared")
-)
-
-// finishResponse ends a response. What is behind it, when nobody has asked for more,
-// is judged as the pool does it, and the pool is told.
-func (p *http1Lane) finishResponse() laneEvent {
-	j := p.current
-	p.current = nil
-	clean := p.response.Detach()
-	p.conn.KeepAliveTimeout = p.response.KeepAliveTimeout
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.jobs = append(p.jobs[:0], p.jobs[1:]...)
-	p.persistent = true
-	switch {
-	case p.response.ConnAuth:
-		p.readErr = errConnAuth
-	case !p.response.Persists():
-		p.readErr = ErrServerClosing
-	case !clean:
-		p.readErr = context.Cause(p.ctx)
-	case len(p.jobs) == 0 && !p.conn.IsQuiet():
-		p.readErr = p.checkIdle()
-	}
-	if p.err == nil {
-		p.err = p.readErr
-	}
-	return laneEvent{kind: laneResponseEnd, job: j}
-}
-
-// endReading is the end of all reading.
-func (p *http1Lane) endReading(why error) laneEvent {
-	p.response.Detach()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.readErr = why
-	if p.err == nil {
-		p.err = why
-	}
-	if why == pool.ErrQuarantined {
-		p.conn.Fault = why
-	}
-	return laneEvent{kind: laneClosed, err: why}
-}
-
+// closeWrite makes the reader stop after the last response. The connection stays open
+// in both directions.
 func (p *http1Lane) closeWrite() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -322,7 +170,7 @@ func (p *http1Lane) closeWrite() {
 	p.jobsChanged.Signal()
 }
 
-// fail ends all writing, and returns the jobs in line.
+// fail rejects further jobs, and returns those without a complete response.
 func (p *http1Lane) fail(why error) []*Job {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -334,18 +182,19 @@ func (p *http1Lane) fail(why error) []*Job {
 }
 
 func (p *http1Lane) inFlight() []*Job {
-	p.response.Detach() // the engine may have ended the reading
+	p.response.Detach() // stops waiting, if the engine ended the lane in the middle of a response
 	return p.jobs
 }
 
-// unprocessed is so for a job that never left, and behind a response that says
-// close: RFC 9112 §9.6 forbids the server to process it.
+// unprocessed is true for a job of which the kernel accepted no byte, and for every
+// job after a response with Connection: close, because the server must not process
+// those (RFC 9112 §9.6).
 func (p *http1Lane) unprocessed(j *Job) bool {
 	return j.offset >= p.bytesSent || p.readErr == ErrServerClosing
 }
 
-// shouldReturn asks the pool. A backend that is not trusted with a second request on one
-// connection gets one, and no more.
+// shouldReturn asks the pool. A quarantined backend gets only one request on each
+// connection.
 func (p *http1Lane) shouldReturn() bool {
 	if p.lease.IsQuarantined() {
 		p.limitToOne()
@@ -354,7 +203,7 @@ func (p *http1Lane) shouldReturn() bool {
 	return p.lease.ShouldReturn()
 }
 
-// limitToOne ends the lane behind its first job, or behind those it has.
+// limitToOne ends the lane after its first job, or after the jobs that it already has.
 func (p *http1Lane) limitToOne() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -364,13 +213,14 @@ func (p *http1Lane) limitToOne() {
 	}
 }
 
-// Close gives the connection back, if every response has come to its end and
-// nothing is behind the last.
+// Close returns the connection to the pool. It is reused only if every response is
+// complete and no bytes followed the last.
 func (p *http1Lane) Close() {
 	p.conn.Release(p.err == errNoMoreJobs && len(p.jobs) == 0)
 }
 
-// redial gets a fresh connection instead of l, to go on with the jobs that are left.
+// redial replaces the connection by a fresh one, under the same permit, for the jobs
+// that are left.
 func (p *http1Lane) redial(ctx context.Context) (Lane, error) {
 	l, err := p.lease.Redial(ctx, len(p.jobs) > 0, p.timeouts)
 	return OpenHTTP1Lane(ctx, l, err, p.timeouts, p.maxDepth)

@@ -7,41 +7,60 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// A Job is a request on its way through an engine. It has one owner at a time,
-// and what he does moves it on:
+// A Job is one request on its way through an engine. It has one owner at a time,
+// and only the owner changes its state:
 //
 //	New ------> Queued ------> Written ------> Responding ------> Done
-//	taker's     ^  engine's    | lane's        | lane's
+//	caller's    ^  engine's    | lane's        | lane's
 //	            |  queue       |               |
-//	            +--------------+---------------+   the connection ended: once more
+//	            +--------------+---------------+   the connection ended: retry
 //
-// Once it is queued it may also be Failed, or Withdrawn when nobody wants the
-// response any more. These and Done are ends: a job comes to one of them, once, and
-// its sink hears of it. A job is moved, not shared: who has given it away must
-// not touch it again.
+// A queued job can also become Failed, or Withdrawn if its response is no longer
+// wanted. Done, Failed and Withdrawn are final: each job reaches exactly one of
+// them, once, and the engine then calls Sink.End. A job is moved, not shared: after
+// Registry.Push has returned true the caller must not touch it.
 type Job struct {
-	Request   *client.Request
-	Sink      sink
+	Request   *client.Request // idempotent and without a body; unchanged until Sink.End
+	Sink      sink            // receives the response; go doc -u engine.sink has the contract
 	state     jobState
-	attempts  int                             // connections that ended with it
-	offset    int64                           // where it begins in what its lane sends
+	attempts  int                             // connections that ended with this job unanswered
+	offset    int64                           // of its first byte in the lane's output
 	isHEAD    bool                            // the response has no body
-	onInterim func(*http1.ResponseHead) error // is told of responses before the one that counts; nil: they are passed over
-	discarded int                             // bytes of its response that nobody took
+	onInterim func(*http1.ResponseHead) error // receives 1xx responses; nil: they are discarded
+	discarded int                             // bytes of the response that the sink refused
 }
 
-// A sink is where the response to a job goes. One goroutine calls it.
+// A sink receives the response to one job. The engine calls it from one goroutine
+// at a time:
+//
+//	Wanted                          at any time
+//	(Head Data* Pause*)* End        in this order; a retry begins again with Head
 type sink interface {
-	Wanted() bool            // somebody waits for the response
-	Head(a *client.Response) // a response begins: its fields are good until head returns, its trailers at the end; again, if nothing of an earlier one is out
-	Data(piece []byte) error // waits while the sink is full, which is all the flow control there is; an error: nobody takes the rest
-	Pause()                  // no more for now: what came must not wait
-	Committed() bool         // a part of the response is out: it cannot be taken back
-	End(why error) Flusher   // once, and may wait as data does; nil: the response is whole, or nobody wants it. Returns whose flushAll is due, or nil
+	// Wanted reports whether the client still waits for the response.
+	Wanted() bool
+	// Head begins a response. Its fields are valid until Head returns; a.Trailers
+	// may be read in End. Head is called a second time, after a retry,
+	// only while Committed is false.
+	Head(a *client.Response)
+	// Data passes a piece of the body, valid until Data returns. It blocks while
+	// the sink is full, which is the only flow control. After an error the engine
+	// discards the rest of the response.
+	Data(piece []byte) error
+	// Pause says that the engine will wait for the backend now: bytes that the sink
+	// has buffered should be sent.
+	Pause()
+	// Committed reports whether part of the response has been sent to the client,
+	// so that the request can no longer be retried.
+	Committed() bool
+	// End is called once, last; like Data it may block. err is nil if the response
+	// is complete or no longer wanted. End returns the Flusher to call when the
+	// engine has no more responses at hand, or nil.
+	End(err error) Flusher
 }
 
-// A Flusher has got answers that it has not written yet. It outlives the sinks: a
-// client has one for all of its requests, so one write takes many responses.
+// A Flusher holds complete responses that are not written yet. It outlives the
+// sinks: a client connection has one for all its requests, so that one write(2)
+// carries many responses.
 type Flusher interface{ Flush() }
 
 type jobState int
@@ -60,7 +79,7 @@ var jobStates = [...]string{"New", "Queued", "Written", "Responding", "Done", "F
 
 func (s jobState) String() string { return jobStates[s] }
 
-// jobMoves are the arrows above.
+// jobMoves are the allowed transitions: the arrows above.
 var jobMoves = [...][]jobState{
 	jobNew:        {jobQueued},
 	jobQueued:     {jobWritten, jobFailed, jobWithdrawn},
@@ -71,7 +90,8 @@ var jobMoves = [...][]jobState{
 	jobWithdrawn:  {},
 }
 
-// moveTo is for the job's owner.
+// moveTo changes the state. Only the owner calls it; a transition that jobMoves does
+// not allow is a bug, and panics.
 func (j *Job) moveTo(to jobState) {
 	for _, s := range jobMoves[j.state] {
 		if s == to {
@@ -79,5 +99,5 @@ func (j *Job) moveTo(to jobState) {
 			return
 		}
 	}
-	panic(fmt.Sprintf("a job goes from %v to %v", j.state, to))
+	panic(fmt.Sprintf("illegal job transition from %v to %v", j.state, to))
 }

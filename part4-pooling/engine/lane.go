@@ -6,37 +6,51 @@ import (
 	"socketup/part4-pooling/client"
 )
 
-// A Lane is a connection to a backend that carries several jobs at once. An
-// engine uses it with two goroutines, a writer and a reader, and knows nothing
-// of the framing: http1lane.go has HTTP/1.1, and HTTP/2 would be another file.
+// A Lane is one connection to a backend that carries several jobs at a time. An
+// engine drives it with two goroutines, a writer and a reader; the framing is the
+// lane's own business. OpenHTTP1Lane opens one that speaks HTTP/1.1; HTTP/2 would be
+// another implementation. The lane owns its connection until Close or redial.
 type Lane interface {
-	capacity() int                            // writer: how many more jobs can be written now
-	write(batch []*Job) bool                  // writer: sends them; false: it has ended, and they are untouched
-	shouldReturn() bool                       // writer: the connection should be given back when nothing is on its way
-	closeWrite()                              // writer: nothing more will be written; read ends behind the last response
-	read() laneEvent                          // reader: waits for what comes next
-	inFlight() []*Job                         // when read has ended: the jobs that it left, in the order they were written
-	unprocessed(j *Job) bool                  // of one of them: the backend has not begun to work on it
-	Close()                                   // when read has ended; or else:
-	redial(ctx context.Context) (Lane, error) // a lane in the place of this one, on a fresh connection, for the jobs that it left; none when ctx is done
+	// The writer calls these:
+
+	capacity() int           // how many more jobs can be written now
+	write(batch []*Job) bool // sends the batch; false: the lane has ended, and the jobs are untouched
+	shouldReturn() bool      // the connection should go back to the pool once no job is in flight
+	closeWrite()             // no more writes; after the last response read returns laneClosed
+
+	// The reader calls this:
+
+	read() laneEvent // blocks until the next event
+
+	// The writer calls these once read has returned laneClosed:
+
+	inFlight() []*Job        // jobs without a complete response, in the order they were written
+	unprocessed(j *Job) bool // whether the backend certainly has not processed j, which is one of inFlight
+
+	// Close returns the connection to the pool, which closes it unless every
+	// response was complete and no bytes followed the last.
+	Close()
+	// redial replaces this lane by one on a fresh connection, for the jobs that are
+	// left; it is called instead of Close. It fails when ctx is done.
+	redial(ctx context.Context) (Lane, error)
 }
 
-// A laneEvent is what a lane has read.
+// A laneEvent is the result of one read.
 type laneEvent struct {
 	kind       laneEventKind
-	job        *Job             // whose response it belongs to
-	response   *client.Response // for laneHead: good until the next read
-	piece      []byte           // for laneData: good until the next read
+	job        *Job             // the job that the response belongs to
+	response   *client.Response // for laneHead: valid until the next read
+	piece      []byte           // for laneData: valid until the next read
 	err        error            // for laneClosed
-	unreliable bool             // for laneHead: it is not to be relied on, and worth asking once more on a fresh connection
+	unreliable bool             // for laneHead: the response may be cut short or may not be the job's; retry on a fresh connection
 }
 
 type laneEventKind int
 
 const (
-	laneHead        laneEventKind = iota // a response begins
-	laneData                             // a piece of its body
-	laneResponseEnd                      // it is whole
-	laneIdle                             // the next read has to wait
-	laneClosed                           // there is nothing more to read, and err says why
+	laneHead        laneEventKind = iota // a response head
+	laneData                             // a piece of the body
+	laneResponseEnd                      // the response is complete
+	laneIdle                             // the next read will block
+	laneClosed                           // nothing more will be read; err is the reason
 )

@@ -14,14 +14,14 @@ import (
 	"socketup/part4-pooling/client"
 )
 
-// Seeded steps on a fake clock, with two engines. After each step, when
-// everybody waits for something, the books must be right.
+// Seeded random steps on a fake clock, with two engines. After each step, when all
+// goroutines are blocked, the invariants must hold.
 func TestEngineModelHoldsItsInvariants(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(150) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newEngineModel(seed)
-			defer time.Sleep(time.Hour) // if a check fails, all that goes on must end
+			defer time.Sleep(time.Hour) // if a check fails, all goroutines must still end
 			defer m.r.OnClientGone()
 			for step := range 120 {
 				what := m.step()
@@ -31,10 +31,10 @@ func TestEngineModelHoldsItsInvariants(t *testing.T) {
 			if seed%2 == 0 {
 				m.r.OnClientGone()
 			}
-			time.Sleep(time.Hour) // on the fake clock, as all the others here
+			time.Sleep(time.Hour) // on the fake clock, like every sleep here
 			m.check(t, fmt.Sprintf("seed %d, at the end", seed))
 			require.Empty(t, m.r.engines)
-			require.Zero(t, m.lanes.Load(), "connections that were not given back. engine.go, runLane")
+			require.Zero(t, m.lanes.Load(), "connections that were not returned. engine.go, runLane")
 			for _, s := range m.sinks {
 				require.EqualValues(t, 1, s.ends.Load(), "every job ends once: %s", s.id)
 			}
@@ -44,13 +44,13 @@ func TestEngineModelHoldsItsInvariants(t *testing.T) {
 
 type engineModel struct {
 	random  *rand.Rand
-	bad     int // how bad a day it is, in percent
+	bad     int // probability of each kind of trouble, in percent
 	r       Registry
 	y       engineYard
-	of      map[*Engine]*atomic.Pointer[fakeLane] // the lanes they opened last
+	of      map[*Engine]*atomic.Pointer[fakeLane] // each engine's newest lane
 	sinks   []*fakeSink                           // of all jobs
 	lanes   atomic.Int64                          // open
-	closing atomic.Int64                          // of them, for a while
+	closing atomic.Int64                          // of them, being closed
 	dropped atomic.Int64                          // how often all connections were dropped
 }
 
@@ -61,7 +61,7 @@ func newEngineModel(seed uint64) *engineModel {
 	return m
 }
 
-// step does something, and says what.
+// step does one random thing, and describes it.
 func (m *engineModel) step() string {
 	switch n := m.random.IntN(20); {
 	case n < 12:
@@ -69,7 +69,7 @@ func (m *engineModel) step() string {
 	case n < 14 && len(m.sinks) > 0:
 		s := m.sinks[m.random.IntN(len(m.sinks))]
 		s.left.Store(true)
-		return s.id + " is not wanted any more"
+		return s.id + " is no longer wanted"
 	case n < 15:
 		m.dropped.Add(1)
 		return "all connections are dropped"
@@ -80,11 +80,11 @@ func (m *engineModel) step() string {
 	}
 }
 
-// push hands over a job. What will become of it is settled now, so that a seed
-// always tells the same story.
+// push pushes a job. Its fates are chosen here, so that a seed always gives the same
+// history.
 func (m *engineModel) push() string {
 	s := newFakeSink(fmt.Sprint("job ", len(m.sinks)))
-	if m.random.IntN(3) == 0 { // the backend takes its time, or was paused
+	if m.random.IntN(3) == 0 { // the backend is slow, or was paused
 		s.work = time.Duration(m.random.IntN(50)) * time.Millisecond
 	}
 	for i := range s.fates {
@@ -107,7 +107,7 @@ func (m *engineModel) push() string {
 	return s.id + " is pushed to " + addr
 }
 
-// opener opens lanes for one engine, and shows the last.
+// opener returns a function that opens lanes for one engine, and stores the newest in last.
 func (m *engineModel) opener(last *atomic.Pointer[fakeLane], random *rand.Rand) (open func(ctx context.Context, lost Lane) (Lane, error)) {
 	open = func(ctx context.Context, lost Lane) (Lane, error) {
 		if lost != nil {
@@ -133,7 +133,7 @@ func (m *engineModel) opener(last *atomic.Pointer[fakeLane], random *rand.Rand) 
 		l.redialFn = open
 		l.onClose = func() {
 			m.closing.Add(1)
-			time.Sleep(5 * time.Millisecond) // a successor may begin
+			time.Sleep(5 * time.Millisecond) // time for a successor to start
 			m.closing.Add(-1)
 			m.lanes.Add(-1)
 		}
@@ -142,20 +142,20 @@ func (m *engineModel) opener(last *atomic.Pointer[fakeLane], random *rand.Rand) 
 	return open
 }
 
-// check is for when everybody waits.
+// check verifies the invariants. It is called when all goroutines are blocked.
 func (m *engineModel) check(t *testing.T, where string) {
 	t.Helper()
 	m.r.mu.Lock()
 	defer m.r.mu.Unlock()
 	inHand := 0
-	for e, last := range m.of { // those that have departed, too
+	for e, last := range m.of { // including those that have retired
 		inHand += len(e.queue) + e.inFlight
 		if l := last.Load(); l != nil && m.closing.Load() == 0 {
-			require.False(t, len(e.queue) > 0 && l.capacity() > 0, "%s: jobs wait for the engine of %s, and it waits for them. engine.go, writeLoop", where, e.addr)
+			require.False(t, len(e.queue) > 0 && l.capacity() > 0, "%s: jobs are queued for %s and its lane has capacity, but the writer sleeps. engine.go, writeLoop", where, e.addr)
 		}
 	}
 	c := &m.y.counts
 	require.LessOrEqual(t, uint64(m.lanes.Load()), c.Engines.Load()-c.Retired.Load(), "%s: an engine has one connection at a time. engine.go, runLane", where)
 	require.EqualValues(t, c.Pushed.Load(), uint64(inHand)+c.byState[jobDone].Load()+c.byState[jobFailed].Load()+c.byState[jobWithdrawn].Load(),
-		"%s: a job is lost, has ended twice, or was pushed to an engine that has gone. engine.go, resolveUnanswered; registry.go, retire", where)
+		"%s: a job is lost, has ended twice, or was pushed to an engine that has retired. unanswered.go, resolveUnanswered; registry.go, retire", where)
 }

@@ -17,12 +17,11 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-// A fakeLane is a lane without a connection: what becomes of each job is for a
-// fate to say. The engine must not notice the difference.
+// A fakeLane is a lane without a connection: a fate decides what becomes of each job.
 type fakeLane struct {
 	fate           func(*Job) fate
 	onClose        func()
-	ignoresClose   bool        // it has ended before anything is written
+	ignoresClose   bool        // its connection has ended before the first write
 	shouldReturnFn func() bool // nil: never
 	redialFn       func(ctx context.Context, lost Lane) (Lane, error)
 
@@ -39,14 +38,14 @@ type fate int
 
 const (
 	fateRespond     fate = iota
-	fateClose            // a response that is the last
+	fateClose            // a response with Connection: close
 	fateSilence          // the connection ends before the response
-	fateHalf             // in the middle of it
-	fateTimeout          // there is no response in time
-	fateIgnoreClose      // the connection had ended before
+	fateHalf             // the connection ends in the middle of the response
+	fateTimeout          // the response does not arrive in time
+	fateIgnoreClose      // the connection had ended before the write
 )
 
-var errFake = fmt.Errorf("%w: so it was to be", client.ErrEnded)
+var errFake = fmt.Errorf("%w: its fate", client.ErrEnded)
 
 func newFakeLane(f func(*Job) fate) *fakeLane {
 	l := &fakeLane{fate: f, onClose: func() {}}
@@ -93,9 +92,9 @@ func (l *fakeLane) read() laneEvent {
 	for len(l.events) == 0 {
 		switch {
 		case len(l.jobs) > 0 && (l.paused || l.jobs[0].Sink.(*fakeSink).work == 0):
-			j := l.jobs[0] // only we take it out
+			j := l.jobs[0] // only read removes it
 			l.mu.Unlock()
-			f := l.fate(j) // which may take its time
+			f := l.fate(j) // may block
 			l.mu.Lock()
 			l.decide(j, f)
 		case l.ended == nil && l.finished:
@@ -147,17 +146,17 @@ func (l *fakeLane) Close()                  { l.onClose() }
 
 func (l *fakeLane) redial(ctx context.Context) (Lane, error) { return l.redialFn(ctx, l) }
 
-// A fakeSink keeps the books for one job.
+// A fakeSink records what happens to one job.
 type fakeSink struct {
 	Job
 	id       string
-	work     time.Duration // that the backend needs
-	fates    [2]fate       // of it on its first connection, and on its second
+	work     time.Duration // how long the backend takes
+	fates    [2]fate       // on its first connection, and on its second
 	tries    int
 	got      string
 	heads    int
 	ends     atomic.Int64
-	left     atomic.Bool // nobody wants the response
+	left     atomic.Bool // the response is no longer wanted
 	why      error
 	finished chan struct{}
 }
@@ -186,7 +185,7 @@ func (s *fakeSink) End(why error) Flusher {
 	return nil
 }
 
-// An engineYard makes engines whose lanes are fakes.
+// An engineYard creates engines with fake lanes.
 type engineYard struct {
 	counts Counts
 	linger time.Duration
@@ -208,14 +207,14 @@ func (y *engineYard) lane(ctx context.Context, lost Lane) (Lane, error) {
 	return l, err
 }
 
-// empty waits until all engines of y have retired, and looks at the books.
+// empty waits until all engines of y have retired.
 func (y *engineYard) empty(t testing.TB) {
 	t.Helper()
 	testutil.Eventually(t, "all engines have retired", func() bool { return y.counts.Engines.Load() == y.counts.Retired.Load() })
 }
 
-// An engine retires, and while it still closes its connection a successor begins.
-// What the old one does on its way out must not touch the new one.
+// While a retiring engine still closes its connection, a successor starts. The old engine
+// must not unregister the new one.
 func TestRetiringEngineDoesNotUnregisterItsSuccessor(t *testing.T) {
 	t.Parallel()
 	var opened atomic.Int64
@@ -240,21 +239,21 @@ func TestRetiringEngineDoesNotUnregisterItsSuccessor(t *testing.T) {
 	require.True(t, r.Push("a", &first.Job, y.engine))
 	testutil.Receive(t, closing, "the first engine retires")
 	require.True(t, r.Push("a", &second.Job, y.engine))
-	testutil.Eventually(t, "the second job has an engine, and not the one that leaves (registry.go, retire)", func() bool { return opened.Load() == 2 })
+	testutil.Eventually(t, "the second job has a new engine, not the retiring one (registry.go, retire)", func() bool { return opened.Load() == 2 })
 
 	close(release)
-	testutil.Eventually(t, "the first engine has gone", func() bool { return y.counts.Retired.Load() == 1 })
+	testutil.Eventually(t, "the first engine has retired", func() bool { return y.counts.Retired.Load() == 1 })
 	require.True(t, r.Push("a", &third.Job, y.engine))
 
-	assert.EqualValues(t, 2, y.counts.Engines.Load(), "the engine that retired has taken its successor out of the registry: two engines for one backend. registry.go, retire")
+	assert.EqualValues(t, 2, y.counts.Engines.Load(), "the engine that retired has unregistered its successor: two engines for one backend. registry.go, retire")
 	close(answer)
-	testutil.Receive(t, second.finished, "the answer to the second job")
-	testutil.Receive(t, third.finished, "the answer to the third job")
+	testutil.Receive(t, second.finished, "the response to the second job")
+	testutil.Receive(t, third.finished, "the response to the third job")
 	y.empty(t)
 }
 
-// An engine whose connection is recalled finishes what it has, beside a successor.
-// When it leaves then, it must not take that one out.
+// An engine whose connection should be returned finishes its jobs alongside a successor.
+// When it retires, it must not unregister the successor.
 func TestRecalledEngineDoesNotUnregisterItsSuccessor(t *testing.T) {
 	t.Parallel()
 	var opened atomic.Int64
@@ -277,23 +276,23 @@ func TestRecalledEngineDoesNotUnregisterItsSuccessor(t *testing.T) {
 	var r Registry
 	first, second, third := newFakeSink("1"), newFakeSink("2"), newFakeSink("3")
 	require.True(t, r.Push("a", &first.Job, y.engine))
-	testutil.Receive(t, begun, "the first job is on a connection that is recalled")
+	testutil.Receive(t, begun, "the first job is on a connection that should be returned")
 	require.True(t, r.Push("a", &second.Job, y.engine))
-	require.EqualValues(t, 2, testutil.Receive(t, begun, "the second job"), "an engine that departs gets no more jobs. registry.go, unregister")
+	require.EqualValues(t, 2, testutil.Receive(t, begun, "the second job"), "an unregistered engine gets no more jobs. registry.go, unregister")
 
 	close(release)
-	testutil.Eventually(t, "the first engine has gone", func() bool { return y.counts.Retired.Load() == 1 })
+	testutil.Eventually(t, "the first engine has retired", func() bool { return y.counts.Retired.Load() == 1 })
 	require.True(t, r.Push("a", &third.Job, y.engine))
 
-	assert.EqualValues(t, 2, y.counts.Engines.Load(), "the engine that left has taken its successor out of the registry: two engines for one backend. registry.go, remove")
+	assert.EqualValues(t, 2, y.counts.Engines.Load(), "the engine that retired has unregistered its successor: two engines for one backend. registry.go, remove")
 	close(answer)
-	testutil.Receive(t, second.finished, "the answer to the second job")
-	testutil.Receive(t, third.finished, "the answer to the third job")
+	testutil.Receive(t, second.finished, "the response to the second job")
+	testutil.Receive(t, third.finished, "the response to the third job")
 	y.empty(t)
 }
 
-// Jobs come just when engines retire: a hundred thousand chances to lose one
-// between the look into the queue and the leave.
+// Jobs are pushed just when engines retire: a hundred thousand chances to lose one between
+// the check of the queue and the removal from the registry.
 func TestNoJobIsLostWhenAnEngineRetires(t *testing.T) {
 	t.Parallel()
 	const clients, jobs = 50, 2000
@@ -307,29 +306,30 @@ func TestNoJobIsLostWhenAnEngineRetires(t *testing.T) {
 			for n := range jobs {
 				s := newFakeSink(fmt.Sprintf("%d/%d", i, n))
 				if !r.Push("a", &s.Job, y.engine) {
-					t.Error("an engine that has nothing to do takes no job. registry.go, push")
+					t.Error("an idle engine refuses a job. registry.go, Push")
 					return
 				}
 				select {
 				case <-s.finished:
 				case <-time.After(testutil.MaxWait):
-					t.Errorf("a job was pushed while its engine retired, and nobody has it. registry.go, retire")
+					t.Errorf("a job was pushed while its engine retired, and is lost. registry.go, retire")
 					return
 				}
 				if s.why != nil || s.got != s.id {
 					t.Errorf("job %s ended with %q, %v", s.id, s.got, s.why)
 				}
-				time.Sleep(time.Duration(random.Int64N(int64(2 * y.linger)))) // around the linger: the input, not a wait
+				time.Sleep(time.Duration(random.Int64N(int64(2 * y.linger)))) // around the idle time: this is the input, not a wait
 			}
 		})
 	}
 	testutil.WaitGroup(t, &group, "all goroutines of the test end")
 	y.empty(t)
-	assert.Greater(t, y.counts.Engines.Load(), uint64(clients), "and engines did retire in between")
+	assert.Greater(t, y.counts.Engines.Load(), uint64(clients), "engines retired between jobs")
 	t.Logf("%d engines for %d jobs", y.counts.Engines.Load(), clients*jobs)
 }
 
-// Whatever backends and clients do, every job ends, once, and with the truth.
+// Whatever backends and clients do, every job ends exactly once, with its own response or
+// an error.
 func TestEveryJobEndsExactlyOnce(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(300) {
@@ -347,12 +347,12 @@ func runRandomJobs(t *testing.T, seed uint64) bool {
 		defer mu.Unlock()
 		return random.IntN(n)
 	}
-	bad := roll(60) // how bad a day it is, in percent
+	bad := roll(60) // probability of each kind of trouble, in percent
 	var open, closed atomic.Int64
 	y := &engineYard{linger: time.Duration(roll(200)+1) * time.Microsecond}
 	y.open = func(lost Lane) (Lane, error) {
 		if lost != nil {
-			closed.Add(1) // it takes the place of the lost one
+			closed.Add(1) // redial replaces the lost lane
 		}
 		if roll(100) < bad/4 {
 			return nil, client.ErrRefused
@@ -387,7 +387,7 @@ func runRandomJobs(t *testing.T, seed uint64) bool {
 					sinks[i] = append(sinks[i], s)
 				}
 				if roll(3) == 0 {
-					time.Sleep(time.Duration(roll(100)) * time.Microsecond) // the input, not a wait
+					time.Sleep(time.Duration(roll(100)) * time.Microsecond) // this is the input, not a wait
 				}
 				if len(sinks[i]) > 0 && roll(20) == 0 {
 					sinks[i][roll(len(sinks[i]))].left.Store(true)
@@ -403,9 +403,9 @@ func runRandomJobs(t *testing.T, seed uint64) bool {
 			case s.ends.Load() != 1:
 				return assert.Failf(t, "every job ends once", "job %s ended %d times", s.id, s.ends.Load())
 			case s.heads > 2 || s.attempts > 2:
-				return assert.Failf(t, "there are two tries", "job %s: %d", s.id, max(s.heads, s.attempts))
+				return assert.Failf(t, "a job is tried at most twice", "job %s: %d", s.id, max(s.heads, s.attempts))
 			case s.state == jobDone && s.got != s.id:
-				return assert.Failf(t, "each gets its own answer", "job %s got %q", s.id, s.got)
+				return assert.Failf(t, "each job gets its own response", "job %s got %q", s.id, s.got)
 			case s.state == jobFailed && s.why == nil:
 				return assert.Failf(t, "a failure has a reason", "job %s", s.id)
 			}
@@ -413,11 +413,11 @@ func runRandomJobs(t *testing.T, seed uint64) bool {
 	}
 	c := &y.counts
 	return assert.Equal(t, pushed.Load(), c.byState[jobDone].Load()+c.byState[jobFailed].Load()+c.byState[jobWithdrawn].Load()) &&
-		assert.Equal(t, open.Load(), closed.Load(), "a connection was not given back. engine.go, runLane") &&
+		assert.Equal(t, open.Load(), closed.Load(), "a connection was not returned. engine.go, runLane") &&
 		assert.Empty(t, r.engines)
 }
 
-// A job that moves where it must not go is a mistake that is loud.
+// A transition that the table does not allow panics.
 func TestJobMovesOnlyAlongAllowedTransitions(t *testing.T) {
 	t.Parallel()
 	s := newFakeSink("1")
@@ -425,11 +425,11 @@ func TestJobMovesOnlyAlongAllowedTransitions(t *testing.T) {
 		s.moveTo(state)
 	}
 	for state := jobNew; state <= jobWithdrawn; state++ {
-		assert.PanicsWithValue(t, fmt.Sprintf("a job goes from Done to %v", state), func() { s.moveTo(state) })
+		assert.PanicsWithValue(t, fmt.Sprintf("illegal job transition from Done to %v", state), func() { s.moveTo(state) })
 	}
 }
 
-// What is left on a connection that ends: the table of engine.go, row by row.
+// The table of resolveUnanswered (unanswered.go), row by row.
 func TestUnansweredJobsAreRetriedFailedOrWithdrawn(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -438,13 +438,13 @@ func TestUnansweredJobsAreRetriedFailedOrWithdrawn(t *testing.T) {
 		lanes int64
 		why   error
 	}{
-		{"answered", []fate{fateRespond}, 1, nil},
-		{"no answer, then one", []fate{fateSilence, fateRespond}, 2, nil},
-		{"no answer, twice", []fate{fateSilence, fateSilence}, 2, client.ErrEnded},
-		{"it could not be sent, twice", []fate{fateIgnoreClose, fateIgnoreClose}, 2, client.ErrEnded},
-		{"it could not be sent, then it was", []fate{fateIgnoreClose, fateRespond}, 2, nil},
-		{"half an answer is out", []fate{fateHalf}, 1, client.ErrEnded},
-		{"its time was up", []fate{fateTimeout}, 1, client.ErrHeadTimeout},
+		{"response", []fate{fateRespond}, 1, nil},
+		{"no response, then one", []fate{fateSilence, fateRespond}, 2, nil},
+		{"no response, twice", []fate{fateSilence, fateSilence}, 2, client.ErrEnded},
+		{"not sent, twice", []fate{fateIgnoreClose, fateIgnoreClose}, 2, client.ErrEnded},
+		{"not sent, then sent", []fate{fateIgnoreClose, fateRespond}, 2, nil},
+		{"half a response sent to the client", []fate{fateHalf}, 1, client.ErrEnded},
+		{"timeout", []fate{fateTimeout}, 1, client.ErrHeadTimeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var opened atomic.Int64
@@ -463,7 +463,7 @@ func TestUnansweredJobsAreRetriedFailedOrWithdrawn(t *testing.T) {
 
 			assert.Equal(t, c.lanes, opened.Load())
 			if !errors.Is(s.why, c.why) {
-				t.Errorf("it ended with %v, want %v. engine.go, resolveUnanswered", s.why, c.why)
+				t.Errorf("it ended with %v, want %v. unanswered.go, resolveUnanswered", s.why, c.why)
 			}
 		})
 	}

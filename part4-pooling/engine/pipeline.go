@@ -11,32 +11,34 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// A pipeline sends calls down one connection without waiting for the responses, and
-// gives each caller a future. Its script:
+// A pipeline sends requests on one connection without waiting for the responses
+// between them, and returns a future for each. Any number of goroutines may use it.
+// Its script:
 //
-//	a caller    puts his call in line (http1Lane.enqueue)
-//	the first   writes what is in line, when others have had the time to join him,
-//	            and so does who makes it enough
-//	the reader  gives each response to its future, in order
+//	a caller         encodes its request into the shared buffer (http1Lane.enqueue)
+//	the first one    yields, so that others can add theirs, and writes the buffer
+//	the batchSize-th writes the buffer immediately
+//	the reader       completes the futures, in the order of the requests
 //
-// When the connection ends all futures fail, and with the reason.
+// When the connection ends all futures fail with the reason.
 type pipeline struct {
 	*http1Lane
-	cancel   context.CancelCauseFunc // ends the reader
-	inFlight chan struct{}           // one token for each request that is not answered
+	cancel   context.CancelCauseFunc // stops the reader
+	inFlight chan struct{}           // one token for each request without a response
 }
 
-// A future is a response that is not there yet. Its sender may free it when wait has
-// returned the response, or why there is none; not when he did not want to wait.
+// A future is a response that has not arrived yet. Its caller may free it after wait
+// has returned the response or its error, but not if wait gave up because its ctx was
+// done.
 type future struct {
 	Job
-	done     chan struct{} // gets one when the others are set
+	done     chan struct{} // receives one token when response and err are set
 	response bufferedResponse
-	buf      []byte // what answer points into
+	buf      []byte // the memory that response points into
 	err      error
 }
 
-// A bufferedResponse is a response that is all there. It is good until its future is freed.
+// A bufferedResponse is a complete response. It is valid until its future is freed.
 type bufferedResponse struct {
 	status int
 	fields []http1.Field
@@ -45,10 +47,10 @@ type bufferedResponse struct {
 
 var futures = sync.Pool{New: func() any { return &future{done: make(chan struct{}, 1)} }}
 
-// free lets f, and the memory of its response, be used for another request.
+// free recycles f and the memory of its response.
 func (f *future) free() {
 	kept := f.buf
-	if cap(kept) > maxKeptBuffer { // rare, and most would not need it
+	if cap(kept) > maxKeptBuffer { // large responses are rare: do not keep memory for them
 		kept = nil
 		clear(f.response.fields[:cap(f.response.fields)])
 	}
@@ -57,30 +59,44 @@ func (f *future) free() {
 }
 
 const (
-	maxInFlight     = 64       // calls that are not answered
-	batchSize       = 16       // for one write: with all 64 in one, the server and we wait in turns, and get 13 % fewer responses
-	maxBufferedBody = 1 << 20  // bytes of a body that others wait behind
-	maxKeptBuffer   = 32 << 10 // bytes of memory that a future keeps for the next response
+	maxInFlight     = 64       // requests without a response
+	batchSize       = 16       // requests in one write: with all 64 in one, client and server take turns waiting, and throughput is 13 % lower
+	maxBufferedBody = 1 << 20  // bytes of one body, because later responses wait for its end
+	maxKeptBuffer   = 32 << 10 // bytes of memory that a freed future keeps
 )
 
 var (
-	ErrNotIdempotent  = errors.New("only what may be sent twice may be pipelined") // RFC 9112 §9.3.2
-	ErrClosed         = errors.New("closed")
-	ErrServerClosing  = errors.New("the server has answered an earlier call with: Connection: close")
-	errUnexpectedBody = errors.New("a body that the server may leave unread, and take for the next call")
-	errBodyTooLong    = errors.New("the body is too long for others to wait behind it")
+	// ErrNotIdempotent is returned for a request that must not be pipelined: a
+	// non-idempotent method (RFC 9112 §9.3.2), or a streamed body.
+	ErrNotIdempotent = errors.New("only idempotent requests without a streamed body may be pipelined")
+	// ErrClosed is returned for requests without a response when the pipeline is
+	// closed, and for all later ones.
+	ErrClosed = errors.New("the pipeline is closed")
+	// ErrServerClosing is returned for requests after one whose response ended the
+	// connection. The server has not processed them (RFC 9112 §9.6), so all of them
+	// may be sent again.
+	ErrServerClosing = errors.New("an earlier response on the connection said Connection: close")
+
+	errUnexpectedBody = errors.New("the server might not read this body, and parse it as the next request")
+	errBodyTooLong    = errors.New("the body is too long to buffer")
 )
 
-// NewPipeline takes l over; close closes it.
+// NewPipeline returns a pipeline on l, which it owns from now on: no other code may use
+// l, and Close, or the end of the connection, closes it. At most 64 requests are in
+// flight (maxInFlight). A pipeline does not wait for a first response before it sends
+// more, so it is for servers that are known to keep their connections. Of t only Head
+// and Idle apply. Its methods for other packages are Do, which sends a request and waits
+// for the response, and Close.
 func NewPipeline(l *client.Conn, t client.Timeouts) *pipeline {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p := &pipeline{newHTTP1Lane(ctx, l, nil, &t, maxInFlight), cancel, make(chan struct{}, maxInFlight)}
-	go p.run() // ends when the connection does; all futures are settled by then
+	go p.run() // ends when the connection does, after it has completed all futures; nothing waits for it
 	return p
 }
 
-// send puts c in line and returns its future. While there are too many in line
-// it waits. Once it has returned c can be used again.
+// send sends c, or leaves it to another caller's flush, and returns a future. It blocks
+// while maxInFlight requests are in flight, until ctx is done. The caller may reuse c
+// when send has returned.
 func (p *pipeline) send(ctx context.Context, c *client.Request) (*future, error) {
 	switch {
 	case !client.IsIdempotent(c.Method) || c.Stream != nil:
@@ -100,7 +116,7 @@ func (p *pipeline) send(ctx context.Context, c *client.Request) (*future, error)
 	}
 	switch held {
 	case 1:
-		runtime.Gosched() // others who want to send may have something for the same write
+		runtime.Gosched() // let other callers add their requests to this write
 		p.flush()
 	case batchSize:
 		p.flush()
@@ -108,8 +124,8 @@ func (p *pipeline) send(ctx context.Context, c *client.Request) (*future, error)
 	return f, nil
 }
 
-// acquire takes a place. That of two channels one is ready is dearer to find out
-// than that the first is.
+// acquire puts a token into inFlight. A select over one channel is cheaper than over
+// two, so it tries without ctx first.
 func (p *pipeline) acquire(ctx context.Context) error {
 	select {
 	case p.inFlight <- struct{}{}:
@@ -124,10 +140,11 @@ func (p *pipeline) acquire(ctx context.Context) error {
 	}
 }
 
-// wait returns the response when it is there. It is called once. Who does not want
-// to wait any longer leaves; the response is then read and forgotten.
+// wait returns the response, valid until f is freed, or its error. It must be called
+// once. If ctx is done first, wait returns its cause; the response is then read and
+// discarded, and the caller must not free f.
 func (f *future) wait(ctx context.Context) (*bufferedResponse, error) {
-	if ctx.Done() == nil { // a select would be a twelfth of all that a request costs
+	if ctx.Done() == nil { // a select would cost a twelfth of the whole request
 		<-f.done
 	} else {
 		select {
@@ -142,7 +159,9 @@ func (f *future) wait(ctx context.Context) (*bufferedResponse, error) {
 	return &f.response, nil
 }
 
-// Do makes a request and waits for the response.
+// Do sends c, waits for the response, and discards it. The error is that of the
+// exchange: a sentinel of this package, or one of package client. The status does not
+// matter.
 func (p *pipeline) Do(c *client.Request) error {
 	f, err := p.send(context.Background(), c)
 	if err != nil {
@@ -153,11 +172,11 @@ func (p *pipeline) Do(c *client.Request) error {
 	return err
 }
 
-// run gives answers to futures until there will be no more, and then closes the
-// connection and fails everybody who is still in line.
+// run completes futures until the connection ends; then it closes the connection and
+// fails the futures that are left.
 func (p *pipeline) run() {
 	why := p.readLoop()
-	jobs := p.fail(why) // first: nobody looks at the connection any more
+	jobs := p.fail(why) // first: from now on no sender checks the connection
 	p.conn.Close()
 	p.cancel(nil)
 	for _, j := range jobs {
@@ -165,6 +184,7 @@ func (p *pipeline) run() {
 	}
 }
 
+// readLoop completes futures until the connection ends, and returns the reason.
 func (p *pipeline) readLoop() error {
 	for {
 		switch v := p.read(); v.kind {
@@ -182,12 +202,14 @@ func (p *pipeline) readLoop() error {
 	}
 }
 
+// resolve completes the future of j, and makes room for another request.
 func (p *pipeline) resolve(j *Job, why error) {
 	j.Sink.End(why)
 	<-p.inFlight
 }
 
-// Close ends the pipeline; who is in line fails.
+// Close fails all requests without a response with ErrClosed. It does not wait for the
+// reader, which closes the connection.
 func (p *pipeline) Close() {
 	p.fail(ErrClosed)
 	p.cancel(ErrClosed)
@@ -204,7 +226,7 @@ func (f *future) Head(a *client.Response) {
 	for _, h := range a.Fields {
 		size += len(h.Name) + len(h.Value)
 	}
-	kept := slices.Grow(f.buf[:0], size) // one piece of memory for all of it
+	kept := slices.Grow(f.buf[:0], size) // one allocation for the names, the values and the body
 	f.buf = kept
 	f.response.fields = f.response.fields[:0]
 	for _, h := range a.Fields {

@@ -20,7 +20,7 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// startPipeline is a pipeline to addr; it is closed when the test ends.
+// startPipeline opens a pipeline to addr; it is closed when the test ends.
 func startPipeline(t testing.TB, addr string) *pipeline {
 	t.Helper()
 	p := NewPipeline(dialConn(t, addr), testTimeouts)
@@ -55,7 +55,7 @@ func TestFuturesGetResponsesInOrder(t *testing.T) {
 				if err != nil || string(a.body) != want {
 					t.Errorf("asked for %q, got %v, %v", want, a, err)
 				}
-				f.free() // others get its memory
+				f.free() // its memory is reused
 			}
 		})
 	}
@@ -63,7 +63,7 @@ func TestFuturesGetResponsesInOrder(t *testing.T) {
 	assert.Equal(t, 1, s.Accepted())
 }
 
-// All who wait must hear of the end, and why.
+// When the connection ends, every future must fail with the reason.
 func TestFuturesFailWithTheReasonWhenTheConnectionEnds(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -74,8 +74,8 @@ func TestFuturesFailWithTheReasonWhenTheConnectionEnds(t *testing.T) {
 		"closed":              {testutil.Response200("1"), client.ErrEnded, "EOF"},
 		"closed in a body":    {testutil.Response200("1") + "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhal", client.ErrTruncated, "EOF"},
 		"garbage":             {testutil.Response200("1") + "garbage\r\n\r\n", http1.ErrBadResponse, "HTTP/1."},
-		"close in an answer":  {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1", ErrServerClosing, "Connection: close"},
-		"a body until it end": {"HTTP/1.1 200 OK\r\n\r\n1", ErrServerClosing, "Connection: close"},
+		"close in a response": {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1", ErrServerClosing, "Connection: close"},
+		"a body until close":  {"HTTP/1.1 200 OK\r\n\r\n1", ErrServerClosing, "Connection: close"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := make(chan struct{})
@@ -98,11 +98,11 @@ func TestFuturesFailWithTheReasonWhenTheConnectionEnds(t *testing.T) {
 			assert.Equal(t, "1", string(first.body))
 			for _, f := range futures[1:] {
 				_, err := f.wait(testutil.TestContext(t))
-				assert.ErrorIs(t, err, c.want, "MUST, RFC 9112 §9.5: what was not answered has failed. pipeline.go, end")
+				assert.ErrorIs(t, err, c.want, "MUST, RFC 9112 §9.5: requests without a response have failed. pipeline.go, run")
 				assert.ErrorContains(t, err, c.says)
 			}
 			_, err = p.send(testutil.TestContext(t), getRequest("/"))
-			assert.ErrorIs(t, err, c.want, "and nothing more is sent")
+			assert.ErrorIs(t, err, c.want, "no more requests are sent")
 		})
 	}
 }
@@ -131,7 +131,7 @@ func TestPipelineRejectsUnsolicitedResponses(t *testing.T) {
 		require.Equal(t, "1", string(a.body))
 		if s.Accepted() == 2 {
 			testutil.Send(t, late, true, "the server has answered")
-			testutil.Receive(t, late, "the server has sent what nobody asked for")
+			testutil.Receive(t, late, "the server has sent an unsolicited response")
 		}
 
 		f, err = p.send(testutil.TestContext(t), getRequest("/"))
@@ -153,7 +153,7 @@ func TestOnlyIdempotentRequestsArePipelined(t *testing.T) {
 	c := getRequest("/")
 	c.Body = []byte("x")
 	_, err = p.send(t.Context(), c)
-	assert.ErrorIs(t, err, errUnexpectedBody, "the server may take it for the next call. request.go, unexpectedBody")
+	assert.ErrorIs(t, err, errUnexpectedBody, "the server may parse it as the next request. request.go, HasUnexpectedBody")
 }
 
 func TestPipelineDepthIsBounded(t *testing.T) {

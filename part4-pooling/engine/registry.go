@@ -7,39 +7,44 @@ import (
 	"socketup/part4-pooling/pool"
 )
 
-// A Registry holds the engines of one client connection, one for each backend, and
-// not those that are about to give their connection back.
-// It is never shared between clients: on one ordered connection they would wait
-// for each other, and a backend that miscounts would give one client the responses
-// of another.
+// A Registry holds the engines of one client connection, at most one for each
+// backend. An engine that is about to return its connection is no longer in it. The
+// zero value is ready to use.
 //
-// Its lock guards the queues too, so that three things are one step each:
+// A registry must not be shared between clients: on one HTTP/1.1 connection their
+// requests would wait for each other, and a backend that loses count of its
+// responses would give one client the responses of another.
 //
-//	push     finds the engine, or makes it, and puts the job into its queue
-//	take     moves jobs out of the queue onto the connection
-//	retire   finds that there is nothing to do, and takes the engine out
+// Its lock also guards the engines' queues, which makes each of these atomic:
 //
-// So a job is never in the queue of an engine that has gone: between the look
-// and the leave there is no room for it. mod_proxy_http2 made two steps of the
-// last, and its engine unregistered its successor.
+//	Push       finds or creates the engine, and appends the job to its queue
+//	takeBatch  moves jobs from the queue to the connection (engine.go)
+//	retire     finds the engine without work, and removes it
+//
+// So no job is ever pushed to an engine that has retired. Apache's mod_proxy_http2
+// once checked and removed in two steps, and a retiring engine unregistered its
+// successor.
 type Registry struct {
-	mu         sync.Mutex // nothing that waits is done with it
+	mu         sync.Mutex // never held across anything that blocks
 	engines    map[string]*Engine
-	newestWait uint64          // the newest ticket of a request that had to wait for a connection
-	clientGone bool            // the client is; no more jobs
-	ctx        context.Context // done when gone; nil without an engine
+	newestWait uint64          // newest pool ticket of a request of this client that had to wait for a connection
+	clientGone bool            // the client has gone; no more jobs
+	ctx        context.Context // done when the client has gone; nil before the first engine
 	cancel     context.CancelCauseFunc
 }
 
-// Push hands j over to the engine for addr, and makes one with create if there
-// is none. It returns false when it cannot: then j is the caller's as before.
-// If it can, j is not his any more, not even to look at.
+// Push moves j to the queue of the engine for addr; without one it calls create,
+// with the lock held, and starts the engine. It does not block.
+//
+// It returns false if the client has gone or MaxQueue jobs are queued; the caller
+// then still owns j. If it returns true the engine owns j, and the caller must not
+// even read it.
 func (r *Registry) Push(addr string, j *Job, create func() *Engine) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.engines[addr]
 	if e != nil && r.newestWait > e.Ticket && e.Contended() {
-		e = nil // j must not overtake a request that waits and that its own response waits for: it asks behind it, and e goes on with what it has
+		e = nil // an earlier request of this client waits for a connection, and j's response waits for that request's: j must not overtake it, so a new engine queues after it; e keeps the jobs it has
 	}
 	switch {
 	case r.clientGone || e != nil && len(e.queue) >= MaxQueue:
@@ -55,21 +60,24 @@ func (r *Registry) Push(addr string, j *Job, create func() *Engine) bool {
 	return true
 }
 
-// NoteWait notes that a request of the client waits for a connection, at a place.
+// NoteWait records that a request of this client waits for a connection, if at is a
+// place in the pool's queue. Push does not let later jobs overtake that request.
 func (r *Registry) NoteWait(at pool.Reservation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.NoteWaitLocked(at)
 }
 
-// NoteWaitLocked is waitsFor with r.mu held. at may be a grant: then nothing waits.
+// NoteWaitLocked is NoteWait for the create function of Push, which runs with the
+// lock held. A reservation that is already granted (at.Waiter == nil) waits for
+// nothing, and is ignored.
 func (r *Registry) NoteWaitLocked(at pool.Reservation) {
 	if at.Waiter != nil {
 		r.newestWait = at.Ticket
 	}
 }
 
-// register starts e. With r.mu held.
+// register adds e and starts it. Called with r.mu held.
 func (r *Registry) register(addr string, e *Engine) {
 	if r.engines == nil {
 		r.engines = map[string]*Engine{}
@@ -77,10 +85,10 @@ func (r *Registry) register(addr string, e *Engine) {
 	}
 	e.registry, e.addr, e.ctx = r, addr, r.ctx
 	r.engines[addr] = e
-	go e.runWriter() // ends when it retires
+	go e.runWriter() // ends when the engine retires; nothing waits for it
 }
 
-// unregister takes e out though it has jobs left: no others are pushed to it.
+// unregister removes e while it may still have jobs: no others are pushed to it.
 func (r *Registry) unregister(e *Engine) {
 	if e.unregistered {
 		return
@@ -91,7 +99,7 @@ func (r *Registry) unregister(e *Engine) {
 	e.unregistered = true
 }
 
-// retire takes e out if it has nothing to do, and returns whether it has.
+// retire removes e if it has no jobs, and reports whether it did.
 func (r *Registry) retire(e *Engine) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,14 +110,15 @@ func (r *Registry) retire(e *Engine) bool {
 	return true
 }
 
-// remove takes e out: what is pushed from then on gets a new engine. With r.mu held.
+// remove removes e: jobs pushed from then on get a new engine. Called with r.mu held.
 func (r *Registry) remove(e *Engine) {
-	if r.engines[e.addr] == e { // never another's
+	if r.engines[e.addr] == e { // e may already have a successor, which stays
 		delete(r.engines, e.addr)
 	}
 }
 
-// OnClientGone tells all engines that the client has gone: nobody wants their responses.
+// OnClientGone cancels all engines: the client has gone, so no response is wanted. The
+// engines withdraw their jobs and retire; later pushes fail. It does not block.
 func (r *Registry) OnClientGone() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -24,7 +24,7 @@ func postRequest(target, body string) *client.Request {
 
 var testTimeouts = client.Timeouts{Connect: testutil.MaxWait, Head: testutil.MaxWait, Idle: testutil.MaxWait, ContinueWait: time.Second, Total: testutil.MaxWait}
 
-// dialConn connects a connection to addr; it is closed when the test ends.
+// dialConn opens a connection to addr; it is closed when the test ends.
 func dialConn(t testing.TB, addr string) *client.Conn {
 	t.Helper()
 	l, err := client.DialIP(t.Context(), addr, testutil.MaxWait)
@@ -40,8 +40,8 @@ func readAll(r *client.Response) (string, error) {
 	return string(body), err
 }
 
-// newSmallPool is a pool with room for n connections, without an evictor and with nothing
-// that goes by itself.
+// newSmallPool returns a pool of n connections without an evictor: no connection expires
+// during a test.
 func newSmallPool(t testing.TB, n int) *pool.Pool {
 	t.Helper()
 	p := pool.New(pool.Limits{PerBackend: n, Total: n, MaxWait: testutil.MaxWait, IdleTime: time.Hour, Lifetime: 24 * time.Hour})

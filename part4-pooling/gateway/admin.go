@@ -17,13 +17,15 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// The gateway's own address, for whoever looks after it:
+// The admin address, for the operator:
 //
-//	GET  /-/stats                  everything, as JSON
+//	GET  /-/stats                  all counters, as JSON
 //	GET  /-/metrics                the same for Prometheus
-//	POST /-/drop?backend=ADDRESS   closes that backend's connections; without backend, all
-//
-// admin lets inside, which has those, answer whom it may.
+//	POST /-/drop?backend=ADDRESS   closes that backend's connections; without backend, all connections
+
+// ProtectAdmin wraps the routes of the admin address: requests that another site's page
+// may have made a browser send get 403, 415 or 421 and do not reach inside. It is no
+// authentication: every program that can connect is served.
 func (g *Gateway) ProtectAdmin(inside server.Handler) server.Handler {
 	return func(w *server.Response, r *server.Request) {
 		if status, why := g.crossOriginError(r); status != 0 {
@@ -34,27 +36,27 @@ func (g *Gateway) ProtectAdmin(inside server.Handler) server.Handler {
 	}
 }
 
-// crossOriginError says why r is not answered: it could be a page of somebody else's that
-// makes the browser of somebody who may come here ask us. Such a page cannot read
-// the response, but a drop needs none; and a name of its own that it lets point here
-// (DNS rebinding) would make it one of our pages.
+// crossOriginError returns the status and reason for refusing r, or 0. A page of another
+// site can make the operator's browser send requests here. It cannot read the responses,
+// but /-/drop works without that; and if the site's own name resolves to this address
+// (DNS rebinding), the browser takes both for one origin.
 func (g *Gateway) crossOriginError(r *server.Request) (status int, why string) {
 	origin, site := r.Get("origin"), r.Get("sec-fetch-site")
 	switch {
 	case !g.isAdminHost(r.Host):
-		return 421, "the admin address is asked by its IP address, as localhost, or by an -admin-name"
+		return 421, "Host must be an IP address, localhost or an -admin-name"
 	case origin != nil && string(origin) != "http://"+string(r.Host):
-		return 403, "this is not for pages of another origin"
+		return 403, "requests from pages of another origin are refused"
 	case site != nil && string(site) != "same-origin" && string(site) != "none":
-		return 403, "this is not for pages of another site"
+		return 403, "requests from pages of another site are refused"
 	case !r.IsSafe() && isFormType(r.Get("content-type")):
-		return 415, "this is not for forms: send no body and no Content-Type"
+		return 415, "form submissions are refused: send no body and no Content-Type"
 	}
 	return 0, ""
 }
 
-// isAdminHost says whether host, and perhaps a port, may be how the admin address is
-// called. A browser always says how.
+// isAdminHost reports whether host, with or without a port, is a name for the admin
+// address. An empty one is allowed: browsers always send Host.
 func (g *Gateway) isAdminHost(host []byte) bool {
 	name := strings.ToLower(string(host))
 	if colon := strings.LastIndexByte(name, ':'); colon > strings.LastIndexByte(name, ']') {
@@ -65,44 +67,47 @@ func (g *Gateway) isAdminHost(host []byte) bool {
 	return err == nil || name == "" || name == "localhost" || slices.ContainsFunc(g.AdminNames, ours)
 }
 
-// isFormType is for what a browser sends without asking us first (CORS, preflight).
+// isFormType reports whether a browser sends a body of this type to another origin
+// without a CORS preflight (Fetch standard, "CORS-safelisted request-header").
 func isFormType(kind []byte) bool {
 	kind, _, _ = bytes.Cut(kind, []byte(";"))
 	kind = http1.TrimSpace(kind)
 	return http1.EqualFold(kind, "application/x-www-form-urlencoded") || http1.EqualFold(kind, "multipart/form-data") || http1.EqualFold(kind, "text/plain")
 }
 
-// Stats are the figures of Counts.
+// Stats are the Counts at one moment, as /-/stats shows them.
 type Stats struct {
-	Requests    uint64 `json:"requests"`
-	Refused     uint64 `json:"refused"`     // 501, 508: ours
+	Requests    uint64 `json:"requests"`    // for a backend
+	Refused     uint64 `json:"refused"`     // 400, 501, 508: not forwarded
 	Gateway     uint64 `json:"gateway"`     // 502: the backend failed
-	Unavailable uint64 `json:"unavailable"` // 503: no connection came free
-	Timeout     uint64 `json:"timeout"`     // 504: the backend did not answer
-	Truncated   uint64 `json:"cut"`         // answers that broke off in the middle
+	Unavailable uint64 `json:"unavailable"` // 503: no connection to be had
+	Timeout     uint64 `json:"timeout"`     // 504: the backend did not respond in time
+	Truncated   uint64 `json:"cut"`         // responses that broke off after their first byte was sent
 }
 
+// Snapshot reads the counters one after another, without a lock.
 func (c *Counts) Snapshot() Stats {
 	return Stats{c.Requests.Load(), c.Refused.Load(), c.Gateway.Load(), c.Unavailable.Load(), c.Timeout.Load(), c.Truncated.Load()}
 }
 
+// ServeStats writes the counters of the gateway, its engines and its pool as JSON.
 func (g *Gateway) ServeStats(w *server.Response, _ *server.Request, _ []byte) {
 	w.AddField("Content-Type", "application/json")
 	text, _ := json.MarshalIndent(struct {
 		Gateway Stats        `json:"gateway"`
 		Engines engine.Stats `json:"engines"`
 		Pool    pool.Stats   `json:"pool"`
-	}{g.Counts.Snapshot(), g.EngineCounts.Snapshot(), g.Pool.Stats()}, "", "  ") // numbers and strings: it cannot fail
+	}{g.Counts.Snapshot(), g.EngineCounts.Snapshot(), g.Pool.Stats()}, "", "  ") // numbers and strings: Marshal cannot fail
 	w.Write(append(text, '\n'))
 }
 
-// ServeMetrics writes what Prometheus reads: name, labels, value.
+// ServeMetrics writes the same counters in the Prometheus text format, version 0.0.4.
 func (g *Gateway) ServeMetrics(w *server.Response, _ *server.Request, _ []byte) {
 	w.AddField("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	c := g.Counts.Snapshot()
 	writeMetricFamily(w, "gateway_requests_total", "counter", "Requests for a backend.")
 	writeMetric(w, "gateway_requests_total", "", c.Requests)
-	writeMetricFamily(w, "gateway_failures_total", "counter", "Requests that no backend answered to its end.")
+	writeMetricFamily(w, "gateway_failures_total", "counter", "Requests that got no complete response from a backend.")
 	for _, f := range []struct {
 		kind string
 		n    uint64
@@ -110,23 +115,23 @@ func (g *Gateway) ServeMetrics(w *server.Response, _ *server.Request, _ []byte) 
 		writeMetric(w, "gateway_failures_total", fmt.Sprintf("kind=%q", f.kind), f.n)
 	}
 	e := g.EngineCounts.Snapshot()
-	writeMetricFamily(w, "engines", "gauge", "Engines at work.")
+	writeMetricFamily(w, "engines", "gauge", "Engines running.")
 	writeMetric(w, "engines", "", e.Engines)
-	writeMetricFamily(w, "engine_jobs_total", "counter", "Requests that were handed over, by how they ended.")
+	writeMetricFamily(w, "engine_jobs_total", "counter", "Requests offloaded to engines, by outcome.")
 	writeMetric(w, "engine_jobs_total", "end=\"done\"", e.Done)
 	writeMetric(w, "engine_jobs_total", "end=\"failed\"", e.Failed)
 	writeMetric(w, "engine_jobs_total", "end=\"withdrawn\"", e.Withdrawn)
 	backends := g.Pool.Stats().Backends
-	writeMetricFamily(w, "pool_connections", "gauge", "Connections to a backend.")
+	writeMetricFamily(w, "pool_connections", "gauge", "Connections to a backend, by state.")
 	for _, b := range backends {
 		writeMetric(w, "pool_connections", fmt.Sprintf("backend=%q,state=\"leased\"", b.Addr), uint64(b.Leased))
 		writeMetric(w, "pool_connections", fmt.Sprintf("backend=%q,state=\"idle\"", b.Addr), uint64(b.Idle))
 	}
-	writeMetricFamily(w, "pool_waiting", "gauge", "Callers that wait for a connection.")
+	writeMetricFamily(w, "pool_waiting", "gauge", "Callers waiting for a connection.")
 	for _, b := range backends {
 		writeMetric(w, "pool_waiting", fmt.Sprintf("backend=%q", b.Addr), uint64(b.Waiting))
 	}
-	writeMetricFamily(w, "pool_events_total", "counter", "What happened to connections.")
+	writeMetricFamily(w, "pool_events_total", "counter", "Connection events, by kind.")
 	for _, b := range backends {
 		for _, e := range b.Events() {
 			writeMetric(w, "pool_events_total", fmt.Sprintf("backend=%q,event=%q", b.Addr, e.Name), e.Count)
@@ -145,6 +150,9 @@ func writeMetric(w *server.Response, name, labels string, n uint64) {
 	fmt.Fprintf(w, "%s%s %d\n", name, labels, n)
 }
 
+// ServeDrop closes the connections to the backend in the query, or to all backends
+// (pool.Pool.DropAll): idle ones before it returns, leased ones when they are returned.
+// It writes one line for each backend. The caller restricts it to POST.
 func (g *Gateway) ServeDrop(w *server.Response, r *server.Request, _ []byte) {
 	query, err := url.ParseQuery(string(r.Query))
 	if err != nil {
@@ -159,15 +167,20 @@ func (g *Gateway) ServeDrop(w *server.Response, r *server.Request, _ []byte) {
 		addrs = query["backend"]
 	}
 	w.AddField("Content-Type", "text/plain; charset=utf-8")
-	w.Status = 200 // there may be none
+	w.Status = 200 // even if there is no backend, and so no body
 	for _, addr := range addrs {
-		fmt.Fprintf(w, "%s: %d idle connections closed, those in use will be\n", addr, g.Pool.DropAll(addr))
+		fmt.Fprintf(w, "%s: %d idle connections closed; those in use close when they are returned\n", addr, g.Pool.DropAll(addr))
 	}
 }
 
-const MaxAdminConnections = 8 // at once: a scraper, and those who look why
+// MaxAdminConnections is how many connections the admin address serves at a time: a
+// scraper, and a few operators.
+const MaxAdminConnections = 8
 
-// StartAdmin serves the admin address with inside, and returns how to stop it.
+// StartAdmin serves inside, behind ProtectAdmin, on addr, an IP address and a port. It
+// returns the address that it listens on and a function that stops accepting, lets the
+// requests in progress finish and does not wait for them. It logs a warning if addr is
+// not a loopback address.
 func (g *Gateway) StartAdmin(addr string, inside server.Handler, log *slog.Logger) (at string, stop func(), err error) {
 	fd, err := socket.Listen(addr, 16)
 	if err != nil {
@@ -175,7 +188,7 @@ func (g *Gateway) StartAdmin(addr string, inside server.Handler, log *slog.Logge
 	}
 	at = socket.LocalAddr(fd).String()
 	if !socket.LocalAddr(fd).Addr().Unmap().IsLoopback() {
-		log.Warn("the admin address can be reached from other machines, and asks nobody for a password", "addr", at)
+		log.Warn("the admin address can be reached from other machines, and has no authentication", "addr", at)
 	}
 	limits := server.DefaultLimits
 	limits.Connections = MaxAdminConnections
@@ -183,6 +196,6 @@ func (g *Gateway) StartAdmin(addr string, inside server.Handler, log *slog.Logge
 	if err != nil {
 		return "", nil, err
 	}
-	go s.Serve() // until stop, and the end of those who are connected
+	go s.Serve() // ends after stop, with the last connection; nothing waits for it
 	return at, s.Stop, nil
 }

@@ -8,14 +8,15 @@ import (
 	"socketup/part4-pooling/client"
 )
 
-// A Backend of paths, and the backend that answers for them.
+// A Backend is a server for one path and all paths below it.
 type Backend struct {
-	Path, Addr string
-	Engine     bool // their requests are handed over (offload.go)
+	Path   string // begins with /; "/a" covers /a and /a/b, but not /ab
+	Addr   string // HOST:PORT; a name is resolved for each connection
+	Engine bool   // requests are offloaded to engines (offload.go)
 }
 
-// normalized is p without a slash at its path's end: the paths below /a/ are those
-// below /a.
+// normalized returns p without a trailing slash in its path: /a/ covers the same paths
+// as /a.
 func (p Backend) normalized() Backend {
 	if len(p.Path) > 1 {
 		p.Path = strings.TrimSuffix(p.Path, "/")
@@ -23,7 +24,9 @@ func (p Backend) normalized() Backend {
 	return p
 }
 
-// ParseBackend reads [PATH=]URL, a backend and the paths that it answers for.
+// ParseBackend parses the argument of -backend and -engine, [PATH=]URL. Without PATH it
+// is /. The URL is http://HOST[:PORT], because paths and queries are forwarded
+// unchanged. The error quotes s and says what is wanted.
 func ParseBackend(s string) (Backend, error) {
 	path, rest := "/", s
 	if strings.HasPrefix(s, "/") {
@@ -42,8 +45,8 @@ func ParseBackend(s string) (Backend, error) {
 	return Backend{Path: path, Addr: u.Addr}.normalized(), nil
 }
 
-// validatePath refuses a path that no request could have, or that would be refused
-// as doubtful (pathconfusion.go) in every request.
+// validatePath rejects a path that no request can have, or that the gateway would
+// refuse as ambiguous (pathconfusion.go) in every request.
 func validatePath(path string) error {
 	another := func(reading []byte) bool { return string(reading) != strings.TrimSuffix(path, "/") }
 	if strings.ContainsAny(path, "?%") || strings.HasSuffix(path, "//") || client.EscapeTarget(path) != path || anyReading([]byte(path), another) {
@@ -52,7 +55,8 @@ func validatePath(path string) error {
 	return nil
 }
 
-// ValidateBackends refuses two backends for one path: one of them would never be asked.
+// ValidateBackends returns an error if two backends have the same path, because one of
+// them would never get a request.
 func ValidateBackends(all []Backend) error {
 	for i, a := range all {
 		for _, b := range all[:i] {
@@ -64,7 +68,7 @@ func ValidateBackends(all []Backend) error {
 	return nil
 }
 
-// String is p as its flag has it.
+// String formats p as the command-line flag that sets it.
 func (p Backend) String() string {
 	if p.Engine {
 		return "-engine " + p.Path + "=http://" + p.Addr

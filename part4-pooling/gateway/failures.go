@@ -10,17 +10,18 @@ import (
 	"socketup/part4-pooling/pool"
 )
 
-// What a gateway says when a backend fails. Its client learns the kind of the
-// failure, for it may be a stranger: the addresses behind a gateway are none of
-// its business (-show-backends is for learners). The log has all of it.
+// What a client is told when a backend fails: only the kind of failure, because the
+// addresses behind a gateway are not for every client to see (-show-backends is for
+// learners). The log has the whole error.
 
-// errorKinds are what strangers are told, the first that fits.
+// errorKinds are the errors whose text a client may see, most specific first.
 var errorKinds = []error{
 	client.ErrConnectTimeout, client.ErrHeadTimeout, client.ErrBodyTimeout, client.ErrTotalTimeout, pool.ErrWaitTimeout, pool.ErrClosed,
 	client.ErrRefused, client.ErrUnreachable, client.ErrUnknownHost, client.ErrUnsolicited, http1.ErrBadResponse, client.ErrTruncated, client.ErrEnded,
 }
 
-// errorKind is why without whom it is about.
+// errorKind returns the text of the first of errorKinds in why's chain, without the
+// addresses that why has added.
 func errorKind(why error) string {
 	for _, kind := range errorKinds {
 		if errors.Is(why, kind) {
@@ -33,12 +34,13 @@ func errorKind(why error) string {
 	return "failed"
 }
 
-// isLocalShortage says whether it is us who have run out: of descriptors (socket(2)), of
-// ports (connect(2): EADDRNOTAVAIL) or of memory. The backend is as good as before.
+// isLocalShortage reports whether this machine has run out of descriptors (EMFILE and
+// ENFILE of socket(2)), local ports (EADDRNOTAVAIL of connect(2)) or memory. The backend
+// is not at fault.
 func isLocalShortage(why error) bool {
 	for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.EADDRNOTAVAIL, unix.ENOBUFS, unix.ENOMEM} {
 		if errors.Is(why, errno) {
-			return !errors.Is(why, client.ErrRefused) // another address of the same name did answer
+			return !errors.Is(why, client.ErrRefused) // another address of the same name did respond
 		}
 	}
 	return false

@@ -12,12 +12,12 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-// What a gateway does to the fields that pass through it (RFC 9110 §7.6). The
-// framing and Host are not among them: each side writes its own, from what it
-// understood, so that a request that two programs would read in two ways cannot
-// get through.
+// How a gateway forwards fields (RFC 9110 §7.6). It never copies the framing or Host: each
+// side writes its own, from what it has parsed, so a request that two programs would
+// frame differently cannot get through (request smuggling).
 
-// isHopByHop says whether a field is for the next program only. name may be in any case.
+// isHopByHop reports whether a field is meant for the next recipient only; name may be in
+// any case.
 func isHopByHop(name []byte) bool {
 	for _, h := range hopByHopFields[len(name)%len(hopByHopFields)] {
 		if http1.EqualFold(name, h) {
@@ -27,11 +27,11 @@ func isHopByHop(name []byte) bool {
 	return false
 }
 
-// hopByHopFields is by the length of the names: most fields are passed over at once.
+// hopByHopFields is indexed by the length of the name: most fields need no comparison.
 var hopByHopFields = indexByLength(
 	"connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade", "http2-settings",
-	"content-length", "trailer", // written anew
-	"proxy-authenticate", "proxy-authentication-info", "proxy-authorization", // of another kind of proxy
+	"content-length", "trailer", // the framing: each side writes its own
+	"proxy-authenticate", "proxy-authentication-info", "proxy-authorization", // for a forward proxy
 )
 
 func indexByLength(names ...string) (table [32][]string) {
@@ -41,10 +41,10 @@ func indexByLength(names ...string) (table [32][]string) {
 	return table
 }
 
-// connectionOptions are the fields that Connection makes hop-by-hop as well.
+// connectionOptions are the fields that Connection declares hop-by-hop (RFC 9110 §7.6.1).
 type connectionOptions [][]byte
 
-// collect collects what the Connection fields name.
+// collect appends the options of all Connection fields, in lower case.
 func (n connectionOptions) collect(fields []http1.Field) connectionOptions {
 	for _, f := range fields {
 		if len(f.Name) == len("connection") && http1.EqualFold(f.Name, "connection") {
@@ -67,29 +67,29 @@ func (n connectionOptions) contains(name []byte) bool {
 	return false
 }
 
-const maxViaHops = 10 // programs a request may have come through before we call it a circle
+const maxViaHops = 10 // gateways and proxies that a request may have passed before it counts as a loop
 
-var viaField = [2]string{"Via: 1.0 socketup\r\n", "Via: 1.1 socketup\r\n"} // by the minor version of what came
+var viaField = [2]string{"Via: 1.0 socketup\r\n", "Via: 1.1 socketup\r\n"} // by the minor version of the received message
 
-// A forwardedRequest is a request on its way through. Its memory is used again.
+// A forwardedRequest is a client's request as it is sent to the backend. It is recycled.
 type forwardedRequest struct {
 	client.Request
 	w                *server.Response
 	minor            int    // of the request's HTTP/1.minor
-	buf              []byte // what the request's own slices point into
+	buf              []byte // the memory of Host, Target and fields that are not the client's bytes
 	upload           forwardedBody
-	forwardedFor     []byte // X-Forwarded-For, of all lines
-	forwarded        []byte // Forwarded, of all lines
-	behindProxy      bool   // the client is a proxy of our own; set before take
-	clientSet        [numProxyFields]bool
-	viaCount         int               // programs that it came through
-	maxForwards      int64             // what Max-Forwards allows; noMaxForwards without
-	wantsTrailers    bool              // the client wants them
-	responseOptions  connectionOptions // of the response's Connection: not among its trailers either
-	forwardInterimFn func(*http1.ResponseHead) error
+	forwardedFor     []byte                          // the X-Forwarded-For list received, from all its lines
+	forwarded        []byte                          // the Forwarded list received, from all its lines
+	behindProxy      bool                            // the client is a trusted proxy; set before build
+	clientSet        [numProxyFields]bool            // fields that a trusted proxy has set
+	viaCount         int                             // members of Via: gateways and proxies passed so far
+	maxForwards      int64                           // the value of Max-Forwards, or noMaxForwards
+	wantsTrailers    bool                            // the client sent TE: trailers
+	responseOptions  connectionOptions               // of the response's Connection field: removed from its trailers too
+	forwardInterimFn func(*http1.ResponseHead) error // f.forwardInterim
 
-	reserved    bool             // it has a place
-	reservation pool.Reservation // in the queue of the pool (reserve.go)
+	reserved    bool             // reservation was made by OffloadOrReserve (reserve.go)
+	reservation pool.Reservation // must be claimed, once
 }
 
 const noMaxForwards = -1
@@ -98,11 +98,11 @@ var forwardedRequests = sync.Pool{New: func() any { return new(forwardedRequest)
 
 func (f *forwardedRequest) init() *forwardedRequest {
 	f.buf = make([]byte, 0, 1<<10)
-	f.forwardInterimFn = f.forwardInterim // once: a method value is an allocation
+	f.forwardInterimFn = f.forwardInterim // once: each method value costs an allocation
 	return f
 }
 
-// free is for when nobody reads the request's body any more.
+// free recycles f. No goroutine may read the request's body any more.
 func (f *forwardedRequest) free() {
 	f.reset()
 	forwardedRequests.Put(f)
@@ -115,13 +115,14 @@ func (f *forwardedRequest) reset() {
 	*f = forwardedRequest{Request: client.Request{FieldLines: f.FieldLines[:0], Body: f.Body[:0]}, buf: f.buf[:0], forwardInterimFn: f.forwardInterimFn}
 }
 
-// build makes a request of r, which is answered by w.
+// build fills f from r, for the backend at addr; w writes the response to the client.
+// Slices of r are shared, so r must stay unchanged until free.
 func (f *forwardedRequest) build(w *server.Response, r *server.Request, addr string) {
 	peer := f.clientText(w.ClientAddr())
 	f.w, f.minor, f.maxForwards, f.OnInterim = w, r.Minor, noMaxForwards, f.forwardInterimFn
 	f.Method, f.Host, f.Target = r.Method, r.Host, f.originForm(r)
 	if len(f.Host) == 0 {
-		f.Host = f.store(addr) // HTTP/1.0 may leave Host out
+		f.Host = f.store(addr) // an HTTP/1.0 request may have no Host
 	}
 	named := connectionOptions(nil).collect(r.Fields)
 	f.upload.connectionOptions = named
@@ -129,19 +130,20 @@ func (f *forwardedRequest) build(w *server.Response, r *server.Request, addr str
 		switch {
 		case !f.keepField(r, &one):
 		case named.contains(one.Name):
-			f.clientSet[classifyField(one.Name)] = false // it is not passed on, after all
+			f.clientSet[classifyField(one.Name)] = false // it is not forwarded after all
 		default:
 			f.FieldLines = client.AppendFields(f.FieldLines, []http1.Field{one})
 		}
 	}
-	if f.wantsTrailers { // TE is for the next program only, so it is named: RFC 9110 §10.1.4
+	if f.wantsTrailers { // TE is hop-by-hop, so Connection must name it: RFC 9110 §10.1.4
 		f.FieldLines = append(f.FieldLines, "Connection: TE\r\nTE: trailers\r\n"...)
 	}
 	f.FieldLines = f.appendGatewayFields(f.FieldLines, r, peer)
 }
 
-// appendGatewayFields appends what the gateway says of the request's way. Lists begin with
-// what the client said; what has one value is ours alone, unless a proxy has said it.
+// appendGatewayFields appends what the gateway reports about the client (proxyfields.go).
+// Lists begin with what the client sent; fields with a single value are the gateway's,
+// unless a trusted proxy has set them.
 func (f *forwardedRequest) appendGatewayFields(b []byte, r *server.Request, peer []byte) []byte {
 	b = append(append(appendList(b, "X-Forwarded-For: ", f.forwardedFor), peer...), "\r\n"...)
 	b = append(appendForwarded(appendList(b, "Forwarded: ", f.forwarded), peer, r.Host), "\r\n"...)
@@ -158,7 +160,7 @@ func (f *forwardedRequest) appendGatewayFields(b []byte, r *server.Request, peer
 	return b
 }
 
-// appendList begins a field whose list goes on behind what has come of it.
+// appendList begins a field that continues the list received so far.
 func appendList(b []byte, name string, came []byte) []byte {
 	if b = append(b, name...); len(came) > 0 {
 		b = append(append(b, came...), ", "...)
@@ -166,8 +168,8 @@ func appendList(b []byte, name string, came []byte) []byte {
 	return b
 }
 
-// keepField says whether a field goes on, and may change its value. What it must
-// remember of one that does not it keeps in f.
+// keepField reports whether a field is forwarded; it may replace the value. It records in
+// f what it learns from fields, forwarded or not.
 func (f *forwardedRequest) keepField(r *server.Request, one *http1.Field) bool {
 	switch name := one.Name; {
 	case isDisguised(name):
@@ -187,7 +189,7 @@ func (f *forwardedRequest) keepField(r *server.Request, one *http1.Field) bool {
 		return false
 	case http1.EqualFold(name, "trailer"):
 		one.Value = allowedTrailerNames(one.Value, f.upload.connectionOptions)
-		return r.Length == http1.Chunked && len(one.Value) > 0 // then what it announces will come
+		return r.Length == http1.Chunked && len(one.Value) > 0 // only a chunked body can have trailers
 	case isHopByHop(name), http1.EqualFold(name, "host"), http1.EqualFold(name, "expect"):
 		return false
 	case http1.EqualFold(name, "authorization"):
@@ -202,13 +204,13 @@ func (f *forwardedRequest) keepField(r *server.Request, one *http1.Field) bool {
 	return c == notProxyField || f.behindProxy
 }
 
-// hasMaxForwards says for which methods Max-Forwards means something: RFC 9110 §7.6.2.
+// hasMaxForwards reports whether Max-Forwards has a meaning for method: RFC 9110 §7.6.2.
 func hasMaxForwards(method []byte) bool {
 	return string(method) == "OPTIONS" || string(method) == "TRACE"
 }
 
-// decrementMaxForwards counts Max-Forwards down. What is no number is not understood, and
-// passed on as it is.
+// decrementMaxForwards returns the value for the backend. A value that is no number is
+// forwarded unchanged.
 func (f *forwardedRequest) decrementMaxForwards(value []byte) []byte {
 	n, ok := http1.ParseNumber(value)
 	if !ok {
@@ -220,7 +222,7 @@ func (f *forwardedRequest) decrementMaxForwards(value []byte) []byte {
 	return f.store(strconv.FormatInt(max(n-1, 0), 10))
 }
 
-// listContains says whether a comma-separated list has a member, which is in lower case.
+// listContains reports whether a comma-separated list has a member, given in lower case.
 func listContains(list []byte, member string) bool {
 	for one := range bytes.SplitSeq(list, []byte(",")) {
 		if http1.EqualFold(http1.TrimSpace(one), member) {
@@ -230,7 +232,8 @@ func listContains(list []byte, member string) bool {
 	return false
 }
 
-// originForm is the path and query of the target, whatever form it came in.
+// originForm returns the request target in origin-form (RFC 9112 §3.2.1), whatever form it
+// was received in.
 func (f *forwardedRequest) originForm(r *server.Request) []byte {
 	if r.Target[0] == '/' {
 		return r.Target
@@ -243,21 +246,21 @@ func (f *forwardedRequest) originForm(r *server.Request) []byte {
 	return f.buf[from:len(f.buf):len(f.buf)]
 }
 
-// clientText is the client's address as text.
+// clientText returns the client's address as text, valid until free.
 func (f *forwardedRequest) clientText(peer netip.Addr) []byte {
 	from := len(f.buf)
 	f.buf = peer.AppendTo(f.buf)
 	return f.buf[from:len(f.buf):len(f.buf)]
 }
 
-// store keeps s until free.
+// store copies s into f.buf; the copy is valid until free.
 func (f *forwardedRequest) store(s string) []byte {
 	from := len(f.buf)
 	f.buf = append(f.buf, s...)
 	return f.buf[from:len(f.buf):len(f.buf)]
 }
 
-// appendToList appends value to a list.
+// appendToList returns list with value appended, valid until free.
 func (f *forwardedRequest) appendToList(list, value []byte) []byte {
 	if len(list) == 0 {
 		return value
@@ -267,8 +270,8 @@ func (f *forwardedRequest) appendToList(list, value []byte) []byte {
 	return f.buf[from:len(f.buf):len(f.buf)]
 }
 
-// appendForwarded is RFC 7239 §4: an IPv6 address is quoted, and a host that is
-// more than a name.
+// appendForwarded appends an element of Forwarded (RFC 7239 §4). An IPv6 address must be
+// quoted (§6), and so must a host with a port; quoting every host is allowed.
 func appendForwarded(b, peer, host []byte) []byte {
 	b = append(b, "for="...)
 	if bytes.IndexByte(peer, ':') >= 0 {
@@ -277,13 +280,13 @@ func appendForwarded(b, peer, host []byte) []byte {
 		b = append(b, peer...)
 	}
 	if len(host) > 0 {
-		b = append(append(append(b, ";host=\""...), host...), '"') // the parser lets nothing into it that would have to be escaped
+		b = append(append(append(b, ";host=\""...), host...), '"') // the parser accepts no host with characters that need a backslash
 	}
 	return append(b, ";proto=http"...)
 }
 
-// appendForwardedFields appends the fields of a response's head that pass. Date is ours,
-// as the response leaves here; the server writes it.
+// appendForwardedFields appends the end-to-end fields of a response head, and Via. The
+// server writes its own Date.
 func appendForwardedFields(b []byte, h *http1.ResponseHead) []byte {
 	named := connectionOptions(nil).collect(h.Fields)
 	for _, f := range h.Fields {

@@ -15,39 +15,55 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-// A Gateway is a handler that asks a backend. Whatever it reads from one side
-// it writes to the other before it reads more: a slow reader on either side
-// makes the other wait, and no memory grows.
+// A Gateway forwards requests to backends (RFC 9110 §3.7). It writes what it has read
+// from one side to the other before it reads more: a slow reader on either side makes
+// the other side wait, and no memory grows.
 //
-//	before a byte of the response is out  what goes wrong is a 502, 503 or 504 that says what
-//	after that                            it is a cut: the client sees that it is not whole
+// When a backend fails, the client gets one of two things:
+//
+//	no byte of the response sent yet  a 502, 503 or 504 that names the kind of failure
+//	part of the response sent         a truncated response, which the client can recognise as such
+//
+// The exported fields may be changed until the first request is handled; the counters
+// are safe to read at any time.
 type Gateway struct {
-	Pool         *pool.Pool
-	Backends     []Backend // the longest first
-	Timeouts     client.Timeouts
+	Pool         *pool.Pool      // connections to the backends; its owner closes it, after the server has stopped
+	Backends     []Backend       // sorted by New: the longest path first
+	Timeouts     client.Timeouts // of each request to a backend
 	Counts       Counts
-	ShowBackends bool     // clients are told which backend failed (failures.go)
-	AdminNames   []string // by which it may be asked (admin.go)
-	BehindProxy  bool     // clients are proxies: what they say of their clients is passed on (proxyfields.go)
+	ShowBackends bool     // error responses include the backend's address and the full error (failures.go)
+	AdminNames   []string // host names under which the admin address may be requested (admin.go)
+	BehindProxy  bool     // every client is a trusted proxy: its X-Forwarded-* fields are forwarded (proxyfields.go)
 
 	Engines      EngineOptions // offload.go
 	EngineCounts engine.Counts
 }
 
+// Counts are the counters of a Gateway. A request counts in at most one of the
+// failures. Any goroutine may read them.
 type Counts struct {
-	Requests, Refused, Gateway, Unavailable, Timeout, Truncated atomic.Uint64
+	Requests    atomic.Uint64 // for a backend, answered by it or not
+	Refused     atomic.Uint64 // 400, 501, 508: not forwarded
+	Gateway     atomic.Uint64 // 502
+	Unavailable atomic.Uint64 // 503
+	Timeout     atomic.Uint64 // 504
+	Truncated   atomic.Uint64 // responses that broke off after their first byte was sent
 }
 
-const replayLimit = 16 << 10 // bytes of a body that is read before it is sent: then it can be sent twice
+const replayLimit = 16 << 10 // bytes; a request body up to this size is read before it is sent, so that it can be sent again
 
 var (
-	errLoop    = errors.New("the request goes round in a circle: it came through too many gateways")
-	errNoTrace = errors.New("TRACE is not forwarded: it would show what gateways add to a request, to whoever asks")
+	errLoop    = errors.New("forwarding loop: the request has passed through too many gateways")
+	errNoTrace = errors.New("TRACE is not forwarded: its response would show the fields that gateways add to a request")
 )
 
+// New returns a gateway to the given backends, which it copies; there must be no two
+// for one path (ValidateBackends). Connections come from p, which stays the caller's.
+// It starts nothing: the caller gives Handler to a server.Server, and OffloadOrReserve
+// as its Offloader.
 func New(p *pool.Pool, prefixes []Backend) *Gateway {
 	g := &Gateway{Pool: p, Backends: slices.Clone(prefixes), Timeouts: client.DefaultTimeouts, Engines: defaultEngineOptions}
-	g.Timeouts.Total = 0 // a download may take as long as it goes on: head and idle are limits enough
+	g.Timeouts.Total = 0 // a download may take any time while bytes arrive: Head and Idle are the limits
 	for i, p := range g.Backends {
 		g.Backends[i] = p.normalized()
 	}
@@ -55,7 +71,8 @@ func New(p *pool.Pool, prefixes []Backend) *Gateway {
 	return g
 }
 
-// backendFor finds the backend that answers for path as it is; nil for none.
+// backendFor returns the backend with the longest matching path, or nil. path is not
+// normalized.
 func (g *Gateway) backendFor(path []byte) *Backend {
 	for i := range g.Backends {
 		p := &g.Backends[i]
@@ -66,13 +83,15 @@ func (g *Gateway) backendFor(path []byte) *Backend {
 	return nil
 }
 
-// isPathConfusing says whether path, which belongs to p, can be read as one that does
-// not (pathconfusion.go).
+// isPathConfusing reports whether another program could read path, which belongs to p,
+// as a path that does not (pathconfusion.go).
 func (g *Gateway) isPathConfusing(path []byte, p *Backend) bool {
 	return anyReading(path, func(reading []byte) bool { return g.backendFor(reading) != p })
 }
 
-// Handler answers what has a backend, and leaves the rest to others.
+// Handler returns a handler that forwards requests whose path has a backend, and
+// passes all other requests to others. An ambiguous path is a 400 (pathconfusion.go).
+// Handlers run in parallel.
 func (g *Gateway) Handler(others server.Handler) server.Handler {
 	return func(w *server.Response, r *server.Request) {
 		p := g.backendFor(r.Path)
@@ -80,7 +99,7 @@ func (g *Gateway) Handler(others server.Handler) server.Handler {
 		case g.isPathConfusing(r.Path, p):
 			g.Counts.Requests.Add(1)
 			g.Counts.Refused.Add(1)
-			w.Error(400, "the path can be read in two ways, and they belong to different backends")
+			w.Error(400, "ambiguous path: it can be read in two ways, which belong to different backends")
 			return
 		case p == nil:
 			others(w, r)
@@ -95,14 +114,15 @@ func (g *Gateway) Handler(others server.Handler) server.Handler {
 	}
 }
 
-// forward asks the backend at addr and passes the response on.
+// forward sends r to the backend at addr and the response to the client. An error
+// means that no part of the response has been sent.
 func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedRequest, addr string) error {
 	switch {
 	case f.viaCount > maxViaHops:
 		return errLoop
 	case string(r.Method) == "TRACE":
 		return errNoTrace
-	case f.maxForwards == 0: // MUST NOT, RFC 9110 §7.6.2: we are the one who is asked
+	case f.maxForwards == 0: // MUST NOT be forwarded, RFC 9110 §7.6.2: the gateway is the final recipient
 		w.Status = 204
 		w.AddField("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
 		return nil
@@ -111,7 +131,7 @@ func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedReq
 			return err
 		}
 	}
-	if !f.reserved { // it is alone in its line
+	if !f.reserved { // no other request of its connection is in progress: reserve.go
 		f.reservation = g.Pool.Reserve(addr)
 	}
 	a, err := g.Pool.RoundTripReserved(w.Context(), f.reservation, &f.Request, &g.Timeouts)
@@ -122,8 +142,8 @@ func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedReq
 	return g.copyResponse(w, f, a)
 }
 
-// setBody reads a short body; a long one is read as it is sent, and one that
-// waits for 100 Continue when the backend wants it.
+// setBody reads a short body completely. A long one is read while it is sent, and one
+// with Expect: 100-continue only when the backend asks for it.
 func (f *forwardedRequest) setBody(r *server.Request) error {
 	if r.Length == http1.Chunked || r.Length > replayLimit || r.ExpectContinue {
 		f.upload.Body = r.Body
@@ -137,7 +157,8 @@ func (f *forwardedRequest) setBody(r *server.Request) error {
 	return nil
 }
 
-// copyResponse passes a response on. It returns an error as long as nothing is out.
+// copyResponse sends a backend's response to the client. It returns an error only if
+// no part of it has been sent; later it truncates the response.
 func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *client.Response) error {
 	copyHead(w, a, f.Method)
 	if f.wantsTrailers {
@@ -146,8 +167,8 @@ func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *clien
 	for {
 		piece, err := a.TryNext()
 		if piece == nil && err == nil {
-			if w.Flush() != nil { // what has come must not wait for what has not
-				return nil // nobody reads any more
+			if w.Flush() != nil { // bytes that have arrived must not wait for those that have not
+				return nil // the client has gone
 			}
 			err = a.WaitMore()
 		}
@@ -169,7 +190,8 @@ func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *clien
 	}
 }
 
-// copyHead passes on what a response's head says, but for its framing.
+// copyHead copies the status and the end-to-end fields, and the length if it is known;
+// the server writes the framing.
 func copyHead(w *server.Response, a *client.Response, method []byte) {
 	w.Status = a.Status
 	w.FieldLines = appendForwardedFields(w.FieldLines, &a.ResponseHead)
@@ -178,19 +200,20 @@ func copyHead(w *server.Response, a *client.Response, method []byte) {
 	case head && a.ContentLength >= 0:
 		w.SetLength(a.ContentLength)
 	case head:
-		w.Flush() // no length is known: none is said
+		w.Flush() // the length is unknown: send the head without one
 	case a.Length >= 0:
 		w.SetLength(a.Length)
 	}
 }
 
-// sendError says how the backend failed, and in the log which.
+// sendError answers a request that failed before any part of the response was sent. The
+// client learns the kind of failure; the log gets the backend and the whole error.
 func (g *Gateway) sendError(w *server.Response, addr string, why error) {
 	if errors.Is(why, client.ErrUpload) && !w.Committed() {
-		w.Status = 0 // the client's own doing: the server tells it
+		w.Status = 0 // the client's request body failed: the server chooses the status
 		return
 	} else if w.ClientGone() {
-		return // nobody is there to be told
+		return // no client to answer
 	}
 	status, count := 502, &g.Counts.Gateway
 	switch {

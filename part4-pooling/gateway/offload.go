@@ -12,35 +12,38 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-// Some backends work on the requests of one connection side by side: part 3
-// does. For these a gateway can hand requests over to an engine, and no handler
-// waits for the responses.
+// Some backends process the requests of one connection in parallel, as part 3 does.
+// For these a gateway can offload requests to an engine, and no handler waits for the
+// responses.
 
-// EngineOptions are the gateway's for its engines. Answers wait in the slots of
-// the client's connection, whose bound is in limits.go, and in no other place. So
-// an engine adds to it no more than
+// EngineOptions configure the engines of a gateway. Responses are buffered in the slots
+// of the client's connection, whose bound is in server/limits.go, and nowhere else. So
+// an engine adds no more memory to a client connection than
 //
-//	BufferSize + (2 × depth + MaxQueue) × head
+//	client.BufferSize + (2 × depth + engine.MaxQueue) × head
 //
-// for what it reads, for requests as they are sent, and for those in its queue
-// whose slots have been answered without it.
+// bytes: the read buffer, the requests being sent, and the queued requests whose slots
+// already have another response, such as a timeout. The zero value is invalid: New and
+// AddFlags set the defaults.
 type EngineOptions struct {
-	depth    int           // requests on a connection at once
-	IdleTime time.Duration // that an engine stays when it has nothing to do
+	depth    int           // requests in flight on one connection, at most
+	IdleTime time.Duration // how long an engine without jobs keeps its connection
 }
 
 var defaultEngineOptions = EngineOptions{
-	depth:    32,                    // as many as part 3 takes from a connection
-	IdleTime: 20 * time.Millisecond, // the next request of a client often follows the response
+	depth:    32,                    // as many as part 3 reads ahead on a connection
+	IdleTime: 20 * time.Millisecond, // a client's next request often follows the response
 }
 
+// AddFlags sets o to the defaults, and defines -engine-depth and -engine-linger in f.
 func (o *EngineOptions) AddFlags(f *flag.FlagSet) {
 	*o = defaultEngineOptions
-	f.IntVar(&o.depth, "engine-depth", o.depth, "requests that an engine has on its connection at once")
-	f.DurationVar(&o.IdleTime, "engine-linger", o.IdleTime, "that an engine stays when it has nothing to do")
+	f.IntVar(&o.depth, "engine-depth", o.depth, "maximum number of requests in flight on an engine's connection")
+	f.DurationVar(&o.IdleTime, "engine-linger", o.IdleTime, "how long an engine without requests keeps its connection")
 }
 
-// Validate says what no engine can work with.
+// Validate returns an error that names the flags with values that no engine can work
+// with.
 func (o *EngineOptions) Validate() error {
 	if o.depth < 1 || o.IdleTime <= 0 {
 		return errors.New("-engine-depth: want at least 1; -engine-linger: more than 0")
@@ -48,29 +51,35 @@ func (o *EngineOptions) Validate() error {
 	return nil
 }
 
-// MemoryBound is that sum.
+// MemoryBound returns that sum in bytes, where head is the size of the largest request
+// head that the server accepts.
 func (o *EngineOptions) MemoryBound(head int) int64 {
 	return int64(client.BufferSize + (2*o.depth+engine.MaxQueue)*head)
 }
 
-// An offloadedRequest is a request that was handed over: the job, and where its response goes.
+// An offloadedRequest is the job of a request, and the job's sink: it writes the
+// response to the client. The engine owns it from Offload until End.
 type offloadedRequest struct {
 	engine.Job
 	gateway  *Gateway
 	w        *server.Response
-	response *client.Response // under way
-	writeErr error            // nobody takes the rest of it
+	response *client.Response // set by Head
+	writeErr error            // why the rest of the response is not written
 	addr     string
 	forward  *forwardedRequest
 }
 
 var offloadedRequests = sync.Pool{New: func() any { return &offloadedRequest{forward: new(forwardedRequest).init()} }}
 
-// Offload is the gateway's offloader: it gives a request to the engine of its
-// backend, which is made if need be, unless that backend is not trusted with two
-// requests on one connection. What it does not take gets a handler: what has no engine,
-// is not safe, or has a body, for an engine may send a request twice, and others
-// wait behind it; and what binds its connection (connauth.go).
+// Offload is a server.Offloader: it pushes a request to the engine of its backend, which
+// it creates if there is none, and returns true. It never waits.
+//
+// It returns false, and the server starts a handler, if the backend has no engine or is
+// quarantined (it has sent unsolicited bytes, so it gets one request per connection), if
+// the engine's queue is full, if the gateway answers the request itself, and if the
+// request authenticates its connection (http1.IsConnAuth). The server does not offer it
+// unsafe requests or requests with a body: an engine may send a request twice, and
+// others wait behind it.
 func (g *Gateway) Offload(w *server.Response, r *server.Request) bool {
 	backend := g.backendFor(r.Path)
 	if backend == nil || !backend.Engine || string(r.Method) == "TRACE" || g.isPathConfusing(r.Path, backend) {
@@ -92,19 +101,19 @@ func (g *Gateway) Offload(w *server.Response, r *server.Request) bool {
 	return false
 }
 
-// free forgets all of p but its memory.
+// free recycles p and its memory.
 func (p *offloadedRequest) free() {
 	p.forward.reset()
 	*p = offloadedRequest{forward: p.forward}
 	offloadedRequests.Put(p)
 }
 
-// registryFor are the engines of w's client.
+// registryFor returns the engines of w's client connection.
 func registryFor(w *server.Response) *engine.Registry {
 	return w.Attachment(func() server.Attachment { return new(engine.Registry) }).(*engine.Registry)
 }
 
-// New makes an engine for addr.
+// newEngine returns an engine for addr, with a reservation of a connection. Push calls it.
 func (g *Gateway) newEngine(home *engine.Registry, addr string) *engine.Engine {
 	place := g.Pool.Reserve(addr) // now, in the order of the requests: reserve.go
 	home.NoteWaitLocked(place)
@@ -120,13 +129,14 @@ func (g *Gateway) newEngine(home *engine.Registry, addr string) *engine.Engine {
 func (p *offloadedRequest) Wanted() bool    { return p.w.Wanted() }
 func (p *offloadedRequest) Committed() bool { return p.w.Committed() }
 
-// Pause sends on what has come.
+// Pause sends what is buffered to the client.
 func (p *offloadedRequest) Pause() {
 	if p.writeErr == nil {
 		p.writeErr = p.w.Flush()
 	}
 }
 
+// Head replaces an earlier response of which nothing was sent.
 func (p *offloadedRequest) Head(a *client.Response) {
 	w := p.w
 	w.Reset()
@@ -144,8 +154,8 @@ func (p *offloadedRequest) Data(piece []byte) error {
 	return p.writeErr
 }
 
-// End fills the slot. The exchange and p may be used for another request as
-// soon as it has.
+// End completes the slot. From then on the exchange and p may be reused for another
+// request.
 func (p *offloadedRequest) End(why error) engine.Flusher {
 	w := p.w
 	switch {

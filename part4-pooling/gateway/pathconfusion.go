@@ -6,15 +6,14 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// A path decides who answers, so the gateway and the backend must read it alike.
-// They need not: to us /public/..;/admin is a path below /public, and a backend
-// that takes it for /admin answers what another backend, or nobody, should have.
-// Which of the readings is right cannot be told from here. So a path passes only
-// if it belongs to the same backend however it is read; paths themselves are never
-// rewritten.
+// Path confusion. The gateway chooses the backend by the path, so both must read it
+// alike, and they may not: to the gateway /public/..;/admin is below /public, and a
+// backend that reads it as /admin serves a page that another backend, or none, should
+// serve. The gateway cannot know which reading a backend uses. So it forwards a path
+// only if all readings belong to the same backend; it never rewrites a path.
 
-// mayBeAmbiguous says whether path has another reading than the one as it is. Most have
-// none, and cost no more than this look.
+// mayBeAmbiguous reports whether path may have a second reading. Most paths do not, and
+// cost one pass over their bytes.
 func mayBeAmbiguous(path []byte) bool {
 	slash := false
 	for _, c := range path {
@@ -27,7 +26,7 @@ func mayBeAmbiguous(path []byte) bool {
 	return false
 }
 
-// anyReading says whether one of path's readings is for another backend.
+// anyReading reports whether other is true for any reading of path.
 func anyReading(path []byte, other func(reading []byte) bool) bool {
 	if !mayBeAmbiguous(path) {
 		return false
@@ -40,21 +39,21 @@ func anyReading(path []byte, other func(reading []byte) bool) bool {
 	return false
 }
 
-// leniency is how a careless program reads a path. Each does it in its own way, so
-// all ways are tried, together and apart.
+// A leniency is a set of liberties that some program takes when it reads a path.
+// Programs combine them differently, so all combinations are tried.
 type leniency int
 
 const (
-	decodeAll        leniency = 1 << iota // all escapes, before the path is split
-	decodeTwice                           // %252e is . too
+	decodeAll        leniency = 1 << iota // decode all escapes, before the path is split into segments
+	decodeTwice                           // %252e is a dot too
 	backslashIsSlash                      // \ is /
-	stripParams                           // what follows ; or a blank, or a NUL, is no part of a segment
-	mergeSlashes                          // // is one
+	stripParams                           // a segment ends at ; or at a space or control byte
+	mergeSlashes                          // // is /
 	allLeniencies
 )
 
-// normalizePath is path as RFC 3986 §6.2.2 normalises it, unreserved characters not escaped and
-// dot segments removed, and as loosely as l says.
+// normalizePath normalizes path as RFC 3986 §6.2.2 does (escapes of unreserved characters
+// decoded, dot segments removed), with the liberties in l. It returns a new slice.
 func normalizePath(path []byte, l leniency) []byte {
 	path = unescape(path, l&decodeAll != 0)
 	if l&decodeTwice != 0 {
@@ -80,7 +79,7 @@ func normalizePath(path []byte, l leniency) []byte {
 	return append([]byte("/"), bytes.Join(segments, []byte("/"))...)
 }
 
-// unescape decodes unreserved characters (RFC 3986 §2.3), or all.
+// unescape decodes the escapes of unreserved characters (RFC 3986 §2.3), or all escapes.
 func unescape(path []byte, all bool) []byte {
 	b := make([]byte, 0, len(path))
 	for i := 0; i < len(path); i++ {

@@ -6,26 +6,27 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// What a request says of its own way, a backend believes because its gateway
-// says so. So it is the gateway that says it: the addresses of X-Forwarded-For and
-// Forwarded may begin with what the client says, for they end with what we know;
-// whatever has one value is ours (build, in forwarding.go), or not passed at all.
+// Fields that proxies add. A backend trusts what they say about the client, so the
+// gateway must not let the client write them. Lists (X-Forwarded-For, Forwarded) may
+// begin with what the client sent, because the gateway appends what it knows itself. A
+// field with a single value is set by the gateway (build, in forwarding.go) or removed.
 
-// A proxyField is a field that a client has no right to send, unless it is a proxy that
-// we stand behind (-behind-proxy).
+// A proxyField classifies a field that only a proxy may set. Clients may send it only
+// with -behind-proxy, which declares that every client is a trusted proxy.
 type proxyField int
 
 const (
-	notProxyField proxyField = iota
-	forwardedHost            // X-Forwarded-Host
-	forwardedProto
-	realIP
-	otherProxyField // what we do not say ourselves
+	notProxyField   proxyField = iota
+	forwardedHost              // X-Forwarded-Host
+	forwardedProto             // X-Forwarded-Proto
+	realIP                     // X-Real-IP
+	otherProxyField            // one that the gateway does not set itself
 	numProxyFields
 )
 
-// classifyField tells which claim a field is. Some programs take a path from
-// X-Original-URL or X-Rewrite-URL: then the backend was chosen by another.
+// classifyField returns the class of a field; name may be in any case. (X-Original-URL
+// and X-Rewrite-URL are proxy fields because some frameworks take the path from them: a
+// client could then reach a path for which the gateway would choose another backend.)
 func classifyField(name []byte) proxyField {
 	switch {
 	case len(name) < 9:
@@ -53,10 +54,11 @@ var otherProxyFields = indexByLength(
 	"x-original-host", "x-original-url", "x-original-method", "x-rewrite-url", "x-url-scheme", "front-end-https", "ssl-client-cert", "x-ssl-client-verify", "x-ssl-client-cert",
 )
 
-// isDisguised says whether a program behind CGI could take a field for another one.
-// It sees Proxy as HTTP_PROXY, which many libraries take for the address of a
-// proxy to use (httpoxy, CVE-2016-5385); and X_Real_IP as it sees X-Real-IP, for
-// CGI writes hyphens as underscores, and some servers all but letters and digits.
+// isDisguised reports whether a CGI program could mistake a field for another one. CGI
+// passes Proxy as HTTP_PROXY, which many libraries use as the address of a proxy
+// (httpoxy, CVE-2016-5385). It passes X_Real_IP and X-Real-IP under one name, because it
+// replaces hyphens by underscores (RFC 3875 §4.1.18); some servers replace everything
+// except letters and digits.
 func isDisguised(name []byte) bool {
 	for _, c := range name {
 		if !fieldNameByte[c] {
@@ -68,8 +70,8 @@ func isDisguised(name []byte) bool {
 
 var fieldNameByte = http1.ByteSetOf("-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
-// isAddressList says whether value can be a list of addresses, as X-Forwarded-For has
-// them: nothing in it can swallow what we put behind it.
+// isAddressList reports whether value has only characters of an X-Forwarded-For list.
+// None of them, such as a quote, can absorb the address that the gateway appends.
 func isAddressList(value []byte) bool {
 	for _, c := range value {
 		if !addressListByte[c] {
@@ -81,10 +83,10 @@ func isAddressList(value []byte) bool {
 
 var addressListByte = http1.ByteSetOf(" \t,.:[]-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
-// validForwarded says whether value is what RFC 7239 §4 wants: elements with
-// commas between them, which are name=value with semicolons between them, where
-// the value is a token or a quoted string. Behind an open quote our own element
-// would be a part of the client's.
+// validForwarded reports whether value matches the grammar of RFC 7239 §4: elements
+// separated by commas, each of name=value pairs separated by semicolons, where a value is
+// a token or a quoted string. After an unclosed quote the gateway's own element would
+// become part of the client's.
 func validForwarded(value []byte) bool {
 	for rest := value; ; rest = rest[1:] {
 		if rest = http1.TrimLeadingSpace(rest); len(rest) > 0 && rest[0] != ',' && rest[0] != ';' {
@@ -100,7 +102,8 @@ func validForwarded(value []byte) bool {
 	}
 }
 
-// skipForwardedPair returns what is behind token "=" ( token / quoted-string ), nil without one.
+// skipForwardedPair returns what follows token "=" ( token / quoted-string ), or nil if b
+// does not begin with such a pair.
 func skipForwardedPair(b []byte) (rest []byte) {
 	name, b, found := bytes.Cut(b, []byte("="))
 	if !found || !isToken(name) {

@@ -2,26 +2,26 @@ package gateway
 
 import "socketup/part4-pooling/server"
 
-// Requests of one client that need connections to backends take their places in
-// the pool's queue in the order in which they came:
+// The requests of one client reserve their connections to backends in the order in
+// which they arrived:
 //
-//	the driver   takes a request off the connection, reserves its slot, and asks lineUp
-//	lineUp       takes its place in the queue, which is never waiting for anything
-//	the handler  waits for what its place brings, dials if that is a permit, and asks the backend
+//	the driver        parses a request, reserves its slot, and calls OffloadOrReserve
+//	OffloadOrReserve  reserves a permit or a place in the pool's queue; it never waits
+//	the handler       claims the reservation, which may wait and dial, and sends the request
 //
-// If the handlers took the places, a later request could get the only
-// connection. Its response waits for its turn, behind a response for which there is
-// no connection: the two wait for each other. With several clients and several
-// connections the circle is longer and just as closed. As it is, a request waits
-// for connections of requests that asked before it, and for answers before its
-// own, which asked before it too. So the oldest of all waits for nobody but its
-// backend and its client, and what is older than all others moves on.
+// If the handlers made the reservations, a later request could get the only
+// connection. Its response must wait for an earlier one, whose request waits for the
+// connection: a deadlock. With several clients and connections the cycle can be longer.
+// With ordered reservations a request waits only for older ones: for the connections of
+// requests that reserved earlier, and for the responses ahead of its own. So the oldest
+// request waits only for its backend and its client, and there is no cycle.
 //
-// A request that is alone in its line (handlerio.go) needs no place in advance: all
-// before it is answered, and nothing behind it has been read.
+// A request that has its connection to itself (server/handlerio.go) can reserve in its
+// handler: every earlier request is answered, and no later one has been read.
 
-// OffloadOrReserve is the gateway's offloader. It gives a request to an engine, or takes its
-// place for the handler.
+// OffloadOrReserve is the server.Offloader of a gateway. It offloads a request to an
+// engine and returns true, or reserves a connection for the handler and returns false.
+// It never waits. The driver calls it for one request at a time, in their order.
 func (g *Gateway) OffloadOrReserve(w *server.Response, r *server.Request) (taken bool) {
 	if g.Offload(w, r) {
 		return true
@@ -39,7 +39,8 @@ func (g *Gateway) OffloadOrReserve(w *server.Response, r *server.Request) (taken
 	return false
 }
 
-// reservedForward is what lineUp has prepared; or it is prepared now, for who was not asked.
+// reservedForward returns what OffloadOrReserve has prepared for the handler. A request
+// that was not offered to it is prepared now.
 func (g *Gateway) reservedForward(w *server.Response, r *server.Request, addr string) *forwardedRequest {
 	if f, ok := w.TakeHandlerData().(*forwardedRequest); ok {
 		return f
@@ -49,13 +50,13 @@ func (g *Gateway) reservedForward(w *server.Response, r *server.Request, addr st
 
 func (g *Gateway) newForwardedRequest(w *server.Response, r *server.Request, addr string) *forwardedRequest {
 	f := forwardedRequests.Get().(*forwardedRequest)
-	w.DisableTimeout() // 504 is more than that a handler was late
+	w.DisableTimeout() // the gateway has its own timeouts, and its 504 says more than the server's
 	f.behindProxy = g.BehindProxy
 	f.build(w, r, addr)
 	return f
 }
 
-// goesToBackend says whether the request goes to a backend: others are answered here.
+// goesToBackend reports whether r is forwarded; the gateway answers other requests itself.
 func (f *forwardedRequest) goesToBackend(r *server.Request) bool {
 	return f.viaCount <= maxViaHops && f.maxForwards != 0 && string(r.Method) != "TRACE"
 }

@@ -8,13 +8,12 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-// What passes through a gateway beside heads and bodies: answers before the
-// response, the end of a body that nobody wants, and the fields behind a body.
+// What a gateway forwards in addition to heads and bodies: interim responses and
+// trailers.
 
-// forwardInterim passes on a response that is not the last, such as 103 Early
-// Hints. A gateway must, if its client knows HTTP/1.1 (RFC 9110 §15.2). The 100
-// Continue that lets the body go is not among them: the server sends its own
-// when the body is read.
+// forwardInterim forwards a 1xx response such as 103 Early Hints. A gateway must, if the
+// client speaks HTTP/1.1 (RFC 9110 §15.2). A 100 Continue in reply to Expect does not get
+// here: the server sends its own when the body is read.
 func (f *forwardedRequest) forwardInterim(h *http1.ResponseHead) error {
 	if f.minor == 0 {
 		return nil
@@ -23,23 +22,24 @@ func (f *forwardedRequest) forwardInterim(h *http1.ResponseHead) error {
 	return f.w.WriteInterim(append(b, "\r\n"...))
 }
 
-// A forwardedBody is the body of a request on its way to a backend. The backend
-// may answer before it has come, for it is too long, or not allowed. Then the
-// client must hear of it at once, and not when it has sent, or stalled, to the
-// end.
+// A forwardedBody is a request body that is read while it is sent to a backend. The
+// backend may respond before the body is complete, because it is too long or not
+// allowed. The upload then stops with Body.CancelRead, so the client gets that response
+// immediately, and not only when it has sent everything.
 type forwardedBody struct {
 	*server.Body
-	connectionOptions connectionOptions // of the request's Connection: not among its trailers either
+	connectionOptions connectionOptions // of the request's Connection field: removed from the trailers too
 }
 
-// TrailerFields are the fields behind the body, those that may pass.
+// TrailerFields returns the trailers that may be forwarded. It is called after the end
+// of the body.
 func (b *forwardedBody) TrailerFields() []http1.Field {
 	return allowedTrailers(b.Decoder.Trailers, b.connectionOptions)
 }
 
-// copyTrailerField passes on which trailers the backend has announced, and returns
-// the fields that may not be among them: what Connection names ends here,
-// wherever it stands (RFC 9110 §7.6.1).
+// copyTrailerField forwards the backend's Trailer field, and returns the fields that its
+// Connection field names. Those are not forwarded in the trailers either (RFC 9110
+// §7.6.1).
 func copyTrailerField(w *server.Response, a *client.Response) (named connectionOptions) {
 	if a.Length != http1.Chunked {
 		return nil
@@ -56,8 +56,7 @@ func copyTrailerField(w *server.Response, a *client.Response) (named connectionO
 	return named
 }
 
-// allowedTrailerNames are those in a list of trailers that may pass. The list may be ours
-// to keep: it is made anew.
+// allowedTrailerNames returns the names in list that may be forwarded, as a new list.
 func allowedTrailerNames(list []byte, named connectionOptions) (may []byte) {
 	for name := range bytes.SplitSeq(list, []byte(",")) {
 		if name = http1.TrimSpace(name); !isAllowedTrailer(name, named) {
@@ -71,7 +70,7 @@ func allowedTrailerNames(list []byte, named connectionOptions) (may []byte) {
 	return may
 }
 
-// allowedTrailers are those trailers that may pass.
+// allowedTrailers returns the trailers that may be forwarded.
 func allowedTrailers(trailers []http1.Field, named connectionOptions) (may []http1.Field) {
 	for _, f := range trailers {
 		if isAllowedTrailer(f.Name, named) {
@@ -81,10 +80,10 @@ func allowedTrailers(trailers []http1.Field, named connectionOptions) (may []htt
 	return may
 }
 
-// isAllowedTrailer says whether a field may pass behind a body. Programs take trailers for
-// fields of the head, which RFC 9110 §6.5.1 forbids and a gateway cannot prevent.
-// A list of what does harm there is never complete; so this is a list of what may
-// stand there by its own definition, and does none.
+// isAllowedTrailer reports whether a field may be forwarded as a trailer. Some programs
+// merge trailers into the head, which RFC 9110 §6.5.1 forbids and a gateway cannot
+// prevent. A list of harmful trailers is never complete, so this is a list of harmless
+// ones, whose own specifications allow them there.
 func isAllowedTrailer(name []byte, named connectionOptions) bool {
 	for _, n := range allowedTrailerList[len(name)%len(allowedTrailerList)] {
 		if http1.EqualFold(name, n) {
