@@ -8,8 +8,6 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
-
-	"socketup/part3-pipelining/socket"
 )
 
 // A loop serves many connections, with one goroutine as long as no handler blocks. The
@@ -154,20 +152,6 @@ func (l *loop) nextRequest() *exchange {
 	}
 }
 
-// othersWaiting reports whether another connection has an event or waits for its turn. If
-// none does, the turn is extended, and its responses leave in one write. The caller
-// holds the lock; othersWaiting releases it while it polls.
-func (l *loop) othersWaiting() bool {
-	if l.nextEvent == l.numEvents && l.roundPos == len(l.round) {
-		l.mu.Unlock()
-		runtime.Gosched()
-		n, _ := l.poller.wait(false) // beginRound gets the same error
-		l.mu.Lock()
-		l.nextEvent, l.numEvents = 0, n
-	}
-	return l.nextEvent < l.numEvents || l.roundPos < len(l.round) || len(l.nextRound) > 0
-}
-
 // handleEvent reports event n to c. If c may have requests, it becomes current.
 func (l *loop) handleEvent(c *transport, n event) {
 	if n.hungUp && c.closeState == open && firstBrokenLaw(c.fd) {
@@ -187,12 +171,6 @@ func firstBrokenLaw(fd int) bool {
 	return n > 0 && ask[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
-// queueTurn gives c a turn in the next round. The caller holds the lock.
-func (l *loop) queueTurn(c *transport) {
-	l.nextRound = append(l.nextRound, c)
-	l.wake()
-}
-
 func (l *loop) rearm(c *transport)         { l.poller.rearm(c.fd) }
 func (l *loop) awaitInput(c *transport)    { c.changed.Wait() }
 func (l *loop) awaitWritable(c *transport) {} // the poller reports it
@@ -204,46 +182,6 @@ func (l *loop) closeSocket(c *transport)   { l.closeLater(c.fd) }
 func (l *loop) handlerExited(c *transport, alone bool, number uint64) {
 	if !alone && l.token.reclaim(number) {
 		go l.lead()
-	}
-}
-
-// resumeNext gives the next connection of the round its turn.
-func (l *loop) resumeNext() {
-	c := l.round[l.roundPos]
-	l.round[l.roundPos] = nil
-	l.roundPos++
-	if c.react(c.onTurn()) {
-		l.current = c
-	}
-}
-
-// beginRound gets the events of the next round. It waits for some, or for wake, unless a
-// connection waits for its turn. It returns false when the loop is stopped. The caller
-// holds the lock; beginRound releases it while it waits.
-func (l *loop) beginRound() bool {
-	l.closePending()
-	idle := len(l.nextRound) == 0
-	l.waiting = idle
-	l.mu.Unlock()
-	if !l.poller.blocked {
-		runtime.Gosched() // a loop that always finds events would starve other goroutines
-	}
-	n, err := l.poller.wait(idle)
-	if socket.IsTimeout(err) {
-		l.poller.ClearWake()
-		n, err = 0, nil
-	}
-	l.mu.Lock()
-	l.waiting, l.nextEvent, l.numEvents = false, 0, n
-	l.round, l.nextRound, l.roundPos = l.nextRound, l.round[:0], 0
-	return err == nil
-}
-
-// wake interrupts the leader's wait for events. The caller holds the lock.
-func (l *loop) wake() {
-	if l.waiting {
-		l.waiting = false
-		l.poller.Wake()
 	}
 }
 
