@@ -13,10 +13,11 @@ import (
 // that needs a file or a backend. So connections are capped below that limit.
 
 // ShareDescriptors divides the process's descriptors (RLIMIT_NOFILE, getrlimit(2))
-// between clients and the caller's other connections. wanted is how many the caller
-// wants for those; apart is how many more it opens for itself. ShareDescriptors returns
-// how many of wanted it may use, at least half of the free ones, and lowers
-// l.Connections if the rest is less. It logs a warning if it lowers either.
+// between clients and the caller's other connections, such as those to backends. The
+// caller wants wanted descriptors for those, and opens apart more for itself.
+// ShareDescriptors returns how many of wanted the caller may use: all of them, or at
+// least half of the free ones. If fewer than l.Connections are left for clients it lowers
+// l.Connections. It logs a warning if it lowers either.
 func (l *Limits) ShareDescriptors(wanted, apart int, log *slog.Logger) (others int) {
 	var r unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {

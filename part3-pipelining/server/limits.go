@@ -41,6 +41,8 @@ var DefaultLimits = Limits{
 	Driver:      DefaultDriver,
 }
 
+// Bounds that have no flag. MaxEmptyLines is how many empty lines are ignored before a
+// request (RFC 9112 §2.2 asks for at least one); one more is refused with 400.
 const (
 	readBufferSize   = 32 << 10               // bytes of a read buffer; an idle connection has none
 	writeBufferSize  = 64 << 10               // bytes of queued responses above which completed slots stay in the slot queue

@@ -27,7 +27,7 @@ import (
 // while it uses them, but not while it waits for events, runs a handler, or writes.
 type loop struct {
 	srv      *Server
-	poller   *poller // used by the leader only
+	poller   *poller // only the leader waits in it
 	followFn func()
 	done     chan struct{} // closed when the last leader ends
 

@@ -176,7 +176,7 @@ func (s transcript) parseAll(t testing.TB, methods ...string) (all []parsedRespo
 		all = append(all, one)
 	}
 	if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
-		s.fail(t, len(s.got), "there are bytes after the last response")
+		s.fail(t, len(s.got), "there is something after the last response")
 	}
 	return all
 }

@@ -2,11 +2,10 @@ package server
 
 import "socketup/part4-pooling/http1"
 
-// This file is what a handler can do to its connection while it runs, on a goroutine that
-// may block. A request that is unsafe or has a body gets the connection to itself. No
-// other handler runs, because the request may change what the others see (RFC 9112
-// §9.3.2). Nothing else reads from the socket, because the next bytes are its body. The
-// script:
+// handleExclusive calls the handler of x, on a goroutine that may block. x is unsafe, has a
+// body, or is an HTTP/1.0 request, and gets the connection to itself. No other handler
+// runs, because the request may change what the others see (RFC 9112 §9.3.2). Nothing
+// else reads from the socket, because the next bytes may be its body. The script:
 //
 //	the driver       removes the head from input, reserves a slot, and calls handleExclusive
 //	handleExclusive  waits until every earlier request is answered, and calls the handler

@@ -43,7 +43,7 @@ func (m *model) answers() {
 	for ; rest != ""; n++ {
 		rest = strings.TrimPrefix(rest, "HTTP/1.1 100 Continue\r\n\r\n")
 		if n >= len(m.methods) {
-			m.fail("there are bytes after the last response: %.200q", rest)
+			m.fail("there is something after the last response: %.200q", rest)
 		}
 		status, body, after, err := splitResponse(rest, m.methods[n])
 		if err != nil {

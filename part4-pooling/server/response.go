@@ -89,7 +89,7 @@ func (w *Response) failHandler(status int) {
 // length. If the response has no body (HEAD, 204, 304), Write discards p.
 func (w *Response) Write(p []byte) (int, error) { return write(w, p) }
 
-// WriteString is Write for a string. It does not allocate.
+// WriteString is Write for a string, without a conversion. It returns only the error.
 func (w *Response) WriteString(s string) error { _, err := write(w, s); return err }
 
 // write buffers p, and flushes whenever the buffer is full.
