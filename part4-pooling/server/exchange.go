@@ -8,10 +8,10 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// A Handler answers one request, on a goroutine that may block. If the method is safe
-// (RFC 9110 §9.2.1) and the request has no body, it runs in parallel with other handlers
-// of the same connection; otherwise it starts when all earlier requests are answered,
-// and runs alone (RFC 9112 §9.3.2). w and r are valid until it returns. A handler that
+// A Handler answers one request, on a goroutine that may block. For an HTTP/1.1 request
+// with a safe method (RFC 9110 §9.2.1) and no body it runs in parallel with other handlers
+// of the connection; for any other it starts when all earlier requests are answered, and
+// runs alone (RFC 9112 §9.3.2). w and r are valid until it returns. A handler that
 // panics, or returns without a status, is answered with 500.
 type Handler func(w *Response, r *Request)
 

@@ -11,8 +11,8 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// A Response is what a handler answers. Set Status and the fields first; the first Write
-// sets Status to 200 if it is 0. A body of up to 32 KiB is buffered until the handler
+// A Response is the response that a handler writes. Set Status and the fields first; the
+// first Write sets Status to 200 if it is 0. A body of up to 32 KiB is buffered until the handler
 // returns, and is sent with a Content-Length. A longer one, or one that is flushed, is
 // streamed: in chunks (RFC 9112 §7.1), unless SetLength declared its length.
 //
@@ -20,7 +20,7 @@ import (
 // another request. Its methods are not for concurrent use.
 type Response struct {
 	x            *exchange
-	Status       int
+	Status       int    // RFC 9110 §15; 0 until it is set
 	FieldLines   []byte // encoded fields, each line with its CRLF; AddField appends to it
 	hasLength    bool   // SetLength was called
 	length       int64
