@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Compared with other servers in notes/bench; here, what a change costs.
+// notes/bench compares the server with others; this benchmark shows what a change costs.
 
-// BenchmarkRequestCycle is what the server itself does for a request, 16
-// of which came in one read, and whose responses leave in one write.
+// BenchmarkRequestCycle measures the server's own work for one request, when 16 arrive in
+// one read and their responses are sent in one write.
 func BenchmarkRequestCycle(b *testing.B) {
 	r := startServer(b)
 	null, err := unix.Open("/dev/null", unix.O_WRONLY, 0)

@@ -9,23 +9,23 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-// A blockingConn is a connection with a goroutine of its own, which reads from it and
-// waits in Go's poller (netpoll.go). Who handles its requests is said in serial.go and
-// in goroutines.go.
+// A blockingConn is a connection with a goroutine of its own, which reads from the
+// socket and waits in Go's poller (socket/netpoll.go). serial.go and goroutines.go say
+// which goroutine calls the handlers.
 type blockingConn struct {
 	transport
 	socket   socket.FD
 	lock     sync.Mutex
 	cache    exchangeCache
 	parent   *blockingDriver
-	awaiting bool // its goroutine is in await: woken kicks it
+	awaiting bool // its goroutine is in awaitInput; wakeReader interrupts it
 }
 
-// blockingDriver are the connections of such a driver.
+// A blockingDriver owns blockingConns. It is the serial driver or the goroutines driver.
 type blockingDriver struct {
 	srv    *Server
-	serve  func(*blockingConn) // the requests of a connection, until there will be none
-	serial bool                // it handles all of them on the connection's own goroutine
+	serve  func(*blockingConn) // serves a connection's requests; returns when there will be no more
+	serial bool                // serve calls every handler on the connection's own goroutine
 	mu     sync.Mutex
 	open   map[*blockingConn]bool // guarded by mu
 	done   chan struct{}
@@ -39,7 +39,7 @@ func (d *blockingDriver) run()         { <-d.done }
 func (d *blockingDriver) stop()        { close(d.done) }
 func (d *blockingDriver) closeUnused() {}
 
-// add starts the goroutine of fd's connection.
+// add starts a goroutine that serves fd.
 func (d *blockingDriver) add(fd int, peer netip.Addr) error {
 	p, err := socket.NewFD(fd)
 	if err != nil {
@@ -50,11 +50,11 @@ func (d *blockingDriver) add(fd int, peer netip.Addr) error {
 	d.mu.Lock()
 	d.open[s] = true
 	d.mu.Unlock()
-	go s.serveConn() // until the connection has ended
+	go s.serveConn() // ends when the connection does
 	return nil
 }
 
-// forEach holds the lock of a connection only.
+// forEach holds one connection's lock at a time, and not mu.
 func (d *blockingDriver) forEach(f func(*transport)) {
 	d.mu.Lock()
 	all := make([]*blockingConn, 0, len(d.open))
@@ -71,20 +71,20 @@ func (d *blockingDriver) forEach(f func(*transport)) {
 	}
 }
 
-// serveConn is the goroutine of a connection. It serves the requests, and then reads
-// what nobody wants until the client closes.
+// serveConn is the goroutine of a connection. It serves the requests, then discards
+// input until the client closes.
 func (s *blockingConn) serveConn() {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	s.parent.serve(s)
 	s.runActions()
 	for s.closeState == open {
-		s.changed.Wait() // handlers are at work, or the client takes its time to read
+		s.changed.Wait() // handlers still run, or the client has not read its responses
 	}
 	s.linger()
 }
 
-// nextRequest waits for the next request. It returns nil when there will be none.
+// nextRequest waits for the next request. It returns nil when there will be no more.
 func (s *blockingConn) nextRequest() *exchange {
 	for s.closeState == open && s.inputState != inputClosed && s.inputState != stuck {
 		if s.turn == turnQueued {
@@ -98,7 +98,7 @@ func (s *blockingConn) nextRequest() *exchange {
 			s.runActions()
 			continue
 		}
-		if s.inputState == stalled { // finish makes room, and that is a turn
+		if s.inputState == stalled { // complete makes room, and queues a turn
 			s.changed.Wait()
 			continue
 		}
@@ -107,8 +107,8 @@ func (s *blockingConn) nextRequest() *exchange {
 	return nil
 }
 
-// awaitInput waits in Go's poller until a read has told the connection something, or
-// woken was called. The read is done with the lock held; the wait is not.
+// awaitInput waits in Go's poller until a read changed the connection's state, or
+// wakeReader interrupts it. It reads with the lock held, and waits without it.
 func (s *blockingConn) awaitInput(*transport) {
 	s.awaiting = true
 	s.lock.Unlock()
@@ -124,7 +124,7 @@ func (s *blockingConn) awaitInput(*transport) {
 	}
 }
 
-// pollInput tells the connection what has arrived, and returns false if that is nothing.
+// pollInput reads what has arrived. It returns false if awaitInput should wait on.
 func (s *blockingConn) pollInput() bool {
 	switch {
 	case s.closeState == lingering:
@@ -133,7 +133,7 @@ func (s *blockingConn) pollInput() bool {
 		return s.closeState != lingering || s.lingerBudget != before
 	case s.closeState != open || s.inputState == inputClosed || s.inputState == stuck || s.turn == turnQueued || s.inputState == stalled:
 		return true
-	case s.inputState == exclusive: // a handler, in fill
+	case s.inputState == exclusive: // a handler waits in readMoreBody
 		return s.read()
 	}
 	found := s.read()
@@ -145,17 +145,17 @@ func (s *blockingConn) pollInput() bool {
 	return found
 }
 
-// linger discards what arrives until the connection has ended.
+// linger discards input until the connection is closed.
 func (s *blockingConn) linger() {
 	for s.runActions(); s.closeState == lingering; s.runActions() {
 		s.awaitInput(&s.transport)
 	}
 }
 
-func (s *blockingConn) rearm(*transport) {} // request and linger read until there is nothing
+func (s *blockingConn) rearm(*transport) {} // nextRequest and linger read until EAGAIN
 
-// wakeReader ends await, if what has changed matters there: the connection's goroutine
-// waits for a turn, for the rest of a body, or for the end.
+// wakeReader interrupts awaitInput if the change matters to it: a turn is queued, input
+// is not being parsed, or the connection is closing.
 func (s *blockingConn) wakeReader(*transport) {
 	if s.awaiting && (s.inputState != parsing || s.closeState != open || s.turn == turnQueued) {
 		s.socket.Wake()
@@ -167,9 +167,9 @@ func (s *blockingConn) queueTurn(*transport) {
 	s.wakeReader(nil)
 }
 
-// awaitWritable has a goroutine wait until the client has read something.
+// awaitWritable starts a goroutine that waits until the send buffer has room.
 func (s *blockingConn) awaitWritable(*transport) {
-	go func() { // until there is room, or the connection is closed
+	go func() { // ends when there is room, or the connection is closed
 		s.socket.RawConn.Write(func(fd uintptr) bool {
 			ask := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 			n, _ := unix.Poll(ask, 0)
@@ -182,10 +182,10 @@ func (s *blockingConn) awaitWritable(*transport) {
 	}()
 }
 
-// discardInput reads on for a goroutine that is with a handler that does not return.
+// discardInput reads in place of a connection's goroutine that is stuck in a handler.
 func (s *blockingConn) discardInput(*transport) {
 	if s.inputState == stuck {
-		go func() { // until the client closes
+		go func() { // ends when the client closes
 			s.lock.Lock()
 			defer s.lock.Unlock()
 			s.linger()
@@ -193,16 +193,16 @@ func (s *blockingConn) discardInput(*transport) {
 	}
 }
 
-// handlerExited is for a handler that took its goroutine with it. If that was the
-// connection's own, another one goes on.
+// handlerExited replaces the connection's goroutine if the handler ended it with
+// runtime.Goexit.
 func (s *blockingConn) handlerExited(_ *transport, alone bool, _ uint64) {
 	if alone || s.parent.serial {
 		go s.serveConn()
 	}
 }
 
-// closeSocket closes the socket, on a goroutine that does not hold the lock: Close waits
-// for those who wait in it.
+// closeSocket closes the socket on a goroutine that does not hold the lock: Close waits
+// for goroutines that are inside RawConn.Read or RawConn.Write, and those need the lock.
 func (s *blockingConn) closeSocket(*transport) {
 	go func() {
 		s.socket.Close()

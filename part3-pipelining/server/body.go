@@ -6,30 +6,37 @@ import (
 	"socketup/part3-pipelining/http1"
 )
 
-const maxDiscard = 256 << 10 // bytes of a body that its handler left unread, for keeping the connection
+const maxDiscard = 256 << 10 // bytes of an unread body that are discarded to keep the connection; a longer one closes it
 
-var errBodyTimeout = &http1.StatusError{Status: 408, Detail: "the body did not come in time"}
+var errBodyTimeout = &http1.StatusError{Status: 408, Detail: "the body did not arrive in time"}
 
-// A Request is what a handler is given: a request's head, and its body, to be read
-// from the connection. Both are good until the handler returns.
+// A Request is a request as a handler gets it: the parsed head, and a body that is read
+// from the connection on demand. Both are valid until the handler returns; a handler
+// that keeps a part of them must copy it.
 type Request struct {
 	http1.RequestHead
-	Body *Body // nil without one
+	Body *Body // nil if the request has none
 }
 
-// A Body is a request's body, read from its connection as the handler asks for
-// it. A request with a body has the connection for itself, and its input too.
+// A Body is a request's body. It is read from the connection only as the handler calls
+// Read. A request with a body has its connection to itself: no other handler of the
+// connection runs, and nothing else reads from the socket.
+//
+// Decoder undoes the framing (RFC 9112 §6, §7). At the end of the body Decoder.Trailers
+// holds the trailer fields.
 type Body struct {
 	Decoder        http1.BodyDecoder
 	x              *exchange
 	awaitsContinue bool               // the client waits for 100 Continue
-	err            *http1.StatusError // how the body failed; Read says it from then on
-	waitingSince   int64              // the clock when the time limit began to run
-	receivedSince  int                // bytes of content since then
+	err            *http1.StatusError // why the body failed; every later Read returns it
+	waitingSince   int64              // the server clock when the current time limit began
+	receivedSince  int                // bytes of content since waitingSince
 }
 
-// Read reads content; at its end the framing has the trailers. It asks the client for the body
-// if it waits for 100 Continue. An error other than io.EOF is what the client is told.
+// Read reads content, without the framing, and returns io.EOF at its end. It waits for
+// at most Limits.BodyTime for each 16 KiB. If the client waits for 100 Continue, the
+// first Read that needs input sends it (RFC 9110 §10.1.1). An error other than io.EOF is
+// an *http1.StatusError; it becomes the response, unless a part of one has been sent.
 func (b *Body) Read(p []byte) (int, error) {
 	in := &b.x.conn.input
 	for b.err == nil && !b.Decoder.AtEnd() {
@@ -51,9 +58,9 @@ func (b *Body) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// renewTimeout renews the time limit for every pace bytes of content, not for every
-// byte: one byte a second is no body. The lines between chunks are no content: a
-// body of one byte a chunk would be granted 20 times its time.
+// renewTimeout restarts the time limit after every pace bytes of content, not after
+// every byte: a client must not hold a connection with one byte a second. Chunk
+// framing does not count: chunks of one byte would earn several times their time.
 func (b *Body) renewTimeout(n int) {
 	const pace = 16 << 10
 	if b.receivedSince += n; b.receivedSince >= pace {
@@ -61,7 +68,8 @@ func (b *Body) renewTimeout(n int) {
 	}
 }
 
-// ReadAll reads the whole body; a request without one has none.
+// ReadAll reads the rest of the body, with the errors of Read but io.EOF. It returns
+// nil for a nil Body. Limits.Body bounds the result.
 func (b *Body) ReadAll() ([]byte, error) {
 	if b == nil {
 		return nil, nil
@@ -69,13 +77,14 @@ func (b *Body) ReadAll() ([]byte, error) {
 	return io.ReadAll(b)
 }
 
-// discard reads what the handler left of a short body, so that the next
-// request can be found behind it. Of a long one nobody knows how much is to come.
+// discard reads what the handler left of the body, up to maxDiscard bytes, so that the
+// next request can be found after it. It returns whether the body has ended; if not,
+// the connection must close.
 func (b *Body) discard() (ended bool) {
 	if b == nil {
 		return true
 	}
-	if b.awaitsContinue || b.err != nil { // who was not told to continue may send it or not
+	if b.awaitsContinue || b.err != nil { // a client that was not told to continue may send the body or not
 		return b.err == nil && b.Decoder.AtEnd()
 	}
 	if b.Decoder.BytesRemaining() > maxDiscard {

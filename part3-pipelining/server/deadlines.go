@@ -7,25 +7,25 @@ import (
 	"socketup/part3-pipelining/http1"
 )
 
-// Everything that somebody may take his time for has a limit (limits.go). No
-// timer is set for it: a connection keeps the clock at which a wait began, or has
-// to end, and the server's clock looks at all of them at every tick.
+// Every wait for a client or a handler has a limit (limits.go). None needs a timer: a
+// connection records when a wait began, or when it must end, and the server's clock
+// checks every connection at every tick.
 
 var (
-	errHeadTimeout     = &http1.StatusError{Status: 408, Detail: "the request did not come in time"}
+	errHeadTimeout     = &http1.StatusError{Status: 408, Detail: "the request did not arrive in time"}
 	errHandlerTimeout  = &http1.StatusError{Status: 503, Detail: "the handler did not answer in time"}
-	errResponseTimeout = errors.New("a handler did not finish its answer in time")
-	errWriteTimeout    = errors.New("the client did not take its answers in time")
+	errResponseTimeout = errors.New("a handler did not finish its response in time")
+	errWriteTimeout    = errors.New("the client did not read its responses in time")
 )
 
-const noDeadline = math.MaxInt64 // as the clock when something has to end
+const noDeadline = math.MaxInt64 // a time that the clock never reaches
 
-// startDeadline gives x's handler its time, from now on.
+// startDeadline starts the time limit of x's handler now.
 func (x *exchange) startDeadline() {
 	x.deadline = x.conn.srv.clock.now() + int64(x.conn.srv.Limits.HandlerTime)
 }
 
-// checkDeadlines looks whether somebody's time is up. The server's clock calls it.
+// checkDeadlines ends every wait of c whose time is up. The server's clock calls it.
 func (c *conn) checkDeadlines() {
 	now := c.srv.clock.now()
 	for x := c.firstOverdue(now); x != nil; x = c.firstOverdue(now) {
@@ -37,16 +37,16 @@ func (c *conn) checkDeadlines() {
 		c.fail(errWriteTimeout)
 	case c.closeState == lingering:
 		most := c.srv.Limits.LingerTime
-		if c.srv.stopping.Load() && c.srv.atCapacity.Load() { // a queued client waits for this place
+		if c.srv.stopping.Load() && c.srv.atCapacity.Load() { // a client in the accept queue waits for this connection to close
 			most = min(most, drainIdleTime)
 		}
 		if now >= c.waitingSince+int64(most) {
 			c.fail(nil)
 		}
 	case c.inputState == exclusive || c.inputState == stuck:
-		c.actions |= actionWake // it looks itself
+		c.actions |= actionWake // the waiting handler checks its own deadline
 	case c.inputState == inputClosed || c.turn != turnIdle:
-	case c.inputState == stalled: // if all is answered, then by handlers that hang
+	case c.inputState == stalled: // stalled with nothing to write: the slots were answered by timeouts, and the handlers hang
 		if c.allWritten() && now >= c.srv.waitDeadline(waitIdle, c.idleSince) {
 			c.inputState.moveTo(inputClosed)
 			c.actions |= actionWake
@@ -60,8 +60,8 @@ func (c *conn) checkDeadlines() {
 	}
 }
 
-// closeIfIdle ends an idle connection, without a word; but not one whose next request
-// has come, and the driver has not looked yet.
+// closeIfIdle closes a connection that is still idle, without a response. If the read
+// before it (actionIdleCheck) found the beginning of a request, it queues a turn.
 func (c *conn) closeIfIdle() {
 	if c.input.empty() && c.closeState == open && c.inputState == parsing && c.turn == turnIdle {
 		c.inputState.moveTo(inputClosed)
@@ -72,7 +72,7 @@ func (c *conn) closeIfIdle() {
 	c.queueTurn()
 }
 
-// firstOverdue is a request whose handler did not answer in time.
+// firstOverdue returns the first exchange whose handler is past its deadline, or nil.
 func (c *conn) firstOverdue(now int64) *exchange {
 	for s := c.slots.head; s != nil; s = s.next {
 		if x := s.exchange; !s.done && !x.expired && now >= x.deadline {
@@ -82,23 +82,24 @@ func (c *conn) firstOverdue(now int64) *exchange {
 	return nil
 }
 
-// expire ends a slot whose handler did not come back in time: it gets 503 in
-// its turn, and those behind it go on.
+// expire completes the slot of a handler that is past its deadline: the client gets 503
+// in turn, and the responses queued after it can leave.
 func (c *conn) expire(x *exchange) {
-	x.expired = true // the handler keeps x: it is not used again
+	x.expired = true // the handler still uses x, so x is never recycled
 	x.cancel()
 	if x.committed {
-		c.fail(errResponseTimeout) // half a response is out: all that is left is to break off
+		c.fail(errResponseTimeout) // part of the response is out: only a reset says that the rest is missing
 		return
 	}
-	if x.exclusive { // the handler may be at the body, and never come back
+	if x.exclusive { // the handler may still read the body, and may never return
 		c.inputState.moveTo(stuck)
 	}
 	c.slots.complete(&x.slot, x.errorResponse(errHandlerTimeout, x.exclusive || c.inputState == inputClosed && c.slots.tail == &x.slot))
 	c.advance()
 }
 
-// rejectPartial answers what will never be a request, for somebody who is not the driver.
+// rejectPartial answers an incomplete request. The clock calls it, not the driver, so it
+// runs the exchange itself.
 func (c *conn) rejectPartial(why *http1.StatusError) {
 	x := c.newRequest(0, why)
 	c.reserve(x)

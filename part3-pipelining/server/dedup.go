@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// A dedupHandler handler writes the same warning or error once a second at most, and
-// says then how many it has left out. What goes wrong for every request would else
-// fill the disk, and stop the server until the disk has taken it. Lines below a
-// warning, such as one for each connection, pass.
+// A dedupHandler writes a warning or an error with the same message at most once a second,
+// and says how many it has left out since the last one. Otherwise a fault that every
+// request hits would fill the disk, and every request would wait for the disk. Records
+// below a warning, such as one per connection, always pass.
 type dedupHandler struct {
 	slog.Handler
 	mu   sync.Mutex
-	last map[string]loggedBefore // by message; they are few, for none names a client
+	last map[string]loggedBefore // by message; there are few, because no message names a client; guarded by mu
 }
 
 type loggedBefore struct {
-	at         time.Time // when it was written last
-	suppressed int       // since then
+	at         time.Time // when the message was last written
+	suppressed int       // records left out since then
 }
 
 const repeatInterval = time.Second
@@ -41,7 +41,8 @@ func (q *dedupHandler) Handle(ctx context.Context, line slog.Record) error {
 	return q.Handler.Handle(ctx, line)
 }
 
-// suppress says whether line is to be left out, and how many were if it is not.
+// suppress reports whether line must be left out. If not, it returns how many records with
+// its message have been left out since the last one.
 func (q *dedupHandler) suppress(line slog.Record) (leftOut int, again bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

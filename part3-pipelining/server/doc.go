@@ -1,25 +1,35 @@
-// Package server answers HTTP/1.1 requests on connections that stay open. A client
-// may send its next request before it has the response to the last one: handlers of
-// safe requests run in parallel, and the responses leave in the order of the
-// requests.
+// Package server is an HTTP/1.1 server for persistent connections (RFC 9112 §9). A
+// client may pipeline: send the next request before it has the response to the last
+// one. Handlers of safe requests then run in parallel, and the responses are sent in the
+// order of the requests.
 //
-//	fd, err := socket.Listen("127.0.0.1:8080", 4096)
+// A program listens, serves, and stops:
+//
+//	fd, err := socket.Listen("127.0.0.1:0", 128)
 //	if err != nil {
-//		return err
+//		log.Fatal(err)
 //	}
+//	addr := socket.LocalAddr(fd).String()
 //	s, err := server.New(fd, func(w *server.Response, r *server.Request) {
-//		w.SetPlainText()
 //		fmt.Fprintf(w, "you asked for %s\n", r.Path)
 //	}, server.DefaultLimits, slog.Default())
 //	if err != nil {
-//		return err
+//		log.Fatal(err)
 //	}
-//	go func() {
-//		<-interrupted
-//		s.Stop() // what has been read is answered; then Serve returns
-//	}()
-//	s.Serve()
+//	served := make(chan struct{})
+//	go func() { s.Serve(); close(served) }()
 //
-// Every wait and every buffer has a limit (Limits). A handler that panics or hangs
-// costs its own response, and no other.
+//	fetch(addr, "/one", "/two")
+//
+//	s.Stop() // requests that have arrived are answered, then Serve returns
+//	<-served
+//
+// Example (example_test.go) is this program with a client.
+//
+// Two laws hold, whatever clients and handlers do:
+//
+//   - Order. A response is sent when all earlier responses of its connection have been
+//     sent, and no byte of another one is sent in the middle of it.
+//   - Bounds. Every wait ends and every buffer has a largest size (Limits). A handler that
+//     panics or hangs costs its own response, and at most its own connection.
 package server

@@ -8,13 +8,14 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-// A server stops in this order: it takes in all connections that are queued, for
-// closing the listener would reset them; it closes the listener; every connection
-// answers the requests that it has read, the last of them with Connection: close.
-// An idle connection gets a last call, for a request may be on its way.
+// A server stops in this order. It accepts every queued connection, because closing the
+// listener would reset them. It closes the listener. Every connection answers the
+// requests that it has read, the last one with Connection: close. An idle connection
+// stays open for drainIdleTime, because a request may be in flight.
 
-// Stop makes the server drain: what has been read is answered, and Serve returns. It
-// can be called from any goroutine, and twice.
+// Stop makes the server drain: it answers the requests that have arrived, closes all
+// connections, and Serve returns. Stop does not wait for that. It may be called from any
+// goroutine, and more than once.
 func (s *Server) Stop() {
 	if s.stopping.Swap(true) {
 		return
@@ -22,12 +23,12 @@ func (s *Server) Stop() {
 	s.stopRequested <- struct{}{}
 	s.listener.Wake()
 	select {
-	case s.connFreed <- struct{}{}: // Serve may be waiting for room
+	case s.connFreed <- struct{}{}: // Serve may be in waitForCapacity
 	default:
 	}
 }
 
-// drain is the end of Serve.
+// drain accepts what is queued, closes the listener, and waits for the connections.
 func (s *Server) drain() {
 	s.listener.ClearWake()
 	s.acceptQueued()
@@ -40,9 +41,10 @@ func (s *Server) drain() {
 	}
 }
 
-// acceptQueued accepts the connections that are queued. A backlog of 0 keeps newcomers
-// out, all but one at a time: if there is room it may come in too, but no stop
-// waits for room for those that were not queued when it began.
+// acceptQueued accepts the connections in the accept queue. A backlog of 0 lets at most
+// one new client into the queue at a time (part 2). Such a client is accepted if the
+// connection limit allows it; the server waits for room only for the clients that were
+// queued when the stop began.
 func (s *Server) acceptQueued() {
 	unix.Listen(s.listener.Sysfd, 0)
 	for left := socket.AcceptQueueLen(s.listener.Sysfd); ; {
@@ -60,10 +62,10 @@ func (s *Server) acceptQueued() {
 	}
 }
 
-// tryAccept is accept without waiting, if another connection may be open.
+// tryAccept calls accept(2) without waiting. It fails with EMFILE at the connection limit.
 func (s *Server) tryAccept() (int, unix.Sockaddr, error) {
 	if s.connLimitReached() {
-		return -1, nil, unix.EMFILE // as when there are no descriptors left
+		return -1, nil, unix.EMFILE // as if there were no descriptors left
 	}
 	return socket.Accept(s.listener.Sysfd)
 }

@@ -8,43 +8,45 @@ import (
 	"socketup/part3-pipelining/http1"
 )
 
-// A Handler answers one request. It runs beside other handlers of the same
-// connection if its request is safe, and alone if not. What it is given is good
-// until it returns.
+// A Handler answers one request, on a goroutine that may block. For an HTTP/1.1 request
+// with a safe method (RFC 9110 §9.2.1) and no body it runs in parallel with other handlers
+// of the connection; for any other it starts when all earlier requests are answered, and
+// runs alone (RFC 9112 §9.3.2). w and r are valid until it returns. A handler that
+// panics, or returns without a status, is answered with 500.
 type Handler func(w *Response, r *Request)
 
-// An exchange is a request, its response, and its slot in the queue. It is used
-// again once its slot has left the queue.
+// An exchange is a request, its response, and its slot in the queue. It is recycled when
+// its slot has left the queue.
 type exchange struct {
 	conn       *conn
 	req        Request
 	res        Response
 	body       Body
-	head       []byte // what req points into
-	encoded    []byte // the response in bytes, or the part of it that is about to leave
+	head       []byte // the bytes that req points into
+	encoded    []byte // the response as bytes, or the part of it that is about to be sent
 	slot       slot
-	seq        uint64             // among the requests of its stock
-	err        *http1.StatusError // the response to what is not handled
-	barrier    bool               // an unsafe method, or a body: RFC 9112 §9.3.2
-	closeAfter bool               // the connection ends behind it: nothing there is looked at
-	exclusive  bool               // it has the connection for itself: handlerio.go
+	seq        uint64             // number of the request, unique within the exchangeCache
+	err        *http1.StatusError // why the request is refused without a handler; nil if it is not
+	barrier    bool               // unsafe method, or has a body: RFC 9112 §9.3.2
+	closeAfter bool               // the connection closes after it; later input is ignored
+	exclusive  bool               // it has the connection to itself: handlerio.go
 
-	deadline  int64         // the clock when its handler must have answered, or noDeadline while it waits for others; guarded by the lock
-	committed bool          // a part of the response is out; guarded by the lock
-	expired   bool          // answered by somebody else, and left to its handler; guarded by the lock
-	done      chan struct{} // closed when no response is wanted any more; made when asked for; guarded by the lock
+	deadline  int64         // the clock when its handler must have answered, or noDeadline while it waits for its turn or its client; guarded by the lock
+	committed bool          // a part of the response has been queued to be sent; guarded by the lock
+	expired   bool          // answered with a timeout while its handler still runs; guarded by the lock
+	done      chan struct{} // closed when the response is no longer wanted; created on demand; guarded by the lock
 }
 
 var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
 
-// An exchangeCache is what connections with the same lock share of their exchanges.
+// An exchangeCache is the spare exchange and the counter that connections with the same
+// lock share.
 type exchangeCache struct {
-	spare   *exchange // to be used next; nil for none
-	lastSeq uint64    // of the last request
+	spare   *exchange // reused next; nil for none
+	lastSeq uint64    // seq of the last request
 }
 
-// newExchange takes the spare exchange, which is the last one unless its handler is
-// still at it.
+// newExchange returns the spare exchange, or one from the pool if there is no spare.
 func newExchange(c *conn) *exchange {
 	x := c.exchanges.spare
 	if c.exchanges.spare = nil; x == nil {
@@ -54,16 +56,16 @@ func newExchange(c *conn) *exchange {
 	return x
 }
 
-// recycle is for an exchange that has left the queue. All that it keeps is memory:
-// whatever else was left in it would be in the life of another request, and perhaps
+// recycle makes x, which has left the queue, available to another request. It clears
+// all but the memory: anything else left in x would leak into another request, perhaps
 // of another client.
 func (x *exchange) recycle() {
-	if x.expired { // its handler is still at it
+	if x.expired { // its handler still uses it
 		return
 	}
 	c, hadBody := x.conn, x.req.Body != nil
 	lines, fields, kept := x.req.Fields[:0], x.res.FieldLines[:0], x.res.body[:0]
-	x.req, x.res = Request{}, Response{} // as in request.parse
+	x.req, x.res = Request{}, Response{} // as RequestHead.Parse expects them
 	x.req.Fields, x.res.FieldLines, x.res.body = lines, fields, kept
 	if hadBody { // most have none
 		x.body = Body{}
@@ -78,7 +80,8 @@ func (x *exchange) recycle() {
 	}
 }
 
-// parse takes the head apart and finds out what kind of exchange it will be.
+// parse parses the head, and decides whether x is a barrier and whether the connection
+// can be kept.
 func (x *exchange) parse() {
 	limits := &x.conn.srv.Limits
 	if x.err = x.req.Parse(x.head, limits.Fields); x.err != nil {
@@ -93,7 +96,7 @@ func (x *exchange) parse() {
 	}
 }
 
-// run runs the handler and makes x.wire of what it did.
+// run calls the handler and encodes its response into x.encoded.
 func (x *exchange) run() {
 	switch {
 	case x.err != nil:
@@ -112,7 +115,7 @@ func (x *exchange) run() {
 	x.encoded = x.res.finish(x.encoded[:0])
 }
 
-// callHandler calls the handler and returns whether it came back as it should.
+// callHandler calls the handler, and returns false if it panicked.
 func (x *exchange) callHandler() (ok bool) {
 	returned := false
 	defer func() {
@@ -137,16 +140,16 @@ func (x *exchange) abort() {
 	x.conn.transport.abort()
 }
 
-// errorResponse is a response that says why there is no better one.
+// errorResponse encodes a response with the status and detail of why.
 func (x *exchange) errorResponse(why *http1.StatusError, last bool) []byte {
-	stand := &exchange{conn: x.conn, closeAfter: last} // x may be in its handler's hands
+	stand := &exchange{conn: x.conn, closeAfter: last} // x itself may still be in use by its handler
 	stand.req.Method, stand.req.Minor = x.req.Method, x.req.Minor
 	w := Response{x: stand}
 	w.Error(why.Status, why.Detail)
 	return w.finish(nil)
 }
 
-// cancel tells the handler that nobody waits for it.
+// cancel closes done: the response is no longer wanted.
 func (x *exchange) cancel() {
 	if x.done == nil {
 		x.done = make(chan struct{})

@@ -13,7 +13,7 @@ import (
 
 func patience() time.Duration { return maxWait }
 
-// post renders a request with body.
+// post returns a POST request with body; each of fields ends in CRLF.
 func post(path, body string, fields ...string) string {
 	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: socket.up\r\nContent-Length: %d\r\n%s\r\n%s", path, len(body), strings.Join(fields, ""), body)
 }
@@ -40,7 +40,7 @@ func sendAndRead(t testing.TB, addr, rule, look string, pieces ...string) transc
 	return transcript{sent: sent, rule: rule, look: look}.readAll(converse(t, addr, sent))
 }
 
-// wantPrefix wants what came to begin so.
+// wantPrefix fails the test unless the bytes received begin with want.
 func (s transcript) wantPrefix(t testing.TB, want string) {
 	t.Helper()
 	if !strings.HasPrefix(s.got, want) {
@@ -48,8 +48,8 @@ func (s transcript) wantPrefix(t testing.TB, want string) {
 	}
 }
 
-// countGoroutines is what the heap holds when nothing is left to be thrown away. Pools give
-// up what they keep in the second collection.
+// countGoroutines returns the bytes of the heap that are in use. It collects garbage twice,
+// because a sync.Pool keeps its contents through one collection.
 func countGoroutines() int {
 	var m runtime.MemStats
 	runtime.GC()

@@ -2,31 +2,31 @@ package server
 
 import "runtime"
 
-// The goroutines driver has a goroutine for each handler: requests of a connection
-// are handled side by side, and the line (slot.go) keeps their responses in order.
-// A request that has the connection for itself is handled on the connection's own
-// goroutine, which would have nothing else to do.
+// serveConcurrently is the goroutines driver. It starts a goroutine for each handler, so
+// requests of one connection are handled in parallel; the slot queue (slot.go) keeps
+// their responses in order. An exclusive request is handled on the connection's own
+// goroutine, which has nothing else to do meanwhile.
 func serveConcurrently(s *blockingConn) {
 	for x := s.nextRequest(); x != nil; x = s.nextRequest() {
 		if x.exclusive {
 			s.handleInline(x)
 		} else {
-			go s.handle(x) // until the handler has returned
+			go s.handle(x) // ends when the handler has returned
 		}
 	}
 }
 
-// handle calls the handler of x and sends its response, if it is its turn.
+// handle calls the handler of x and completes its slot. It writes what is ready.
 func (s *blockingConn) handle(x *exchange) {
 	s.lock.Lock()
-	defer s.lock.Unlock() // also of what leave has locked, when the handler takes the goroutine with it
+	defer s.lock.Unlock() // also if the handler calls runtime.Goexit: goexit returns with the lock held
 	s.lock.Unlock()
 	x.run()
 	s.lock.Lock()
 	s.complete(x)
 	s.runEventActions()
 	s.lock.Unlock()
-	runtime.Gosched() // others may be done at the same time: one write for all
+	runtime.Gosched() // let handlers that finish at the same time share one write
 	s.lock.Lock()
 	s.runActions()
 }

@@ -2,24 +2,25 @@ package server
 
 import "socketup/part3-pipelining/http1"
 
-// What a handler does with its connection while it runs, on a goroutine that may
-// wait. An unsafe request has the connection for itself: nothing alongside it,
-// because it may change what the others see (RFC 9112 §9.3.2), and nobody else who
-// reads, because what comes next is its body. So it is handled like this:
+// handleExclusive calls the handler of x, on a goroutine that may block. x is unsafe, has a
+// body, or is an HTTP/1.0 request, and gets the connection to itself. No other handler
+// runs, because the request may change what the others see (RFC 9112 §9.3.2). Nothing
+// else reads from the socket, because the next bytes may be its body. The script:
 //
-//	the driver       takes the request off in, gives it a slot, and calls handleExclusive
-//	handleExclusive  waits until all before it is answered, and calls the handler
-//	                 the handler reads the body, and waits for events, which the driver passes on
-//	handleExclusive  finishes its slot: the driver goes on with the connection
+//	the driver       removes the head from input, reserves a slot, and calls handleExclusive
+//	handleExclusive  waits until every earlier request is answered, and calls the handler
+//	the handler      reads the body; the driver wakes it when the socket has an event
+//	handleExclusive  completes the slot: the driver resumes the connection
 //
-// While intake is alone, in belongs to that goroutine.
+// While inputState is exclusive, input belongs to that goroutine.
 func (t *transport) handleExclusive(x *exchange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.runExclusive(x)
 }
 
-// runExclusive is handleExclusive with the lock, which it opens for the handler.
+// runExclusive is handleExclusive with the lock held. It releases the lock while the
+// handler runs.
 func (t *transport) runExclusive(x *exchange) {
 	if !t.waitForHead(x) {
 		x.err = errConnEnded
@@ -33,9 +34,9 @@ func (t *transport) runExclusive(x *exchange) {
 
 var errConnEnded = &http1.StatusError{Status: 503, Detail: "the connection ended before it was this request's turn"}
 
-// waitForHead waits until x is at the head of the queue: all before it is answered.
-// Its handler's time, and its body's, begin then. It returns false when that is
-// not to be.
+// waitForHead waits until x is at the head of the queue: every earlier request is
+// answered. The time limits of its handler and its body start then. It returns false if
+// the connection ends or x expires first.
 func (t *transport) waitForHead(x *exchange) bool {
 	x.deadline = noDeadline
 	for t.closeState == open && !x.expired && t.slots.head != &x.slot {
@@ -46,8 +47,8 @@ func (t *transport) waitForHead(x *exchange) bool {
 	return t.closeState == open && !x.expired
 }
 
-// waitForTurn waits until it is the turn of x, whose handler is at work. A handler's
-// time is its own: what it waits here is not counted.
+// waitForTurn waits until x, whose handler is running, is at the head of the queue. The
+// wait does not count as the handler's time.
 func (t *transport) waitForTurn(x *exchange) error {
 	if x.expired {
 		return errResponseTimeout
@@ -60,9 +61,9 @@ func (t *transport) waitForTurn(x *exchange) error {
 	return t.err
 }
 
-// stream writes b, a part of x's answer, when it is x's turn, and waits until
-// the kernel has taken it: a handler is not faster than its client, and that
-// does not count either.
+// stream sends b, a part of the response of x, when x is at the head of the queue, and
+// waits until the kernel has accepted it: a handler writes no faster than its client
+// reads. Neither wait counts as the handler's time.
 func (t *transport) stream(x *exchange, b []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -77,23 +78,23 @@ func (t *transport) stream(x *exchange, b []byte) error {
 	return t.err
 }
 
-// awaitsContinue says whether x's client still waits to hear whether it should send the
-// body. If the response begins now it will not be told, and may send it or not.
+// awaitsContinue reports whether x's client still waits for 100 Continue. If the response
+// begins before that, the client may send the body or not.
 func (t *transport) awaitsContinue(x *exchange) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return x.body.awaitsContinue
 }
 
-// readMoreBody waits until more of a body has come, for as long as its client may take;
-// its handler's time stands still. Only now does a client that expects 100
-// Continue get it, and its time begins: a handler that does not read does not
-// want the body (RFC 9110 §10.1.1).
+// readMoreBody waits until more of the body has arrived, or the client's time is up; the
+// wait does not count as the handler's time. A client that expects 100 Continue gets it
+// only now, and its time starts now: a handler that does not read does not want the body
+// (RFC 9110 §10.1.1).
 func (t *transport) readMoreBody(b *Body) *http1.StatusError {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	x := b.x
-	if x.expired { // the connection is not its any more
+	if x.expired { // input no longer belongs to this handler
 		return http1.ErrBodyTruncated
 	}
 	x.deadline = noDeadline
@@ -107,7 +108,7 @@ func (t *transport) readMoreBody(b *Body) *http1.StatusError {
 		switch {
 		case len(t.input.bytes()) > had:
 			return nil
-		case t.input.readState == atEOF, t.closeState != open, x.expired: // read may have found either
+		case t.input.readState == atEOF, t.closeState != open, x.expired: // read may have set the first two
 			return http1.ErrBodyTruncated
 		case t.srv.clock.now() >= t.srv.waitDeadline(waitBody, b.waitingSince):
 			return errBodyTimeout
@@ -115,8 +116,8 @@ func (t *transport) readMoreBody(b *Body) *http1.StatusError {
 	}
 }
 
-// abort ends the connection in the middle of the response of x. The client sees
-// that it is not whole; a second status line would be a part of the body to it.
+// abort ends the connection in the middle of a response, so that the client sees that it
+// is incomplete. A second status line would be read as a part of the body.
 func (t *transport) abort() {
 	t.mu.Lock()
 	t.fail(errAborted)
@@ -124,7 +125,7 @@ func (t *transport) abort() {
 	t.mu.Unlock()
 }
 
-// doneChan is closed when nobody waits for x's answer any more.
+// doneChan returns a channel that is closed when the response of x is no longer wanted.
 func (t *transport) doneChan(x *exchange) <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-const ruleIdleEmptyLines = "house rule: a client that sends only empty lines does not live on them"
+const ruleIdleEmptyLines = "house rule: empty lines do not keep an idle connection open"
 
 func TestEmptyLineDoesNotRenewTheIdleTimeout(t *testing.T) {
 	t.Parallel()
@@ -17,10 +17,10 @@ func TestEmptyLineDoesNotRenewTheIdleTimeout(t *testing.T) {
 	before := r.clock.now()
 	c := converse(t, r.addr, get("/"))
 	requireRead(t, c, transcript{}, "HTTP/1.1 200 OK\r\n")
-	eventually(t, "a good part of the idle time is over", func() bool { return r.clock.now() > before+int64(idle)*6/10 })
+	eventually(t, "most of the idle time has passed", func() bool { return r.clock.now() > before+int64(idle)*6/10 })
 
 	io.WriteString(c, "\r\n")
 
 	transcript{rule: ruleIdleEmptyLines, look: "takerequest.go, scanHead"}.readAll(c).wantCleanEnd(t)
-	assert.Less(t, time.Duration(r.clock.now()-before), idle*3/2, ruleIdleEmptyLines+"; the server's own time (takerequest.go, scanHead)")
+	assert.Less(t, time.Duration(r.clock.now()-before), idle*3/2, ruleIdleEmptyLines+"; by the server's clock (takerequest.go, scanHead)")
 }

@@ -7,25 +7,27 @@ import (
 	"time"
 )
 
-// Limits are all that a client can make the server hold or wait for. Each is a
-// flag.
+// Limits bound everything that a client can make the server hold or wait for. Each has a
+// flag (AddFlags). A number in a comment is the status with which a request past that
+// limit is refused (RFC 9110 §15, RFC 6585).
 type Limits struct {
-	Head        int           // bytes of a request head: 431, 414
-	Fields      int           // in a head: 431
-	Body        int64         // bytes of a body, after decoding: 413
-	Pipeline    int           // requests of a connection not answered yet, or whose handlers still run; past that the reader stops
-	Connections int           // past that they wait in the kernel's queue
-	IdleTime    time.Duration // between requests; then a silent close
-	HeadTime    time.Duration // for the whole head: 408
-	BodyTime    time.Duration // for every 16 KiB of a body: 408
-	HandlerTime time.Duration // for a handler to answer, or to write on: 503. What it waits for its turn does not count
-	WriteTime   time.Duration // for the client to take 64 KiB; then a close
-	LingerTime  time.Duration // for the client to close after us
-	Driver      string        // which driver serves the connections: driver.go
+	Head        int           // bytes of a request head: 431; if the target alone is too long, 414
+	Fields      int           // fields in a request head: 431
+	Body        int64         // bytes of a request body, without chunk framing: 413
+	Pipeline    int           // requests of one connection that are unanswered or whose handlers still run; at the limit the server stops reading
+	Connections int           // open connections; further clients wait in the kernel's accept queue
+	IdleTime    time.Duration // between two requests; then the server closes without a response
+	HeadTime    time.Duration // for a whole request head to arrive: 408
+	BodyTime    time.Duration // for each 16 KiB of a request body to arrive: 408
+	HandlerTime time.Duration // for a handler to return, or between two writes: 503. Waiting for its turn does not count
+	WriteTime   time.Duration // for the client to read 64 KiB of responses; then the server closes
+	LingerTime  time.Duration // for the client to close after the server has sent FIN
+	Driver      string        // "serial", "goroutines" or "loop": driver.go
 }
 
+// DefaultLimits are the defaults of the flags.
 var DefaultLimits = Limits{
-	Head:        16 << 10, // what Go, Apache and Node add up to: 8 KiB of target, 8 of fields
+	Head:        16 << 10, // 8 KiB of target and 8 KiB of fields; Node's --max-http-header-size
 	Fields:      100,      // as Apache
 	Body:        8 << 20,
 	Pipeline:    32,
@@ -39,42 +41,46 @@ var DefaultLimits = Limits{
 	Driver:      DefaultDriver,
 }
 
+// Bounds that have no flag. MaxEmptyLines is how many empty lines are ignored before a
+// request (RFC 9112 §2.2 asks for at least one); one more is refused with 400.
 const (
 	readBufferSize   = 32 << 10               // bytes of a read buffer; an idle connection has none
-	writeBufferSize  = 64 << 10               // bytes of responses that wait for a write before slots are kept back
-	maxBuffered      = 32 << 10               // bytes of a response that wait behind others; a handler with more waits
-	maxTurnRequests  = 64                     // requests that a loop takes from a connection before others have their turn
-	MaxEmptyLines    = 2                      // empty lines before a request; RFC 9112 §2.2 asks for one at least
-	drainIdleTime    = 100 * time.Millisecond // for the next request to come when the server stops
-	drainReadTime    = time.Second            // for what is missing of a request then
-	capacityIdleTime = time.Second            // for it, when no further connection can be accepted
+	writeBufferSize  = 64 << 10               // bytes of queued responses above which completed slots stay in the slot queue
+	maxBuffered      = 32 << 10               // bytes of a response that are buffered before its turn; a handler that writes more blocks
+	maxTurnRequests  = 64                     // requests that a loop takes from one connection before the others have their turns
+	MaxEmptyLines    = 2                      // empty lines ignored before a request; RFC 9112 §2.2 asks for at least one
+	drainIdleTime    = 100 * time.Millisecond // how long a stopping server waits for another request on an idle connection
+	drainReadTime    = time.Second            // how long it waits for the rest of a request
+	capacityIdleTime = time.Second            // IdleTime while clients wait and no further connection can be accepted
 )
 
-// AddFlags sets l to the defaults and gives each limit its flag.
+// AddFlags sets l to DefaultLimits and defines a flag for each limit. After f is parsed,
+// call Validate.
 func (l *Limits) AddFlags(f *flag.FlagSet) {
 	*l = DefaultLimits
-	f.IntVar(&l.Head, "head", l.Head, "`bytes` of a request head, at most 32768")
-	f.IntVar(&l.Fields, "fields", l.Fields, "fields in a request head")
-	f.Int64Var(&l.Body, "body", l.Body, "`bytes` of a request body")
-	f.IntVar(&l.Pipeline, "pipeline", l.Pipeline, "requests of one connection that may wait for their answers")
-	f.IntVar(&l.Connections, "connections", l.Connections, "open connections; more wait in the kernel's queue")
-	f.DurationVar(&l.IdleTime, "idle-time", l.IdleTime, "between two requests of a connection")
-	f.DurationVar(&l.HeadTime, "head-time", l.HeadTime, "for a request head to come")
-	f.DurationVar(&l.BodyTime, "body-time", l.BodyTime, "for each 16 KiB of a request body to come")
-	f.DurationVar(&l.HandlerTime, "handler-time", l.HandlerTime, "for a handler to answer, without what it waits for its turn")
-	f.DurationVar(&l.WriteTime, "write-time", l.WriteTime, "for a client to take 64 KiB of answers")
-	f.DurationVar(&l.LingerTime, "linger-time", l.LingerTime, "for a client to close after the last answer")
-	f.StringVar(&l.Driver, "wait", l.Driver, "how connections are served: `driver` serial, goroutines or loop (Linux)")
+	f.IntVar(&l.Head, "head", l.Head, "maximum `bytes` in a request head, up to 32768")
+	f.IntVar(&l.Fields, "fields", l.Fields, "maximum number of fields in a request head")
+	f.Int64Var(&l.Body, "body", l.Body, "maximum `bytes` in a request body")
+	f.IntVar(&l.Pipeline, "pipeline", l.Pipeline, "maximum unanswered requests on one connection")
+	f.IntVar(&l.Connections, "connections", l.Connections, "maximum open connections; further clients wait in the kernel's accept queue")
+	f.DurationVar(&l.IdleTime, "idle-time", l.IdleTime, "how long a connection may be idle between two requests")
+	f.DurationVar(&l.HeadTime, "head-time", l.HeadTime, "how long a request head may take to arrive")
+	f.DurationVar(&l.BodyTime, "body-time", l.BodyTime, "how long each 16 KiB of a request body may take to arrive")
+	f.DurationVar(&l.HandlerTime, "handler-time", l.HandlerTime, "how long a handler may run, not counting its wait for its turn")
+	f.DurationVar(&l.WriteTime, "write-time", l.WriteTime, "how long a client may take to read 64 KiB of responses")
+	f.DurationVar(&l.LingerTime, "linger-time", l.LingerTime, "how long a client may take to close after the last response")
+	f.StringVar(&l.Driver, "wait", l.Driver, "`driver` that serves the connections: serial, goroutines or loop (Linux)")
 }
 
-// PerConnection is how many bytes a connection can hold at most. A response that
-// waits is there twice, as written and as it will leave. What Go adds is not in it:
-// a slice that grows has up to a quarter more than it needs.
+// PerConnection returns the largest number of bytes that one connection can hold. A
+// buffered response counts twice, as written by the handler and as encoded. The spare
+// capacity that append adds, up to a quarter, does not count.
 func (l *Limits) PerConnection() int {
 	return readBufferSize + l.Pipeline*(l.Head+2*maxBuffered) + 2*(writeBufferSize+maxBuffered) + int(l.Body)
 }
 
-// Validate says what no server can work with.
+// Validate returns an error if l cannot work. The error names the flag and the values
+// that can.
 func (l *Limits) Validate() error {
 	if l.Head < 256 || l.Head > readBufferSize {
 		return fmt.Errorf("-head %d: want 256 to %d", l.Head, readBufferSize)

@@ -22,7 +22,7 @@ func TestPipeliningWithoutReadingIsBackpressured(t *testing.T) {
 	r := startServer(t, withHandler(func(w *Response, r *Request) { w.Write(make([]byte, 16<<10)) }))
 	c := dial(t, r.addr)
 	batch, err := strings.Repeat(get("/"), 1000), error(nil)
-	for end := time.Now().Add(patience()); err == nil && time.Now().Before(end); { // until a write is stuck: TCP pushes back
+	for end := time.Now().Add(patience()); err == nil && time.Now().Before(end); { // until a write blocks: TCP backpressure
 		c.SetWriteDeadline(time.Now().Add(2 * testTimeout))
 		_, err = io.WriteString(c, batch)
 	}
@@ -39,7 +39,7 @@ func TestPipeliningWithoutReadingIsBackpressured(t *testing.T) {
 		parked += len(s.encoded)
 	}
 	held.mu.Unlock()
-	t.Logf("the client's write is stuck; the server holds %d bytes of answers", parked)
+	t.Logf("the client's write is blocked; the server holds %d bytes of responses", parked)
 	assert.LessOrEqual(t, parked, writeBufferSize+(r.Limits.Pipeline+1)*(maxBuffered+1024), "house rule: limits.go says what a connection may hold")
 	c.Close()
 }
@@ -60,8 +60,8 @@ func TestInvalidLimitsAreRefused(t *testing.T) {
 	}
 }
 
-// A handler that comes back after its deadline gives its place free, and a
-// request that waits for it is told.
+// A handler that returns after its deadline frees its place, and the connection resumes
+// a request that waits for one.
 func TestExpiredHandlersFreeTheirSlotWhenTheyReturn(t *testing.T) {
 	release := make(chan struct{})
 	r := startServer(t, func(s *Server) { s.Limits.Pipeline, s.Limits.HandlerTime = 2, 50*time.Millisecond }, withHandler(func(w *Response, r *Request) {
@@ -75,7 +75,7 @@ func TestExpiredHandlersFreeTheirSlotWhenTheyReturn(t *testing.T) {
 	io.WriteString(c, sent)
 	c.SetReadDeadline(time.Now().Add(maxWait))
 	var first []byte
-	for strings.Count(string(first), "503 Service Unavailable\r\n") < 2 { // both are late, and both still run
+	for strings.Count(string(first), "503 Service Unavailable\r\n") < 2 { // both have timed out, and both still run
 		more := make([]byte, 1<<10)
 		n, err := c.Read(more)
 		require.NoError(t, err)
@@ -89,19 +89,19 @@ func TestExpiredHandlersFreeTheirSlotWhenTheyReturn(t *testing.T) {
 	})
 	close(release)
 
-	s := transcript{sent: sent, rule: "house rule: every slot has a deadline, and ends in time", look: "takerequest.go, pipelineFull and advance"}.readAll(c)
+	s := transcript{sent: sent, rule: "house rule: every slot has a deadline, and is completed in time", look: "takerequest.go, pipelineFull and advance"}.readAll(c)
 	s.got = string(first) + s.got
 	a := s.parseAll(t, getMethods(3)...)
 	assert.Equal(t, "200 OK", a[2].status)
 	s.wantCleanEnd(t)
 }
 
-// Behind a client that takes its time to read, handlers wait longer than they may
-// work: one that streams, for its turn; one that is a barrier, to begin, and the
-// body that it asks for then. None of that is their own slowness.
+// When the client reads slowly, handlers wait for longer than they may run: a handler
+// that streams waits for its turn; a barrier waits to start, and then for its body. None
+// of these waits counts as handler time.
 func TestWaitingForItsTurnDoesNotCountAsHandlerTime(t *testing.T) {
 	t.Parallel()
-	const own, size = 2 * time.Second, 32 << 20 // more than the kernel takes in for a client that does not read
+	const own, size = 2 * time.Second, 32 << 20 // bytes; more than the kernel buffers for a client that does not read
 	behind := make(chan string, 1)
 	r := startServer(t, func(s *Server) { s.Limits.HandlerTime, s.Limits.BodyTime = own, own }, withHandler(func(w *Response, r *Request) {
 		switch string(r.Path) {
@@ -125,7 +125,7 @@ func TestWaitingForItsTurnDoesNotCountAsHandlerTime(t *testing.T) {
 
 	eventually(t, "more time has passed than a handler has", func() bool { return r.clock.now() > begun+int64(own)*5/4 })
 
-	const rule = "house rule: a handler's time is its own; what it waits for its turn is not in it (handlerio.go, waitForHead and stream)"
+	const rule = "house rule: a handler's wait for its turn does not count as its time (handlerio.go, waitForHead and stream)"
 	in := bufio.NewReader(c)
 	for _, want := range []int{size, len("flushed, and ended")} {
 		status, body, err := readResponse(in)
@@ -138,15 +138,15 @@ func TestWaitingForItsTurnDoesNotCountAsHandlerTime(t *testing.T) {
 	require.Equal(t, "HTTP/1.1 100 Continue", line, rule)
 	readLine(in)
 	asked := r.clock.now()
-	eventually(t, "whoever is late has been found out", func() bool { return r.clock.now() > asked+int64(own)/8 })
+	eventually(t, "late handlers have been expired", func() bool { return r.clock.now() > asked+int64(own)/8 })
 	io.WriteString(c, "hello")
 	status, body, err := readResponse(in)
 	require.NoError(t, err, rule)
 	assert.Equal(t, "200 OK hello", status+" "+string(body), rule)
 }
 
-// A handler that reads a body may find a reset before its loop has heard of it.
-// Then nobody will wake it: it must not wait.
+// A handler that reads a body may see a reset before its loop gets the event. Then nothing
+// would wake it, so it must not wait.
 func TestBodyReadEndsOnAReset(t *testing.T) {
 	r := startServer(t)
 	listener, err := socket.Listen("127.0.0.1:0", 1)
@@ -163,7 +163,7 @@ func TestBodyReadEndsOnAReset(t *testing.T) {
 	c := newTransport(r.Server, noopDriver{}, &mu, &exchangeCache{}, fd, netip.Addr{})
 	ended := make(chan *http1.StatusError)
 
-	go func() { ended <- c.readMoreBody(&Body{x: &exchange{conn: &c.conn}, waitingSince: noDeadline / 2}) }() // ends when it should
+	go func() { ended <- c.readMoreBody(&Body{x: &exchange{conn: &c.conn}, waitingSince: noDeadline / 2}) }() // ends when the read returns
 
 	assert.Equal(t, http1.ErrBodyTruncated, receive(t, ended, "the body ends (handlerio.go, readMoreBody)"))
 }

@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A descriptor's number is used again as soon as it is closed. News that were
-// told before that would be taken for those of the next connection.
+// The kernel reuses a descriptor's number as soon as it is closed. Events that were
+// reported before would reach the next connection with that number.
 func TestDescriptorIsNotReusedBeforeAllEventsAreHandled(t *testing.T) {
 	r := startServer(t)
 	c := converse(t, r.addr, get("/"))
 	requireRead(t, c, transcript{}, "HTTP/1.1 200 ")
 
-	eventually(t, "the answer's writer is back", func() (back bool) {
+	eventually(t, "the write of the response has returned", func() (back bool) {
 		r.forEachConn(func(c *transport) {
 			if back = c.output.writeState == notWriting; !back {
 				return
@@ -30,20 +30,20 @@ func TestDescriptorIsNotReusedBeforeAllEventsAreHandled(t *testing.T) {
 			c.fail(errReset)
 			c.runActions()
 			_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-			assert.NoError(t, err, "the descriptor is closed while the leader may have news of it (loop.go, closeLater)")
-			assert.Nil(t, c.driver.(*loop).conns[fd], "and nobody hears them")
+			assert.NoError(t, err, "the descriptor is closed while the leader may have events of it (loop.go, closeLater)")
+			assert.Nil(t, c.driver.(*loop).conns[fd], "and no connection gets them")
 		})
 		return back
 	})
 
-	eventually(t, "it is closed then", func() bool { return r.Connections() == 0 })
+	eventually(t, "the connection is closed", func() bool { return r.Connections() == 0 })
 }
 
-// A child process may keep a connection open that its parent has closed: between
-// fork and exec it has all descriptors. Its news come under the old number.
+// A child process may keep a connection open that its parent has closed: between fork and
+// exec it has every descriptor. Its events are reported under the old number.
 func TestEventsOfAnInheritedDescriptorDoNotReachAnotherConnection(t *testing.T) {
 	for name, happens := range map[string]func(held int){
-		"a reset": func(held int) { unix.Write(held, []byte("x")) }, // to a client that has closed
+		"a reset": func(held int) { unix.Write(held, []byte("x")) }, // to a client that has closed: it answers with RST
 		"an end":  func(held int) { unix.Shutdown(held, unix.SHUT_RDWR) },
 	} {
 		r := startServer(t, func(s *Server) { s.drivers, s.Limits.Connections = s.drivers[:1], 2 })
@@ -59,15 +59,15 @@ func TestEventsOfAnInheritedDescriptorDoNotReachAnotherConnection(t *testing.T) 
 		stranger := converse(t, r.addr, get("/")) // waits in the queue: the server is full
 		fillDescriptorGaps(t, number)
 		old.CloseWrite() // so the server closes, and accepts the stranger
-		s := transcript{sent: get("/"), rule: "house rule: an event is a hint, for its number may be another's", look: "conn.go, onEvent"}
+		s := transcript{sent: get("/"), rule: "house rule: an event is a hint, because its number may belong to another connection", look: "conn.go, onEvent"}
 		requireRead(t, stranger, s, "HTTP/1.1 200 OK\r\n")
 		same := false
 		r.forEachConn(func(c *transport) { same = same || c.fd == number })
-		require.True(t, same, "the stranger has the number")
+		require.True(t, same, "the stranger has the old number")
 
 		old.Close()
 		happens(held)
-		io.WriteString(witness, get("/")) // is news too, and comes behind those
+		io.WriteString(witness, get("/")) // an event as well, reported after those
 		in := bufio.NewReader(witness)
 		for range 2 {
 			_, _, err := readResponse(in)
@@ -76,12 +76,12 @@ func TestEventsOfAnInheritedDescriptorDoNotReachAnotherConnection(t *testing.T) 
 		io.WriteString(stranger, get("/", closeField))
 
 		if s = s.readAll(stranger); !strings.Contains(s.got, "HTTP/1.1 200 OK\r\n") {
-			s.fail(t, len(s.got), "after %s of the number's earlier connection: want an answer (the connection ended: %v)", name, s.end)
+			s.fail(t, len(s.got), "after %s of the number's earlier connection: want a response (the connection ended: %v)", name, s.end)
 		}
 	}
 }
 
-// fillDescriptorGaps takes all free descriptors below number, until the test ends.
+// fillDescriptorGaps opens every free descriptor below number until the test ends.
 func fillDescriptorGaps(t *testing.T, number int) {
 	for fd := 0; fd < number; {
 		var err error
@@ -91,72 +91,72 @@ func fillDescriptorGaps(t *testing.T, number int) {
 	}
 }
 
-// The events that there is room may come while the writer that was refused has not
-// got the lock yet. They are not told twice.
+// The event that the socket is writable may arrive after write(2) has returned EAGAIN, and
+// before the writer has the lock again. The kernel does not repeat it.
 func TestWritableEventDuringAWriteIsNotLost(t *testing.T) {
 	skipIfJudging(t)
 	var o writeQueue
 	o.enqueue([]byte("answer"))
-	o.startWrite(1) // transport.write, with the lock open
+	o.startWrite(1) // transport.write, with the lock released
 
 	o.onWritable() // conn.onEvent
 	o.onBlocked()
 
-	assert.Equal(t, notWriting, o.writeState, "the writer waits for news that were told before (writequeue.go, onBlocked)")
+	assert.Equal(t, notWriting, o.writeState, "the writer waits for an event that was reported before (writequeue.go, onBlocked)")
 }
 
-// What has come already is no event to the kernel. A client who sends much and
-// takes its time to read has its requests looked at when there is room again.
+// Requests that have been read already cause no event. If a client sends much and reads
+// slowly, its requests are resumed when the slot queue has room again.
 func TestStalledRequestsAreResumed(t *testing.T) {
-	const requests, size = 1500, 16 << 10 // more than fits into the kernel
+	const requests, size = 1500, 16 << 10 // bytes; all of it is more than the kernel buffers
 	r := startServer(t, func(s *Server) { s.Limits.HeadTime = 2 * testTimeout }, withHandler(func(w *Response, r *Request) { w.Write(make([]byte, size)) }))
 	sent := strings.Repeat(get("/"), requests-1) + get("/", closeField)
 	c := dial(t, r.addr)
 	c.SetDeadline(time.Now().Add(maxWait))
-	go io.WriteString(c, sent) // ends when all is taken
-	eventually(t, "the server has stopped to take requests", func() (isStalled bool) {
+	go io.WriteString(c, sent) // ends when everything is sent
+	eventually(t, "the server has stopped taking requests", func() (isStalled bool) {
 		r.forEachConn(func(c *transport) { isStalled = c.inputState == stalled && c.output.writeState == writeBlocked })
 		return isStalled
 	})
 	begun := r.clock.now()
 	eventually(t, "more time has passed than a head may take", func() bool { return r.clock.now() > begun+int64(4*testTimeout) })
 
-	s := transcript{sent: "1,500 requests", rule: "house rule: who waits for the server is not slow", look: "conn.go, queueTurn"}.readAll(c)
+	s := transcript{sent: "1,500 requests", rule: "house rule: a client that waits for the server is not slow", look: "conn.go, queueTurn"}.readAll(c)
 
 	a := s.parseAll(t, getMethods(requests)...)
 	for i := range a {
-		require.Equal(t, "200 OK", a[i].status, "answer %d (conn.go, queueTurn)", i+1)
+		require.Equal(t, "200 OK", a[i].status, "response %d (conn.go, queueTurn)", i+1)
 	}
 }
 
-// The queue may be full when an upload gives its connection back: its response is
-// finished, and has no room in what waits for the client. That must be noted like
-// any other fullness, or the connection is not looked at when there is room again.
+// The slot queue may be full when an upload returns its connection: its response is
+// complete, but output has no room for it. The connection must become stalled, as for any
+// other full queue, or it is not resumed when there is room.
 func TestRequestsAfterAnUploadAreHandled(t *testing.T) {
 	for _, depth := range []int{1, 32} {
-		const requests, size = 400, 30_000 // more than fits into the kernel
+		const requests, size = 400, 30_000 // bytes; all of it is more than the kernel buffers
 		r := startServer(t, func(s *Server) { s.Limits.Pipeline, s.Limits.HeadTime = depth, 2*testTimeout })
 		body := strings.Repeat("b", size)
 		c := dial(t, r.addr)
 		c.SetDeadline(time.Now().Add(maxWait))
-		go io.WriteString(c, strings.Repeat(post("/echo", body), requests-1)+post("/echo", body, closeField)) // ends when all is taken
-		eventually(t, "the kernel takes no more answers", func() (isBlocked bool) {
+		go io.WriteString(c, strings.Repeat(post("/echo", body), requests-1)+post("/echo", body, closeField)) // ends when everything is sent
+		eventually(t, "the send buffer is full", func() (isBlocked bool) {
 			r.forEachConn(func(c *transport) { isBlocked = c.output.writeState == writeBlocked && c.slots.length > 0 })
 			return isBlocked
 		})
 		begun := r.clock.now()
 		eventually(t, "more time has passed than a head may take", func() bool { return r.clock.now() > begun+int64(4*testTimeout) })
 
-		s := transcript{sent: "400 uploads", rule: "house rule: who waits for the server is not slow", look: "conn.go, onEvent and take"}.readAll(c)
+		s := transcript{sent: "400 uploads", rule: "house rule: a client that waits for the server is not slow", look: "conn.go, onEvent; takerequest.go"}.readAll(c)
 
 		a := s.parseAll(t, strings.Split(strings.Repeat("POST ", requests-1)+"POST", " ")...)
 		for i := range a {
-			require.Equal(t, "200 OK", a[i].status, "answer %d with -pipeline %d (conn.go, onEvent and take)", i+1, depth)
+			require.Equal(t, "200 OK", a[i].status, "response %d with -pipeline %d (conn.go, onEvent; takerequest.go)", i+1, depth)
 		}
 	}
 }
 
-// An upload may take longer than a handler may, as long as it keeps its pace.
+// An upload may take longer than HandlerTime, as long as it keeps the pace of BodyTime.
 func TestSlowUploadDoesNotCountAsHandlerTime(t *testing.T) {
 	t.Parallel()
 	r := startServer(t, func(s *Server) { s.Limits.BodyTime, s.Limits.HandlerTime = 600*time.Millisecond, 800*time.Millisecond })
@@ -167,12 +167,12 @@ func TestSlowUploadDoesNotCountAsHandlerTime(t *testing.T) {
 		eventually(t, "time passes", func() bool { return r.clock.now() > begun+int64(i+1)*int64(120*time.Millisecond) })
 	}
 
-	s := transcript{sent: "200,000 bytes", rule: "house rule: a handler's time is its own", look: "handlerio.go, readMoreBody"}.readAll(c)
+	s := transcript{sent: "200,000 bytes", rule: "house rule: a wait for the client does not count as handler time", look: "handlerio.go, readMoreBody"}.readAll(c)
 
 	s.wantPrefix(t, "HTTP/1.1 200 ")
 }
 
-// Who is told to continue has his time from then on, however late it is.
+// A client that gets 100 Continue has its full time from then on, however late that is.
 func TestBodyTimeoutStartsWith100Continue(t *testing.T) {
 	t.Parallel()
 	var r *testServer

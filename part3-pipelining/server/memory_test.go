@@ -11,17 +11,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Clients that send and do not read cannot make the server hold more than
-// limits.go says, whatever they ask for and whatever the handlers write.
+// Clients that send and do not read cannot make the server hold more than PerConnection
+// (limits.go), whatever they request and whatever the handlers write.
 func TestClientsThatDoNotReadUseBoundedMemory(t *testing.T) {
 	skipIfJudging(t)
 	const clients = 8
 	long := "Long: " + strings.Repeat("a", 15<<10) + "\r\n"
 	for name, asked := range map[string]string{
-		"answers that fill a place": get("/exact"),
-		"answers behind a slow one": get("/slow", long) + strings.Repeat(get("/exact", long), 100),
-		"answers without end":       get("/endless", long),
-		"uploads":                   post("/upload", strings.Repeat("b", 60<<10)),
+		"responses that fill a slot": get("/exact"),
+		"responses after a slow one": get("/slow", long) + strings.Repeat(get("/exact", long), 100),
+		"endless responses":          get("/endless", long),
+		"uploads":                    post("/upload", strings.Repeat("b", 60<<10)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			block := make(chan struct{})
@@ -47,7 +47,7 @@ func TestClientsThatDoNotReadUseBoundedMemory(t *testing.T) {
 			stuck := make(chan error, clients)
 			for range clients {
 				c := dial(t, r.addr)
-				go func() { // ends when its write is stuck: TCP pushes back
+				go func() { // ends when its write blocks: TCP backpressure
 					var err error
 					for sent := 0; err == nil && sent < 64<<20; sent += len(batch) {
 						c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
@@ -61,12 +61,12 @@ func TestClientsThatDoNotReadUseBoundedMemory(t *testing.T) {
 			}
 
 			held, bound := 0, r.Limits.PerConnection()*5/4                   // a slice that grows has up to a quarter more than it needs
-			for end := time.Now().Add(patience()); time.Now().Before(end); { // a slow server is still at work
+			for end := time.Now().Add(patience()); time.Now().Before(end); { // a slow server may still be working
 				if held = (countGoroutines() - before) / clients; held <= bound {
 					break
 				}
 			}
-			runtime.KeepAlive(batch) // it is in both figures
+			runtime.KeepAlive(batch) // batch counts in both measurements
 			close(block)
 
 			t.Logf("a client that does not read holds %d bytes; the limits say %d", held, bound)

@@ -10,29 +10,29 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-// A poller is an epoll(7) instance: the kernel's list of the sockets that have
-// news. It is edge-triggered, which means that events are told once: whoever does
-// not read all that has come must ask for them again.
+// A poller is an epoll(7) instance: the kernel's list of sockets that have events. It is
+// edge-triggered: the kernel reports each event once, and a caller that does not read
+// until EAGAIN must call rearm.
 //
-// Its descriptor is parked in Go's own poller, so a goroutine that waits here
-// is set aside like any other, and no thread sleeps.
+// The epoll descriptor is itself registered with Go's poller. A goroutine that waits
+// here is parked like any other, and blocks no thread.
 type poller struct {
 	socket.FD
 	events    [128]unix.EpollEvent
-	numEvents int                // events, after wait
-	blocked   bool               // wait had to wait
-	waitFn    func(uintptr) bool // made once: a method value is an allocation
+	numEvents int                // valid elements of events, set by wait
+	blocked   bool               // the last wait found no event at first, and blocked
+	waitFn    func(uintptr) bool // created once: a method value allocates
 	peekFn    func(uintptr) bool
 }
 
-// Events are what is new about a socket; that it can be read or written may
-// always be the case. epoll watches open files, not numbers: as long as a child
-// process has a file open, its news come under its old number, which may be that of
-// another socket by now. They are hints.
+// An event says that the socket fd may be readable or writable, and what else is new. It
+// is a hint: epoll watches open files, not descriptors. While a child process keeps a
+// file open, its events arrive under the old descriptor number, which may be another
+// socket's by now (epoll(7), "Questions and answers").
 type event struct {
 	fd         int
-	peerClosed bool // the other side will send no more: there is an end to be read
-	hungUp     bool // a reset, or both sides have ended
+	peerClosed bool // EPOLLRDHUP: the client sent FIN
+	hungUp     bool // EPOLLHUP or EPOLLERR: a reset, or both sides sent FIN
 }
 
 func newPoller() (*poller, error) {
@@ -47,22 +47,22 @@ func newPoller() (*poller, error) {
 	return p, err
 }
 
-// add begins to watch fd. The first events are what is so already.
+// add registers fd. The kernel reports its present state as the first event.
 func (p *poller) add(fd int) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.Sysfd, unix.EPOLL_CTL_ADD, fd, interest(fd)))
 }
 
-// rearm makes the poller tell the events of fd once more. It can be called by
-// anyone who knows that fd is open.
+// rearm makes the kernel report the present state of fd again. Any goroutine may call it
+// while fd is open.
 func (p *poller) rearm(fd int) { unix.EpollCtl(p.Sysfd, unix.EPOLL_CTL_MOD, fd, interest(fd)) }
 
 func interest(fd int) *unix.EpollEvent {
 	return &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(fd)}
 }
 
-// wait returns how many events there are. If there are none it waits for some, if
-// idle says that the caller has nothing else to do. It fails with a timeout when
-// somebody kicks the poller, and for ever when it is closed; then there are none.
+// wait gets events and returns how many. If there are none it waits for some, provided
+// that the caller is idle. After Wake it fails with a timeout (socket.IsTimeout) until
+// ClearWake; after Close it always fails. With an error there are no events.
 func (p *poller) wait(idle bool) (n int, err error) {
 	find := p.waitFn
 	if !idle {
@@ -74,18 +74,19 @@ func (p *poller) wait(idle bool) (n int, err error) {
 	return p.numEvents, err
 }
 
-// tryWait is epoll_wait with a timeout of 0: it never blocks (nonblock_linux.go).
+// tryWait is epoll_wait(2) with a timeout of 0. It never blocks, so it can be a
+// RawSyscall (socket/nonblock_linux.go).
 func (p *poller) tryWait(fd uintptr) bool {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), 0, 0, 0)
 	if p.numEvents = int(n); errno != 0 {
-		p.numEvents = 0 // EINTR: Go's runtime sends signals to its own threads
+		p.numEvents = 0 // EINTR: the Go runtime sends signals to its own threads
 		return errno == unix.EINTR
 	}
 	p.blocked = p.blocked || n == 0
 	return n != 0
 }
 
-// event is number i of the events.
+// event returns event i of the last wait.
 func (p *poller) event(i int) event {
 	e := &p.events[i]
 	return event{int(e.Fd), e.Events&unix.EPOLLRDHUP != 0, e.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0}

@@ -12,8 +12,9 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-// A Server accepts connections and gives each to a driver, in turns (driver.go). A
-// goroutine more watches the time (clock.go).
+// A Server accepts connections and hands them to its drivers in turn (driver.go). One more
+// goroutine enforces the time limits (clock.go). Set the exported fields before Serve,
+// and do not change them after.
 type Server struct {
 	listener      socket.FD
 	Handler       Handler
@@ -21,25 +22,27 @@ type Server struct {
 	Log           *slog.Logger
 	clock         *clock
 	stopping      atomic.Bool   // drain.go
-	stopRequested chan struct{} // has a token when watch should hear of that
-	stoppedAt     atomic.Int64  // the clock when it did: the last call begins
-	atCapacity    atomic.Bool   // somebody has to wait for room: idle connections had better go
-	lastSweep     time.Time     // when they were told so; Serve's own
+	stopRequested chan struct{} // has a token when runClock should note the stop
+	stoppedAt     atomic.Int64  // the clock when the stop began; 0 before
+	atCapacity    atomic.Bool   // clients wait in the accept queue, and no more can be accepted: idle connections close early
+	lastSweep     time.Time     // when waitForCapacity last checked the idle ones; used by Serve only
 
 	drivers    []driver
-	nextDriver int           // which of them gets the next connection
-	openConns  atomic.Int64  // connections
-	connFreed  chan struct{} // has a token when a connection was closed lately
-	done       chan struct{} // closed when Serve is about to return
+	nextDriver int           // index, modulo len(drivers), of the last one used
+	openConns  atomic.Int64  // open connections
+	connFreed  chan struct{} // has a token when a connection has closed since the last receive
+	done       chan struct{} // closed when all connections are; ends runClock
 }
 
-// New makes a server that listens on fd, which it owns from now on. With an
-// error nothing is left open.
+// New returns a server for the listening socket fd (socket.Listen), which it owns from
+// now on and closes when Serve returns, or if New fails. l must be valid
+// (Limits.Validate). A warning or an error is written to log at most once a second with
+// the same message.
 func New(fd int, h Handler, l Limits, log *slog.Logger) (*Server, error) {
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // accepted sockets inherit it: a response does not wait for an ACK
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // tcp(7); accepted sockets inherit it: a response does not wait for an ACK
 	listener, err := socket.NewFD(fd)
 	if err != nil {
-		return nil, fmt.Errorf("park the listening socket: %w", err)
+		return nil, fmt.Errorf("register the listening socket with the poller: %w", err)
 	}
 	s := &Server{
 		listener: listener, Handler: h, Limits: l, Log: newDedupLogger(log), clock: newClock(),
@@ -52,8 +55,8 @@ func New(fd int, h Handler, l Limits, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// Serve accepts connections until the server is told to stop, and returns when all
-// of them are closed.
+// Serve accepts connections until Stop is called, and returns when all of them are closed
+// and the server's goroutines have ended. Call it once.
 func (s *Server) Serve() {
 	var watch sync.WaitGroup
 	watch.Go(s.runClock)
@@ -66,9 +69,9 @@ func (s *Server) Serve() {
 		} else if fd, peer, err := s.accept(); err == nil {
 			s.addConn(fd, peer)
 		} else if !socket.IsTimeout(err) {
-			crowd := socket.AcceptQueueLen(s.listener.Sysfd) > 0 // accept(2) takes a descriptor before it looks into the queue
+			crowd := socket.AcceptQueueLen(s.listener.Sysfd) > 0 // accept(2) allocates a descriptor before it looks at the queue
 			if crowd && !s.atCapacity.Load() {
-				s.Log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
+				s.Log.Warn("accept", "error", err) // no descriptors left: clients stay in the queue
 			}
 			s.waitForCapacity(crowd)
 		}
@@ -81,7 +84,7 @@ func (s *Server) Serve() {
 	watch.Wait()
 }
 
-// accept waits for a connection, parked.
+// accept waits for a connection, in Go's poller.
 func (s *Server) accept() (fd int, peer unix.Sockaddr, err error) {
 	parkErr := s.listener.RawConn.Read(func(listener uintptr) bool {
 		fd, peer, err = socket.Accept(int(listener))
@@ -99,7 +102,7 @@ func (s *Server) accept() (fd int, peer unix.Sockaddr, err error) {
 	return fd, peer, err
 }
 
-// addConn starts to Serve fd, the connection of a client at peer.
+// addConn hands fd, the connection of the client at peer, to a driver.
 func (s *Server) addConn(fd int, peer unix.Sockaddr) {
 	s.openConns.Add(1)
 	s.nextDriver++
@@ -114,7 +117,7 @@ func (s *Server) addConn(fd int, peer unix.Sockaddr) {
 	}
 }
 
-// connClosed notes that a connection is closed.
+// connClosed is called by a driver when it has closed a connection.
 func (s *Server) connClosed() {
 	s.openConns.Add(-1)
 	select {
@@ -125,14 +128,14 @@ func (s *Server) connClosed() {
 
 func (s *Server) connLimitReached() bool { return s.Connections() >= s.Limits.Connections }
 
-// Connections is how many connections are open.
+// Connections returns how many connections are open.
 func (s *Server) Connections() int { return int(s.openConns.Load()) }
 
-// waitForCapacity waits until a connection is closed. It tries again by itself too,
-// for another program may have had the descriptors, and a client may come into the
-// queue. crowd says that one waits there: then the idle connections are hurried,
-// once a second and not for every newcomer, for the walk over all of them would be
-// dearer than its request, and what becomes idle in a crowd knows (waitDeadline).
+// waitForCapacity waits until a connection is closed. It also returns after
+// drainIdleTime, because another process may have freed descriptors, or a client may have
+// entered the accept queue. With crowd, clients wait there: then it checks the idle
+// connections against a shorter limit (waitDeadline). It does so once a second and not
+// for every client, because checking all connections costs more than a request.
 func (s *Server) waitForCapacity(crowd bool) {
 	s.atCapacity.Store(crowd)
 	if now := time.Now(); crowd && now.Sub(s.lastSweep) >= capacityIdleTime {
@@ -145,7 +148,7 @@ func (s *Server) waitForCapacity(crowd bool) {
 	}
 }
 
-// checkDeadlines has every connection look at the clock.
+// checkDeadlines makes every connection check its deadlines.
 func (s *Server) checkDeadlines() {
 	s.forEachConn(func(t *transport) {
 		t.checkDeadlines()
@@ -153,14 +156,14 @@ func (s *Server) checkDeadlines() {
 	})
 }
 
-// forEachConn calls f for all connections, with their lock held.
+// forEachConn calls f for every connection, with its lock held.
 func (s *Server) forEachConn(f func(*transport)) {
 	for _, d := range s.drivers {
 		d.forEach(f)
 	}
 }
 
-// What a connection waits for.
+// A waitKind is what a connection waits for.
 type waitKind int
 
 const (
@@ -169,11 +172,11 @@ const (
 	waitBody
 )
 
-// waitDeadline is the clock when a wait that began at since is over. A stop cuts every
-// wait short, but not before it has begun: whoever sends within the last call is
-// answered.
+// waitDeadline returns the clock at which a wait that began at since must end. A stop
+// shortens every wait, but counts from the stop at the earliest: a client that sends
+// within drainIdleTime of it is answered.
 func (s *Server) waitDeadline(kind waitKind, since int64) int64 {
-	most, rest := s.Limits.IdleTime, drainIdleTime+2*stopTick // a clock that notes a wait is a tick late, and one that ends it may be early by another
+	most, rest := s.Limits.IdleTime, drainIdleTime+2*stopTick // stopTick twice: a recorded time may be a tick late, and the check a tick early
 	switch kind {
 	case waitHead:
 		most, rest = s.Limits.HeadTime, drainReadTime

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Idle for long or not: a client that asks once more within the last call is
-// answered, and told that this was it.
+// However long it was idle: a client that sends a request within drainIdleTime of the stop
+// is answered, with Connection: close.
 func TestRequestWithinTheDrainIdleTimeIsAnswered(t *testing.T) {
 	for attempt := 1; ; attempt++ {
 		r := startServer(t)
@@ -21,15 +21,15 @@ func TestRequestWithinTheDrainIdleTimeIsAnswered(t *testing.T) {
 		_, _, err := readResponse(in)
 		require.NoError(t, err)
 		idle := r.clock.now()
-		eventually(t, "it has been idle for longer than a last call", func() bool { return r.clock.now() > idle+2*int64(drainIdleTime) })
+		eventually(t, "it has been idle for longer than drainIdleTime", func() bool { return r.clock.now() > idle+2*int64(drainIdleTime) })
 
 		began := time.Now()
 		r.Stop()
-		eventually(t, "the server has heard of it", func() bool { return r.stoppedAt.Load() != 0 })
-		time.Sleep(drainIdleTime / 2) // the request is on its way
+		eventually(t, "the server has noted the stop", func() bool { return r.stoppedAt.Load() != 0 })
+		time.Sleep(drainIdleTime / 2) // the request is in flight
 		_, err = io.WriteString(c, get("/"))
 		if took := time.Since(began); took > drainIdleTime && attempt < 20 {
-			continue // this machine had no time for us: that was too late to count
+			continue // this machine was too busy: the request was sent too late to count
 		}
 
 		require.NoError(t, err)
@@ -38,12 +38,12 @@ func TestRequestWithinTheDrainIdleTimeIsAnswered(t *testing.T) {
 		s.got = string(got)
 		a := s.parseAll(t, "GET")
 		assert.Equal(t, "200 OK", a[0].status)
-		assert.Equal(t, "close", a[0].fields["connection"], "the client need not guess that this was its last answer")
+		assert.Equal(t, "close", a[0].fields["connection"], "the client is told that this was the last response")
 		return
 	}
 }
 
-// Time is up, and the request is there, but the loop has not looked yet.
+// The idle time is up and a request has arrived, but the loop has not read it yet.
 func TestConnectionWithAnUnreadRequestIsNotIdle(t *testing.T) {
 	r := startServer(t)
 	c := converse(t, r.addr, get("/"))
@@ -51,7 +51,7 @@ func TestConnectionWithAnUnreadRequestIsNotIdle(t *testing.T) {
 	_, _, err := readResponse(in)
 	require.NoError(t, err)
 
-	r.forEachConn(func(front *transport) { // with the lock, so the loop cannot
+	r.forEachConn(func(front *transport) { // the lock is held, so the loop cannot read it
 		io.WriteString(c, get("/", closeField))
 		eventually(t, "the kernel has the request", func() bool {
 			ask := []unix.PollFd{{Fd: int32(front.fd), Events: unix.POLLIN}}
@@ -64,12 +64,12 @@ func TestConnectionWithAnUnreadRequestIsNotIdle(t *testing.T) {
 	})
 
 	status, _, err := readResponse(in)
-	require.NoError(t, err, "house rule: what has come in time is answered (deadlines.go, endIdle)")
+	require.NoError(t, err, "house rule: a request that arrived in time is answered (deadlines.go, closeIfIdle)")
 	assert.Equal(t, "200 OK", status)
 }
 
-// All connections taken, and nobody waits: that is no crowd, and an idle
-// connection may stay as long as ever. When one does wait, it has to go.
+// All connections are in use and the accept queue is empty: an idle connection may stay
+// for its full time. When a client waits in the queue, the idle connection is closed.
 func TestFullServerWithAnEmptyQueueClosesNoIdleConnection(t *testing.T) {
 	t.Parallel()
 	r := startServer(t, func(s *Server) { s.Limits.Connections = 1 })
@@ -78,11 +78,11 @@ func TestFullServerWithAnEmptyQueueClosesNoIdleConnection(t *testing.T) {
 	_, _, err := readResponse(in)
 	require.NoError(t, err)
 	idle := r.clock.now()
-	eventually(t, "it has been idle for longer than a crowd lets it", func() bool { return r.clock.now() > idle+int64(capacityIdleTime+capacityIdleTime/2) })
+	eventually(t, "it has been idle for longer than capacityIdleTime", func() bool { return r.clock.now() > idle+int64(capacityIdleTime+capacityIdleTime/2) })
 
 	io.WriteString(c, get("/"))
 	_, _, err = readResponse(in)
-	require.NoError(t, err, "house rule: idle clients are hurried for those that wait (server.go, serve)")
+	require.NoError(t, err, "house rule: idle connections are closed early only while clients wait (server.go, Serve)")
 
-	sendAndRead(t, r.addr, "house rule: who is idle makes room", "server.go, waitForCapacity", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
+	sendAndRead(t, r.addr, "house rule: an idle connection makes room for a queued client", "server.go, waitForCapacity", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 }

@@ -8,9 +8,9 @@ import (
 
 var headPrefix = []byte("HEAD ")
 
-// takeRequest takes the next request off what has arrived, for the driver to have it
-// handled. nil says that there is none: more of it must arrive, or there is no
-// room in the queue, or a request has the connection for itself.
+// takeRequest removes the next request from input and reserves its slot; the driver has it
+// handled. It returns nil if there is none: the head is incomplete, the slot queue is
+// full, a request has the connection to itself, or no more requests are accepted.
 func (c *conn) takeRequest() *exchange {
 	if c.closeState != open || c.inputState != parsing && c.inputState != stalled {
 		return nil
@@ -38,10 +38,9 @@ func (c *conn) pipelineFull() bool {
 	return c.slots.length >= c.srv.Limits.Pipeline || c.running >= c.srv.Limits.Pipeline
 }
 
-// scanHead returns the length of the request head that in begins with, or 0 when
-// it is not there to its end. Its time begins with its first byte. An empty line
-// is no part of a head: a client that sends only those stays idle, and the third
-// is refused.
+// scanHead returns the length of the request head at the start of input, or 0 if it is
+// incomplete. Its time limit starts with its first byte. Empty lines before it do not
+// count: a client that sends only those is idle, and the third is refused.
 func (c *conn) scanHead() (int, *http1.StatusError) {
 	if c.input.emptyLines += c.input.skipEmptyLines(); c.input.emptyLines > MaxEmptyLines {
 		return 0, errEmptyLines
@@ -66,16 +65,17 @@ func (c *conn) scanHead() (int, *http1.StatusError) {
 	return 0, refused
 }
 
-// newRequest makes an exchange of the first n bytes, or of why they are refused.
+// newRequest returns an exchange for the head in the first n bytes of input or, if refused
+// is not nil, for the error response.
 func (c *conn) newRequest(n int, refused *http1.StatusError) *exchange {
 	c.waitingSince, c.input.emptyLines = c.srv.clock.now(), 0
 	x := newExchange(c)
 	if x.err = refused; refused == nil {
-		x.head = append(x.head[:0], c.input.bytes()[:n]...) // the next one is read over it
+		x.head = append(x.head[:0], c.input.bytes()[:n]...) // the next read may overwrite input
 		c.input.skip(n)
 		x.parse()
 	} else if bytes.HasPrefix(c.input.bytes(), headPrefix) {
-		x.req.Method = headPrefix[:4] // its response has no body, however it would have gone on
+		x.req.Method = headPrefix[:4] // its error response must not have a body
 	}
 	x.closeAfter = x.closeAfter || x.err != nil || c.srv.stopping.Load() && c.isLastBeforeStop(x)
 	x.exclusive = x.err == nil && (x.barrier || x.req.Minor == 0)
@@ -88,16 +88,16 @@ func (c *conn) newRequest(n int, refused *http1.StatusError) *exchange {
 	return x
 }
 
-// isLastBeforeStop says whether x is the last request that its connection answers in a
-// server that stops: no other has been read behind it. Its own body may look as if
-// there was one, so a request with a body that begins after the last call is the
-// last, whatever is behind it.
+// isLastBeforeStop reports whether x is the last request that its connection answers in a
+// stopping server: no complete head follows it in input. The body of x may look like
+// one. So a request with a body that begins more than drainIdleTime after the stop is
+// always the last.
 func (c *conn) isLastBeforeStop(x *exchange) bool {
 	stopped := c.srv.stoppedAt.Load()
 	return http1.HeadLength(c.input.bytes(), 0) == 0 || x.req.Length != 0 && stopped != 0 && c.waitingSince >= stopped+int64(drainIdleTime)
 }
 
-// reserve gives x its slot, before its handler is started.
+// reserve reserves the slot of x, before its handler starts.
 func (c *conn) reserve(x *exchange) {
 	c.running++
 	c.exchanges.lastSeq++
@@ -106,8 +106,8 @@ func (c *conn) reserve(x *exchange) {
 	c.slots.reserve(&x.slot)
 }
 
-// endTurn ends a turn when there is nothing more to take. Half a request that came
-// early must not delay a response that is finished: the driver writes now.
+// endTurn ends a turn in which takeRequest has returned nil. The driver then writes what is
+// ready: an incomplete request must not delay a complete response.
 func (c *conn) endTurn() {
 	if c.turn == turnActive {
 		c.turn.moveTo(turnIdle)
@@ -117,7 +117,7 @@ func (c *conn) endTurn() {
 	}
 	switch c.inputState {
 	case inputClosed:
-		c.input.clear() // nothing behind the last request is looked at
+		c.input.clear() // input after the last request is ignored
 	case parsing:
 		c.input.releaseIfEmpty()
 		if c.closeState == open && c.input.readState != wouldBlock {
@@ -128,13 +128,13 @@ func (c *conn) endTurn() {
 	}
 }
 
-// canTakeMore says whether there is something to take, and room for it.
+// canTakeMore reports whether there is input to parse and room in the slot queue.
 func (c *conn) canTakeMore() bool {
 	return (c.inputState == parsing || c.inputState == stalled) && c.closeState == open && !c.input.empty() && !c.pipelineFull()
 }
 
-// yieldTurn ends a turn though there is more to take: the responses so far leave, and
-// other connections have their turns before the next.
+// yieldTurn ends a turn although there is more to take: the responses so far are written,
+// and other connections have their turns before this one continues.
 func (c *conn) yieldTurn() {
 	c.turn.moveTo(turnQueued)
 	c.actions |= actionTurn

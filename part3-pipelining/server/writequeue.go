@@ -1,19 +1,20 @@
 package server
 
-// A writeQueue is the responses of one connection on their way out, in order. One
-// write is under way at a time; what is appended meanwhile leaves with the next.
+// A writeQueue holds the encoded responses of one connection, in order, until the kernel
+// has accepted them. One write is in progress at a time; bytes that are queued
+// meanwhile are sent by the next.
 type writeQueue struct {
 	writeState     writeState
-	next           *writeBuffer // to be sent after sending; nil for none
+	next           *writeBuffer // sent after sending; nil for none
 	sending        *writeBuffer // nil for none
-	unsent         []byte       // of sending
-	deadline       int64        // the clock when all of sending must be written; 0: nothing is
-	closeDelimited bool         // a response that ends with the connection has begun: until it is whole, a close is a reset (closedelimited.go)
+	unsent         []byte       // the rest of sending
+	deadline       int64        // the clock when all of sending must be written; 0 if sending is nil
+	closeDelimited bool         // a close-delimited response has begun: until it is complete, a close is a reset (closedelimited.go)
 }
 
 func (o *writeQueue) empty() bool { return o.next == nil && o.sending == nil }
 
-// full says that no further response should be appended.
+// full reports that no further response should be queued.
 func (o *writeQueue) full() bool { return o.next != nil && len(o.next.b) >= writeBufferSize }
 
 func (o *writeQueue) enqueue(b []byte) {
@@ -23,8 +24,8 @@ func (o *writeQueue) enqueue(b []byte) {
 	o.next.b = append(o.next.b, b...)
 }
 
-// startWrite begins a write of unsent, which must be done by until if it has just been
-// filled.
+// startWrite begins a write of unsent. If that is a new buffer, all of it must be written
+// by until.
 func (o *writeQueue) startWrite(until int64) {
 	if o.sending == nil {
 		o.sending, o.next = o.next, nil
@@ -33,7 +34,7 @@ func (o *writeQueue) startWrite(until int64) {
 	o.writeState.moveTo(writing)
 }
 
-// onWritten ends a write that took n bytes, and says whether all of sending is out.
+// onWritten ends a write of n bytes, and returns whether all of sending is written.
 func (o *writeQueue) onWritten(n int) (all bool) {
 	o.writeState.moveTo(notWriting)
 	if o.unsent = o.unsent[n:]; len(o.unsent) > 0 {
@@ -44,7 +45,7 @@ func (o *writeQueue) onWritten(n int) (all bool) {
 	return true
 }
 
-// onBlocked ends a write for which the kernel had no room.
+// onBlocked ends a write that returned EAGAIN.
 func (o *writeQueue) onBlocked() {
 	if o.writeState == writeRetry {
 		o.writeState.moveTo(notWriting)
@@ -53,7 +54,7 @@ func (o *writeQueue) onBlocked() {
 	}
 }
 
-// onWritable is for the event that the kernel has room again.
+// onWritable handles the event that the send buffer has room.
 func (o *writeQueue) onWritable() {
 	switch o.writeState {
 	case writing:

@@ -1,27 +1,27 @@
 package server
 
-// What a conn has its driver do. The first of them are asked for by events, the
-// others follow from the state.
+// An action is what a conn asks its driver to do next. Events request the first five,
+// which collect in conn.actions; nextAction derives the others from the state.
 type action uint8
 
 const (
-	actionWake         action      = 1 << iota // goroutines that wait for a change
-	actionTurn                                 // call onTurn, when others had their turns
-	actionRearm                                // there may be events that were not looked at: tell them again
-	actionIdleCheck                            // read once more, and call looked
-	actionResetOnClose                         // from now on every close is a reset
-	actionFINOnClose                           // from now on a close is a close again
-	actionWrite                                // out.unsent, and call wrote, wouldBlock or fail
-	actionFIN                                  // tell the client that no more is sent, and discard what it sends
-	actionClose        = action(0)             // and nothing else, ever; only after wants said so
+	actionWake         action      = 1 << iota // wake the goroutines that wait for a state change
+	actionTurn                                 // call onTurn after other connections have had their turns
+	actionRearm                                // input may be left in the kernel: have it report the socket's events again
+	actionIdleCheck                            // read once more, then call closeIfIdle
+	actionResetOnClose                         // from now on a close sends RST: SO_LINGER with a timeout of 0
+	actionFINOnClose                           // from now on a close sends FIN again
+	actionWrite                                // write output.unsent, then call onWritten, onBlocked or onWriteError
+	actionFIN                                  // shutdown(SHUT_WR), then discard what the client still sends
+	actionClose        = action(0)             // close the socket; no action follows. Valid only when nextAction returned ok
 )
 
-// What a driver should do about an event.
+// A reaction is what a driver does about an event.
 type reaction uint8
 
 const (
 	reactNothing reaction = iota
-	reactTake             // take requests
-	reactRead             // read, and then take
-	reactDiscard          // read what nobody wants
+	reactTake             // call takeRequest on input that has been read
+	reactRead             // read, then call takeRequest
+	reactDiscard          // read and discard
 )

@@ -2,14 +2,15 @@ package server
 
 import "sync"
 
-// A readBuffer is what was read from a connection and not used yet. It has a buffer
-// only while there is something in it, or just about to be.
+// A readBuffer holds bytes that were read from a connection and not yet consumed. It
+// has memory only while it holds bytes or a read is about to fill it, so an idle
+// connection costs none.
 type readBuffer struct {
 	buf        *[readBufferSize]byte
-	r, w       int       // buf[r:w]
-	scanned    int       // bytes that hold no whole head
-	emptyLines int       // empty lines that came ahead of the next request
-	readState  readState // of what was not read yet
+	r, w       int       // buf[r:w] is unconsumed
+	scanned    int       // bytes already searched that hold no complete head
+	emptyLines int       // empty lines received before the next request
+	readState  readState // what the kernel may still have to read
 }
 
 var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }}
@@ -20,7 +21,7 @@ func (in *readBuffer) acquire() {
 	}
 }
 
-// releaseIfEmpty returns the buffer, if it is empty.
+// releaseIfEmpty returns the memory to the pool if it holds no bytes.
 func (in *readBuffer) releaseIfEmpty() {
 	if in.buf != nil && in.empty() {
 		readBuffers.Put(in.buf)
@@ -28,7 +29,7 @@ func (in *readBuffer) releaseIfEmpty() {
 	}
 }
 
-// clear forgets what was not used.
+// clear discards the unconsumed bytes.
 func (in *readBuffer) clear() {
 	in.r, in.w = 0, 0
 	in.releaseIfEmpty()
@@ -36,7 +37,7 @@ func (in *readBuffer) clear() {
 
 func (in *readBuffer) empty() bool { return in.r == in.w }
 
-// bytes are good until the next read.
+// bytes returns the unconsumed bytes. They are valid until the next read.
 func (in *readBuffer) bytes() []byte {
 	if in.buf == nil {
 		return nil
@@ -52,8 +53,8 @@ func (in *readBuffer) skip(n int) {
 	}
 }
 
-// skipEmptyLines skips what some clients send behind a body (RFC 9112 §2.2), and
-// returns how many lines there were.
+// skipEmptyLines skips the empty lines that some clients send after a body (RFC 9112
+// §2.2), and returns how many there were.
 func (in *readBuffer) skipEmptyLines() (n int) {
 	for in.w-in.r >= 2 && in.buf[in.r] == '\r' && in.buf[in.r+1] == '\n' {
 		in.skip(2)
@@ -62,7 +63,7 @@ func (in *readBuffer) skipEmptyLines() (n int) {
 	return n
 }
 
-// compact makes room behind what is left.
+// compact moves the unconsumed bytes to the front when there is no room after them.
 func (in *readBuffer) compact() {
 	if in.r > 0 && in.w == readBufferSize {
 		in.w = copy(in.buf[:], in.buf[in.r:in.w])
@@ -70,7 +71,7 @@ func (in *readBuffer) compact() {
 	}
 }
 
-// A writeBuffer holds answers on their way out.
+// A writeBuffer holds encoded responses that wait to be written.
 type writeBuffer struct{ b []byte }
 
 var writeBuffers = sync.Pool{New: func() any { return new(writeBuffer) }}

@@ -7,15 +7,15 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// One goroutine looks at the clock so that no other has to. At every tick it
-// notes the time, renders the Date field once a second, and walks over the
-// connections to see whose time is up. A request costs no timer and no
-// time.Now; a limit may be late by a tick.
+// A clock is the server's time. One goroutine reads the system clock so that no other has
+// to: at every tick it advances now, renders the Date field once a second, and checks
+// every connection's deadlines. A request costs no timer and no call of time.Now; a
+// limit may fire a tick late.
 type clock struct {
-	nanos      atomic.Int64           // that the server has had
+	nanos      atomic.Int64           // nanoseconds that the server has run, without pauses
 	date       atomic.Pointer[[]byte] // "Date: ...\r\n"
-	lastTick   time.Time              // of the ticks; watch's own, as is what follows
-	dateSecond int64                  // that date is for
+	lastTick   time.Time              // only runClock uses it, and dateSecond
+	dateSecond int64                  // the Unix second that date shows
 }
 
 func newClock() *clock {
@@ -24,11 +24,11 @@ func newClock() *clock {
 	return c
 }
 
-// now is a time in nanoseconds that the wall clock's steps are not in.
+// now returns nanoseconds since the server began. Steps of the wall clock do not show in it.
 func (c *clock) now() int64 { return c.nanos.Load() }
 
-// advance counts the time since the last tick, but not more than most: while a
-// server is paused, or has no processor, its clients' time does not run out.
+// advance adds the time since the last tick, but at most most: while the server is
+// stopped (SIGSTOP) or gets no processor, its clients' time does not run out.
 func (c *clock) advance(t time.Time, most time.Duration) {
 	c.nanos.Add(int64(min(t.Sub(c.lastTick), most)))
 	c.lastTick = t
@@ -39,7 +39,7 @@ func (c *clock) advance(t time.Time, most time.Duration) {
 	}
 }
 
-// runClock ticks until the server has ended; serve waits for it.
+// runClock ticks until done is closed. Serve waits for it.
 func (s *Server) runClock() {
 	interval := min(max(s.Limits.shortest()/10, time.Millisecond), maxTick)
 	ticker := time.NewTicker(interval)
@@ -50,7 +50,7 @@ func (s *Server) runClock() {
 			s.clock.advance(t, 2*interval)
 			s.checkDeadlines()
 		case <-s.stopRequested:
-			s.clock.advance(time.Now(), 2*interval) // what has passed by now is no part of the last call
+			s.clock.advance(time.Now(), 2*interval) // time before the stop does not count as drain time
 			s.stoppedAt.Store(s.clock.now())
 			interval = min(interval, stopTick)
 			ticker.Reset(interval)
@@ -61,6 +61,6 @@ func (s *Server) runClock() {
 }
 
 const (
-	maxTick  = 250 * time.Millisecond // by which Date and all limits may be late
-	stopTick = drainIdleTime / 10     // of a server that stops: its last call is shorter than that
+	maxTick  = 250 * time.Millisecond // how late Date and every limit may be
+	stopTick = drainIdleTime / 10     // the tick while the server drains, because drainIdleTime is shorter than maxTick
 )

@@ -7,51 +7,50 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// A conn is one connection, without its socket: it is told what has happened,
-// and says what to do. Order, bounds, deadlines and endings are here; who waits
-// for the kernel, reads and writes is a driver (driver.go). This is the way of a
-// byte:
+// A conn is one connection without its socket: a driver reports events, and conn decides
+// what to do next. The rules of order, bounds, deadlines and closing are here; a driver
+// (driver.go) waits for the kernel, reads and writes. The path of a request:
 //
-//	onEvent, onRead        there is something to read; it was read into in
-//	takeRequest            a request is taken off it and has a slot in line
-//	complete               its handler is done: the slot has its response
-//	advance                what is finished at the head of the queue goes into out
-//	nextAction, onWritten  out is written, as far as the kernel takes it
-//	nextAction             all is answered and nothing more will come: the connection is closed
+//	onEvent, onRead        the socket is readable; bytes were read into input
+//	takeRequest            a request is removed from input and gets a slot
+//	complete               its handler has returned: the slot holds the response
+//	advance                completed responses move from the head of the queue to output
+//	nextAction, onWritten  output is written, as far as the kernel accepts it
+//	nextAction             all is answered and no more requests can come: close
 //
 // Nothing here makes a system call, starts a goroutine, or waits. The driver's
 // lock guards all of it.
 type conn struct {
 	srv       *Server
-	transport *transport // for the handlers, who may wait
+	transport *transport // for handlers, which may wait
 	exchanges *exchangeCache
-	peer      netip.Addr // the client, as accept(2) told; never changed
+	peer      netip.Addr // the client, from accept(2); never changes
 
 	input      readBuffer
 	inputState inputState
 	turn       turnState
 	slots      slotQueue
-	running    int // handlers that have not returned, and requests that an offloader has and did not deliver
+	running    int // handlers that have not returned, and offloaded requests that are not complete
 	output     writeQueue
 
-	idleSince    int64 // the clock when the queue became empty
-	waitingSince int64 // the clock when a wait began, for a head or for the end of lingering
-	lingerBudget int   // bytes that it may still discard
+	idleSince    int64 // the clock when the slot queue became empty
+	waitingSince int64 // the clock when the wait for a head, or lingering, began
+	lingerBudget int   // bytes that may still be discarded before the connection is closed
 	closeState   closeState
-	err          error // it is dead
+	err          error // why the connection failed; nil if it did not
 	actions      action
-	attachment   Attachment // what an offloader has for this client (proxy.go)
+	attachment   Attachment // what the offloader keeps for this client (proxy.go); nil for nothing
 }
 
 var (
-	errReset         = errors.New("the client has reset the connection")
-	errAborted       = errors.New("a handler failed in the middle of its answer")
+	errReset         = errors.New("the client reset the connection")
+	errAborted       = errors.New("a handler failed in the middle of its response")
 	errHeadTruncated = &http1.StatusError{Status: 400, Detail: "the connection ended inside a request"}
-	errEmptyLines    = &http1.StatusError{Status: 400, Detail: "empty lines came, and no request"}
+	errEmptyLines    = &http1.StatusError{Status: 400, Detail: "empty lines came instead of a request"}
 	errHandlerExited = &http1.StatusError{Status: 500, Detail: "the handler ended its goroutine"}
 )
 
-// nextAction returns what the driver has to do now, until ok is false.
+// nextAction returns what the driver must do now. The driver calls it until ok is false.
 func (c *conn) nextAction() (do action, ok bool) {
 	switch {
 	case c.actions != 0:
@@ -70,13 +69,13 @@ func (c *conn) nextAction() (do action, ok bool) {
 		do = actionWrite
 	case c.closeState == lingering || c.inputState != inputClosed && c.inputState != stuck || !c.allWritten():
 		return 0, false
-	case c.output.closeDelimited: // and whole
+	case c.output.closeDelimited: // and complete
 		c.output.closeDelimited = false
 		do = actionFINOnClose
 	case c.input.readState == atEOF:
 		c.closeState.moveTo(closing)
 		do = actionWake
-	default: // the client may still send, and is given the time to close too: part 1 told why
+	default: // the client may still send: a close with unread input would reset the connection (part 1)
 		const most = 64 << 20 // bytes
 		c.lingerBudget, c.waitingSince = most, c.srv.clock.now()
 		c.closeState.moveTo(lingering)
@@ -86,9 +85,9 @@ func (c *conn) nextAction() (do action, ok bool) {
 	return do, true
 }
 
-// onEvent is for an event of the socket: something to read, room to write. They may
-// be those of an earlier owner of the descriptor, whose connection a child process
-// has kept open: so they are hints.
+// onEvent handles an event of the socket: it is readable or writable, or, with fin, the
+// client has closed its side. An event is only a hint. It may belong to the
+// descriptor's previous connection, if a child process keeps that one open (epoll(7)).
 func (c *conn) onEvent(fin bool) reaction {
 	c.output.onWritable()
 	if fin && c.input.readState < peerClosing {
@@ -104,54 +103,54 @@ func (c *conn) onEvent(fin bool) reaction {
 		return reactNothing
 	}
 	c.turn.moveTo(turnActive)
-	if c.srv.stopping.Load() && http1.HeadLength(c.input.bytes(), 0) > 0 { // a stop ends behind the last request that has been read
+	if c.srv.stopping.Load() && http1.HeadLength(c.input.bytes(), 0) > 0 { // a stopping server reads no further than the last request it has
 		return reactTake
 	}
 	return reactRead
 }
 
-// onTurn is for a connection that has asked for a turn. What is in in already
-// is no event.
+// onTurn begins a turn that the connection asked for. Requests that are already in input
+// cause no event.
 func (c *conn) onTurn() reaction {
 	c.turn.moveTo(turnIdle)
 	return c.onEvent(false)
 }
 
-// readSpace is where the driver reads to. Only now is a buffer needed: who is idle has
-// none.
+// readSpace returns the buffer for the driver's next read. It is acquired only now: an
+// idle connection has none.
 func (c *conn) readSpace() []byte {
 	c.input.compact()
 	c.input.acquire()
 	return c.input.free()
 }
 
-// onRead is for a read of n bytes, into room.
+// onRead records a read of n bytes into readSpace.
 func (c *conn) onRead(n int) {
 	full := n == len(c.input.free())
 	c.input.w += n
 	switch {
-	case full && c.input.readState == wouldBlock: // events are not told twice
+	case full && c.input.readState == wouldBlock: // edge-triggered: the kernel will not report the rest
 		c.input.readState.moveTo(readable)
 	case !full && c.input.readState == readable:
 		c.input.readState.moveTo(wouldBlock)
 	}
 }
 
-// onReadBlocked is for a read that found nothing.
+// onReadBlocked records a read that returned EAGAIN.
 func (c *conn) onReadBlocked() {
 	if c.input.readState == readable || c.input.readState == peerClosing {
 		c.input.readState.moveTo(wouldBlock)
 	}
 }
 
-// onReadEOF is for a read that found the end.
+// onReadEOF records a read that returned 0: the client has closed its side.
 func (c *conn) onReadEOF() {
 	if c.input.readState != atEOF {
 		c.input.readState.moveTo(atEOF)
 	}
 }
 
-// onDiscard is for a read of n bytes that nobody wants.
+// onDiscard records that n bytes were read and discarded.
 func (c *conn) onDiscard(n int) {
 	if c.lingerBudget -= n; c.lingerBudget <= 0 {
 		c.fail(nil)
@@ -160,8 +159,8 @@ func (c *conn) onDiscard(n int) {
 	c.actions |= actionRearm
 }
 
-// fail ends all reading and writing, at once: the handlers are told, and the
-// goroutines that wait are woken.
+// fail stops all reading and writing. It cancels every exchange and wakes waiting
+// goroutines. A nil why is an end that is no error.
 func (c *conn) fail(why error) {
 	if c.closeState == closing || c.closeState == closed {
 		return
@@ -178,38 +177,38 @@ func (c *conn) fail(why error) {
 	c.actions &^= actionTurn | actionRearm | actionIdleCheck
 }
 
-// onWritten is for a write that took n bytes.
+// onWritten records a write of n bytes.
 func (c *conn) onWritten(n int) {
 	if c.output.onWritten(n) {
 		c.advance()
 	}
 }
 
-// onWriteError is for a write that will never take more.
+// onWriteError records a write that failed; no more can be written.
 func (c *conn) onWriteError(why error) {
 	c.output.writeState.moveTo(notWriting)
 	c.fail(why)
 }
 
-// allWritten says whether all responses are out.
+// allWritten reports whether every response has been written.
 func (c *conn) allWritten() bool { return c.slots.length == 0 && c.output.empty() }
 
-// queueTurn has the driver go on with c where it had stopped.
+// queueTurn asks the driver to resume taking requests from c.
 func (c *conn) queueTurn() {
 	if c.closeState != open {
 		return
 	}
-	c.waitingSince = c.srv.clock.now() // nobody has looked until now
+	c.waitingSince = c.srv.clock.now() // the time until now is the server's, not the client's
 	if c.turn == turnIdle {
 		c.turn.moveTo(turnQueued)
 		c.actions |= actionTurn
 	}
 }
 
-// complete puts the response of x in its slot.
+// complete puts the response of x in its slot. Its handler has returned.
 func (c *conn) complete(x *exchange) {
 	c.running--
-	back := x.exclusive && !x.expired // the connection is ours again
+	back := x.exclusive && !x.expired // x had the connection to itself, and returns it
 	switch {
 	case back && (x.closeAfter || c.closeState != open):
 		c.inputState.moveTo(inputClosed)
@@ -226,8 +225,8 @@ func (c *conn) complete(x *exchange) {
 	}
 }
 
-// advance moves what is finished at the head of the queue into out. When out is
-// full the rest stays in the queue, and a full line stops the reader.
+// advance moves completed responses from the head of the slot queue to output. When
+// output is full the rest stays queued, and a full queue stalls the input.
 func (c *conn) advance() {
 	for !c.output.full() {
 		s := c.slots.popReady()
@@ -246,12 +245,13 @@ func (c *conn) advance() {
 		c.inputState.moveTo(parsing)
 		c.queueTurn()
 	}
-	if c.running > 0 { // only they wait
+	if c.running > 0 { // only handlers and engines wait for it
 		c.actions |= actionWake
 	}
 }
 
-// queueStreamed takes b, a part of the response of x, whose turn it is.
+// queueStreamed appends b, a part of the response of x, to output. x is at the head of
+// the queue.
 func (c *conn) queueStreamed(x *exchange, b []byte) {
 	if !x.committed && x.res.isCloseDelimited() {
 		c.output.closeDelimited = true
@@ -261,8 +261,8 @@ func (c *conn) queueStreamed(x *exchange, b []byte) {
 	c.output.enqueue(b)
 }
 
-// sendContinue is for a handler that reads b. It sends 100 Continue, if the client waits
-// for it; but not in the middle of a response, where it would be a part of its body.
+// sendContinue sends 100 Continue if the client of b waits for it. Once the response has
+// begun it does not: the client would take the line for a part of that response.
 func (c *conn) sendContinue(b *Body) {
 	if b.awaitsContinue && !b.x.committed && c.closeState == open {
 		b.awaitsContinue, b.waitingSince = false, c.srv.clock.now()
@@ -270,7 +270,7 @@ func (c *conn) sendContinue(b *Body) {
 	}
 }
 
-// onGoexit is for a handler that ended its goroutine (runtime.Goexit).
+// onGoexit completes x, whose handler ended its goroutine (runtime.Goexit).
 func (c *conn) onGoexit(x *exchange) {
 	switch {
 	case x.expired:

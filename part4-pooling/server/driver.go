@@ -5,22 +5,22 @@ import (
 	"net/netip"
 )
 
-// A driver waits for the kernel and for handlers, and has the connections do what
-// they have to. There are three, and they keep the same rules, for those are the
-// connection's (conn.go):
+// A driver waits for the kernel and for handlers, reports events to its connections, and
+// performs their actions. There are three. All follow the same rules, because the rules
+// are the connection's (conn.go):
 //
-//	serial      a goroutine for each connection, which handles one request at a time
-//	goroutines  a goroutine for each connection, which reads, and one for each handler
+//	serial      a goroutine per connection, which handles one request at a time
+//	goroutines  a goroutine per connection, which reads, and one per handler
 //	loop        one epoll loop for many connections (Linux)
 type driver interface {
-	run()                              // until stop, on a goroutine of its own
-	add(fd int, peer netip.Addr) error // serves fd from now on; with an error it is the caller's again
-	forEach(f func(*transport))        // calls f for all connections, with their lock held
-	stop()                             // when there are no connections any more
-	closeUnused()                      // instead of run
+	run()                              // serves until stop, on a goroutine of its own
+	add(fd int, peer netip.Addr) error // takes ownership of fd, unless it returns an error
+	forEach(f func(*transport))        // calls f for every connection, with its lock held
+	stop()                             // ends run; all connections are closed
+	closeUnused()                      // frees a driver whose run was never called
 }
 
-// newDrivers makes what serves the connections of s, which takes turns.
+// newDrivers returns the drivers of s for -wait wait. New connections go to them in turn.
 func newDrivers(s *Server, wait string) ([]driver, error) {
 	switch wait {
 	case "loop":
@@ -30,5 +30,5 @@ func newDrivers(s *Server, wait string) ([]driver, error) {
 	case "serial":
 		return newBlockingDriver(s, true, serveSerially), nil
 	}
-	return nil, fmt.Errorf("no driver is called %q", wait)
+	return nil, fmt.Errorf("no driver is named %q", wait)
 }

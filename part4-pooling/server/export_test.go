@@ -1,6 +1,6 @@
 package server
 
-// Expire makes the time of all requests that wait for their responses be up.
+// Expire makes every unanswered request overdue.
 func (s *Server) Expire() {
 	for _, d := range s.drivers {
 		d.forEach(func(t *transport) {

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// useOneLoop is for start: all connections are neighbours.
+// useOneLoop is an option of startServer: one loop serves all connections.
 func useOneLoop(s *Server) {
 	for _, d := range s.drivers[1:] {
 		d.closeUnused()
@@ -23,7 +23,7 @@ func useOneLoop(s *Server) {
 	s.drivers = s.drivers[:1]
 }
 
-// discardResponse reads a response to a GET, to its end, and wants it to be a 200.
+// discardResponse reads one whole response to a GET. It returns an error unless that is a 200.
 func discardResponse(in *bufio.Reader) error {
 	r, err := http.ReadResponse(in, nil)
 	if err != nil {
@@ -38,13 +38,13 @@ func discardResponse(in *bufio.Reader) error {
 	return nil
 }
 
-// The handler of a greedy client's requests sends a neighbour's request, now and
-// then: what is counted is how many more of the greedy client's are handled until
-// the neighbour's is. No clock is needed. A read holds 1,200 of its requests.
+// The handler of a greedy client's requests sends a neighbour's request now and then. The
+// test counts how many more of the greedy client's requests are handled before the
+// neighbour's. It needs no clock. One read holds 1,200 of the greedy client's requests.
 func TestDeepPipelineDelaysOthersByOneTurnOnly(t *testing.T) {
 	t.Parallel()
 	const asks, every = 20, 2000
-	var mu sync.Mutex // guards what follows: handlers run side by side when they take their time
+	var mu sync.Mutex // guards the variables below: handlers that block run in parallel
 	var neighbour io.Writer
 	var handled, askedAt int
 	var waited []int
@@ -68,25 +68,25 @@ func TestDeepPipelineDelaysOthersByOneTurnOnly(t *testing.T) {
 	mu.Unlock()
 	all := strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n\r\n", asks*every)
 	greedy := converse(t, r.addr, "")
-	go io.WriteString(greedy, all) // ends when all is sent, or with the test
+	go io.WriteString(greedy, all) // ends when everything is sent, or with the test
 
 	for c, answers := range map[io.Reader]int{greedy: asks * every, n: asks} {
 		in := bufio.NewReader(c)
 		for i := range answers {
-			require.NoError(t, discardResponse(in), "answer %d", i)
+			require.NoError(t, discardResponse(in), "response %d", i)
 		}
 	}
 
 	mu.Lock()
 	defer mu.Unlock()
 	slices.Sort(waited)
-	t.Logf("requests of the greedy client between a neighbour's request and its answer: %v", waited)
-	assert.LessOrEqual(t, waited[asks/2], 128, "house rule: a connection's turn is 64 requests, and news come before what is left of it (loop.go, nextRequest)")
+	t.Logf("requests of the greedy client between a neighbour's request and its response: %v", waited)
+	assert.LessOrEqual(t, waited[asks/2], 128, "house rule: a connection's turn is 64 requests, and new events come before the rest of its pipeline (loop.go, nextRequest; rounds.go)")
 }
 
-// A pipeline deeper than a turn goes on by itself: no event come of what was read
-// already. Its handlers keep the queue full now and then, and the client sends in
-// pieces while others have their turns.
+// A pipeline deeper than a turn is resumed without an event: its requests have been read
+// already. Now and then its handlers keep the slot queue full, and the client sends in
+// pieces while other connections have their turns.
 func TestPipelineLongerThanATurnIsServedCompletely(t *testing.T) {
 	t.Parallel()
 	for _, slots := range []int{1, 2, 32, 1000} {
@@ -95,7 +95,7 @@ func TestPipelineLongerThanATurnIsServedCompletely(t *testing.T) {
 		ended := make(chan error)
 		for range clients {
 			c := converse(t, r.addr, "")
-			go func() { // ends when all is sent, or with the test
+			go func() { // ends when everything is sent, or with the test
 				piece := strings.Repeat(get("/"), 74) + get("/sleep/1ms")
 				for sent := 0; sent < requests; sent += 75 {
 					io.WriteString(c, piece)
@@ -110,7 +110,7 @@ func TestPipelineLongerThanATurnIsServedCompletely(t *testing.T) {
 			}()
 		}
 		for range clients {
-			require.NoError(t, receive(t, ended, "all answers"), "house rule: what waits for its turn is not forgotten, -pipeline %d (takerequest.go, yieldTurn)", slots)
+			require.NoError(t, receive(t, ended, "all responses"), "house rule: a connection that waits for its turn gets it, -pipeline %d (takerequest.go, yieldTurn)", slots)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 package server
 
-// InFlight counts the slots of all connections that are not answered, and the
-// handlers that run.
+// InFlight returns how many slots all connections hold, and how many handlers run.
+// Offloaded requests have a slot and no handler.
 func (s *Server) InFlight() (slots, running int) {
 	s.forEachConn(func(t *transport) {
 		slots += t.slots.length

@@ -19,7 +19,7 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// An engine's connection carries the responses of many requests. One whose time is up
+// An engine's connection carries the responses to many requests. A request that times out
 // does not cost the others their connection.
 func TestLateResponseIsDiscarded(t *testing.T) {
 	t.Parallel()
@@ -62,16 +62,16 @@ func TestLateResponseIsDiscarded(t *testing.T) {
 		assert.Equal(t, status, a.StatusCode)
 		assert.Contains(t, string(got), body)
 	}
-	ask("/warm") // the backend is known to persist
+	ask("/warm") // shows the gateway that the backend keeps connections open
 	want(200, "/warm")
 	ask("/hold")
-	testutil.Receive(t, held, "the backend works on it")
+	testutil.Receive(t, held, "the backend handles /hold")
 
 	s.Expire()
 	want(503, "") // house rule: every slot has a deadline (deadlines.go, expire)
 	close(release)
 	ask("/next")
 
-	want(200, "/next") // and not the late one
+	want(200, "/next") // and not the late response to /hold
 	assert.Equal(t, 1, back.Accepted(), "one request that ends early does not cost the others their connection. engine.go, deliver")
 }

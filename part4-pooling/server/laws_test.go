@@ -6,8 +6,8 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// checkLaws returns what is wrong with c. It holds between two events, when the
-// driver has done all that c asked for; the tests call it there.
+// checkLaws returns the first invariant that c violates. The invariants hold between two
+// events, when the driver has performed all actions.
 func checkLaws(c *conn) error {
 	slots, undone := 0, 0
 	for s := c.slots.head; s != nil; s = s.next {
@@ -21,24 +21,24 @@ func checkLaws(c *conn) error {
 		broken bool
 		says   string
 	}{
-		{slots != c.slots.length, "the line's length is the number of its slots"},
+		{slots != c.slots.length, "the queue's length is the number of its slots"},
 		{undone > c.running, "every slot that is not done has a handler"},
-		{slots > c.srv.Limits.Pipeline, "the line is not longer than the limit"},
-		{c.inputState == stalled && !c.pipelineFull(), "a stalled connection is full: nobody would wake it"},
-		{(c.inputState == exclusive || c.inputState == stuck) && c.running == 0 && c.closeState == open, "who is alone has a handler"},
+		{slots > c.srv.Limits.Pipeline, "the slot queue is not longer than the limit"},
+		{c.inputState == stalled && !c.pipelineFull(), "a stalled connection has a full queue: otherwise nothing would resume it"},
+		{(c.inputState == exclusive || c.inputState == stuck) && c.running == 0 && c.closeState == open, "an exclusive request has a handler"},
 		{(c.output.writeState == writing || c.output.writeState == writeRetry) && !sending, "a write writes something"},
 		{c.output.writeState == writeBlocked && !sending && c.closeState == open, "a blocked connection has something to write"},
-		{(c.output.deadline != 0) != sending, "what is being sent has a deadline, and nothing else has"},
-		{c.closeState == lingering && c.inputState != inputClosed && c.inputState != stuck, "who lingers takes nothing"},
-		{c.closeState == lingering && (c.slots.length > 0 || !c.output.empty() || c.output.closeDelimited), "who lingers has answered"},
-		{c.closeState == lingering && c.input.readState == atEOF, "nobody lingers for a client that has closed"},
-		{c.closeState == closed && c.output.writeState == writing, "an open socket is written to"},
-		{c.closeState == closing && c.output.writeState != writing && c.output.writeState != writeRetry, "the dead are closed as soon as no write is under way"},
+		{(c.output.deadline != 0) != sending, "output has a deadline exactly while a buffer is being sent"},
+		{c.closeState == lingering && c.inputState != inputClosed && c.inputState != stuck, "a lingering connection takes no requests"},
+		{c.closeState == lingering && (c.slots.length > 0 || !c.output.empty() || c.output.closeDelimited), "a lingering connection has answered every request"},
+		{c.closeState == lingering && c.input.readState == atEOF, "a connection does not linger when the client has closed"},
+		{c.closeState == closed && c.output.writeState == writing, "a closed socket is not written to"},
+		{c.closeState == closing && c.output.writeState != writing && c.output.writeState != writeRetry, "a failed connection is closed as soon as no write is in progress"},
 		{c.closeState == open && c.turn == turnIdle && whole, "a request that has arrived is looked at"},
-		{c.closeState == open && c.turn == turnIdle && c.inputState == parsing && c.input.readState == atEOF, "the end is noticed"},
-		{c.closeState == open && c.output.writeState == notWriting && c.inputState == inputClosed && c.slots.length == 0, "who has answered all ends"},
-		{c.inputState == parsing && c.turn == turnIdle && c.input.buf != nil && c.input.empty(), "who is idle has no buffer"},
-		{c.closeState == closed && c.actions != 0, "the ended ask for nothing"},
+		{c.closeState == open && c.turn == turnIdle && c.inputState == parsing && c.input.readState == atEOF, "the end of the input is noticed"},
+		{c.closeState == open && c.output.writeState == notWriting && c.inputState == inputClosed && c.slots.length == 0, "a connection that takes no more requests and has answered all is closed"},
+		{c.inputState == parsing && c.turn == turnIdle && c.input.buf != nil && c.input.empty(), "an idle connection has no buffer"},
+		{c.closeState == closed && c.actions != 0, "a closed connection requests no action"},
 	} {
 		if law.broken {
 			return errors.New(law.says)

@@ -8,50 +8,48 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
-
-	"socketup/part4-pooling/socket"
 )
 
-// A loop serves many connections, with one goroutine as long as no handler
-// takes its time. Whoever has its token leads:
+// A loop serves many connections, with one goroutine as long as no handler blocks. The
+// goroutine that holds its token is the leader:
 //
-//	the leader  waits for events of any connection, and reads what has come
+//	the leader  waits for events of any connection, and reads what has arrived
 //	            takes one request after the other from it, and calls the handler itself
-//	            writes all responses that are ready, in one go, and looks for the next events
+//	            writes all responses that are ready in one write, and waits for the next events
 //
-// A connection's turn is maxTurnRequests requests. What is left of a deep pipeline waits for
-// its next turn, in the next round: events first, then those that were queued before
-// them. So neighbours of a greedy client wait for a turn of its, not for all it sent.
+// A connection's turn is maxTurnRequests requests. The rest of a deep pipeline waits for
+// the next round (rounds.go).
 //
-// When a handler blocks, somebody else leads on from the very place where the
-// old leader is stuck (leadertoken.go).
+// When a handler blocks, a follower leads on from where the old leader stopped
+// (leadertoken.go).
 //
-// The law of the lock: it guards the loop and every connection of it, and is
-// held by whoever touches them, but not while he waits for events, is in a
-// handler, or writes.
+// The law of the lock: mu guards the loop and all its connections. A goroutine holds it
+// while it uses them, but not while it waits for events, runs a handler, or writes.
 type loop struct {
 	srv      *Server
-	poller   *poller // the leader's
+	poller   *poller // only the leader waits in it
 	followFn func()
-	done     chan struct{} // closed when nobody leads any more
+	done     chan struct{} // closed when the last leader ends
 
 	mu                   sync.Mutex
-	conns                []*transport // by descriptor; nil where there is none
+	conns                []*transport // by descriptor; nil for none
 	token                token
 	cache                exchangeCache
-	nextEvent, numEvents int          // of the poller's news: those not looked at yet
-	turnBudget           int          // requests that cur may still have in this turn
-	round                []*transport // that have their turns in this round; nil: had it
-	roundPos             int          // of round, so far
-	nextRound            []*transport // that wait for the next round
-	toClose              []int        // descriptors to be closed when all events are looked at
-	waiting              bool         // the leader does, and has to be woken
-	current              *transport   // whose requests are being taken; nil for none
+	nextEvent, numEvents int          // events [nextEvent, numEvents) of the poller are not handled yet
+	turnBudget           int          // requests that current may still take in this turn
+	round                []*transport // connections with a turn in this round; nil: had it
+	roundPos             int          // index in round of the next turn
+	nextRound            []*transport // connections that wait for the next round
+	toClose              []int        // descriptors to close when all events are handled
+	waiting              bool         // the leader is in poller.wait and must be woken for anything but an event
+	current              *transport   // the connection whose turn it is; nil for none
 }
 
+// DefaultDriver is the driver that Limits name by default: "loop" on Linux, "goroutines"
+// elsewhere.
 const DefaultDriver = "loop"
 
-// newLoops makes as many loops as Go uses processors.
+// newLoops returns GOMAXPROCS loops.
 func newLoops(s *Server) (all []driver, err error) {
 	for range runtime.GOMAXPROCS(0) {
 		l, err := newLoop(s)
@@ -69,11 +67,11 @@ func newLoops(s *Server) (all []driver, err error) {
 func newLoop(s *Server) (*loop, error) {
 	p, err := newPoller()
 	l := &loop{srv: s, poller: p, done: make(chan struct{})}
-	l.followFn = l.follow // once: a method value is an allocation
+	l.followFn = l.follow // created once: a method value allocates
 	return l, err
 }
 
-// lead serves for as long as it has the token.
+// lead serves the loop until a follower acquires the token, or the loop is stopped.
 func (l *loop) lead() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,7 +87,7 @@ func (l *loop) lead() {
 		if l.token.offer(x.seq) {
 			followers.run(l.followFn)
 		}
-		c, number := x.conn.transport, x.seq // finish lets others use x again
+		c, number := x.conn.transport, x.seq // complete may recycle x
 		l.mu.Unlock()
 		x.run()
 		l.mu.Lock()
@@ -98,7 +96,7 @@ func (l *loop) lead() {
 		c.runEventActions()
 		if !mine {
 			l.mu.Unlock()
-			runtime.Gosched() // others may have woken at the same time: one write for all
+			runtime.Gosched() // let handlers that finish at the same time share one write
 			l.mu.Lock()
 			c.runActions()
 			return
@@ -106,8 +104,8 @@ func (l *loop) lead() {
 	}
 }
 
-// follow is what stands by while a handler runs. It ends when
-// the token is not to be had, or lead ends; nobody waits for it.
+// follow runs on a worker goroutine while the leader calls a handler. It leads if it
+// acquires the token, and returns otherwise; nothing waits for it.
 func (l *loop) follow() {
 	l.mu.Lock()
 	mine := l.token.acquire()
@@ -117,8 +115,8 @@ func (l *loop) follow() {
 	}
 }
 
-// nextRequest waits for the next request of any connection. It returns nil when
-// the loop is closed. With the lock held.
+// nextRequest waits for the next request of any connection. It returns nil when the loop
+// is stopped. The caller holds the lock.
 func (l *loop) nextRequest() *exchange {
 	for {
 		if c := l.current; c != nil {
@@ -132,7 +130,7 @@ func (l *loop) nextRequest() *exchange {
 				l.turnBudget = maxTurnRequests
 			}
 			if x := c.takeRequest(); x != nil && x.exclusive {
-				go c.handleExclusive(x) // ends when the handler does
+				go c.handleExclusive(x) // ends when the handler returns
 			} else if x != nil {
 				l.turnBudget--
 				return x
@@ -157,21 +155,7 @@ func (l *loop) nextRequest() *exchange {
 	}
 }
 
-// othersWaiting says whether another connection has an event, or waits for its turn. If
-// none does, a turn may be longer: its responses leave in one write. With the lock
-// held, but not all the time.
-func (l *loop) othersWaiting() bool {
-	if l.nextEvent == l.numEvents && l.roundPos == len(l.round) {
-		l.mu.Unlock()
-		runtime.Gosched()
-		n, _ := l.poller.wait(false) // an error comes again in wait
-		l.mu.Lock()
-		l.nextEvent, l.numEvents = 0, n
-	}
-	return l.nextEvent < l.numEvents || l.roundPos < len(l.round) || len(l.nextRound) > 0
-}
-
-// handleEvent passes news on. cur is whom they give a turn.
+// handleEvent reports event n to c. If c may have requests, it becomes current.
 func (l *loop) handleEvent(c *transport, n event) {
 	if c.closeState == open && (n.hungUp && hasEvents(c.fd, 0) || n.peerClosed && c.srv.AbortOnClose && hasEvents(c.fd, unix.POLLRDHUP)) {
 		c.fail(errReset)
@@ -181,76 +165,32 @@ func (l *loop) handleEvent(c *transport, n event) {
 	}
 }
 
-// hasEvents asks the kernel whether fd has been reset, or is in the states that events
-// name. read(2) would say so too, but only behind what has come before, and in may
-// be full, or belong to a handler.
+// hasEvents asks the kernel whether fd has been reset or has one of events (poll(2)).
+// read(2) would report it too, but only after the bytes that arrived before it, and
+// input may be full or belong to a handler.
 func hasEvents(fd int, events int16) bool {
-	ask := []unix.PollFd{{Fd: int32(fd), Events: events}} // POLLERR and POLLHUP are always told: poll(2)
+	ask := []unix.PollFd{{Fd: int32(fd), Events: events}} // POLLERR and POLLHUP are always reported: poll(2)
 	n, _ := unix.Poll(ask, 0)
 	return n > 0 && ask[0].Revents&(events|unix.POLLERR|unix.POLLHUP) != 0
 }
 
-// queueTurn gives c a turn in the next round. With the lock held.
-func (l *loop) queueTurn(c *transport) {
-	l.nextRound = append(l.nextRound, c)
-	l.wake()
-}
-
 func (l *loop) rearm(c *transport)         { l.poller.rearm(c.fd) }
 func (l *loop) awaitInput(c *transport)    { c.changed.Wait() }
-func (l *loop) awaitWritable(c *transport) {} // the poller tells
+func (l *loop) awaitWritable(c *transport) {} // the poller reports it
 func (l *loop) wakeReader(c *transport)    {}
 func (l *loop) discardInput(c *transport)  {}
 func (l *loop) closeSocket(c *transport)   { l.closeLater(c.fd) }
 
-// handlerExited leads on for a handler that took its goroutine with it.
+// handlerExited starts a new leader if the handler ended the leader's goroutine.
 func (l *loop) handlerExited(c *transport, alone bool, number uint64) {
 	if !alone && l.token.reclaim(number) {
 		go l.lead()
 	}
 }
 
-// resumeNext gives the next connection of the round its turn.
-func (l *loop) resumeNext() {
-	c := l.round[l.roundPos]
-	l.round[l.roundPos] = nil
-	l.roundPos++
-	if c.react(c.onTurn()) {
-		l.current = c
-	}
-}
-
-// beginRound begins a round: it waits for events, or to be woken, but not if a connection
-// waits for its turn. With the lock held, but not while it waits.
-func (l *loop) beginRound() bool {
-	l.closePending()
-	idle := len(l.nextRound) == 0
-	l.waiting = idle
-	l.mu.Unlock()
-	if !l.poller.blocked {
-		runtime.Gosched() // a loop that always finds events would keep others from running
-	}
-	n, err := l.poller.wait(idle)
-	if socket.IsTimeout(err) {
-		l.poller.ClearWake()
-		n, err = 0, nil
-	}
-	l.mu.Lock()
-	l.waiting, l.nextEvent, l.numEvents = false, 0, n
-	l.round, l.nextRound, l.roundPos = l.nextRound, l.round[:0], 0
-	return err == nil
-}
-
-// wake makes the leader look at what is no event. With the lock held.
-func (l *loop) wake() {
-	if l.waiting {
-		l.waiting = false
-		l.poller.Wake()
-	}
-}
-
-// closeLater closes fd soon. The number is used again at once, so first all events that
-// are on their way must be looked at: they would be taken for the next owner's.
+// closeLater closes fd before the next round. The kernel reuses the number immediately,
+// so the events that the poller has returned must be handled first: they would reach the
+// next connection with that number.
 func (l *loop) closeLater(fd int) {
 	l.conns[fd] = nil
 	l.toClose = append(l.toClose, fd)
@@ -265,7 +205,7 @@ func (l *loop) closePending() {
 	l.toClose = l.toClose[:0]
 }
 
-// add takes fd in.
+// add registers a connection for fd with the poller. The loop owns fd unless add fails.
 func (l *loop) add(fd int, peer netip.Addr) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -280,11 +220,11 @@ func (l *loop) add(fd int, peer netip.Addr) error {
 	return nil
 }
 
-// forEach calls f for all connections, with the lock held.
+// forEach calls f for every connection, with the lock held.
 func (l *loop) forEach(f func(*transport)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for fd := 0; fd < len(l.conns); fd++ { // f may open the lock, and conns grow
+	for fd := 0; fd < len(l.conns); fd++ { // f may release the lock, and conns may grow
 		if c := l.conns[fd]; c != nil {
 			f(c)
 		}
@@ -294,10 +234,10 @@ func (l *loop) forEach(f func(*transport)) {
 // run leads until stop.
 func (l *loop) run() { l.lead() }
 
-// abandon closes a loop that has never run.
+// closeUnused closes a loop that has never run.
 func (l *loop) closeUnused() { l.poller.Close() }
 
-// stop ends the loop. It has no connections any more.
+// stop ends the loop, whose connections are all closed, and waits for the leader.
 func (l *loop) stop() {
 	l.poller.Close()
 	<-l.done

@@ -7,11 +7,10 @@ import (
 	"time"
 )
 
-// The client of a model (model_test.go): what it sends, and what it makes of the responses; and
-// what its handlers do with a body and with a stream.
+// This file is the client of a model (model_test.go): what it sends, and how it checks the
+// responses. It is also how the model's handlers read a body and stream.
 
-// send makes the client send a request. Garbage and empty lines end a connection,
-// so they are rare.
+// send makes the client send a request. Garbage ends the connection, so it is rare.
 func (m *model) send() {
 	if m.fin {
 		return
@@ -25,7 +24,7 @@ func (m *model) send() {
 	switch {
 	case m.r.IntN(40) == 0:
 		m.sent.WriteString("\x01")
-		method, path = "GET", "garbage" // refused with a body
+		method, path = "GET", "garbage" // the error response has a body
 		m.fin = true
 	case method == "POST":
 		fmt.Fprintf(&m.sent, "POST %s HTTP/1.1\r\nHost: x\r\n%sContent-Length: 5\r\n\r\nhello", path, fields)
@@ -36,38 +35,38 @@ func (m *model) send() {
 	m.note("client sends %s %s", method, path)
 }
 
-// answers checks what the client got: a whole response for every request, in their
-// order, or a connection that has ended.
+// answers checks what the client received: a complete response to every request, in the
+// order of the requests, or a connection that has ended.
 func (m *model) answers() {
 	s := transcript{got: string(m.got), rule: "the model"}
 	rest, n := s.got, 0
 	for ; rest != ""; n++ {
 		rest = strings.TrimPrefix(rest, "HTTP/1.1 100 Continue\r\n\r\n")
 		if n >= len(m.methods) {
-			m.fail("there is something behind the last answer: %.200q", rest)
+			m.fail("there is something after the last response: %.200q", rest)
 		}
 		status, body, after, err := splitResponse(rest, m.methods[n])
 		if err != nil {
 			if m.c.err != nil {
-				return // broken off
+				return // the connection failed in the middle of a response
 			}
-			m.fail("answer %d, to %s %s: %v: %.200q", n, m.methods[n], m.paths[n], err, rest)
+			m.fail("response %d, to %s %s: %v: %.200q", n, m.methods[n], m.paths[n], err, rest)
 		}
 		if status == 200 && m.methods[n] != "HEAD" && !strings.Contains(body, "I am "+m.paths[n]) {
-			m.fail("answer %d is %.60q, want that of %s", n, body, m.paths[n])
+			m.fail("response %d is %.60q, want that of %s", n, body, m.paths[n])
 		}
 		rest = after
 	}
 	if n < len(m.methods) && !m.inputEnded && m.c.closeState == open && m.c.inputState != inputClosed {
-		m.fail("%d answers to %d requests, and nobody will send the others: intake %d, turn %d, output %d, end %d, in %q", n, len(m.methods), m.c.inputState, m.c.turn, m.c.output.writeState, m.c.closeState, m.c.input.bytes())
+		m.fail("%d responses to %d requests, and the connection will not send the others: inputState %d, turn %d, writeState %d, closeState %d, input %q", n, len(m.methods), m.c.inputState, m.c.turn, m.c.output.writeState, m.c.closeState, m.c.input.bytes())
 	}
 }
 
-// splitResponse separates the first response from the others.
+// splitResponse splits text after its first response.
 func splitResponse(text, method string) (status int, body, rest string, err error) {
 	head, rest, whole := strings.Cut(text, "\r\n\r\n")
 	if _, e := fmt.Sscanf(head, "HTTP/1.1 %d ", &status); e != nil || !whole {
-		return 0, "", "", errors.New("no answer begins there")
+		return 0, "", "", errors.New("no response begins there")
 	}
 	if method == "HEAD" {
 		return status, "", rest, nil
@@ -93,7 +92,7 @@ func splitResponse(text, method string) (status int, body, rest string, err erro
 	return status, rest[:n], rest[n:], nil
 }
 
-// body reads what has a length of 5, all of it or what there is.
+// body reads a body of length 5, or as much of it as has arrived.
 func (m *model) body(x *exchange) {
 	b := &x.body
 	m.c.sendContinue(b)
@@ -111,7 +110,7 @@ func (m *model) body(x *exchange) {
 	x.closeAfter = x.closeAfter || !b.Decoder.AtEnd()
 }
 
-// streamPart lets the handler at the head of the queue send a part.
+// streamPart makes the handler at the head of the queue send a part of its response.
 func (m *model) streamPart() {
 	for _, x := range m.running {
 		if m.c.slots.head != &x.slot || x.expired || m.c.closeState != open || x.err != nil || len(x.req.Method) == 4 && string(x.req.Method) == "HEAD" {

@@ -14,26 +14,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A model is a connection whose socket, handlers and clock are the test's. Every
-// order of events is possible, and the laws (laws.go) are asked after each.
+// A model is a connection whose socket, handlers and clock are the test's. Every order of
+// events is possible, and the laws (laws_test.go) are checked after each.
 type model struct {
 	t     *testing.T
 	r     *rand.Rand
 	c     *conn
 	trace []string
 
-	sent    bytes.Buffer // by the client, not read yet
+	sent    bytes.Buffer // by the client, and not read yet
 	fin     bool         // the client has closed its side
-	got     []byte       // by the client
+	got     []byte       // received by the client
 	methods []string     // of its requests
 	paths   []string
 
-	running     []*exchange // taken, and not finished
-	turnQueued  bool        // asked for, and not had
-	events      bool        // to be told again
-	finReceived bool        // by the server
+	running     []*exchange // taken; the handler has not returned
+	turnQueued  bool        // actionTurn was requested
+	events      bool        // the kernel will report an event
+	finReceived bool        // the server has sent FIN
 	inputEnded  bool        // the socket is closed
-	reset       bool        // by the client
+	reset       bool        // the client has reset the connection
 }
 
 func newModel(t *testing.T, seed uint64) *model {
@@ -54,7 +54,7 @@ func (m *model) fail(format string, args ...any) {
 	m.t.Fatalf("%s\nafter:\n%s", fmt.Sprintf(format, args...), strings.Join(m.trace, "\n"))
 }
 
-// read is what a driver does when it may read: some bytes, none, or the end.
+// read does what a driver does on a readable socket: it reads some bytes, none, or EOF.
 func (m *model) read() {
 	room := m.c.readSpace()
 	switch {
@@ -63,7 +63,7 @@ func (m *model) read() {
 	case m.sent.Len() > 0:
 		n, _ := m.sent.Read(room[:min(len(room), 1+m.r.IntN(200))])
 		m.c.onRead(n)
-		m.events = m.events || m.sent.Len() > 0 // the kernel would tell
+		m.events = m.events || m.sent.Len() > 0 // the kernel would report more
 	case m.fin:
 		m.c.onReadEOF()
 	default:
@@ -114,7 +114,7 @@ func (m *model) discard() {
 	}
 }
 
-// act does what the connection asks for. The client takes as much as it likes,
+// act performs the connection's actions. The kernel accepts a random part of each write,
 // or all of it.
 func (m *model) act(all bool) {
 	for {
@@ -157,7 +157,7 @@ func (m *model) write(all bool) {
 		m.got = append(m.got, b[:some]...)
 		m.c.onWritten(some)
 	case n == 2:
-		m.c.onEvent(false) // before the write has returned
+		m.c.onEvent(false) // the event arrives before the write has returned
 		m.c.output.onBlocked()
 	default:
 		m.c.output.onBlocked()
@@ -165,12 +165,13 @@ func (m *model) write(all bool) {
 	}
 }
 
-// head is the exchange whose handler may do what needs its turn.
+// mayRun reports whether the handler of x may run: an exclusive one waits for the head of
+// the queue.
 func (m *model) mayRun(x *exchange) bool {
 	return !x.exclusive || m.c.slots.head == &x.slot || x.expired || m.c.closeState != open
 }
 
-// finish lets the handler number i return.
+// finish makes handler i of running return.
 func (m *model) finish(i int) {
 	x := m.running[i]
 	if !m.mayRun(x) {
@@ -237,9 +238,10 @@ func (m *model) step() {
 	}
 }
 
-// settle lets everybody do what is left: handlers return, and the client takes all.
+// settle runs the connection until nothing more happens: every handler returns, and the
+// client reads everything.
 func (m *model) settle() {
-	m.note("all goes on")
+	m.note("everything runs to its end")
 	for round := 0; round < 10_000; round++ {
 		noted := len(m.trace)
 		busy := m.turnQueued || m.events || len(m.running) > 0 || m.c.output.writeState == writeBlocked
@@ -262,10 +264,10 @@ func (m *model) settle() {
 			return
 		}
 	}
-	m.fail("it never comes to rest: intake %d, turn %d, output %d, end %d", m.c.inputState, m.c.turn, m.c.output.writeState, m.c.closeState)
+	m.fail("it never comes to rest: inputState %d, turn %d, writeState %d, closeState %d", m.c.inputState, m.c.turn, m.c.output.writeState, m.c.closeState)
 }
 
-// Seeded: a failure names its seed, and prints the events that led to it.
+// The runs are seeded: a failure prints its seed and the events that led to it.
 func TestEveryOrderOfEventsKeepsTheInvariants(t *testing.T) {
 	skipIfJudging(t)
 	const seeds, steps = 3000, 120
@@ -286,12 +288,12 @@ func TestEveryOrderOfEventsKeepsTheInvariants(t *testing.T) {
 			m.settle()
 			m.answers()
 		}
-		for i := 0; i < 5 && m.c.closeState != closed; i++ { // all times are over
+		for i := 0; i < 5 && m.c.closeState != closed; i++ { // every time limit has passed
 			m.advanceClock(time.Hour)
 			m.settle()
 		}
 		if m.c.closeState != closed {
-			m.fail("the connection is never closed: intake %d, turn %d, output %d, end %d", m.c.inputState, m.c.turn, m.c.output.writeState, m.c.closeState)
+			m.fail("the connection is never closed: inputState %d, turn %d, writeState %d, closeState %d", m.c.inputState, m.c.turn, m.c.output.writeState, m.c.closeState)
 		}
 	}
 }

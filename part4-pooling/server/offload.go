@@ -1,31 +1,34 @@
 package server
 
-// An Offloader takes requests before they get a handler. It returns true when it has
-// taken one: then somebody else answers it, later, and no handler is started.
-// Its slot stays where it is, empty, until then. The script:
+// An Offloader may take a request before its handler starts. It must not block. If it
+// returns true, no handler starts, and another goroutine, such as an engine's, answers
+// the request later; its slot stays in the queue until then. If it returns false, the
+// handler runs as usual. The script:
 //
-//	the driver     reserves a slot, and asks the offloader
-//	the offloader  passes the request on to somebody, and returns at once
-//	that one       writes to x.res as a handler would: a write waits while the slot is
-//	            full and not at the head of the queue, or the client slow
-//	that one       delivers, once: the response is whole. From then on x is not his
+//	the driver     reserves a slot, and calls the offloader
+//	the offloader  passes the request to an engine, and returns true
+//	the engine     writes to w as a handler would: a write blocks while 32 KiB wait for
+//	               the slot's turn, or for a slow client
+//	the engine     calls w.Complete once: the response is complete, and w and r belong
+//	               to the server again
 //
-// The driver asks for one request after the other, in the order in which they
-// came, and nobody takes requests meanwhile. A handler could not keep that order: it runs
-// beside others, and may pass on its request behind the next one's. That is how
-// the responses of 2015 got out of order (slot.go), and here it would be worse:
-// the next response would wait for its turn, and the one whose turn it is for a
-// connection that the next one blocks. For the same reason an offloader that takes
-// nothing may prepare something for the handler (reserve.go).
+// The driver calls it for one request of a connection after the other, in the order of
+// arrival, and takes no other request meanwhile. Handlers could not keep that order: they
+// run in parallel, and one may pass on its request after the next one's. That is how
+// responses got out of order in MESOS-3705 (slot.go), and here it would be a deadlock:
+// the later response would hold the backend connection while it waits for its turn, and
+// the earlier one would wait for that connection. For the same reason an offloader that
+// returns false may have prepared something for the handler (SetHandlerData).
 type Offloader func(w *Response, r *Request) bool
 
-// tryOffload offers x to the offloader. With the lock held, but not while it asks. A driver
-// that handles one request at a time does not ask: its handlers keep the order.
+// tryOffload offers x to the offloader, and returns whether it took x. The caller holds the
+// lock; it is released during the call. The serial driver and exclusive requests do not
+// use it: handlers that run one at a time keep the order.
 func (t *transport) tryOffload(x *exchange) bool {
 	if t.srv.Offloader == nil || x.err != nil {
 		return false
 	}
-	x.offloaded = true // if it is, it may be answered, and used again, before we look
+	x.offloaded = true // set it first: an engine may complete and recycle x before the offloader returns
 	t.mu.Unlock()
 	taken := t.srv.Offloader(&x.res, &x.req)
 	t.mu.Lock()
@@ -35,10 +38,10 @@ func (t *transport) tryOffload(x *exchange) bool {
 	return taken
 }
 
-// complete puts x.wire into x's slot, unless somebody has answered in its place.
-// It does not write to the client until much has come together: who delivers may
-// have more. If anything is left to write it returns the connection, for its
-// flushAll.
+// complete puts x.encoded in the slot of x, unless a timeout has completed the slot. It
+// does not write to the client until output is full, because the caller may complete
+// more responses. If bytes are left to write it returns the connection: the caller must
+// call its Flush.
 func (x *exchange) complete() (owed *transport) {
 	t := x.conn.transport
 	t.mu.Lock()
@@ -54,14 +57,14 @@ func (x *exchange) complete() (owed *transport) {
 	return t
 }
 
-// wanted says whether anybody waits for the response.
+// wanted reports whether the client still waits for the response.
 func (x *exchange) wanted() bool {
 	x.conn.transport.mu.Lock()
 	defer x.conn.transport.mu.Unlock()
 	return x.conn.err == nil && !x.expired
 }
 
-// Flush writes what is ready.
+// Flush writes the responses that are ready. It does not block.
 func (t *transport) Flush() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,53 +8,58 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// What a server has for handlers and offloaders that get the response from another
-// server, such as a gateway: facts of the client, a context that ends with it,
-// responses before the response, trailers behind it, and ends in the middle.
+// This file is what handlers and offloaders need that forward requests to another server,
+// such as a gateway: the client's address and whether it is gone, a context that ends
+// with it, interim responses (RFC 9110 §15.2), trailers (§6.5), and truncation.
 
-// An Attachment is what an offloader keeps for a connection, as long as the client is there.
+// An Attachment is what an offloader keeps with a connection until the client is gone.
 type Attachment interface {
-	OnClientGone() // the client has gone. Called once, and must not wait: the connection is locked
+	OnClientGone() // the connection has failed. Called once, with the connection locked: it must not block
 }
 
-// Attachment returns what the offloader has for this connection; the first time it is what
-// create returns. For offloaders only: nobody else sets it meanwhile.
+// Attachment returns the attachment of w's connection. The first call creates it with
+// create. Only an offloader may call it, because a connection runs one offloader call at
+// a time.
 func (w *Response) Attachment(create func() Attachment) Attachment {
 	t := w.x.conn.transport
 	if t.attachment == nil {
 		g := create()
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if t.attachment = g; t.err != nil { // fail has been here
+		if t.attachment = g; t.err != nil { // the connection failed before it had the attachment
 			g.OnClientGone()
 		}
 	}
 	return t.attachment
 }
 
-// SetHandlerData leaves v for the handler. For offloaders only.
+// SetHandlerData stores v for the handler of this request. Only an offloader that will
+// return false may call it.
 func (w *Response) SetHandlerData(v any) { w.x.handlerData = v }
 
-// TakeHandlerData returns what the offloader has left for the handler, once; nil for nothing.
+// TakeHandlerData returns what SetHandlerData stored, and nil after the first call or if
+// there is nothing.
 func (w *Response) TakeHandlerData() (v any) {
 	v, w.x.handlerData = w.x.handlerData, nil
 	return v
 }
 
-// DisableTimeout lifts the limit on the handler's time: all its waits have limits of their
-// own, with answers that say which.
+// DisableTimeout exempts this request from Limits.HandlerTime. Use it if each wait of the
+// handler has a limit of its own, and a response that names it.
 func (w *Response) DisableTimeout() { w.x.disableTimeout() }
 
-// ClientAddr is the client's address, as accept(2) told it.
+// ClientAddr returns the address that the client's connection came from (accept(2)).
 func (w *Response) ClientAddr() netip.Addr { return w.x.conn.peer }
 
-// Committed says whether a part of the response is out: it cannot be taken back.
+// Committed reports whether a part of the response has been sent, or queued to be: it can
+// no longer be replaced.
 func (w *Response) Committed() bool { return w.x.committed }
 
-// Wanted says whether the client still waits for the response.
+// Wanted reports whether the client still waits for the response: the connection has not
+// failed, and Limits.HandlerTime has not passed.
 func (w *Response) Wanted() bool { return w.x.wanted() }
 
-// ClientGone says whether the client has gone.
+// ClientGone reports whether the connection has failed, for example by a reset.
 func (w *Response) ClientGone() bool { return w.x.conn.transport.isClientGone() }
 
 func (t *transport) isClientGone() bool {
@@ -63,32 +68,34 @@ func (t *transport) isClientGone() bool {
 	return t.err != nil
 }
 
-// Reset forgets all that was not sent.
+// Reset discards the status, fields and body, as far as they have not been sent. Use it
+// only if Committed is false.
 func (w *Response) Reset() {
 	*w = Response{x: w.x, FieldLines: w.FieldLines[:0], body: w.body[:0]}
 }
 
-// Abort ends the connection in the middle of the response, so that the client
-// sees that it is not whole.
+// Abort closes the connection in the middle of the response, so that the client sees that
+// it is incomplete (RFC 9112 §8).
 func (w *Response) Abort() { w.x.abort() }
 
-// Complete is the end of a response whose request was taken: w is another
-// request's from then on. Nothing is written to the client until much has come
-// together; if something is left to write, deliver returns the connection, and its
-// flushAll is due.
+// Complete ends the response to an offloaded request. w and its request must not be used
+// afterwards. Complete writes to the client only when many bytes are queued; if it
+// returns a connection that is not nil, the caller must call its Flush when it has no
+// more responses to complete.
 func (w *Response) Complete() (owed *transport) {
 	x := w.x
 	x.encoded = w.finish(x.encoded[:0])
 	return x.complete()
 }
 
-// WriteInterim sends b, the whole head of a 1xx response, when it is this response's
-// turn. A client of HTTP/1.0 must not get one.
+// WriteInterim sends b, the complete head of a 1xx response (RFC 9110 §15.2). It blocks
+// until the earlier responses are complete, and does nothing if this response has begun.
+// The caller must not use it for an HTTP/1.0 client.
 func (w *Response) WriteInterim(b []byte) error {
 	t := w.x.conn.transport
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.waitForTurn(w.x); err != nil || w.x.committed { // behind its beginning it would be a part of the response
+	if err := t.waitForTurn(w.x); err != nil || w.x.committed { // the client would read it as a part of the response
 		return err
 	}
 	t.output.enqueue(b)
@@ -96,16 +103,17 @@ func (w *Response) WriteInterim(b []byte) error {
 	return t.err
 }
 
-// WriteTrailers ends a response with trailers, if it is in chunks or can be: a client
-// of HTTP/1.0, or one that was told a length, cannot have them.
+// WriteTrailers ends the response with trailers (RFC 9112 §7.1.2). If it has no body or
+// cannot be chunked, because the client speaks HTTP/1.0 or the length was declared, it
+// drops them. It always returns nil: a failed connection shows in Wanted.
 func (w *Response) WriteTrailers(trailers []http1.Field) error {
 	if len(trailers) == 0 || w.hasLength || w.bodiless() {
 		return nil
 	}
 	if w.Flush() != nil || !w.chunked {
-		return nil // nobody reads any more, or not in chunks
+		return nil // the connection failed, or the response is not chunked
 	}
-	w.chunked = false // finish has nothing to add
+	w.chunked = false // finish must not add the last chunk again
 	x := w.x
 	x.encoded = append(x.encoded[:0], "0\r\n"...)
 	for _, f := range trailers {
@@ -116,8 +124,8 @@ func (w *Response) WriteTrailers(trailers []http1.Field) error {
 	return nil
 }
 
-// CancelRead makes a Read that waits for the client return, and all after it. It is
-// called by another goroutine than Read's.
+// CancelRead makes a Read that waits for the client, and every later Read that would wait,
+// return a 408 error. It is called from another goroutine than Read.
 func (b *Body) CancelRead() {
 	t := b.x.conn.transport
 	t.mu.Lock()
@@ -127,9 +135,9 @@ func (b *Body) CancelRead() {
 	t.runEventActions()
 }
 
-// RestoreRead undoes stop when nobody reads any more. That the body did not come to
-// its end is then our doing, and not the client's: the response is the handler's,
-// and the connection ends behind it.
+// RestoreRead undoes CancelRead, when no goroutine is in Read. It clears the 408 that
+// CancelRead caused, because the client is not at fault: the handler's response is sent,
+// and then the connection closes, as the rest of the body was not read.
 func (b *Body) RestoreRead() {
 	t := b.x.conn.transport
 	t.mu.Lock()
@@ -142,20 +150,21 @@ func (b *Body) RestoreRead() {
 	if b.err == errBodyTimeout {
 		b.err = nil
 	}
-	b.awaitsContinue = true // as if it had never been asked for: discard does not wait for it
+	b.awaitsContinue = true // makes discard return false instead of reading the rest
 }
 
-// Context is done when the client has gone, or the handler's time is up.
+// Context returns a context that is done when the connection has failed or
+// Limits.HandlerTime has passed. Its error is context.Canceled. It must not be used by the
+// caller after the handler returns.
 func (w *Response) Context() context.Context { return &clientContext{w: w, t: w.x.conn.transport} }
 
-// A clientContext is the client of a request, as a context: done when it has reset its
-// connection, or its time is up. Only who waits long enough to ask for Done
-// pays for a channel. The context package may look at a front when the handler
-// has returned and w is somebody else's: only the first Done looks at w.
+// A clientContext implements Context. A channel is allocated only if Done is called. The
+// context package may use a clientContext after the handler has returned and w belongs to
+// another request, so only the first Done uses w.
 type clientContext struct {
 	w    *Response
 	t    *transport
-	done <-chan struct{} // nil until it is asked for
+	done <-chan struct{} // nil until Done is called
 }
 
 func (f *clientContext) Done() <-chan struct{} {
@@ -184,8 +193,8 @@ func (f *clientContext) clientGone() bool {
 	}
 }
 
-// AfterFunc is what context.AfterFunc calls. Without it each wait for a backend
-// that is worth a watch would cost a goroutine. It is called once.
+// AfterFunc implements the interface that context.AfterFunc looks for. Without it, each
+// wait for a backend would cost a goroutine. It supports one function at a time.
 func (f *clientContext) AfterFunc(wake func()) (stop func() bool) {
 	x := f.w.x
 	t := x.conn.transport

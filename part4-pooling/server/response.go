@@ -11,25 +11,30 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// A Response is a handler's response. A short one is kept until the handler
-// returns, and so has a Content-Length; what is longer, or flushed, leaves as
-// it comes, in chunks if the handler did not say how long it will be.
+// A Response is the response that a handler writes. Set Status and the fields first; the
+// first Write sets Status to 200 if it is 0. A body of up to 32 KiB is buffered until the handler
+// returns, and is sent with a Content-Length. A longer one, or one that is flushed, is
+// streamed: in chunks (RFC 9112 §7.1), unless SetLength declared its length.
+//
+// A Response belongs to its handler until the handler returns, and is then reused for
+// another request. Its methods are not for concurrent use.
 type Response struct {
 	x            *exchange
-	Status       int
-	FieldLines   []byte // field lines
-	hasLength    bool   // length was declared
+	Status       int    // RFC 9110 §15; 0 until it is set
+	FieldLines   []byte // encoded fields, each line with its CRLF; AddField appends to it
+	hasLength    bool   // SetLength was called
 	length       int64
-	body         []byte // written, not sent
-	bytesWritten int64  // bytes, sent or not
-	headFlushed  bool   // the head is out, or would be if there was a body
+	body         []byte // written, not encoded yet; at most maxBuffered
+	bytesWritten int64  // bytes of body written so far, sent or not
+	headFlushed  bool   // Flush has encoded the head, or finish will, if there is no body
 	chunked      bool
 }
 
-var errContentLength = errors.New("more was written than the declared length")
+var errContentLength = errors.New("the handler wrote more than the declared length")
 
-// AddField adds a field. A line end in it would begin a field, or a response, of
-// the client's making.
+// AddField adds a field line. It has no effect once the head has been sent. It panics if
+// name or value contains CR or LF, which would let a client inject fields or a whole
+// response (RFC 9110 §5.5).
 func (w *Response) AddField(name, value string) {
 	if hasLineEnd(name) || hasLineEnd(value) {
 		panic(fmt.Sprintf("field %q: %q", name, value))
@@ -44,44 +49,50 @@ func hasLineEnd(s string) bool {
 	return strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0
 }
 
-// SetPlainText says that the body is plain text, in UTF-8.
+// SetPlainText adds Content-Type: text/plain; charset=utf-8.
 func (w *Response) SetPlainText() {
 	w.FieldLines = append(w.FieldLines, "Content-Type: text/plain; charset=utf-8\r\n"...)
 }
 
-// SetLength declares the length of the body.
+// SetLength declares the length of the body in bytes. Call it before the first Write. A
+// Write past n fails; a handler that writes less fails with 500, or with a reset if a
+// part of its response has been sent.
 func (w *Response) SetLength(n int64) { w.length, w.hasLength = n, true }
 
-// Date is what the response's Date field says, to the second.
+// Date returns the time in the Date field that a head encoded now would have, to the
+// second.
 func (w *Response) Date() time.Time {
 	date, _ := time.Parse("Date: "+http1.DateFormat+"\r\n", string(*w.x.conn.srv.clock.date.Load()))
 	return date
 }
 
-// Log is the server's log, for what a client need not know.
+// Log returns the server's log, for what the client should not see.
 func (w *Response) Log() *slog.Logger { return w.x.conn.srv.Log }
 
-// Error answers with status, and with a line of text that says why.
+// Error sets Status and writes a line of plain text: the reason phrase of status, and
+// why. Use it instead of a body, not after one.
 func (w *Response) Error(status int, why string) {
 	w.Status = status
 	w.SetPlainText()
 	w.WriteString(http1.StatusText(status) + ": " + why + "\n")
 }
 
-// failHandler forgets all that was not sent.
+// failHandler replaces everything that was not sent with an error response.
 func (w *Response) failHandler(status int) {
 	*w = Response{x: w.x, FieldLines: w.FieldLines[:0], body: w.body[:0], headFlushed: w.headFlushed}
 	w.Error(status, "the handler failed")
 }
 
-// Write appends p to the body. It waits only when 32 KiB of the body wait for the
-// turn of this response. An error says that the client will not have the rest.
+// Write appends p to the body and keeps no reference to it. It blocks only when 32 KiB are
+// buffered: then it is a Flush first. An error means that the client will not receive
+// the rest: the connection failed, the handler's time is up, or p exceeds the declared
+// length. If the response has no body (HEAD, 204, 304), Write discards p.
 func (w *Response) Write(p []byte) (int, error) { return write(w, p) }
 
-// WriteString is Write for a string.
+// WriteString is Write for a string, without a conversion. It returns only the error.
 func (w *Response) WriteString(s string) error { _, err := write(w, s); return err }
 
-// write keeps what is short and sends what is not.
+// write buffers p, and flushes whenever the buffer is full.
 func write[bytes []byte | string](w *Response, p bytes) (n int, err error) {
 	if w.Status == 0 {
 		w.Status = 200
@@ -105,8 +116,9 @@ func write[bytes []byte | string](w *Response, p bytes) (n int, err error) {
 	return n, nil
 }
 
-// Flush sends what was written so far. It waits until it is this response's turn
-// and the client has taken it.
+// Flush sends the head and what has been written so far. It blocks until the responses
+// before this one are complete and the kernel has accepted the bytes; neither wait counts
+// toward Limits.HandlerTime. An error means that the client will not receive the rest.
 func (w *Response) Flush() error {
 	if w.Status == 0 {
 		w.Status = 200
@@ -116,8 +128,8 @@ func (w *Response) Flush() error {
 	if !w.headFlushed {
 		w.headFlushed = true
 		w.chunked = !w.hasLength && x.req.Minor == 1
-		x.closeAfter = x.closeAfter || !w.hasLength && x.req.Minor == 0                        // its end is the connection's: RFC 9112 §6.3
-		x.closeAfter = x.closeAfter || x.req.Body != nil && x.conn.transport.awaitsContinue(x) // RFC 9110 §10.1.1: the client is told that we close
+		x.closeAfter = x.closeAfter || !w.hasLength && x.req.Minor == 0                        // close-delimited: RFC 9112 §6.3
+		x.closeAfter = x.closeAfter || x.req.Body != nil && x.conn.transport.awaitsContinue(x) // RFC 9110 §10.1.1: the body may still come, or not
 		if w.bodiless() {
 			return nil // finish renders the head
 		}
@@ -130,14 +142,14 @@ func (w *Response) Flush() error {
 	return x.conn.transport.stream(x, x.encoded)
 }
 
-// finish appends what has not been sent.
+// finish appends to b what has not been sent, after the handler has returned.
 func (w *Response) finish(b []byte) []byte {
 	if w.Status == 0 || w.hasLength && w.bytesWritten != w.length && !w.bodiless() {
 		if w.x.committed {
 			w.x.abort()
 			return nil
 		}
-		w.failHandler(500) // it said nothing, or not as much as it said it would
+		w.failHandler(500) // it wrote nothing, or less than it declared
 	}
 	if !w.x.committed {
 		if !w.hasLength && !w.headFlushed {
@@ -155,7 +167,7 @@ func (w *Response) finish(b []byte) []byte {
 	return b
 }
 
-// appendBody appends what was written and not sent, as a chunk if need be.
+// appendBody moves the buffered body to b, as a chunk if w is chunked.
 func (w *Response) appendBody(b []byte) []byte {
 	if len(w.body) == 0 {
 		return b
@@ -172,8 +184,7 @@ func (w *Response) appendBody(b []byte) []byte {
 	return b
 }
 
-// bodiless is RFC 9112 §6.3: these responses end with their head, whatever its
-// fields say.
+// bodiless reports whether w ends with its head, whatever its fields say (RFC 9112 §6.3).
 func (w *Response) bodiless() bool {
 	return w.Status == 204 || w.Status == 304 || string(w.x.req.Method) == "HEAD"
 }
@@ -183,7 +194,7 @@ func (w *Response) appendHead(b []byte) []byte {
 	b = append(b, *w.x.conn.srv.clock.date.Load()...)
 	b = append(b, w.FieldLines...)
 	switch {
-	case w.Status == 204 || w.Status == 304: // RFC 9110 §8.6: none in 204
+	case w.Status == 204 || w.Status == 304: // RFC 9110 §8.6: no Content-Length in 204
 	case w.chunked:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	case w.hasLength:
@@ -200,6 +211,7 @@ func (w *Response) appendHead(b []byte) []byte {
 	return append(b, "\r\n"...)
 }
 
-// Done is closed when no response is wanted any more: the client has reset the
-// connection, or the time is up.
+// Done returns a channel that is closed when the response is no longer wanted: the
+// connection has failed, or Limits.HandlerTime has passed. Call it before the handler
+// returns. The first call allocates.
 func (w *Response) Done() <-chan struct{} { return w.x.conn.transport.doneChan(w.x) }

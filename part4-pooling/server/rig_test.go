@@ -18,8 +18,8 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// The tests of this package look into the server. What a server does that
-// anybody can see is tested by the program's tests, one directory up.
+// The tests of this package look inside the server. The tests one directory up judge what
+// a client can observe.
 
 const (
 	maxWait     = 10 * time.Second      // bounds every wait of a test
@@ -54,10 +54,10 @@ func startServer(t testing.TB, change ...func(*Server)) *testServer {
 	return r
 }
 
-// withHandler is for start: a handler of the test's own.
+// withHandler is an option of startServer: it sets the handler.
 func withHandler(h Handler) func(*Server) { return func(s *Server) { s.Handler = h } }
 
-// answer is the handler of a test that has none: it sleeps, echoes, or greets.
+// answer is the default handler of startServer: it sleeps, echoes, or greets.
 func answer(w *Response, r *Request) {
 	if asked, sleeps := bytes.CutPrefix(r.Path, []byte("/sleep/")); sleeps {
 		d, _ := time.ParseDuration(string(asked))
@@ -77,15 +77,16 @@ func echo(w *Response, r *Request, _ []byte) {
 	}
 }
 
-// skipIfJudging marks a test that could be about another server in the program's tests.
+// skipIfJudging does nothing here. In the tests one directory up it skips tests that do not
+// apply to another server.
 func skipIfJudging(testing.TB) {}
 
-// get renders a request for path; each of fields ends in CRLF.
+// get returns a GET request for path; each of fields ends in CRLF.
 func get(path string, fields ...string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: socket.up\r\n" + strings.Join(fields, "") + "\r\n"
 }
 
-// getMethods is n times GET.
+// getMethods returns "GET" n times.
 func getMethods(n int) []string { return strings.Split(strings.Repeat("GET ", n-1)+"GET", " ") }
 
 // dial connects, or ends the test; the connection is closed when the test ends.
@@ -98,7 +99,7 @@ func dial(t testing.TB, addr string) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// converse sends text and returns the connection, for what is to come.
+// converse connects, sends text, and returns the connection.
 func converse(t testing.TB, addr, text string) *net.TCPConn {
 	t.Helper()
 	c := dial(t, addr)
@@ -107,7 +108,7 @@ func converse(t testing.TB, addr, text string) *net.TCPConn {
 	return c
 }
 
-// requireRead reads as many bytes as want has, and wants them to be want.
+// requireRead reads len(want) bytes, and ends the test unless they are want.
 func requireRead(t testing.TB, c io.Reader, s transcript, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
@@ -115,7 +116,7 @@ func requireRead(t testing.TB, c io.Reader, s transcript, want string) {
 	require.Equal(t, want, string(got[:n]), "%s (%s)", s.rule, s.look)
 }
 
-// A transcript is what was sent, what came back, and the rule that it is about.
+// A transcript is what a test sent, what came back, and the rule under test.
 type transcript struct {
 	sent, got  string
 	end        error // how the connection ended; nil for FIN
@@ -136,7 +137,7 @@ func (s transcript) fail(t testing.TB, at int, wrong string, args ...any) {
 	t.Fatalf("%s, at byte %d of %.300q\n  sent: %.160q\n  rule: %s\n  look: %s", fmt.Sprintf(wrong, args...), at, s.got, s.sent, s.rule, s.look)
 }
 
-// wantCleanEnd wants the connection to have ended with FIN.
+// wantCleanEnd fails the test unless the connection ended with FIN.
 func (s transcript) wantCleanEnd(t testing.TB) {
 	t.Helper()
 	if s.end != nil {
@@ -151,19 +152,19 @@ type parsedResponse struct {
 	body   string
 }
 
-// parseAll takes apart what came as answers to requests with these methods, to
-// the last byte.
+// parseAll parses everything received as the responses to requests with these methods. It
+// fails the test if a byte is left over.
 func (s transcript) parseAll(t testing.TB, methods ...string) (all []parsedResponse) {
 	t.Helper()
 	in := bufio.NewReader(strings.NewReader(s.got))
 	for i, method := range methods {
 		r, err := http.ReadResponse(in, &http.Request{Method: method})
 		if err != nil {
-			s.fail(t, len(s.got), "answer %d of %d: %v", i+1, len(methods), err)
+			s.fail(t, len(s.got), "response %d of %d: %v", i+1, len(methods), err)
 		}
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			s.fail(t, len(s.got), "the body of answer %d of %d: %v", i+1, len(methods), err)
+			s.fail(t, len(s.got), "the body of response %d of %d: %v", i+1, len(methods), err)
 		}
 		one := parsedResponse{r.Status, map[string]string{}, string(body)}
 		for name, values := range r.Header {
@@ -175,28 +176,28 @@ func (s transcript) parseAll(t testing.TB, methods ...string) (all []parsedRespo
 		all = append(all, one)
 	}
 	if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
-		s.fail(t, len(s.got), "there is something behind the last answer")
+		s.fail(t, len(s.got), "there is something after the last response")
 	}
 	return all
 }
 
-// receive receives from c, or ends the test.
+// receive receives from c, or ends the test after maxWait.
 func receive[T any](t testing.TB, c <-chan T, what string) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
 	case <-time.After(maxWait):
-		t.Fatalf("waited in vain for: %s", what)
+		t.Fatalf("timed out waiting for: %s", what)
 	}
 	return v
 }
 
-// eventually waits for a state.
+// eventually waits until reached returns true, or ends the test after maxWait.
 func eventually(t testing.TB, state string, reached func() bool) {
 	t.Helper()
 	for end := time.Now().Add(maxWait); !reached(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain until %s", state)
+			t.Fatalf("timed out waiting until %s", state)
 		}
 	}
 }

@@ -1,34 +1,33 @@
 package server
 
 // A slotQueue keeps the responses of one connection in the order of its requests,
-// though the handlers start and end in any order. It is a queue of slots, and
-// this is its script:
+// although the handlers start and end in any order. The script:
 //
 //	the reader   reads a request and reserves a slot, before the handler starts
-//	the handler  works as long as it likes, beside the others
-//	the handler  finishes its slot: here are the bytes
-//	the line     lets out what is finished at its head, and nothing behind it
+//	the handler  runs as long as it likes, in parallel with others
+//	the handler  completes its slot: the slot holds the encoded response
+//	the queue    releases completed slots at its head, and none after an incomplete one
 //
 // Three mistakes are possible, and each has been made (bugs/):
 //
 //  1. The slot is reserved when the handler starts. Then the queue is in the
 //     order of the scheduler, not of the requests (MESOS-3705).
-//  2. The slot is left when the first byte is out. Then the next response lands
-//     in the middle of this one.
-//  3. A slot is never finished, because its handler panicked or hangs. Then
-//     nobody behind it is ever answered.
+//  2. The slot is released when its first byte is sent. Then the next response
+//     lands in the middle of this one.
+//  3. A slot is never completed, because its handler panicked or hangs. Then no
+//     later request of the connection is ever answered.
 //
-// A slotQueue has no lock of its own: that of its connection guards it.
+// A slotQueue has no lock of its own: its connection's lock guards it.
 type slotQueue struct {
 	head, tail *slot
 	length     int
 }
 
-// A slot is a place in a slot queue.
+// A slot is the place of one response in a slotQueue.
 type slot struct {
 	next     *slot
 	done     bool
-	encoded  []byte // what to send, or the rest of it, once done
+	encoded  []byte // once done: the bytes to send, or those that were not streamed
 	exchange *exchange
 }
 
@@ -44,7 +43,7 @@ func (l *slotQueue) reserve(s *slot) {
 	l.length++
 }
 
-// complete gives s its bytes. They leave when s is at the head.
+// complete stores the response of s. It can be popped when s is at the head.
 func (l *slotQueue) complete(s *slot, answer []byte) {
 	if s.done {
 		panic("slot finished twice")
@@ -52,7 +51,7 @@ func (l *slotQueue) complete(s *slot, answer []byte) {
 	s.done, s.encoded = true, answer
 }
 
-// popReady takes the slot at the head out of the queue, if it is done.
+// popReady removes and returns the slot at the head if it is done, and returns nil if not.
 func (l *slotQueue) popReady() *slot {
 	s := l.head
 	if s == nil || !s.done {

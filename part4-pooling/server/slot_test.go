@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// drainSlots takes out what is ready, as conn.advance does.
+// drainSlots pops every completed slot at the head, as conn.advance does.
 func drainSlots(l *slotQueue) (out string) {
 	for s := l.popReady(); s != nil; s = l.popReady() {
 		out += string(s.encoded)
@@ -26,7 +26,7 @@ func TestSlotQueuePopsOnlyItsHead(t *testing.T) {
 	l.reserve(&three)
 
 	l.complete(&three, []byte("3"))
-	assert.Empty(t, drainSlots(&l), "3 is done, but 1 and 2 are before it")
+	assert.Empty(t, drainSlots(&l), "3 is done, but 1 and 2 are ahead of it")
 	l.complete(&one, []byte("1"))
 	assert.Equal(t, "1", drainSlots(&l))
 	l.complete(&two, []byte("2"))
@@ -44,8 +44,8 @@ func TestCompletingASlotTwicePanics(t *testing.T) {
 	assert.Panics(t, func() { l.complete(&s, nil) })
 }
 
-// Any order of finishing, with new requests coming in between, lets the responses
-// out in the order of the reservations: none lost, none twice.
+// Whatever the order in which handlers finish and new requests arrive, the responses
+// leave in the order of the reservations: none is lost, and none is sent twice.
 func TestSlotQueueKeepsOrderInRandomRuns(t *testing.T) {
 	skipIfJudging(t)
 	for seed := range uint64(500) {
@@ -77,17 +77,17 @@ func TestSlotQueueKeepsOrderInRandomRuns(t *testing.T) {
 	}
 }
 
-// An offer that a slow handler made long ago is not his to take back.
+// A leader whose handler was slow cannot reclaim an offer that a later leader made.
 func TestTokenIsNotReclaimedByAnEarlierHolder(t *testing.T) {
 	skipIfJudging(t)
 	var k token
-	assert.True(t, k.offer(1), "nobody stands by yet: start a follower")
-	assert.True(t, k.acquire(), "the follower takes it")
-	assert.True(t, k.offer(2), "and offers it himself")
+	assert.True(t, k.offer(1), "there is no follower yet: start one")
+	assert.True(t, k.acquire(), "the follower acquires the token")
+	assert.True(t, k.offer(2), "and offers it in turn")
 
-	assert.False(t, k.reclaim(1), "request 1's handler comes back: the offer is not his")
+	assert.False(t, k.reclaim(1), "request 1's handler returns: the offer is not its own")
 	assert.True(t, k.reclaim(2))
-	assert.False(t, k.offer(3), "a follower is still on his way")
+	assert.False(t, k.offer(3), "a follower has been started and has not looked yet")
 	assert.True(t, k.reclaim(3))
-	assert.False(t, k.acquire(), "it comes too late")
+	assert.False(t, k.acquire(), "the follower is too late")
 }

@@ -2,16 +2,16 @@ package server
 
 import "fmt"
 
-// The state of a connection is five small enums. Each has its drawing and the
-// table of its moves; a move that is not in the table panics. What must hold
-// between them is in laws.go.
+// The state of a connection is five small enums. Each has a drawing and a table of
+// allowed moves; any other move panics. The invariants between them are in
+// laws_test.go, and the tests check them after every event.
 
-// An inputState says what becomes of the bytes that have arrived.
+// An inputState says what the bytes that arrive are used for.
 //
-//	parsing ⇄ stalled            the queue is full; a response that leaves it makes room
-//	parsing ⇄ exclusive → stuck  a request has the connection, and its input, for itself;
-//	                             its handler is late and may never give them back
-//	parsing, stalled, exclusive → inputClosed   nothing that arrives is a request any more
+//	parsing ⇄ stalled            the slot queue is full; a response that leaves it makes room
+//	parsing ⇄ exclusive → stuck  a handler has the connection, and its input, to itself;
+//	                             it is past its deadline and may never return them
+//	parsing, stalled, exclusive → inputClosed   no more requests are taken
 type inputState uint8
 
 const (
@@ -30,11 +30,11 @@ var inputMoves = [...]uint8{
 	inputClosed: 0,
 }
 
-// A readState says what the kernel may still have for us to read.
+// A readState says what the kernel's receive buffer may hold.
 //
-//	wouldBlock ⇄ readable    a read may have left something, or has found nothing more
-//	wouldBlock, readable ⇄ peerClosing  the client is said to have closed its side: a hint
-//	any → atEOF              a read has found the end
+//	wouldBlock ⇄ readable    a read filled the buffer, so more may follow; a read got less
+//	wouldBlock, readable ⇄ peerClosing  an event said that the client closed its side: a hint
+//	any → atEOF              a read returned 0
 type readState uint8
 
 const (
@@ -51,16 +51,16 @@ var readMoves = [...]uint8{
 	atEOF:       0,
 }
 
-// A writeState says who is at the responses that have to leave.
+// A writeState says whether output is being written, or waits for the kernel.
 //
-//	notWriting → writing → notWriting   a write took something
-//	            writing → writeBlocked  the kernel had no room: there will be an event
-//	            writing → writeRetry    that event came before the write has returned
+//	notWriting → writing → notWriting   a write sent some bytes
+//	            writing → writeBlocked  the send buffer is full; an event will say when it is not
+//	            writing → writeRetry    that event came before the write returned
 //	            writeRetry, writeBlocked → notWriting
 type writeState uint8
 
 const (
-	notWriting writeState = iota // nobody
+	notWriting writeState = iota
 	writing
 	writeRetry
 	writeBlocked
@@ -73,11 +73,11 @@ var writeMoves = [...]uint8{
 	writeBlocked: 1 << notWriting,
 }
 
-// A turnState says whether the driver looks at the requests that have arrived.
+// A turnState says whether the driver takes requests from the connection.
 //
-//	turnIdle → turnActive → turnIdle    an event came; there was no more to take
-//	turnActive → turnQueued → turnIdle  others have their turns first
-//	turnIdle → turnQueued               there is something to look at that is no event
+//	turnIdle → turnActive → turnIdle    an event began a turn; it ended with no more to take
+//	turnActive → turnQueued → turnIdle  other connections have their turns first
+//	turnIdle → turnQueued               there may be requests, and no event will say so
 type turnState uint8
 
 const (
@@ -92,17 +92,17 @@ var turnMoves = [...]uint8{
 	turnActive: 1<<turnQueued | 1<<turnIdle,
 }
 
-// A closeState says how far the connection has come on its way out.
+// A closeState says how far closing the connection has progressed.
 //
-//	open → lingering → closing → closed  all is answered, and the client was told (FIN)
-//	open → closing → closed              it failed, or the client has closed too
+//	open → lingering → closing → closed  all is answered and FIN was sent
+//	open → closing → closed              the connection failed, or the client has closed its side
 type closeState uint8
 
 const (
 	open      closeState = iota
-	lingering            // what the client still sends is thrown away
-	closing              // nothing is read or written; a write may be about to return
-	closed               // the socket is not ours any more
+	lingering            // FIN was sent; input is discarded
+	closing              // no read or write begins; a write may still be in progress
+	closed               // the driver was told to close the socket
 )
 
 var closeMoves = [...]uint8{
@@ -147,7 +147,7 @@ func (s *closeState) moveTo(next closeState) {
 	*s = next
 }
 
-// badMove is apart so that to is inlined.
+// badMove is a function of its own so that moveTo can be inlined.
 func badMove(of string, from, to uint8) {
 	panic(fmt.Sprintf("%s: no move from %d to %d", of, from, to))
 }

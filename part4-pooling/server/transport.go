@@ -9,27 +9,28 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// A transport is a connection with its socket. It does what the conn asks for and
-// tells it what came of that; a driver says when, and who waits meanwhile. The
-// handlers' goroutines come here too (handlerio.go).
+// A transport is a conn with its socket. It performs the actions of the conn and reports
+// their results to it. The driver decides when, and which goroutine waits. Handlers'
+// goroutines use it too (handlerio.go).
 type transport struct {
 	conn
-	fd      int         // the driver closes it, after actionClose; who uses it has the lock, or writing
-	mu      *sync.Mutex // guards all of this, and is open only while a write is under way
-	changed sync.Cond
+	fd      int         // owned by the driver, which closes it after actionClose. Use it with mu held, or in writeState writing
+	mu      *sync.Mutex // guards the conn; released only during write(2) and by goroutines that wait
+	changed sync.Cond   // broadcast on actionWake
 	driver  connDriver
 }
 
-// A connDriver is what a transport needs of its driver: all is called with the lock.
+// A connDriver is what a transport needs of its driver. Every method is called with the
+// lock held.
 type connDriver interface {
-	queueTurn(*transport)                                  // it is to have a turn
-	rearm(*transport)                                      // the events of its socket are to be told once more
-	awaitWritable(*transport)                              // heard is to be called when there is room to write
-	awaitInput(*transport)                                 // opens the lock until something may have arrived, or woken was called
-	wakeReader(*transport)                                 // whoever is in await returns
-	discardInput(*transport)                               // what still arrives is to be discarded
-	closeSocket(*transport)                                // the socket is not used any more
-	handlerExited(t *transport, alone bool, number uint64) // the goroutine of that handler ends
+	queueTurn(*transport)                                  // gives it a turn
+	rearm(*transport)                                      // has the kernel report the socket's state again
+	awaitWritable(*transport)                              // calls onWritable when the socket is writable
+	awaitInput(*transport)                                 // releases the lock until input may have arrived, or wakeReader is called
+	wakeReader(*transport)                                 // makes awaitInput return
+	discardInput(*transport)                               // discards input until the client closes
+	closeSocket(*transport)                                // closes the socket, which is no longer used
+	handlerExited(t *transport, alone bool, number uint64) // the handler's goroutine ends in runtime.Goexit
 }
 
 func newTransport(s *Server, h connDriver, mu *sync.Mutex, stock *exchangeCache, fd int, peer netip.Addr) *transport {
@@ -43,8 +44,8 @@ func (t *transport) init(s *Server, h connDriver, mu *sync.Mutex, stock *exchang
 	t.conn = conn{srv: s, transport: t, exchanges: stock, peer: peer, waitingSince: s.clock.now()}
 }
 
-// runActions does what the connection asks for, until it asks for nothing. The lock is
-// open during a write.
+// runActions performs the connection's actions until there are none. The caller holds the
+// lock; it is released during a write.
 func (t *transport) runActions() {
 	for {
 		do, ok := t.nextAction()
@@ -82,8 +83,8 @@ func (t *transport) perform(do action) {
 	}
 }
 
-// runEventActions does what an event has asked for, and writes only if much has gathered:
-// more responses may be about to join.
+// runEventActions performs the actions that events have requested. It writes only if output
+// is full, because more responses may follow and share the write.
 func (t *transport) runEventActions() {
 	for t.actions != 0 {
 		do, _ := t.nextAction()
@@ -94,8 +95,8 @@ func (t *transport) runEventActions() {
 	}
 }
 
-// read reads what has arrived, without waiting, and returns whether the connection
-// has heard of anything.
+// read reads what has arrived, without blocking. It returns false if that is nothing
+// (EAGAIN).
 func (t *transport) read() (news bool) {
 	room := t.readSpace()
 	if len(room) == 0 {
@@ -139,8 +140,8 @@ func (t *transport) write() {
 	}
 }
 
-// discard reads what a client sends that has been told that no more is sent. It
-// does not touch in: a handler that does not come back may be at it.
+// discard reads and drops what the client sends after the server's FIN. It does not use
+// input: a handler that is stuck may still read from it.
 func (t *transport) discard() {
 	if t.closeState != lingering {
 		return
@@ -149,19 +150,19 @@ func (t *transport) discard() {
 	n, err := socket.ReadNow(uintptr(t.fd), scratch[:])
 	readBuffers.Put(scratch)
 	switch {
-	case err == unix.EAGAIN: // not yet
+	case err == unix.EAGAIN: // nothing has arrived
 	case n > 0, err == unix.EINTR:
 		t.onDiscard(max(n, 0))
-	default: // the end, or a reset
+	default: // EOF or a reset
 		t.fail(nil)
 	}
 }
 
-// handleEvent is for an event of the socket. It returns whether there may be requests to
-// take.
+// handleEvent handles an event of the socket; fin as in onEvent. It returns whether there
+// may be requests to take.
 func (t *transport) handleEvent(fin bool) bool { return t.react(t.onEvent(fin)) }
 
-// react does what an event wants, and returns whether there may be requests to take.
+// react performs w, and returns whether there may be requests to take.
 func (t *transport) react(w reaction) bool {
 	switch w {
 	case reactRead:
@@ -175,7 +176,8 @@ func (t *transport) react(w reaction) bool {
 	return w == reactRead || w == reactTake
 }
 
-// goexit is exited for a goroutine that ends, and must leave the lock held.
+// goexit completes x, whose handler is ending its goroutine. It returns with the lock held:
+// the deferred calls of the goroutine expect that, and unlock it.
 func (t *transport) goexit(x *exchange) {
 	t.mu.Lock()
 	alone, number := x.exclusive, x.seq

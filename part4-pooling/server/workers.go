@@ -4,30 +4,30 @@ package server
 
 import "sync"
 
-// A workerPool runs functions as go does, on goroutines that wait for the next
-// function when one has returned.
+// A workerPool runs functions as a go statement does, but reuses goroutines: each waits
+// for the next function when one has returned.
 //
-// A gateway's handler always waits for somebody, so with each request one
-// goroutine goes on to read and another one ends (leadertoken.go). Its successor
-// would begin with a stack of 2 KiB and outgrow it before it has called the
-// backend: that was a sixth of all that the gateway did. One that stays has a
-// stack which is large enough.
+// A gateway's handler always waits for a backend, so with each request a follower starts
+// to lead and the old leader ends (leadertoken.go). A new goroutine begins with a stack of
+// 2 KiB, and the runtime has to grow it before the request reaches the backend: that took
+// a sixth of the gateway's CPU time. A goroutine that is reused has a stack that is large
+// enough.
 type workerPool struct {
 	mu   sync.Mutex
-	idle []chan func() // each has a goroutine at its end; the last was busy last
+	idle []chan func() // one for each idle goroutine; the most recently busy is last
 }
 
-const maxIdleWorkers = 64 // goroutines with nothing to do, some 4 KiB each; they stay until the process ends
+const maxIdleWorkers = 64 // goroutines, each with a stack of some 4 KiB; they live as long as the process
 
 var followers workerPool
 
-// run calls f on a goroutine of its own, and does not wait for it.
+// run calls f on an idle or a new goroutine, and does not wait for it.
 func (w *workerPool) run(f func()) {
 	w.mu.Lock()
 	last := len(w.idle) - 1
 	if last < 0 {
 		w.mu.Unlock()
-		go w.work(f) // until there are idle ones enough
+		go w.work(f) // ends when maxIdleWorkers others are idle
 		return
 	}
 	next := w.idle[last]
@@ -37,7 +37,7 @@ func (w *workerPool) run(f func()) {
 }
 
 func (w *workerPool) work(f func()) {
-	next := make(chan func(), 1) // room for one: run does not wait
+	next := make(chan func(), 1) // room for one, so that run does not block
 	for ; ; f = <-next {
 		f()
 		w.mu.Lock()
