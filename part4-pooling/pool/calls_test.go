@@ -30,7 +30,7 @@ func TestAmbiguousResponsesAreRejected(t *testing.T) {
 		"a HEAD's length":       {"HTTP/1.1 304 Not Modified\r\nContent-Length: 99999999999999999999\r\n\r\n", "none that fits"},
 		"a bad extension":       {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
 		"an open quote":         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=\"\r\nhello\r\n0\r\n\r\n", "a chunk is not"},
-		"three empty lines":     {"\r\n\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "bad answer"},
+		"three empty lines":     {"\r\n\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "bad response"},
 		"a signed length":       {"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", "Content-Length is not one number"},
 		"another coding":        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "only chunked"},
 		"chunked twice":         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "only chunked"},
