@@ -8,16 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A listener is a listening socket of any process of this network namespace,
-// as `ss -ltn` shows it: its queue can be seen from outside.
+// A listener is a listening socket of any process in this network namespace, with
+// its accept queue, as `ss -ltn` shows it.
 type listener struct {
 	addr netip.AddrPort
 	acceptQueue
 	uid   int
-	inode int // the same as in /proc/PID/fd of those who hold it
+	inode int // as in /proc/PID/fd of the processes that hold the socket
 }
 
-// dialAddr is an address to connect to.
+// dialAddr returns the address to connect to: the loopback for a listener on all
+// addresses.
 func (l listener) dialAddr() netip.AddrPort {
 	switch {
 	case l.addr.Addr() == netip.IPv4Unspecified():
@@ -28,8 +29,8 @@ func (l listener) dialAddr() netip.AddrPort {
 	return l.addr
 }
 
-// listeners asks the kernel for all of them, by sock_diag(7). It takes no
-// privilege.
+// listeners returns all TCP listeners of this network namespace, from sock_diag(7),
+// which requires no privilege.
 func listeners() (all []listener, err error) {
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		some, err := listenersOf(family)
@@ -79,7 +80,7 @@ func listenersOf(family byte) (found []listener, err error) {
 	}
 }
 
-// parseListener reads a struct inet_diag_msg.
+// parseListener parses a struct inet_diag_msg (linux/inet_diag.h).
 func parseListener(m []byte) listener {
 	address, _ := netip.AddrFromSlice(m[8:24])
 	if m[0] == unix.AF_INET {

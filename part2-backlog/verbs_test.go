@@ -107,7 +107,7 @@ func TestBurstWithoutAServerSaysWhatToDo(t *testing.T) {
 
 	assert.Equal(t, 1, status)
 	assert.Contains(t, stdout.String(), "connect "+addr+": refused")
-	assert.Contains(t, stderr.String(), "nobody listens on "+addr+": in another terminal, go run ./part2-backlog")
+	assert.Contains(t, stderr.String(), "no process listens on "+addr+": in another terminal, go run ./part2-backlog")
 }
 
 func TestBurstWithoutAnyResponseFails(t *testing.T) {
@@ -119,7 +119,7 @@ func TestBurstWithoutAnyResponseFails(t *testing.T) {
 
 	assert.Equal(t, 1, status)
 	assert.Contains(t, stdout.String(), "0 of 2 answered\n")
-	assert.Equal(t, "nobody was answered\n", stderr.String())
+	assert.Equal(t, "no client was answered\n", stderr.String())
 }
 
 func TestGaugeShowsTheQueueFilling(t *testing.T) {
