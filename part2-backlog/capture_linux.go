@@ -40,9 +40,10 @@ func startCapture() (*capture, error) {
 	return c, nil
 }
 
-// finish ends the capture and returns the packets in order of arrival. The kernel may
-// stamp a packet a few microseconds before the one that it received earlier, because
-// the two took different paths; finish makes such a time equal to the earlier one.
+// finish ends the capture and returns the packets in order of arrival. Timestamps can
+// contradict that order by a few microseconds, because the kernel takes them at
+// different points for a packet and its reply; finish raises such a timestamp to that
+// of the packet before.
 func (c *capture) finish() ([]packet, error) {
 	c.stop.Store(true)
 	<-c.done

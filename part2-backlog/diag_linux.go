@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -93,4 +96,54 @@ func parseListener(m []byte) listener {
 		uid:         number(64),
 		inode:       number(68),
 	}
+}
+
+// listenerOfProcess returns the listener with the lowest port among those that pid
+// holds.
+func listenerOfProcess(pid int) (listener, error) {
+	held, err := socketInodes(pid)
+	if errors.Is(err, os.ErrNotExist) {
+		return listener{}, fmt.Errorf("there is no process %d", pid)
+	} else if err != nil {
+		return listener{}, fmt.Errorf("process %d is not yours: run this as its owner or as root", pid)
+	}
+	found, err := heldListeners(held, 0)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("process %d listens on no TCP port of this network namespace (a container has one of its own)", pid)
+	}
+	if err != nil {
+		return listener{}, err
+	}
+	return found[0], nil
+}
+
+// listenerOnPort returns a listener on port. The error says so if this user may not see
+// which processes hold it.
+func listenerOnPort(port int) (listener, error) {
+	all, err := listeners()
+	if err != nil {
+		return listener{}, err
+	}
+	for _, l := range all {
+		if int(l.addr.Port()) == port {
+			if len(socketHolders(map[int]bool{l.inode: true})) == 0 {
+				return l, fmt.Errorf("port %d belongs to user %d: run this as that user or as root", port, l.uid)
+			}
+			return l, nil
+		}
+	}
+	return listener{}, fmt.Errorf("no process listens on TCP port %d", port)
+}
+
+// heldListeners returns the listeners whose inodes are in held, lowest port first; if
+// port is not 0, only those on port.
+func heldListeners(held map[int]bool, port int) (found []listener, err error) {
+	all, err := listeners()
+	for _, l := range all {
+		if held[l.inode] && (port == 0 || int(l.addr.Port()) == port) {
+			found = append(found, l)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b listener) int { return int(a.addr.Port()) - int(b.addr.Port()) })
+	return found, err
 }
