@@ -47,8 +47,8 @@ func demo(stdout io.Writer, asJSON bool) error {
 		fmt.Fprintf(stdout, "  %-46s  %8d / %d  %7d\n", row.name, whole, closeRuns, resets)
 	}
 	_, err = fmt.Fprint(stdout, "\nA close with the request unread sends RST, and the RST destroys what the client\n"+
-		"has not been sent yet. notes/01-hello.md tells why, and what lingerClose does\n"+
-		"instead.\n")
+		"has not been sent yet. notes/01-hello.md explains why, and what lingerClose\n"+
+		"does instead.\n")
 	return err
 }
 

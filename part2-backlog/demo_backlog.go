@@ -45,7 +45,7 @@ func demo(ctx context.Context, stdout io.Writer, asJSON bool) error {
 			return err
 		}
 	}
-	fmt.Fprint(stdout, "\nA backlog of 0 leaves room for one connection on Linux. The client too many is\n"+
+	fmt.Fprint(stdout, "\nA backlog of 0 leaves room for one connection on Linux. One client too many is\n"+
 		"not refused: its SYN is ignored, and its kernel sends it again after a second,\n"+
 		"while the server may long be idle. notes/02-backlog.md tells the story.\n")
 	return nil

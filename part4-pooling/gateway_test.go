@@ -451,7 +451,7 @@ func TestClientsAreNotToldWhichBackendFailed(t *testing.T) {
 	}{
 		"the backend: refused\n":                                        {testutil.FreeAddr(t), 502},
 		"the backend: the connection ended before the answer\n":         {testutil.ServeScript(t, func(*net.TCPConn, int) {}).Addr, 502},
-		"the backend: bad response\n":                                     {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }).Addr, 502},
+		"the backend: bad response\n":                                   {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }).Addr, 502},
 		"the backend: no answer in time\n":                              {silent, 504},
 		"the backend: no such host\n":                                   {"nobody.example:80", 502},
 		"the backend: the gateway cannot open another connection now\n": {"short.example:80", 503},

@@ -46,9 +46,10 @@ const (
 )
 
 // NewBodyDecoder returns the decoder of one body. length is the Length of its head:
-// a number of bytes, or Chunked. The body may have at most most bytes, not counting
-// chunk lines, or the decoder fails with status 413; its trailer section may have
-// at most maxTrail bytes, or the decoder fails with 431.
+// a number of bytes, or Chunked; a body that ends with its connection is given the
+// largest length. A body of more than most bytes, without chunk lines, fails with
+// status 413: here if the length says so, otherwise in Decode. A trailer section of
+// more than maxTrail bytes makes Decode fail with 431.
 func NewBodyDecoder(length, most int64, maxTrail int) (BodyDecoder, *StatusError) {
 	switch {
 	case length > most:
