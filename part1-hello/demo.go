@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// demo plays the experiments of part 1 on this machine's kernel.
+// demo runs the experiments of part 1 on this machine's kernel.
 func demo(stdout io.Writer, asJSON bool) error {
 	t, err := traceConnection()
 	if asJSON {
@@ -34,7 +34,7 @@ func demo(stdout io.Writer, asJSON bool) error {
 	for _, row := range []struct {
 		name  string
 		serve func(s *server)
-		bytes int // in a whole response
+		bytes int // in a complete response
 	}{
 		{"reads the request, answers, lingers (part 1)", (*server).serve, len(response([]byte(demoRequest), "200 OK"))},
 		{"reads 16 bytes, answers, closes at once", hasty(1 << 10), 1 << 10},
@@ -47,8 +47,8 @@ func demo(stdout io.Writer, asJSON bool) error {
 		fmt.Fprintf(stdout, "  %-46s  %8d / %d  %7d\n", row.name, whole, closeRuns, resets)
 	}
 	_, err = fmt.Fprint(stdout, "\nA close with the request unread sends RST, and the RST destroys what the client\n"+
-		"has not been sent yet. notes/01-hello.md tells why, and what lingerClose does\n"+
-		"instead.\n")
+		"has not been sent yet. notes/01-hello.md explains why, and what lingerClose\n"+
+		"does instead.\n")
 	return err
 }
 
@@ -57,8 +57,8 @@ const (
 	closeRuns   = 200
 )
 
-// traceConnection runs the server under strace and makes one request to it. With
-// an error the timeline has the client's side only.
+// traceConnection runs the server under strace and sends one request to it. With an
+// error, the timeline has only what the client did.
 func traceConnection() (*timeline, error) {
 	t := newTimeline()
 	self, err := os.Executable()
@@ -73,7 +73,7 @@ func traceConnection() (*timeline, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	ended := make(chan error, 1)
-	go func() { // ended says when
+	go func() { // traceConnection receives from ended before it returns
 		defer w.Close()
 		ended <- strace(ctx, []string{self, "serve", "-addr", "127.0.0.1:0"}, w, func(at time.Time, call string) {
 			to := ""
@@ -84,7 +84,7 @@ func traceConnection() (*timeline, error) {
 		})
 	}()
 	ready, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil { // no server: it cannot be traced
+	if err != nil { // the server did not start, because it cannot be traced
 		return t, errors.Join(<-ended, withServer((*server).serve, func(addr string) error { return traceRequest(t, addr) }))
 	}
 	err = traceRequest(t, strings.TrimPrefix(strings.TrimSpace(ready), "listening on http://"))
@@ -92,7 +92,7 @@ func traceConnection() (*timeline, error) {
 	return t, errors.Join(err, <-ended)
 }
 
-// withServer runs a server as long as visit does.
+// withServer runs a server until visit returns.
 func withServer(serve func(*server), visit func(addr string) error) error {
 	fd, err := listen("127.0.0.1:0", backlog)
 	if err != nil {
@@ -100,12 +100,13 @@ func withServer(serve func(*server), visit func(addr string) error) error {
 	}
 	s := newServer(fd, slog.New(slog.DiscardHandler))
 	addr, done := localAddr(fd).String(), make(chan struct{})
-	go func() { serve(s); close(done) }() // waited for below
+	go func() { serve(s); close(done) }() // the deferred function waits for it
 	defer func() { s.stop(); <-done }()
 	return visit(addr)
 }
 
-// traceRequest makes one request to addr and puts on t what a client sees of it.
+// traceRequest sends one request to addr and records on t what the client does and
+// receives.
 func traceRequest(t *timeline, addr string) error {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -130,8 +131,9 @@ func traceRequest(t *timeline, addr string) error {
 	}
 }
 
-// hasty is a server that answers when it has seen a bit of the request, and
-// closes with the rest unread: what most first servers do.
+// hasty returns a serve function that responds after the first 16 bytes of a request
+// and closes with the rest unread, as the first server of many people does. size is
+// the length of its response.
 func hasty(size int) func(s *server) {
 	answer := response([]byte(demoRequest), "200 OK")
 	answer = append(answer, make([]byte, size-len(answer))...)
@@ -149,8 +151,8 @@ func hasty(size int) func(s *server) {
 	}
 }
 
-// countResets counts how many of the clients of a server read a whole response,
-// and how many saw their connection reset.
+// countResets runs closeRuns clients and returns how many read a complete response of
+// size bytes, and how many had their connection reset.
 func countResets(serve func(*server), size int) (whole, resets int, err error) {
 	err = withServer(serve, func(addr string) error {
 		for range closeRuns {
@@ -169,7 +171,8 @@ func countResets(serve func(*server), size int) (whole, resets int, err error) {
 	return whole, resets, err
 }
 
-// requestOnce sends a request and counts the bytes that come before the end or a reset.
+// requestOnce sends a request and counts the bytes that arrive before the connection
+// ends or is reset.
 func requestOnce(addr string) (int, error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {

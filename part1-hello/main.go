@@ -2,7 +2,7 @@
 // system call in plain sight.
 //
 //	go run ./part1-hello         serve http://127.0.0.1:8080
-//	go run ./part1-hello demo    watch one connection, then close 200 well and badly
+//	go run ./part1-hello demo    watch one connection, then three ways to close 200 of them
 package main
 
 import (
@@ -22,12 +22,12 @@ const usage = `usage: part1-hello [serve] [-addr ADDRESS] [-grace DURATION]
 example: part1-hello serve -addr [::1]:0
 `
 
-const backlog = 128 // connections that may wait to be accepted; part 2 is about this number
+const backlog = 128 // connections that may wait in the accept queue; part 2 is about this number
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run is the program. Its exit status is 0 when all went well, 1 when it could
-// not do what it was asked for, 2 when it did not understand.
+// run executes one command line and returns the exit status: 0 on success, 1
+// when the action failed, 2 for a usage error.
 func run(args []string, stdout, stderr io.Writer) int {
 	verb := "serve"
 	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
@@ -35,13 +35,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() {} // help says it, in the right place
+	flags.Usage = func() {} // help prints it, to stdout or stderr as the case requires
 	help := func(w io.Writer) { fmt.Fprint(w, usage); flags.SetOutput(w); flags.PrintDefaults() }
 	var action func() error
 	switch verb {
 	case "serve":
 		addr := flags.String("addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
-		grace := flags.Duration("grace", 5*time.Second, "time to answer who is queued after SIGINT or SIGTERM")
+		grace := flags.Duration("grace", 5*time.Second, "how long after SIGINT or SIGTERM queued connections may take to be served")
 		action = func() error { return serve(*addr, *grace, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "demo":
 		asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
@@ -53,7 +53,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		help(stdout)
 		return 0
-	} else if err != nil { // the flag package has said what
+	} else if err != nil { // the flag package has printed the error
 		help(stderr)
 		return 2
 	} else if flags.NArg() > 0 {
@@ -67,8 +67,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// serve runs a server until SIGINT or SIGTERM and gives it grace to finish; a
-// second signal ends it at once.
+// serve runs a server until SIGINT or SIGTERM, then gives it grace to finish; a
+// second signal ends it immediately.
 func serve(addr string, grace time.Duration, stdout io.Writer, log *slog.Logger) error {
 	if grace < 0 {
 		return fmt.Errorf("bad grace %v: want a time that is not negative, such as 5s", grace)
@@ -85,14 +85,14 @@ func serve(addr string, grace time.Duration, stdout io.Writer, log *slog.Logger)
 	fmt.Fprintf(stdout, "listening on http://%s\n", localAddr(fd))
 
 	<-signals
-	log.Info("stopping: first those who are queued; at once with a second signal")
+	log.Info("stopping: serving queued connections; a second signal stops immediately")
 	s.stop()
 	select {
 	case <-done:
 		return nil
 	case <-signals:
-		return errors.New("stopped at once by a second signal")
+		return errors.New("stopped by a second signal")
 	case <-time.After(grace):
-		return fmt.Errorf("grace is over after %v: not everybody got an answer", grace)
+		return fmt.Errorf("grace is over after %v: some clients got no response", grace)
 	}
 }

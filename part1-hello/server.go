@@ -17,7 +17,7 @@ import (
 
 const (
 	maxHead     = 8 << 10                         // bytes of request line and fields; RFC 9112 §3 asks for 8,000
-	lingerBytes = 64 << 20                        // of a body that nobody wants, read and thrown away
+	lingerBytes = 64 << 20                        // bytes that lingerClose reads and discards at most
 	dateFormat  = "Mon, 02 Jan 2006 15:04:05 GMT" // RFC 9110 §5.6.7
 )
 
@@ -26,21 +26,21 @@ var (
 	errLingerLimit = errors.New("gave up on a client that would not close")
 )
 
-// A server answers one connection at a time, in one goroutine. Whoever comes
-// meanwhile waits in the kernel's accept queue.
+// A server answers one connection at a time, in one goroutine. Clients that connect
+// meanwhile wait in the kernel's accept queue.
 type server struct {
 	fd            int           // the listening socket; serve closes it
 	headTimeout   time.Duration // from accept to the end of the head; also for all of lingering
-	lingerTimeout time.Duration // for a client to say something, or close, after our response
+	lingerTimeout time.Duration // for the client to send a byte, or close, after our response
 	log           *slog.Logger
 	buf           [32 << 10]byte // one connection at a time, one buffer
 
-	stopDeadline atomic.Pointer[time.Time] // set by stop: nobody is waited for any longer than until then
+	stopDeadline atomic.Pointer[time.Time] // set by stop: the server waits for no client beyond it
 }
 
 func newServer(fd int, log *slog.Logger) *server {
-	// With its first timer Go's runtime opens descriptors for its poller. If that
-	// were the stop's, and none were left, the whole process would die of it.
+	// Go's runtime opens descriptors for its poller with the first timer. If that were
+	// the timer of a stop, and no descriptor were left, the process would crash.
 	time.AfterFunc(0, func() {})
 	return &server{fd: fd, headTimeout: 5 * time.Second, lingerTimeout: time.Second, log: newDedupLogger(log)}
 }
@@ -52,24 +52,25 @@ type conn struct {
 	acceptedAt time.Time
 }
 
-// stop, from any goroutine, makes serve answer who is queued and return. What a
-// client takes from then on gets a tenth of the usual time: others are waiting.
+// stop makes serve answer the queued connections and return. The server then waits
+// for no client longer than a tenth of headTimeout from now. Any goroutine may call
+// stop.
 func (s *server) stop() {
 	soon := time.Now().Add(s.headTimeout / 10)
 	s.stopDeadline.Store(&soon)
 }
 
-// serve answers connections until it is told to stop. Then it takes in those
-// that are queued before it closes the listening socket, for that close resets
-// whoever is still in the queue. A backlog of 0 keeps newcomers out meanwhile,
-// all but one; a connection that comes between the last look and the close is
-// reset.
+// serve answers connections until stop is called. Then it accepts all queued
+// connections, closes the listening socket, and answers them: closing first would
+// make the kernel reset every connection in the queue. A backlog of 0 keeps all but
+// one new connection out meanwhile. A connection that arrives between the last accept
+// and the close is reset.
 func (s *server) serve() {
 	for s.stopDeadline.Load() == nil {
 		if c, err := s.accept(); err == nil {
 			s.answer(c)
 		} else if !isRetryable(err) {
-			s.log.Warn("accept", "error", err) // no descriptors left: the queue keeps who is in it
+			s.log.Warn("accept", "error", err) // such as EMFILE: the connection stays in the queue
 			time.Sleep(pollInterval)
 		}
 	}
@@ -82,8 +83,8 @@ func (s *server) serve() {
 	}
 }
 
-// drain takes in who is queued. Where the descriptors run out it answers the
-// first of them, which gives one back.
+// drain accepts the queued connections. If it runs out of descriptors, it answers the
+// oldest connection, which frees one.
 func (s *server) drain() (queued []conn) {
 	for {
 		c, err := s.accept()
@@ -96,7 +97,7 @@ func (s *server) drain() (queued []conn) {
 			s.answer(queued[0])
 			queued = queued[1:]
 		case s.pastDeadline(time.Now()):
-			s.log.Error("some who are queued got no answer", "error", err)
+			s.log.Error("some queued connections got no response", "error", err)
 			return nil
 		default:
 			time.Sleep(pollInterval)
@@ -109,25 +110,24 @@ func (s *server) accept() (conn, error) {
 	return conn{fd, peer, time.Now()}, err
 }
 
-// answer reads one request head, answers it, closes, and logs one line,
-// whatever came.
+// answer reads one request head, responds, closes, and logs one line, whether or not
+// the request was valid.
 func (s *server) answer(c conn) {
 	head, err := s.readHead(c)
 	line, status := firstLine(head), statusFor(head, err)
 	if status == "" {
 		unix.Close(c.fd)
-	} else { // a few hundred bytes: an empty send buffer takes them at once
+	} else { // never short: an empty send buffer has room for a few hundred bytes
 		_, err = unix.Write(c.fd, response(head, status))
 		err = errors.Join(err, s.lingerClose(c))
 	}
 	s.log.Info("connection", "peer", addrPort(c.peer), "request", line, "status", status, "error", err)
 }
 
-// readHead reads up to the blank line that ends a request head (RFC 9112
-// §2.1). A read takes what has arrived, be it a byte, half a line or the head
-// and half a body, so the blank line is looked for in all of it. With an error
-// readHead returns what came until then. The head is in s.buf: it is good
-// until the next read.
+// readHead reads up to the blank line that ends a request head (RFC 9112 §2.1). A
+// read returns what has arrived, be it a byte, half a line or the head and half a
+// body, so readHead searches all of it for the blank line. With an error it returns
+// the bytes read so far. The head is in s.buf, and valid until the next read.
 func (s *server) readHead(c conn) ([]byte, error) {
 	buf, n := s.buf[:maxHead], 0
 	for n < len(buf) {
@@ -146,12 +146,13 @@ func (s *server) readHead(c conn) ([]byte, error) {
 	return buf, errHeadTooLong
 }
 
-// requestLine is method, target and version, RFC 9112 §3; §2.2 lets an empty
-// line come before it. A target has the bytes that RFC 3986 gives it.
+// requestLine matches method, target and version (RFC 9112 §3), after at most one
+// empty line, which §2.2 allows. The bytes of a target are those of RFC 3986.
 var requestLine = regexp.MustCompile("^(?:\r\n)?[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!$-;=?-\\[\\]_a-z~]+ HTTP/1\\.[0-9]\r\n")
 
-// statusFor says what the outcome of readHead deserves. Nobody waits for a
-// response ("") who sent nothing, as a browser's spare connections do, or reset.
+// statusFor returns the status for the outcome of readHead, or "" for no response: the
+// client has sent nothing, as on a browser's spare connections, or has reset the
+// connection.
 func statusFor(head []byte, err error) string {
 	switch {
 	case err == nil && requestLine.Match(head):
@@ -166,7 +167,7 @@ func statusFor(head []byte, err error) string {
 	return ""
 }
 
-// response is the whole response to head.
+// response returns the complete response to head.
 func response(head []byte, status string) []byte {
 	body := "Hello, World!\n"
 	if status != "200 OK" {
@@ -180,18 +181,17 @@ func response(head []byte, status string) []byte {
 	return []byte(fields + body)
 }
 
-// firstLine is at most 80 bytes of the first line, for the log.
+// firstLine returns at most 80 bytes of the first line, for the log.
 func firstLine(head []byte) string {
 	line, _, _ := bytes.Cut(bytes.TrimPrefix(head, []byte("\r\n")), []byte("\r\n"))
 	return string(line[:min(len(line), 80)])
 }
 
-// lingerClose closes so that the response arrives. A close with bytes unread, or
-// bytes that come after it, makes the kernel send RST, and an RST destroys what
-// has not reached the client; on some systems also what the client has not read
-// yet. So: say that no more will come (FIN), read what the client still sends
-// until it has closed too, then close (RFC 9112 §9.6). It returns nil, or why
-// it closed although the client had not.
+// lingerClose closes c so that the response arrives. If bytes are unread at the close,
+// or arrive after it, the kernel sends RST, and the RST destroys what has not reached
+// the client; on some systems also what the client has not read yet. So lingerClose
+// sends FIN, reads what the client still sends until the client closes too, then
+// closes (RFC 9112 §9.6). It returns nil, or why it closed before the client did.
 func (s *server) lingerClose(c conn) error {
 	defer unix.Close(c.fd) // never repeated after EINTR: the descriptor is gone, close(2)
 	unix.Shutdown(c.fd, unix.SHUT_WR)
@@ -207,13 +207,14 @@ func (s *server) lingerClose(c conn) error {
 	return errLingerLimit
 }
 
-// pastDeadline says that what began at start has taken too long, or that the server
-// stops and cannot wait for it.
+// pastDeadline reports whether what began at start has taken longer than headTimeout,
+// or the deadline of a stop has passed.
 func (s *server) pastDeadline(start time.Time) bool {
 	soon := s.stopDeadline.Load()
 	return time.Since(start) > s.headTimeout || soon != nil && time.Now().After(*soon)
 }
 
-// isRetryable says that a call only slept for a tick, or that a signal woke it. The
-// Go runtime sends itself signals, so EINTR happens in programs that use none.
+// isRetryable reports whether a call failed only because pollInterval passed, or a
+// signal interrupted it. Go's runtime sends itself signals, so EINTR happens even in
+// programs that use none.
 func isRetryable(err error) bool { return err == unix.EAGAIN || err == unix.EINTR }

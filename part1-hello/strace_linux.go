@@ -14,29 +14,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A tracer runs a program under ptrace(2) and hears of every system call that
-// it makes on a socket: what strace(1) does, for the dozen calls of a server.
+// A tracer runs a program under ptrace(2) and reports every system call that it makes
+// on a socket, as strace(1) does, for the dozen calls of a server.
 type tracer struct {
 	onCall       func(at time.Time, call string)
 	pid          int
-	inFlight     map[int]*tracedCall // thread: the call it is in
+	inFlight     map[int]*tracedCall // by thread ID: the call the thread is in
 	sockets      map[uint64]bool     // open descriptors that are sockets
-	lastReported string              // reported last
+	lastReported string              // to suppress repetitions
 	err          error
 }
 
-// A tracedCall is a system call between its beginning and its end.
+// A tracedCall is a system call that has been entered and has not returned.
 type tracedCall struct {
 	nr   uint64
 	args [6]uint64
 	at   time.Time
 }
 
-// strace runs argv with its standard output going to stdout and returns when it
-// has ended; SIGTERM asks it to end when ctx is done. A call that waits is
-// reported when it returns, any other when it begins: that is when its effect
-// begins too. Where the system forbids ptrace, or is older than Linux 5.3, the
-// error says so.
+// strace runs argv with its standard output connected to stdout, calls see for each
+// call on a socket, and returns when the program has ended; when ctx is done, it sends
+// SIGTERM. accept4 and read have the time at which they returned, other calls the time
+// at which they were entered, because that is when they take effect. If the system
+// forbids ptrace, or is older than Linux 5.3, the error says so.
 func strace(ctx context.Context, argv []string, stdout *os.File, see func(at time.Time, call string)) error {
 	runtime.LockOSThread() // the kernel takes ptrace requests from one thread only
 	defer runtime.UnlockOSThread()
@@ -56,10 +56,10 @@ func strace(ctx context.Context, argv []string, stdout *os.File, see func(at tim
 	return nil
 }
 
-// run drives the traced program from stop to stop until it ends.
+// run resumes the traced program after each ptrace stop, until it ends.
 func (t *tracer) run() error {
 	var status unix.WaitStatus
-	if _, err := unix.Wait4(t.pid, &status, unix.WALL, nil); err != nil { // stopped at its first instruction
+	if _, err := unix.Wait4(t.pid, &status, unix.WALL, nil); err != nil { // the program stops at its first instruction
 		return err
 	}
 	const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_EXITKILL
@@ -77,8 +77,8 @@ func (t *tracer) run() error {
 	}
 }
 
-// handleStop looks at why a thread stopped and returns the signal, if any, that
-// it is to get when it goes on.
+// handleStop handles a thread's stop and returns the signal to deliver to the thread
+// when it resumes, or 0.
 func (t *tracer) handleStop(tid int, status unix.WaitStatus) int {
 	switch signal := status.StopSignal(); signal {
 	case unix.SIGTRAP | 0x80: // PTRACE_O_TRACESYSGOOD: a system call begins or ends
@@ -94,12 +94,12 @@ func (t *tracer) handleStop(tid int, status unix.WaitStatus) int {
 // A syscallInfo is struct ptrace_syscall_info of ptrace(2), the same on every
 // architecture since Linux 5.3.
 type syscallInfo struct {
-	op   uint8 // 1: a call begins, 2: it ends
+	op   uint8 // 1: entry to a system call, 2: exit from it
 	_    [23]byte
-	data [8]uint64 // begins: its number and arguments; ends: its result
+	data [8]uint64 // at entry: number and arguments; at exit: the result
 }
 
-// syscall notes the beginning of a call, and reports it at its end.
+// syscall records the entry to a system call, and reports the call at its exit.
 func (t *tracer) syscall(tid int) {
 	const getSyscallInfo = 0x420e
 	var info syscallInfo
@@ -122,7 +122,7 @@ func (t *tracer) report(c *tracedCall, result int64) {
 		t.sockets[uint64(result)] = true
 	}
 	if c.nr != unix.SYS_SOCKET && !t.sockets[c.args[0]] {
-		return // a file, or something that is no descriptor at all
+		return // a file, or an argument that is no descriptor
 	}
 	text := t.format(c, result)
 	if text == "" {
@@ -139,13 +139,14 @@ func (t *tracer) report(c *tracedCall, result int64) {
 	if c.nr == unix.SYS_ACCEPT4 || c.nr == unix.SYS_READ {
 		at = time.Now()
 	}
-	if line := text + " = " + outcome; line != t.lastReported { // not each time that a wait ends with nothing
+	if line := text + " = " + outcome; line != t.lastReported { // a call that times out repeatedly is reported once
 		t.lastReported = line
 		t.onCall(at, line)
 	}
 }
 
-// format is the call as its man page writes it; "" for one that nobody asked about.
+// format renders a call as its man page writes it, or returns "" for one that the
+// demo does not show.
 func (t *tracer) format(c *tracedCall, result int64) string {
 	fd := c.args[0]
 	switch c.nr {
@@ -177,7 +178,7 @@ func (t *tracer) format(c *tracedCall, result int64) string {
 	return ""
 }
 
-// quote shows the first of n bytes at addr in the traced program.
+// quote quotes the first 32 of the n bytes at addr in the traced program.
 func (t *tracer) quote(addr uint64, n int64) string {
 	const shown = 32
 	if n <= 0 {
@@ -190,7 +191,8 @@ func (t *tracer) quote(addr uint64, n int64) string {
 	return text
 }
 
-// readMemory copies n bytes at addr out of the traced program; zeros where it cannot.
+// readMemory copies n bytes at addr from the traced program; bytes that it cannot
+// read are zero.
 func (t *tracer) readMemory(addr uint64, n int64) []byte {
 	buf := make([]byte, n)
 	local := []unix.Iovec{{Base: &buf[0], Len: uint64(n)}}

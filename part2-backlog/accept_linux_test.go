@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Linux tells what became of a connection in the queue as an error of accept(2).
-// The listener is none the worse for it, and the next client is served at once.
+// If a queued connection fails, Linux returns its error from accept(2). The listening
+// socket is unaffected, and the server accepts the next client without a pause.
 func TestAcceptSkipsConnectionsThatFailedInTheQueue(t *testing.T) {
 	skipIfJudging(t)
 	fd, err := listen("127.0.0.1:0", 16)

@@ -15,13 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A client connects, asks, and reads until the server closes. It waits for the
-// handshake and for the response separately: a client that is queued is connected
-// already, and its connect timeout will never help it.
+// A client connects, sends a request, and reads until the server closes. It has
+// separate timeouts for the handshake and for the response: a client in the accept
+// queue is already connected, and no connect timeout can end its wait.
 type client struct {
 	number          int // 1 is the first
 	addr            string
-	connectTimeout  time.Duration // 0: as long as the kernel tries, two minutes
+	connectTimeout  time.Duration // 0: until the kernel gives up, after two minutes
 	responseTimeout time.Duration // from the request to the end of the response
 	onEvent         func(at time.Time, what, to string)
 }
@@ -29,10 +29,10 @@ type client struct {
 // An outcome is what became of one client.
 type outcome struct {
 	Client     int     `json:"client"`
-	ArrivedMS  float64 `json:"came_ms"`    // since the first client came
-	ConnectMS  float64 `json:"connect_ms"` // from the first SYN to the end of the handshake, or of the patience
+	ArrivedMS  float64 `json:"came_ms"`    // since the first client connected
+	ConnectMS  float64 `json:"connect_ms"` // from the first SYN until the handshake was complete or had failed
 	ResponseMS float64 `json:"answer_ms"`  // from the first SYN to the end of the response
-	SYNs       int     `json:"syns"`       // sent; 0 where the system does not tell
+	SYNs       int     `json:"syns"`       // sent; 0 if the system does not say
 	Status     string  `json:"status,omitempty"`
 	Error      string  `json:"error,omitempty"`
 	err        error
@@ -40,8 +40,8 @@ type outcome struct {
 
 const request = "GET / HTTP/1.1\r\nHost: socket.up\r\nConnection: close\r\n\r\n"
 
-// requestOnce makes one request. It calls begun when the SYN is out, so that the next
-// client can come after this one, and returns when the visit is over, well or not.
+// requestOnce sends one request and returns its outcome. It calls begun when the SYN
+// has been sent, so that the next client's SYN follows this one's.
 func (c client) requestOnce(ctx context.Context, begun func()) (v outcome) {
 	began := time.Now()
 	v.Client = c.number
@@ -52,7 +52,7 @@ func (c client) requestOnce(ctx context.Context, begun func()) (v outcome) {
 		}
 	}()
 	begun = sync.OnceFunc(begun)
-	defer begun() // if no SYN could be sent
+	defer begun() // for the case that no SYN could be sent
 	fd, err := dialEach(ctx, defaultResolver, c.addr, c.connectTimeout, func(ctx context.Context, addr string, timeout time.Duration) (int, error) {
 		return c.connect(ctx, addr, timeout, begun, &v)
 	})
@@ -71,7 +71,8 @@ func (c client) requestOnce(ctx context.Context, begun func()) (v outcome) {
 	return v
 }
 
-// connect opens a connection to addr, an IP address and a port, and counts SYNs.
+// connect opens a connection to addr, an IP address and a port, and counts the SYNs in
+// v. The caller owns the descriptor.
 func (c client) connect(ctx context.Context, addr string, timeout time.Duration, begun func(), v *outcome) (int, error) {
 	c.report("connects", "")
 	fd, err := startConnect(addr)
@@ -93,8 +94,8 @@ func (c client) connect(ctx context.Context, addr string, timeout time.Duration,
 	return fd, nil
 }
 
-// sendRequest sends the request and reads the response. A few bytes always fit into the
-// send buffer of a new connection: the write cannot be short.
+// sendRequest sends the request and reads the response. The write cannot be short: the
+// empty send buffer of a new connection has room for so few bytes.
 func (c client) sendRequest(ctx context.Context, fd int) (status string, err error) {
 	if _, err := unix.Write(fd, []byte(request)); err != nil {
 		return "", fmt.Errorf("write: %w", err)
@@ -108,8 +109,8 @@ func (c client) readResponse(ctx context.Context, fd int) (status string, err er
 	var answer []byte
 	for buf := make([]byte, 4<<10); ; {
 		if err := waitReady(ctx, fd, unix.POLLIN, until); errors.Is(err, os.ErrDeadlineExceeded) {
-			c.report(fmt.Sprintf("gives up: no answer within %v", c.responseTimeout), "")
-			return "", fmt.Errorf("no answer within %v", c.responseTimeout)
+			c.report(fmt.Sprintf("gives up: no response within %v", c.responseTimeout), "")
+			return "", fmt.Errorf("no response within %v", c.responseTimeout)
 		} else if err != nil {
 			return "", err
 		}
@@ -117,14 +118,14 @@ func (c client) readResponse(ctx context.Context, fd int) (status string, err er
 		if n == 0 {
 			break
 		} else if err != nil && !isRetryable(err) {
-			c.report("is told: "+err.Error(), "")
+			c.report("reads an error: "+err.Error(), "")
 			return "", fmt.Errorf("read: %w", err)
 		}
 		answer = append(answer, buf[:max(n, 0)]...)
 	}
 	status, found := strings.CutPrefix(firstLine(answer), "HTTP/1.1 ")
 	if !found {
-		return "", fmt.Errorf("an answer that is not HTTP/1.1: %q", firstLine(answer))
+		return "", fmt.Errorf("the response is not HTTP/1.1: %q", firstLine(answer))
 	}
 	c.report("has its answer: "+status, "")
 	return status, nil
@@ -136,8 +137,8 @@ func (c client) report(what, to string) {
 	}
 }
 
-// watchRetransmits tells of every SYN that is sent again, until stop is called; stop waits
-// for the goroutine, so that fd is not closed under it.
+// watchRetransmits reports every retransmission of the SYN, until stop is called. stop
+// waits for the goroutine, which may use fd until then.
 func (c client) watchRetransmits(fd int) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() { // stop waits for it
@@ -150,26 +151,26 @@ func (c client) watchRetransmits(fd int) (stop func()) {
 			}
 			if h := readSYNState(fd); h.unanswered && h.retransmits > seen {
 				seen = h.retransmits
-				c.report("heard nothing: its SYN is sent again", "")
+				c.report("has no reply: its kernel sends the SYN again", "")
 			}
 		}
 	}()
 	return func() { close(quit); <-done }
 }
 
-// A burst is clients that come one after another, whether or not the earlier
-// ones have been served.
+// A burst is a number of clients that connect one after another, whether or not the
+// earlier ones have been served.
 type burst struct {
 	client
 	clients  int
 	interval time.Duration
 }
 
-// run starts the clients and calls done with each visit when it is over, one
-// call at a time. It returns when all are over.
+// run starts the clients, and calls done with the outcome of each as it finishes, one
+// call at a time. It returns when all have finished.
 func (b burst) run(ctx context.Context, done func(outcome)) {
 	var all sync.WaitGroup
-	var mu sync.Mutex // one call of done at a time
+	var mu sync.Mutex // serializes the calls of done
 	began := time.Now()
 	for i := range b.clients {
 		if i > 0 && !sleepContext(ctx, b.interval) {
@@ -189,7 +190,7 @@ func (b burst) run(ctx context.Context, done func(outcome)) {
 	all.Wait()
 }
 
-// String is the client's line.
+// String renders an outcome as one line.
 func (v outcome) String() string {
 	line := fmt.Sprintf("client %-3d came at %7.3f s", v.Client, v.ArrivedMS/1e3)
 	syns := ""
@@ -203,11 +204,11 @@ func (v outcome) String() string {
 }
 
 func burstVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
-	addr := flags.String("addr", "127.0.0.1:8080", "`address` or name, and port, of the server")
+	addr := flags.String("addr", "127.0.0.1:8080", "`address` of the server: IP address or name, and port")
 	n := countFlag(flags, "n", 3, 1, 1000, "`number` of clients")
-	every := durationFlag(flags, "every", 500*time.Millisecond, 0, "`time` from one client to the next")
-	connectTimeout := durationFlag(flags, "connect-timeout", time.Second, 0, "`time` for the handshake; 0 leaves it to the kernel, two minutes")
-	timeout := durationFlag(flags, "timeout", 20*time.Second, time.Millisecond, "`time` for the answer")
+	every := durationFlag(flags, "every", 500*time.Millisecond, 0, "`interval` between clients")
+	connectTimeout := durationFlag(flags, "connect-timeout", time.Second, 0, "how long the handshake may take; 0 leaves it to the kernel, which gives up after two minutes")
+	timeout := durationFlag(flags, "timeout", 20*time.Second, time.Millisecond, "how long the response may take")
 	asJSON := flags.Bool("json", false, "print a line of JSON for each client")
 	return func(ctx context.Context) error {
 		if _, _, err := splitHostPort(*addr); err != nil {
@@ -215,7 +216,7 @@ func burstVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) erro
 		}
 		b := burst{client{addr: *addr, connectTimeout: *connectTimeout, responseTimeout: *timeout}, *n, *every}
 		if !*asJSON {
-			fmt.Fprintf(stdout, "%s to %s, one every %v; connect timeout %v, then %v for the answer\n", plural(*n, "client"), *addr, *every, durationOrNone(*connectTimeout), *timeout)
+			fmt.Fprintf(stdout, "%s to %s, one every %v; connect timeout %v, then %v for the response\n", plural(*n, "client"), *addr, *every, durationOrNone(*connectTimeout), *timeout)
 		}
 		answered, refused := 0, 0
 		b.run(ctx, func(v outcome) {
@@ -231,13 +232,13 @@ func burstVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) erro
 			}
 		})
 		if refused == *n {
-			return fmt.Errorf("nobody listens on %s: in another terminal, go run ./part2-backlog -backlog 0 -delay 5s -watch", *addr)
+			return fmt.Errorf("no process listens on %s: in another terminal, go run ./part2-backlog -backlog 0 -delay 5s -watch", *addr)
 		}
 		if !*asJSON {
 			fmt.Fprintf(stdout, "%d of %d answered\n", answered, *n)
 		}
 		if answered == 0 && ctx.Err() == nil {
-			return errors.New("nobody was answered")
+			return errors.New("no client was answered")
 		}
 		return ctx.Err()
 	}

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A capture copies every IPv4 packet of this network namespace: what tcpdump
-// does, packet(7).
+// A capture copies every IPv4 packet of this network namespace, as tcpdump does. See
+// packet(7).
 type capture struct {
 	fd      int
 	stop    atomic.Bool
@@ -20,15 +20,15 @@ type capture struct {
 	err     error
 }
 
-// startCapture begins; end must be called.
+// startCapture starts a capture. The caller must call finish, which closes the socket.
 func startCapture() (*capture, error) {
-	// ETH_P_ALL would show each packet of the loopback twice, going out and coming
-	// in; ETH_P_IP is handed only what comes in. SOCK_DGRAM leaves the Ethernet
-	// header away, which on the loopback is nothing but zeros.
+	// With ETH_P_ALL each loopback packet would appear twice, outgoing and incoming;
+	// ETH_P_IP receives only incoming packets. SOCK_DGRAM omits the Ethernet header,
+	// which on the loopback holds only zeros.
 	const ipInNetworkOrder = unix.ETH_P_IP<<8&0xff00 | unix.ETH_P_IP>>8
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, ipInNetworkOrder)
 	if errors.Is(err, unix.EPERM) {
-		return nil, fmt.Errorf("seeing packets takes root or a network namespace of one's own: %w", errNoNetns)
+		return nil, fmt.Errorf("capturing packets requires root or a network namespace of your own: %w", errNoNetns)
 	} else if err != nil {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
@@ -36,13 +36,14 @@ func startCapture() (*capture, error) {
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<20)
 	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &pollTimeval)
 	c := &capture{fd: fd, done: make(chan struct{})}
-	go c.read() // end waits for it
+	go c.read() // finish waits for it
 	return c, nil
 }
 
-// finish returns the packets in the order in which they came. Times may be a few
-// µs out of that order, for the kernel stamps a packet and its response on
-// different ways: they are made to agree.
+// finish ends the capture and returns the packets in order of arrival. Timestamps can
+// contradict that order by a few microseconds, because the kernel takes them at
+// different points for a packet and its reply; finish raises such a timestamp to that
+// of the packet before.
 func (c *capture) finish() ([]packet, error) {
 	c.stop.Store(true)
 	<-c.done
@@ -66,13 +67,13 @@ func (c *capture) read() {
 		case !isRetryable(err):
 			c.err = err
 			return
-		case err == unix.EAGAIN && c.stop.Load(): // a tick of silence after the end
+		case err == unix.EAGAIN && c.stop.Load(): // pollInterval has passed without a packet
 			return
 		}
 	}
 }
 
-// packetTime is the time that the kernel put beside a packet.
+// packetTime returns the kernel's timestamp of a packet, from its control message.
 func packetTime(oob []byte) time.Time {
 	messages, _ := unix.ParseSocketControlMessage(oob)
 	for _, m := range messages {

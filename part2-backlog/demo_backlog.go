@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// Three clients and one thread: the experiment of part 2 at a tenth of its
-// size. The service takes 500 ms instead of 5 s; only the kernel's retransmission,
-// one second after the first SYN, cannot be made shorter.
+// classic is the experiment of part 2, three clients and one thread, at a tenth of its
+// scale: each request takes 500 ms instead of 5 s. Only the kernel's retransmission,
+// one second after the first SYN, cannot be shortened.
 var classic = experiment{serviceTime: 500 * time.Millisecond, clients: 3, interval: 50 * time.Millisecond}
 
 func demoVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
 	asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
-	return func(ctx context.Context) error { // where it can be alone, the kernel's counters count nothing else
+	return func(ctx context.Context) error { // in a namespace of its own, if possible: the counters then count nothing else
 		return inNewNetns(ctx, flags, stdout, func(bool) error { return demo(ctx, stdout, *asJSON) })
 	}
 }
 
-// demo plays the experiments of part 2 on this machine's kernel.
+// demo runs the experiments of part 2 on this machine's kernel.
 func demo(ctx context.Context, stdout io.Writer, asJSON bool) error {
 	if asJSON {
 		r, err := classic.run(ctx)
@@ -45,13 +45,13 @@ func demo(ctx context.Context, stdout io.Writer, asJSON bool) error {
 			return err
 		}
 	}
-	fmt.Fprint(stdout, "\nA backlog of 0 leaves room for one connection on Linux. The client too many is\n"+
+	fmt.Fprint(stdout, "\nA backlog of 0 leaves room for one connection on Linux. One client too many is\n"+
 		"not refused: its SYN is ignored, and its kernel sends it again after a second,\n"+
 		"while the server may long be idle. notes/02-backlog.md tells the story.\n")
 	return nil
 }
 
-// play plays x and tells it under a title.
+// play runs x and prints its timeline under a title.
 func (x experiment) play(ctx context.Context, stdout io.Writer, title string) (result, error) {
 	fmt.Fprintf(stdout, "\n%s\n\n", title)
 	stop := progress(stdout)

@@ -2,22 +2,26 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
-// A listener is a listening socket of any process of this network namespace,
-// as `ss -ltn` shows it: its queue can be seen from outside.
+// A listener is a listening socket of any process in this network namespace, with
+// its accept queue, as `ss -ltn` shows it.
 type listener struct {
 	addr netip.AddrPort
 	acceptQueue
 	uid   int
-	inode int // the same as in /proc/PID/fd of those who hold it
+	inode int // as in /proc/PID/fd of the processes that hold the socket
 }
 
-// dialAddr is an address to connect to.
+// dialAddr returns the address to connect to: the loopback for a listener on all
+// addresses.
 func (l listener) dialAddr() netip.AddrPort {
 	switch {
 	case l.addr.Addr() == netip.IPv4Unspecified():
@@ -28,8 +32,8 @@ func (l listener) dialAddr() netip.AddrPort {
 	return l.addr
 }
 
-// listeners asks the kernel for all of them, by sock_diag(7). It takes no
-// privilege.
+// listeners returns all TCP listeners of this network namespace, from sock_diag(7),
+// which requires no privilege.
 func listeners() (all []listener, err error) {
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		some, err := listenersOf(family)
@@ -79,7 +83,7 @@ func listenersOf(family byte) (found []listener, err error) {
 	}
 }
 
-// parseListener reads a struct inet_diag_msg.
+// parseListener parses a struct inet_diag_msg (linux/inet_diag.h).
 func parseListener(m []byte) listener {
 	address, _ := netip.AddrFromSlice(m[8:24])
 	if m[0] == unix.AF_INET {
@@ -92,4 +96,54 @@ func parseListener(m []byte) listener {
 		uid:         number(64),
 		inode:       number(68),
 	}
+}
+
+// listenerOfProcess returns the listener with the lowest port among those that pid
+// holds.
+func listenerOfProcess(pid int) (listener, error) {
+	held, err := socketInodes(pid)
+	if errors.Is(err, os.ErrNotExist) {
+		return listener{}, fmt.Errorf("there is no process %d", pid)
+	} else if err != nil {
+		return listener{}, fmt.Errorf("process %d is not yours: run this as its owner or as root", pid)
+	}
+	found, err := heldListeners(held, 0)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("process %d listens on no TCP port of this network namespace (a container has one of its own)", pid)
+	}
+	if err != nil {
+		return listener{}, err
+	}
+	return found[0], nil
+}
+
+// listenerOnPort returns a listener on port. The error says so if this user may not see
+// which processes hold it.
+func listenerOnPort(port int) (listener, error) {
+	all, err := listeners()
+	if err != nil {
+		return listener{}, err
+	}
+	for _, l := range all {
+		if int(l.addr.Port()) == port {
+			if len(socketHolders(map[int]bool{l.inode: true})) == 0 {
+				return l, fmt.Errorf("port %d belongs to user %d: run this as that user or as root", port, l.uid)
+			}
+			return l, nil
+		}
+	}
+	return listener{}, fmt.Errorf("no process listens on TCP port %d", port)
+}
+
+// heldListeners returns the listeners whose inodes are in held, lowest port first; if
+// port is not 0, only those on port.
+func heldListeners(held map[int]bool, port int) (found []listener, err error) {
+	all, err := listeners()
+	for _, l := range all {
+		if held[l.inode] && (port == 0 || int(l.addr.Port()) == port) {
+			found = append(found, l)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b listener) int { return int(a.addr.Port()) - int(b.addr.Port()) })
+	return found, err
 }

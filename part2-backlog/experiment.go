@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// An experiment is a server and clients that come faster than it serves.
+// An experiment is a server, and clients that connect faster than it serves them.
 type experiment struct {
 	backlog        int
-	serviceTime    time.Duration // service time
+	serviceTime    time.Duration // for each request
 	clients        int
 	interval       time.Duration
 	connectTimeout time.Duration
 }
 
-// A result is what an experiment showed.
+// A result is the timeline and the counts of one run of an experiment.
 type result struct {
 	*timeline
 	outcomes     []outcome
-	counterDelta counters // while it went on, in the whole network namespace
+	counterDelta counters // during the run, in the whole network namespace
 	listener     netip.AddrPort
 }
 
@@ -35,9 +35,9 @@ func (r result) answered() (n int) {
 	return n
 }
 
-// run plays the experiment on this machine. The clients, the kernel and the
-// server are watched, and what they do goes on one timeline; on a system that
-// does not show its queue the kernel's part is missing.
+// run runs the experiment on this machine and records what clients, kernel and server
+// do on one timeline. On a system that does not show its accept queue, the kernel's
+// events are missing.
 func (x experiment) run(ctx context.Context) (r result, err error) {
 	fd, err := listen("127.0.0.1:0", x.backlog)
 	if err != nil {
@@ -49,9 +49,9 @@ func (x experiment) run(ctx context.Context) (r result, err error) {
 	s.delay = x.serviceTime
 	stop := watchQueue(r.timeline, fd, before)
 	served := make(chan struct{})
-	go func() { s.serve(); close(served) }() // waited for below
+	go func() { s.serve(); close(served) }() // run waits for served
 
-	var mu sync.Mutex // guards r.visits
+	var mu sync.Mutex // guards r.outcomes
 	var all sync.WaitGroup
 	for i := range x.clients {
 		if i > 0 && !sleepContext(ctx, x.interval) {
@@ -74,7 +74,7 @@ func (x experiment) run(ctx context.Context) (r result, err error) {
 		}
 	}
 	all.Wait()
-	stop() // before the server closes the socket that is being watched
+	stop() // before the server closes the socket, which watchQueue uses
 	s.stop()
 	<-served
 	after, _ := readCounters()
@@ -82,8 +82,8 @@ func (x experiment) run(ctx context.Context) (r result, err error) {
 	return r, ctx.Err()
 }
 
-// awaitEmptyQueue waits, for a second at most, until the first client is not queued
-// any more but in service.
+// awaitEmptyQueue waits, for a second at most, until the server has accepted the first
+// client.
 func awaitEmptyQueue(ctx context.Context, fd int) {
 	for until := time.Now().Add(time.Second); time.Now().Before(until); {
 		if q, err := readAcceptQueue(fd); err != nil || q.Waiting == 0 || !sleepContext(ctx, time.Millisecond) {
@@ -92,8 +92,8 @@ func awaitEmptyQueue(ctx context.Context, fd int) {
 	}
 }
 
-// watchQueue tells of every change of fd's accept queue that lasts, and of SYNs
-// ignored, until stop is called; stop waits for the goroutine.
+// watchQueue records on t every change of fd's accept queue that lasts a millisecond,
+// and every ignored SYN, until stop is called. stop waits for the goroutine.
 func watchQueue(t *timeline, fd int, before counters) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() { // stop waits for it
@@ -107,7 +107,7 @@ func watchQueue(t *timeline, fd int, before counters) (stop func()) {
 			}
 			if now != seen {
 				seen, since = now, time.Now()
-			} else if now.Waiting != told.Waiting { // seen twice: not just on the way to a server that is idle
+			} else if now.Waiting != told.Waiting { // seen twice: not just passing through to an idle server
 				t.record(since, "kernel", "accept queue "+now.String(), "")
 				told = now
 			}
@@ -126,7 +126,7 @@ func watchQueue(t *timeline, fd int, before counters) (stop func()) {
 	return func() { close(quit); <-done }
 }
 
-// timelineLog is a log handler that puts the server's lines on the timeline.
+// timelineLog is a log handler that records the server's responses on a timeline.
 type timelineLog struct {
 	slog.Handler
 	t *timeline

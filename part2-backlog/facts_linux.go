@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A fact is something that this machine's kernel does, told before it is tried.
+// A fact is one thing that this machine's kernel does: first predicted, then measured.
 type fact struct {
 	What      string `json:"what"`
 	Predicted string `json:"predicted"`
@@ -31,7 +31,7 @@ func exactFact(what string, predicted, measured any) fact {
 }
 
 func factsVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
-	full := flags.Bool("full", false, "wait for seven retransmissions, some 12 s, and not for one")
+	full := flags.Bool("full", false, "wait for seven retransmissions, about 12 s, instead of one")
 	asJSON := flags.Bool("json", false, "print a line of JSON for each fact")
 	return func(ctx context.Context) error {
 		retransmissions := 1
@@ -46,8 +46,8 @@ func factsVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) erro
 	}
 }
 
-// facts predicts what the kernel will do from k, its sysctls, tries it, and
-// prints both. Its error says that something differs.
+// facts predicts from k, the kernel's sysctls, what the kernel will do, measures what it
+// does, and prints both. It returns an error if any fact differs.
 func facts(ctx context.Context, stdout io.Writer, k kernel, retransmissions int, asJSON bool) error {
 	aside := stdout // for what is not a result
 	if asJSON {
@@ -82,16 +82,16 @@ func facts(ctx context.Context, stdout io.Writer, k kernel, retransmissions int,
 		}
 	}
 	if differ > 0 {
-		return fmt.Errorf("%s not as predicted: this kernel is not like the one in notes/02-backlog.md, or something meddles with the loopback", plural(differ, "fact"))
+		return fmt.Errorf("%s not as predicted: this kernel is not like the one in notes/02-backlog.md, or something interferes with the loopback", plural(differ, "fact"))
 	}
 	return nil
 }
 
-// A kernel is what the predictions are made from.
+// A kernel is the release and the sysctls from which the predictions follow.
 type kernel struct {
 	release                    string
 	somaxconn, retries, linear int
-	linearKnown                bool // there is such a sysctl, since Linux 6.5
+	linearKnown                bool // the sysctl exists, since Linux 6.5
 }
 
 func readKernel() (k kernel, err error) {
@@ -170,8 +170,8 @@ func countDescriptors(addr netip.AddrPort) (open int) {
 	return open
 }
 
-// factsAboutIgnoredSYNs tries up to three times, for the counters are the whole
-// machine's: another program's overflow would be in them.
+// factsAboutIgnoredSYNs tries up to three times: the counters are the whole machine's,
+// and include the overflows of other programs.
 func factsAboutIgnoredSYNs(_ context.Context, _ kernel, tell func(fact)) error {
 	r, err := listenUnaccepted("127.0.0.1:0", 0)
 	if err != nil {
@@ -239,7 +239,8 @@ func firstMatch(err error, kinds ...error) error {
 	return err
 }
 
-// factsAboutSYNSchedule watches an ignored client send its SYN again.
+// factsAboutSYNSchedule measures when the kernel of an ignored client retransmits its
+// SYN, n times at most.
 func factsAboutSYNSchedule(ctx context.Context, k kernel, aside io.Writer, n int, tell func(fact)) error {
 	r, err := listenUnaccepted("127.0.0.1:0", 0)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A boundedFlag flag refuses what makes no sense where it is read, with a sentence
-// that says what does.
+// A boundedFlag is a flag that accepts values from low to high. For any other its error
+// names the range.
 type boundedFlag[T cmp.Ordered] struct {
 	value, low, high T
 	parse            func(string) (T, error)
@@ -20,8 +20,8 @@ func (b *boundedFlag[T]) String() string { return fmt.Sprint(b.value) }
 
 func (b *boundedFlag[T]) Set(text string) error {
 	v, err := b.parse(text)
-	if err != nil || !(v >= b.low && v <= b.high) { // so written, NaN is refused too
-		return fmt.Errorf("want something from %v to %v", b.low, b.high)
+	if err != nil || !(v >= b.low && v <= b.high) { // negated, so that NaN is an error too
+		return fmt.Errorf("want a value from %v to %v", b.low, b.high)
 	}
 	b.value = v
 	return nil

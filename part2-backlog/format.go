@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The words that the verbs have in common.
+// How all verbs print durations and counts.
 
 func durationOrNone(d time.Duration) string {
 	if d == 0 {

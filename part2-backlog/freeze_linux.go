@@ -8,35 +8,31 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"os/exec"
 	"os/signal"
-	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A freezer stops a server, counts the clients that its kernel lets in
-// meanwhile, and sets it going again. No server in any language can help it:
-// the queue is the kernel's, and a stopped process accepts nobody.
+// A freezer stops a server, counts the clients that the kernel lets into its accept
+// queue meanwhile, and resumes it. This works with a server in any language: the
+// queue is the kernel's, and a stopped process accepts no connection.
 type freezer struct {
 	stdout   io.Writer
-	spawned  *command // nil for a server that was there before
-	stopped  []int    // by us, and to be resumed
+	spawned  *command // nil for a server that was already running
+	stopped  []int    // the processes that freeze stopped, and resumes
 	listener listener
 	result   freezeResult
 }
 
-// freezeResult is what came of it.
+// A freezeResult is what freeze prints.
 type freezeResult struct {
 	Server    string `json:"server"`
 	Listener  string `json:"listener"`
-	Processes []int  `json:"processes"` // that hold the socket, all of them stopped
+	Processes []int  `json:"processes"` // the processes that hold the socket; all of them stopped
 	Waiting   int    `json:"waiting"`   // in the queue before the first client
 	Admitted  int    `json:"admitted"`
 	Limit     int    `json:"limit"`
@@ -46,18 +42,19 @@ type freezeResult struct {
 
 func freezeVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
 	pid := countFlag(flags, "pid", 0, 1, 1<<22, "freeze the server with this `PID`, which must be yours")
-	port := countFlag(flags, "port", 0, 1, maxPort, "freeze whoever listens on this `port`, which must be yours")
-	wait := durationFlag(flags, "wait", 20*time.Second, time.Millisecond, "`time` for the command to start listening")
-	most := countFlag(flags, "most", 10000, 1, 60000, "`number` of clients to stop at")
+	port := countFlag(flags, "port", 0, 1, maxPort, "freeze the server that listens on this `port`, which must be yours")
+	wait := durationFlag(flags, "wait", 20*time.Second, time.Millisecond, "how long the command may take to start listening")
+	most := countFlag(flags, "most", 10000, 1, 60000, "stop after this `number` of clients")
 	asJSON := flags.Bool("json", false, "print the result as JSON")
 	return func(ctx context.Context) error {
 		argv := flags.Args()
 		if given := []bool{*pid > 0, *port > 0, len(argv) > 0}; !slices.Contains(given, true) || given[0] && given[1] || given[2] && (given[0] || given[1]) {
 			return fmt.Errorf("freeze %w: it takes one of -pid, -port and a command, such as: freeze -- python3 -m http.server --bind {host} {port}", errUsage)
 		}
-		// Nothing is left stopped, unless by SIGKILL: a signal ends ctx, and from here on
-		// neither kills us nor stops us, not even a second one. SIGPIPE would, at a closed
-		// stdout. SIGTTOU is ignored: caught, it would come back at every try to write.
+		// Only SIGKILL can end this program before it has resumed the server: the first of
+		// these signals cancels ctx, and from here on none kills or stops this program, not
+		// even a second one, or SIGPIPE from a closed stdout. SIGTTOU is ignored, because if
+		// it were caught, it would recur at every attempt to write.
 		signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE,
 			unix.SIGABRT, unix.SIGTSTP, unix.SIGTTIN)
 		signal.Ignore(unix.SIGTTOU)
@@ -76,8 +73,8 @@ func freezeVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) err
 	}
 }
 
-// findListener looks for the server's listening socket: the one of argv, which it
-// starts, or of pid, or the one on port.
+// findListener finds the server's listening socket: that of the command argv, which it
+// starts, or of process pid, or the one on port.
 func (f *freezer) findListener(ctx context.Context, argv []string, pid, port int, wait time.Duration) (err error) {
 	switch {
 	case len(argv) > 0:
@@ -97,54 +94,8 @@ func (f *freezer) findListener(ctx context.Context, argv []string, pid, port int
 	return err
 }
 
-func listenerOfProcess(pid int) (listener, error) {
-	held, err := socketInodes(pid)
-	if errors.Is(err, os.ErrNotExist) {
-		return listener{}, fmt.Errorf("there is no process %d", pid)
-	} else if err != nil {
-		return listener{}, fmt.Errorf("process %d is not yours: run this as its owner or as root", pid)
-	}
-	found, err := heldListeners(held, 0)
-	if err == nil && len(found) == 0 {
-		err = fmt.Errorf("process %d listens on no TCP port of this network namespace (a container has one of its own)", pid)
-	}
-	if err != nil {
-		return listener{}, err
-	}
-	return found[0], nil
-}
-
-func listenerOnPort(port int) (listener, error) {
-	all, err := listeners()
-	if err != nil {
-		return listener{}, err
-	}
-	for _, l := range all {
-		if int(l.addr.Port()) == port {
-			if len(socketHolders(map[int]bool{l.inode: true})) == 0 {
-				return l, fmt.Errorf("port %d belongs to user %d: run this as that user or as root", port, l.uid)
-			}
-			return l, nil
-		}
-	}
-	return listener{}, fmt.Errorf("nobody listens on TCP port %d", port)
-}
-
-// heldListeners are the listening sockets among held, on port unless that is 0,
-// lowest port first.
-func heldListeners(held map[int]bool, port int) (found []listener, err error) {
-	all, err := listeners()
-	for _, l := range all {
-		if held[l.inode] && (port == 0 || int(l.addr.Port()) == port) {
-			found = append(found, l)
-		}
-	}
-	slices.SortStableFunc(found, func(a, b listener) int { return int(a.addr.Port()) - int(b.addr.Port()) })
-	return found, err
-}
-
-// stopProcesses stops every process that holds the socket, and looks again until no new
-// one has come: a server may be about to fork.
+// stopProcesses stops every process that holds the socket, and repeats that until it
+// finds no new one: a server may be about to fork.
 func (f *freezer) stopProcesses() error {
 	line := ancestors()
 	for {
@@ -173,12 +124,12 @@ func (f *freezer) stopProcesses() error {
 	return nil
 }
 
-// stopProcess stops pid, unless somebody else has: then it stays stopped afterwards.
+// stopProcess stops pid. A process that was already stopped stays so afterwards.
 func (f *freezer) stopProcess(pid int) error {
 	if p, _ := readProcess(pid); p.state == 'T' {
 		return nil
 	}
-	f.stopped = append(f.stopped, pid) // even if halt fails: resuming does no harm
+	f.stopped = append(f.stopped, pid) // even if stopAndWait fails: resuming does no harm
 	if err := stopAndWait(pid); errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("process %d is not yours to stop: run this as its owner or as root", pid)
 	} else if err != nil && err != unix.ESRCH {
@@ -187,7 +138,7 @@ func (f *freezer) stopProcess(pid int) error {
 	return nil
 }
 
-// countAdmitted connects clients, one after the other, until one is ignored.
+// countAdmitted connects clients, one after another, until the kernel ignores one.
 func (f *freezer) countAdmitted(ctx context.Context, most int) error {
 	now, err := f.refreshListener()
 	if err != nil {
@@ -202,10 +153,11 @@ func (f *freezer) countAdmitted(ctx context.Context, most int) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return cmp.Or(f.reconcile(ctx), err) // who is in another queue may be why it gave up
+	return cmp.Or(f.reconcile(ctx), err) // first, because it explains more: the missing clients may be in another queue
 }
 
-// admitClients counts those whose SYN is answered.
+// admitClients connects clients and counts those whose SYN is answered, most of them
+// at the most.
 func (f *freezer) admitClients(ctx context.Context, r *unacceptedListener, most int) error {
 	for ; ctx.Err() == nil; f.result.Admitted++ {
 		if f.result.Admitted == most {
@@ -221,8 +173,8 @@ func (f *freezer) admitClients(ctx context.Context, r *unacceptedListener, most 
 	return nil
 }
 
-// reconcile compares our number with the kernel's. A last ACK may still be on its
-// way on a busy machine: it is given a second.
+// reconcile compares our count with the kernel's. It waits for a second at most: on a
+// busy machine the last ACK may still be in flight.
 func (f *freezer) reconcile(ctx context.Context) error {
 	for until := time.Now().Add(time.Second); ; {
 		now, err := f.refreshListener()
@@ -234,7 +186,7 @@ func (f *freezer) reconcile(ctx context.Context) error {
 		case queued == f.result.Admitted:
 			return nil
 		case queued > f.result.Admitted:
-			return fmt.Errorf("%d handshakes were answered but %d are in this queue: others came to %v meanwhile; try again", f.result.Admitted, queued, f.listener.addr)
+			return fmt.Errorf("%d handshakes were answered but %d are in this queue: other clients connected to %v meanwhile; try again", f.result.Admitted, queued, f.listener.addr)
 		case time.Now().After(until):
 			return fmt.Errorf("%d handshakes were answered but %d are in this queue: the server has several sockets on %v (SO_REUSEPORT), or TCP_DEFER_ACCEPT", f.result.Admitted, queued, f.listener.addr)
 		case !sleepContext(ctx, pollInterval):
@@ -243,11 +195,11 @@ func (f *freezer) reconcile(ctx context.Context) error {
 	}
 }
 
-// refreshListener finds the listener once more.
+// refreshListener returns the listener with its queue as it is now.
 func (f *freezer) refreshListener() (listener, error) {
 	found, err := heldListeners(map[int]bool{f.listener.inode: true}, 0)
 	if err == nil && len(found) == 0 {
-		err = fmt.Errorf("the server on %v does not listen any more", f.listener.addr)
+		err = fmt.Errorf("the server on %v no longer listens", f.listener.addr)
 	}
 	if err != nil {
 		return listener{}, err
@@ -255,7 +207,7 @@ func (f *freezer) refreshListener() (listener, error) {
 	return found[0], nil
 }
 
-// explainLimit says where the limit comes from.
+// explainLimit explains where a limit comes from.
 func explainLimit(limit, somaxconn int) string {
 	known := map[int]string{
 		5:   ", what Python's socketserver asks for",
@@ -284,7 +236,8 @@ func (f *freezer) print(asJSON bool) error {
 	return err
 }
 
-// resumeAll resumes who was stopped, and ends what was started.
+// resumeAll resumes the processes that freeze stopped, and ends the command that it
+// started.
 func (f *freezer) resumeAll() {
 	for _, pid := range f.stopped {
 		unix.Kill(pid, unix.SIGCONT)
@@ -292,134 +245,4 @@ func (f *freezer) resumeAll() {
 	if f.spawned != nil {
 		f.spawned.terminate()
 	}
-}
-
-// A command is a server that freeze has started. Whatever it forks stays below
-// us, for we are a subreaper, prctl(2): when a parent dies, we are the new one.
-type command struct {
-	argv   []string
-	cmd    *exec.Cmd
-	port   int           // that {addr} or {port} named; 0 for none
-	exited chan struct{} // closed when the command itself, maybe not its children, has ended
-	output *os.File      // what all of them print; a pipe would break when the command ends and its children go on
-}
-
-func startCommand(argv []string) (*command, error) {
-	c := &command{exited: make(chan struct{})}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	host, port, _ := net.SplitHostPort(free.Addr().String())
-	free.Close()
-	for _, arg := range argv {
-		text := strings.NewReplacer("{addr}", host+":"+port, "{host}", host, "{port}", port).Replace(arg)
-		if strings.Contains(text, port) && text != arg {
-			fmt.Sscan(port, &c.port)
-		}
-		c.argv = append(c.argv, text)
-	}
-	if c.output, err = os.CreateTemp("", "freeze"); err != nil {
-		return nil, err
-	}
-	os.Remove(c.output.Name()) // it has no name from here on, and is gone with its last descriptor
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		c.output.Close()
-		return nil, fmt.Errorf("prctl: %w", err)
-	}
-	runtime.LockOSThread() // the parent that Pdeathsig is about is a thread
-	c.cmd = exec.Command(c.argv[0], c.argv[1:]...)
-	c.cmd.Env = append(os.Environ(), "ADDR="+host+":"+port, "PORT="+port)
-	c.cmd.Stdout, c.cmd.Stderr = c.output, c.output
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
-	if err := c.cmd.Start(); err != nil {
-		runtime.UnlockOSThread()
-		c.output.Close()
-		return nil, fmt.Errorf("cannot start %s: %w", c.argv[0], err)
-	}
-	go func() { c.cmd.Wait(); close(c.exited) }() // end waits for it
-	return c, nil
-}
-
-// awaitListener waits until the command, or a process below it, listens.
-func (c *command) awaitListener(ctx context.Context, wait time.Duration) (listener, error) {
-	where := "a TCP port"
-	if c.port > 0 {
-		where = fmt.Sprintf("port %d", c.port)
-	}
-	for until := time.Now().Add(wait); time.Now().Before(until); {
-		held := map[int]bool{}
-		for _, pid := range c.liveProcesses() {
-			some, _ := socketInodes(pid)
-			for inode := range some {
-				held[inode] = true
-			}
-		}
-		if found, err := heldListeners(held, c.port); err != nil || len(found) > 0 {
-			return append(found, listener{})[0], err
-		}
-		select {
-		case <-c.exited:
-			if len(c.liveProcesses()) == 0 {
-				return listener{}, fmt.Errorf("%s ended (%v) before it listened on %s%s", c.argv[0], c.cmd.ProcessState, where, c.outputTail())
-			}
-		default:
-		}
-		if !sleepContext(ctx, pollInterval) {
-			return listener{}, ctx.Err()
-		}
-	}
-	return listener{}, fmt.Errorf("%s has not listened on %s within %v; -wait gives it longer%s", c.argv[0], where, wait, c.outputTail())
-}
-
-// terminate asks everything below us to end, and kills what does not.
-func (c *command) terminate() {
-	for _, step := range []struct {
-		signal unix.Signal
-		wait   time.Duration
-	}{{unix.SIGTERM, 2 * time.Second}, {unix.SIGKILL, 2 * time.Second}} {
-		told := map[int]bool{}
-		for until := time.Now().Add(step.wait); time.Now().Before(until); time.Sleep(pollInterval) {
-			alive := c.liveProcesses()
-			if len(alive) == 0 {
-				return
-			}
-			for _, pid := range alive {
-				if !told[pid] {
-					unix.Kill(pid, step.signal)
-					unix.Kill(pid, unix.SIGCONT)
-				}
-				told[pid] = true
-			}
-		}
-	}
-}
-
-// liveProcesses are the processes below us that have not ended. It buries those that
-// have and were orphans; the command itself is waited for elsewhere.
-func (c *command) liveProcesses() (pids []int) {
-	for _, pid := range descendants(os.Getpid()) {
-		if p, err := readProcess(pid); err != nil {
-			continue
-		} else if p.state == 'Z' {
-			if pid != c.cmd.Process.Pid {
-				unix.Wait4(pid, nil, unix.WNOHANG, nil)
-			}
-			continue
-		}
-		pids = append(pids, pid)
-	}
-	return pids
-}
-
-// outputTail are the end of what the command printed, for when it fails.
-func (c *command) outputTail() string {
-	const most = 500 // bytes
-	info, err := c.output.Stat()
-	if err != nil || info.Size() == 0 {
-		return ", and printed nothing"
-	}
-	text := make([]byte, min(info.Size(), most))
-	n, _ := c.output.ReadAt(text, info.Size()-int64(len(text)))
-	return ". It printed:\n" + strings.TrimSpace(string(text[:n]))
 }

@@ -106,7 +106,7 @@ func TestFreezeExplainsWhyItFails(t *testing.T) {
 		"another port":        {"-wait 50ms -- sleep {port}", "sleep has not listened on port "},
 		"no such command":     {"-- /no-such-thing", "cannot start /no-such-thing: fork/exec /no-such-thing: no such file"},
 		"no such process":     {"-pid 4194304", "there is no process 4194304"},
-		"nobody listens":      {"-port 1", "nobody listens on TCP port 1"},
+		"nobody listens":      {"-port 1", "no process listens on TCP port 1"},
 		"more than it counts": {"-most 2 -- " + ownExecutable(t) + " serve -addr {addr} -backlog 5", "gave up: 2 clients are in, and the queue (limit 5) takes more"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,7 +2,8 @@ package main
 
 import "golang.org/x/sys/unix"
 
-// An unacceptedListener is a listener that nobody accepts from, and its clients.
+// An unacceptedListener is a listening socket whose connections are never accepted,
+// and its clients. It owns all their descriptors.
 type unacceptedListener struct {
 	fd      int
 	addr    string
@@ -24,8 +25,9 @@ func (r *unacceptedListener) close() {
 	unix.Close(r.fd)
 }
 
-// connectOne starts one more client and says whether its SYN was answered. On the
-// loopback the response is there, or will never be, when connect(2) returns.
+// connectOne starts one more client and reports whether its SYN was answered. On the
+// loopback the SYN-ACK has arrived when connect(2) returns, or the kernel has ignored
+// the SYN.
 func (r *unacceptedListener) connectOne() (in bool, err error) {
 	c, err := startConnect(r.addr)
 	if err != nil {
@@ -35,8 +37,8 @@ func (r *unacceptedListener) connectOne() (in bool, err error) {
 	return !readSYNState(c).unanswered, nil
 }
 
-// fillQueue starts clients, one after the other, until one is ignored; it says how
-// many were not. It gives up at most.
+// fillQueue starts clients, one after another, until the kernel ignores one, and
+// returns how many it let in. It stops at most clients.
 func (r *unacceptedListener) fillQueue(most int) (in int, err error) {
 	for in < most {
 		ok, err := r.connectOne()

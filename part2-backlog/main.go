@@ -1,5 +1,6 @@
 // Part 2: the queue in front of accept(2), and clients that do not wait for
-// ever. The server is part 1's, with a backlog to choose and work to do.
+// ever. The server is part 1's, with a backlog to choose and a delay that stands for
+// work.
 //
 //	go run ./part2-backlog         serve http://127.0.0.1:8080
 //	go run ./part2-backlog demo    watch three clients meet one thread
@@ -28,11 +29,12 @@ const usage = `usage: part2-backlog [serve] [-addr ADDRESS] [-backlog N] [-delay
 example: part2-backlog serve -backlog 0 -delay 5s -watch
 `
 
-const backlog = 128 // connections that may wait to be accepted, unless -backlog says otherwise
+const backlog = 128 // connections that may wait in the accept queue: the default of -backlog
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// verbs declare their flags and return what is to be done once those are read.
+// verbs are the verbs other than serve. Each function declares its verb's flags and
+// returns the action to run once they have been parsed.
 var verbs = map[string]func(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error{
 	"burst":  burstVerb,
 	"demo":   demoVerb,
@@ -42,8 +44,8 @@ var verbs = map[string]func(flags *flag.FlagSet, stdout io.Writer) func(context.
 	"trace":  traceVerb,
 }
 
-// run is the program. Its exit status is 0 when all went well, 1 when it could
-// not do what it was asked for, 2 when it did not understand.
+// run executes one command line and returns the exit status: 0 on success, 1
+// when the action failed, 2 for a usage error.
 func run(args []string, stdout, stderr io.Writer) int {
 	verb := "serve"
 	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
@@ -51,7 +53,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() {} // help says it, in the right place
+	flags.Usage = func() {} // help prints it, to stdout or stderr as the case requires
 	help := func(w io.Writer) { fmt.Fprint(w, usage); flags.SetOutput(w); flags.PrintDefaults() }
 	var action func() error
 	if declare := verbs[verb]; declare != nil {
@@ -59,11 +61,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		action = func() error { return untilSignal(do) }
 	} else if verb == "serve" {
 		addr := flags.String("addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
-		grace := flags.Duration("grace", 5*time.Second, "time to answer who is queued after SIGINT or SIGTERM")
+		grace := flags.Duration("grace", 5*time.Second, "how long after SIGINT or SIGTERM queued connections may take to be served")
 		length := countFlag(flags, "backlog", backlog, 0, maxBacklog, "how `many` connections may wait to be accepted; Linux lets one more in")
-		delay := durationFlag(flags, "delay", 0, 0, "`time` that the server works on each request")
+		delay := durationFlag(flags, "delay", 0, 0, "how much `time` the server spends on each request")
 		watch := flags.Bool("watch", false, "show the accept queue, on stderr")
-		asJSON := flags.Bool("json", false, "with -watch: a line of JSON for each change, on stdout")
+		asJSON := flags.Bool("json", false, "with -watch: print a line of JSON for each change, on stdout")
 		action = func() error {
 			if *asJSON && !*watch {
 				return fmt.Errorf("serve %w: -json says how to show what -watch shows; give both", errUsage)
@@ -77,7 +79,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		help(stdout)
 		return 0
-	} else if err != nil { // the flag package has said what
+	} else if err != nil { // the flag package has printed the error
 		help(stderr)
 		return 2
 	} else if flags.NArg() > 0 && verb != "freeze" {
@@ -94,11 +96,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// errUsage is in the error of an action that cannot make sense of its flags.
+// errUsage is wrapped by the error of an action whose flags do not fit together.
 var errUsage = errors.New("not understood")
 
-// untilSignal gives an action a context that SIGINT, SIGTERM or SIGHUP ends; a
-// second one ends the program.
+// untilSignal runs an action with a context that SIGINT, SIGTERM or SIGHUP cancels; a
+// second signal ends the program.
 func untilSignal(do func(context.Context) error) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -110,8 +112,8 @@ func untilSignal(do func(context.Context) error) error {
 	return err
 }
 
-// serve runs a server until SIGINT or SIGTERM and gives it grace to finish; a
-// second signal ends it at once.
+// serve runs a server until SIGINT or SIGTERM, then gives it grace to finish; a
+// second signal ends it immediately.
 func serve(addr string, length int, delay, grace time.Duration, stdout io.Writer, g *gauge) error {
 	if grace < 0 {
 		return fmt.Errorf("bad grace %v: want a time that is not negative, such as 5s", grace)
@@ -133,19 +135,19 @@ func serve(addr string, length int, delay, grace time.Duration, stdout io.Writer
 	}
 	fmt.Fprintf(stdout, ready, localAddr(fd))
 	if err := g.watch(fd); err != nil {
-		log.Warn("no gauge", "error", err)
+		log.Warn("cannot show the accept queue", "error", err)
 	}
 
 	<-signals
-	g.stop() // before the socket is closed
-	log.Info("stopping: first those who are queued; at once with a second signal")
+	g.stop() // before the server closes the socket
+	log.Info("stopping: serving queued connections; a second signal stops immediately")
 	s.stop()
 	select {
 	case <-done:
 		return nil
 	case <-signals:
-		return errors.New("stopped at once by a second signal")
+		return errors.New("stopped by a second signal")
 	case <-time.After(grace):
-		return fmt.Errorf("grace is over after %v: not everybody got an answer", grace)
+		return fmt.Errorf("grace is over after %v: some clients got no response", grace)
 	}
 }

@@ -15,38 +15,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A workload is clients that come at random to a server that is real, as is its
-// queue: plan's model, played on the kernel.
+// A workload is plan's model on a real kernel: clients connect at random times to a
+// server with a real accept queue.
 type workload struct {
-	rho      float64       // what comes, as a part of what can be done
-	service  time.Duration // of work for each client
+	rho      float64       // offered load: arrival rate times service time
+	service  time.Duration // time for each client
 	backlog  int
 	arrivals int
-	seed     uint64 // the same seed, the same moments of arrival
+	seed     uint64 // equal seeds give equal arrival times
 }
 
-// A measurement is what came of a load.
+// A measurement is the result of one workload, next to the model's prediction.
 type measurement struct {
 	Backlog    int     `json:"backlog"`
 	Arrivals   int     `json:"arrivals"`
-	Blocked    int     `json:"blocked"`           // their SYN was ignored
-	Load       float64 `json:"load"`              // as it was: clocks are never exact
-	Predicted  float64 `json:"predicted_percent"` // for that load
+	Blocked    int     `json:"blocked"`           // clients whose SYN was ignored
+	Load       float64 `json:"load"`              // as measured: a sleep is never exact
+	Predicted  float64 `json:"predicted_percent"` // by the model, for Load
 	Measured   float64 `json:"measured_percent"`
-	Band       float64 `json:"band_percent"` // 19 of 20 measurements should be no farther off
-	LateEvents int     `json:"late"`         // clients and services that were late by half a service: a busy machine
+	Band       float64 `json:"band_percent"` // 1.96 standard deviations: 19 of 20 measurements should be within it
+	LateEvents int     `json:"late"`         // clients and services late by half a service time: the machine was busy
 }
 
-// noisy says that the machine had so much else to do that the clients did
-// not come when they should: those who are late come in a bunch.
+// noisy reports whether the machine was too busy for a fair measurement: more than 2 %
+// of the clients or services were late, and late clients arrive in bunches.
 func (m measurement) noisy() bool { return m.LateEvents > m.Arrivals/50 }
 
-// withinBand says whether the measurement is as near as 1.5 times the band: those
-// who find the queue full come in clusters, which the band does not know.
+// withinBand reports whether the measurement is within 1.5 times the band. The factor
+// allows for blocked clients coming in clusters, which the band ignores.
 func (m measurement) withinBand() bool { return math.Abs(m.Measured-m.Predicted) <= 1.5*m.Band }
 
-// play has l.arrivals clients come, and counts those whose SYN is ignored. A
-// client is gone at once either way: one that was let in keeps its place.
+// play connects l.arrivals clients and counts those whose SYN is ignored. Each client
+// closes immediately; one that the kernel let in keeps its place in the queue.
 func (l workload) play(ctx context.Context) (m measurement, err error) {
 	r, err := listenUnaccepted("127.0.0.1:0", l.backlog)
 	if err != nil {
@@ -54,7 +54,7 @@ func (l workload) play(ctx context.Context) (m measurement, err error) {
 	}
 	w := worker{fd: r.fd, service: l.service}
 	worked := make(chan struct{})
-	go func() { w.work(); close(worked) }() // waited for below
+	go func() { w.work(); close(worked) }() // play waits for worked
 	m.Backlog, m.Arrivals = l.backlog, l.arrivals
 	moments := l.arrivalTimes()
 	began := time.Now()
@@ -87,9 +87,9 @@ func (l workload) play(ctx context.Context) (m measurement, err error) {
 	return m, err
 }
 
-// arrivalTimes are when the clients come, from the start on: at random, one as
-// likely as another, and all of them in the time that makes the load rho. They
-// are computed for a service as long as it really takes: a sleep is never exact.
+// arrivalTimes returns when each client connects, measured from the start: uniformly at
+// random over the time that makes the load rho. It first measures how long a service
+// really takes, because a sleep is never exact.
 func (l workload) arrivalTimes() []time.Duration {
 	const tries = 10
 	began := time.Now()
@@ -106,21 +106,21 @@ func (l workload) arrivalTimes() []time.Duration {
 	return moments
 }
 
-// A worker accepts, works for the service time, closes: a server without HTTP.
+// A worker is a server without HTTP: it accepts, sleeps for the service time, closes.
 type worker struct {
 	fd           int
 	service      time.Duration
 	stop         atomic.Bool
 	served       int
 	busy         time.Duration
-	lateServices int // services that took longer by half
+	lateServices int // services that took at least half as long again
 }
 
 func (w *worker) work() {
 	for !w.stop.Load() {
 		fd, _, err := accept(w.fd)
 		if err != nil {
-			continue // a tick has passed, or a signal came
+			continue // EAGAIN after pollInterval, or EINTR
 		}
 		began := time.Now()
 		if sleepUntil(began.Add(w.service)) > w.service/2 {
@@ -132,21 +132,21 @@ func (w *worker) work() {
 	}
 }
 
-// sleepUntil sleeps in select(2), which is 0.1 ms late; time.Sleep is a whole
-// millisecond late now and then, and what comes late comes in a bunch. It says
-// how late it was.
+// sleepUntil sleeps in select(2) until at, and returns by how much it overslept:
+// usually 0.1 ms. time.Sleep is sometimes a whole millisecond late, and late clients
+// arrive in bunches.
 func sleepUntil(at time.Time) time.Duration {
 	left := time.Until(at)
 	for ; left > 0; left = time.Until(at) {
 		wait := unix.NsecToTimeval(int64(left))
-		unix.Select(0, nil, nil, nil, &wait) // EINTR: the loop goes on with what is left
+		unix.Select(0, nil, nil, nil, &wait) // after EINTR the loop sleeps for the rest
 	}
 	return -left
 }
 
-// runMeasurement plays p's load against four backlogs at once, each with a server of
-// its own, and prints model and kernel side by side. own says that the counters
-// count nothing else.
+// runMeasurement plays p's load against four backlogs concurrently, each with its own
+// server, and prints model and kernel side by side. own says that no other program
+// adds to the kernel's counters.
 func (p plan) runMeasurement(ctx context.Context, stdout io.Writer, arrivals int, own, asJSON bool) error {
 	if _, err := readCounters(); err != nil {
 		return err
@@ -180,11 +180,11 @@ func (p plan) runMeasurement(ctx context.Context, stdout io.Writer, arrivals int
 	return t.print(stdout, all, own)
 }
 
-// A totals is what came of all loads together.
+// totals are the sums over all measurements.
 type totals struct {
 	Blocked int  `json:"blocked"`
 	Drops   int  `json:"listen_drops"`
-	Noisy   bool `json:"disturbed"` // one of them at least
+	Noisy   bool `json:"disturbed"` // at least one measurement was
 }
 
 func (t totals) printJSON(stdout io.Writer, all []measurement) error {
@@ -203,16 +203,16 @@ func (t totals) print(stdout io.Writer, all []measurement, own bool) error {
 		fmt.Fprintf(stdout, "  %7d %15.3f %18.2f %% %8.2f %%   (± %.2f %%)\n", m.Backlog, m.Load, m.Predicted, m.Measured, m.Band)
 	}
 	if t.Noisy {
-		fmt.Fprint(stdout, "\n  this machine was busy with something else, and its clocks were late: try again\n")
+		fmt.Fprint(stdout, "\n  this machine was busy, and the clients were late: try again\n")
 	}
 	_, err := fmt.Fprintf(stdout, "\n  clients whose SYN was ignored: %d; the kernel's ListenDrops: +%d\n", t.Blocked, t.Drops)
 	if !own {
-		_, err = fmt.Fprintln(stdout, "  (counted together with the rest of this machine: a namespace of one's own takes root, or a system that allows it)")
+		_, err = fmt.Fprintln(stdout, "  (for the whole machine: a network namespace of its own requires root, or a system that allows user namespaces)")
 	}
 	return err
 }
 
-// playAll plays l for several backlogs at the same time.
+// playAll plays l for several backlogs concurrently.
 func playAll(ctx context.Context, l workload, backlogs ...int) ([]measurement, error) {
 	results, errs := make([]measurement, len(backlogs)), make([]error, len(backlogs))
 	var all sync.WaitGroup

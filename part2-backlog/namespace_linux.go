@@ -16,28 +16,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A network namespace is a network stack of one's own: own loopback, own ports,
-// own sysctls, own counters, no other traffic. An ordinary user gets one inside
-// a user namespace, where systems allow that. A Go program has threads and
-// cannot move itself into a user namespace, so it starts itself anew in one.
+// A network namespace is a separate network stack, with its own loopback, ports,
+// sysctls and counters, and no other traffic. An ordinary user can create one inside
+// a user namespace, if the system allows that. A Go program has threads and cannot
+// move itself into a user namespace, so this program starts a copy of itself in one.
 
-// netnsEnv is in the environment of the program that was started anew.
+// netnsEnv is set in the environment of that copy.
 const netnsEnv = "SOCKET_UP_NAMESPACE"
 
-// errNoNetns says what to do about it.
+// errNoNetns is wrapped by the error of everything that needs a network namespace.
 var errNoNetns = errors.New("this system does not give you a network namespace of your own: try as root, or in a virtual machine")
 
-// netnsCommand is this program with args, to be started by startInNetns.
+// netnsCommand returns the command that runs this program with args, for startInNetns.
 func netnsCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), netnsEnv+"=yes")
 	return cmd
 }
 
-// inNewNetns does the rest of a verb in a network namespace of its own,
-// where the kernel counts and sends nothing else: this program starts itself
-// anew there, with the same flags. Where there is none to be had it does the
-// rest here; own says which.
+// inNewNetns runs the rest of a verb in a new network namespace, where the kernel
+// counts and sends nothing else: it starts a copy of this program there, with the
+// same flags. If it cannot, it runs the rest here. own tells the rest which.
 func inNewNetns(ctx context.Context, flags *flag.FlagSet, stdout io.Writer, rest func(own bool) error) error {
 	if insideNetns() {
 		if err := loopbackUp(); err != nil {
@@ -68,12 +67,13 @@ func inNewNetns(ctx context.Context, flags *flag.FlagSet, stdout io.Writer, rest
 	}
 }
 
-const exitNoNetwork = 3 // exit status inside: there is a namespace, but nothing may be done in it
+const exitNoNetwork = 3 // exit status of the copy if it may not bring up the loopback in its namespace
 
-// startInNetns starts cmd in a network namespace of its own: as root straight
-// away, otherwise inside a user namespace where the user plays root. It dies
-// with this program, however that ends: Pdeathsig. The parent that it is about
-// is a thread, to which the caller is bound from here on; the caller waits for cmd.
+// startInNetns starts cmd in a new network namespace: as root directly, otherwise
+// inside a new user namespace in which the user is root. Pdeathsig kills cmd when this
+// program ends, for whatever reason. The kernel sends it when the parent thread ends, so
+// startInNetns locks the caller to its thread, and the caller unlocks it once cmd has
+// ended.
 func startInNetns(cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
@@ -91,7 +91,7 @@ func startInNetns(cmd *exec.Cmd) error {
 
 func insideNetns() bool { return os.Getenv(netnsEnv) != "" }
 
-// loopbackUp switches the loopback on: in a new namespace it is down.
+// loopbackUp brings up the loopback interface, which is down in a new namespace.
 func loopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

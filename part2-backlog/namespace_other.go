@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// inNewNetns has no such thing here.
+// inNewNetns runs rest here: only Linux has network namespaces.
 func inNewNetns(_ context.Context, _ *flag.FlagSet, _ io.Writer, rest func(own bool) error) error {
 	return rest(false)
 }

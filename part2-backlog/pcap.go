@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// A packet is an IP packet and when the kernel saw it.
+// A packet is an IP packet, and the time at which the kernel received it.
 type packet struct {
 	at   time.Time
 	data []byte // from the IP header on
 }
 
-// writePcap writes packets as Wireshark, tshark and tcpdump read them: a header
-// of 24 bytes, then 16 bytes in front of each packet (the "classic" format of
-// pcap-savefile(5), in its variant with nanoseconds).
+// writePcap writes packets as a file for Wireshark, tshark and tcpdump: a header of 24
+// bytes, then each packet after a header of 16 bytes (pcap-savefile(5), the variant
+// with nanoseconds).
 func writePcap(w io.Writer, packets []packet) error {
 	const nanoseconds, linktypeRaw, snaplen = 0xa1b23c4d, 101, 1 << 18
 	out := bufio.NewWriter(w)
-	number := func(n uint32) { binary.Write(out, binary.LittleEndian, n) } // an error stays in out, for Flush
+	number := func(n uint32) { binary.Write(out, binary.LittleEndian, n) } // out keeps an error, and Flush returns it
 	number(nanoseconds)
 	number(4<<16 | 2) // version 2.4
 	number(0)

@@ -11,25 +11,27 @@ import (
 	"time"
 )
 
-// blockingProbabilities tells, for each backlog from 0 to most, what part of the clients finds
-// the queue full: M/D/1/K in the books. Clients come at random (M), each takes
-// the same time (D), one server (1), and room for K = backlog + 2: one in
-// service, backlog + 1 in Linux's queue. Who finds no room goes away. load is
-// the clients that come during one service, on average.
+// blockingProbabilities returns, for each backlog from 0 to most, the fraction of
+// clients that find the queue full. The model is the M/D/1/K queue: arrivals are random
+// (M, a Poisson process), every service takes the same time (D), there is one server,
+// and K = backlog + 2 clients fit in: one in service, backlog + 1 in Linux's queue.
+// Clients that do not fit are lost. load is the mean number of arrivals during one
+// service.
 //
-// Look at the moments when a service ends, and at how many are left behind then.
-// In the long run the number goes up past j as often as it comes down past j:
+// Let left[j] be the probability that a client leaves j others behind when its service
+// ends. In the long run that number rises past j as often as it falls past j:
 //
-//	left[j+1] × P(nobody comes) = left[0] × P(> j come) + Σ left[i] × P(> j-i+1 come), i = 1…j
+//	left[j+1] × P(no arrival) = left[0] × P(> j arrivals) + Σ left[i] × P(> j-i+1 arrivals), i = 1…j
 //
-// That gives left up to a factor, whatever K is; the factor makes the first K-1
-// sum up to 1. The server idles between services with probability left[0], for
-// 1/load services: from that follows what is let in, and what is not.
+// This gives left up to a factor, for every K at once; for a given K, the factor makes
+// the first K-1 of them sum to 1. The server idles after a service with
+// probability left[0], for 1/load services on average: from that follow the fraction
+// of clients let in, and the fraction lost.
 func blockingProbabilities(load float64, most int) []float64 {
 	if load > 50 { // the server never idles, and exp(-load) is soon too small for a float
 		return slices.Repeat([]float64{1 - 1/load}, most+1)
 	}
-	more := poissonTails(load) // more[n] is P(> n come during a service)
+	more := poissonTails(load) // more[n] is P(> n arrivals during a service)
 	none := math.Exp(-load)
 	left, sum := []float64{1}, 1.0
 	var lost []float64
@@ -40,8 +42,8 @@ func blockingProbabilities(load float64, most int) []float64 {
 		}
 		left = append(left, next/none)
 		sum += left[j+1]
-		lost = append(lost, 1-1/(1/sum+load)) // K-1 = j+1 states, 0 to j+1, sum up
-		if sum > 1e100 {                      // it is all in the tail: from here on nothing changes
+		lost = append(lost, 1-1/(1/sum+load)) // sum is over the states 0 to j+1
+		if sum > 1e100 {                      // 1/sum has vanished: larger backlogs lose as much
 			for len(lost) <= most {
 				lost = append(lost, 1-1/load)
 			}
@@ -50,7 +52,8 @@ func blockingProbabilities(load float64, most int) []float64 {
 	return lost
 }
 
-// poissonTails are P(> n) of the Poisson distribution, until they are nothing.
+// poissonTails returns P(> n) of the Poisson distribution for n = 0, 1, …, until it is
+// negligible.
 func poissonTails(mean float64) (more []float64) {
 	p, upTo := math.Exp(-mean), 0.0
 	for n := 0; n < 1000; n++ {
@@ -72,27 +75,27 @@ func valueAt(list []float64, i int) float64 {
 	return 0
 }
 
-// A plan is which backlog to choose.
+// A plan is the input of the question which backlog to choose.
 type plan struct {
 	rate    float64       // clients a second
-	service time.Duration // of the server's time that each takes
+	service time.Duration // server time that each client takes
 	target  float64       // percent that may be turned away
-	timeout time.Duration // of a client
+	timeout time.Duration // how long a client waits
 }
 
 func (p plan) load() float64 { return p.rate * p.service.Seconds() }
 
-// longestWait is how long the last one to get into a full queue may wait for
-// its turn.
+// longestWait returns how long the last client that fits into the queue may wait for
+// its service to begin.
 func (p plan) longestWait(backlog int) time.Duration { return time.Duration(backlog+1) * p.service }
 
-// largestUseful is the backlog whose last client is just in time, -1 if none is;
-// never more than the kernel gives.
+// largestUseful returns the largest backlog whose last client is served before its
+// timeout, at most what the kernel allows, or -1 if there is none.
 func (p plan) largestUseful() int { return int(min(p.timeout/p.service-1, maxPlannedBacklog)) }
 
 const maxPlannedBacklog = 4096 // what net.core.somaxconn allows since Linux 5.4
 
-// A planRow line is what a backlog does.
+// A planRow describes one backlog.
 type planRow struct {
 	Backlog int     `json:"backlog"`
 	Lost    float64 `json:"lost_percent"`
@@ -101,8 +104,8 @@ type planRow struct {
 	InTime  bool    `json:"in_time"` // backlog+1 ≤ timeout / service
 }
 
-// rows are what some backlogs do; best is the smallest that meets the target,
-// -1 if none does.
+// rows returns a row for each of some backlogs; best is the smallest backlog that meets
+// the target, or -1 if none does.
 func (p plan) rows() (lines []planRow, best int) {
 	lost := blockingProbabilities(p.load(), maxPlannedBacklog)
 	best = slices.IndexFunc(lost, func(l float64) bool { return 100*l <= p.target })
@@ -117,31 +120,31 @@ func (p plan) rows() (lines []planRow, best int) {
 	return lines, best
 }
 
-// recommendation says in words which backlog to choose.
+// recommendation returns which backlog to choose, in words.
 func (p plan) recommendation(best int) string {
 	useful := p.largestUseful()
 	switch {
 	case best < 0 && p.load() > 1:
-		return fmt.Sprintf("No backlog turns away %g %% or less: %.1f %% more comes than one server can do. Make it faster, or have more of them.", p.target, 100*(p.load()-1))
+		return fmt.Sprintf("No backlog turns away %g %% or less: %.1f %% more clients arrive than one server can serve. Make it faster, or run more of them.", p.target, 100*(p.load()-1))
 	case best < 0:
 		return fmt.Sprintf("No backlog up to %d turns away %g %% or less.", maxPlannedBacklog, p.target)
 	case useful < 0:
-		return fmt.Sprintf("One service takes longer than the %v that a client waits: no backlog is of use.", p.timeout)
+		return fmt.Sprintf("One service takes longer than the %v that a client waits: no backlog helps.", p.timeout)
 	case best > useful:
-		return fmt.Sprintf("Backlog %d turns away %g %% or less, but whoever is last in it waits %v and has given up after %v:\nfrom backlog %d on it turns refusals into timeouts. Make the server faster, or have more of them.",
+		return fmt.Sprintf("Backlog %d turns away %g %% or less, but its last client would wait %v and has given up after %v:\nfrom backlog %d on, refusals become timeouts. Make the server faster, or run more of them.",
 			best, p.target, p.longestWait(best), p.timeout, useful+1)
 	case useful == maxPlannedBacklog:
-		return fmt.Sprintf("Choose a backlog from %d, the smallest that turns away %g %% or less,\nto %d, which is all that the kernel gives: even its last client is served within %v.", best, p.target, useful, p.timeout)
+		return fmt.Sprintf("Choose a backlog from %d, the smallest that turns away %g %% or less,\nto %d, the most that the kernel allows: even its last client is served within %v.", best, p.target, useful, p.timeout)
 	}
 	return fmt.Sprintf("Choose a backlog from %d, the smallest that turns away %g %% or less,\nto %d, the largest whose last client is served within %v: backlog+1 <= timeout/service.", best, p.target, useful, p.timeout)
 }
 
 func planVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
-	rate := floatFlag(flags, "rate", 8, 0.001, 1e6, "`clients` a second that come, on average")
-	service := durationFlag(flags, "service", 100*time.Millisecond, time.Microsecond, "`time` that the server works on each")
-	target := floatFlag(flags, "target", 1, 1e-6, 100, "`percent` of them that may find the queue full")
-	timeout := durationFlag(flags, "timeout", time.Second, time.Millisecond, "`time` that a client waits for its turn")
-	measure := flags.Bool("measure", false, "run the kernel beside the model, with a service of 5ms at most")
+	rate := floatFlag(flags, "rate", 8, 0.001, 1e6, "`clients` per second, on average")
+	service := durationFlag(flags, "service", 100*time.Millisecond, time.Microsecond, "how much `time` the server spends on each client")
+	target := floatFlag(flags, "target", 1, 1e-6, 100, "`percent` of clients that may find the queue full")
+	timeout := durationFlag(flags, "timeout", time.Second, time.Millisecond, "how much `time` a client waits to be served")
+	measure := flags.Bool("measure", false, "also measure the kernel, with a service time of 5ms at most")
 	arrivals := countFlag(flags, "n", 1000, 10, 1000000, "with -measure: `clients` for each backlog")
 	asJSON := flags.Bool("json", false, "print a line of JSON for each backlog")
 	return func(ctx context.Context) error {

@@ -70,14 +70,14 @@ func TestPlanChoosesBetweenTooSmallAndTooLate(t *testing.T) {
 	assert.Contains(t, p.recommendation(best), "Choose a backlog from 6, the smallest that turns away 1 % or less,\nto 9,")
 
 	p.timeout = 24 * time.Hour
-	assert.Contains(t, p.recommendation(best), "\nto 4096, which is all that the kernel gives")
+	assert.Contains(t, p.recommendation(best), "\nto 4096, the most that the kernel allows")
 	p.timeout = 300 * time.Millisecond
-	assert.Contains(t, p.recommendation(best), "whoever is last in it waits 700ms and has given up after 300ms:\nfrom backlog 3 on")
+	assert.Contains(t, p.recommendation(best), "its last client would wait 700ms and has given up after 300ms:\nfrom backlog 3 on")
 	p.timeout = 50 * time.Millisecond
-	assert.Contains(t, p.recommendation(best), "no backlog is of use")
+	assert.Contains(t, p.recommendation(best), "no backlog helps")
 	p.rate = 12
 	_, best = p.rows()
-	assert.Contains(t, p.recommendation(best), "No backlog turns away 1 % or less: 20.0 % more comes than one server can do")
+	assert.Contains(t, p.recommendation(best), "No backlog turns away 1 % or less: 20.0 % more clients arrive than one server can serve")
 }
 
 func TestPlanPrintsATableAndJSON(t *testing.T) {

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process is one line of /proc: proc_pid_stat(5).
+// A process is what /proc/PID/stat says of one: proc_pid_stat(5).
 type process struct {
 	pid, parent int
 	name        string
-	state       byte // R running, S sleeping, T stopped, Z dead and not waited for
+	state       byte // R running, S sleeping, T stopped, Z zombie
 }
 
-// processes are all that there are at this moment.
+// processes returns all processes, by PID.
 func processes() map[int]process {
 	all := map[int]process{}
 	entries, _ := os.ReadDir("/proc")
@@ -37,7 +37,7 @@ func readProcess(pid int) (process, error) {
 	if err != nil {
 		return process{}, err
 	}
-	open, end := strings.IndexByte(string(text), '('), strings.LastIndexByte(string(text), ')') // a name may hold anything
+	open, end := strings.IndexByte(string(text), '('), strings.LastIndexByte(string(text), ')') // the last, because a name may contain parentheses
 	fields := strings.Fields(string(text[end+1:]))
 	if open < 0 || len(fields) < 2 {
 		return process{}, fmt.Errorf("/proc/%d/stat: %q", pid, text)
@@ -46,7 +46,7 @@ func readProcess(pid int) (process, error) {
 	return process{pid, parent, string(text[open+1 : end]), fields[0][0]}, err
 }
 
-// descendants are the children of pid, their children, and so on.
+// descendants returns the children of pid, their children, and so on.
 func descendants(pid int) (pids []int) {
 	all := processes()
 	for p := range all {
@@ -60,7 +60,7 @@ func descendants(pid int) (pids []int) {
 	return pids
 }
 
-// ancestors are this process, its parent, and so on up to 1.
+// ancestors returns this process, its parent, and so on up to process 1.
 func ancestors() map[int]bool {
 	all, line := processes(), map[int]bool{1: true}
 	for at := os.Getpid(); at > 0; at = all[at].parent {
@@ -69,7 +69,7 @@ func ancestors() map[int]bool {
 	return line
 }
 
-// socketInodes are the inodes of the sockets that pid holds.
+// socketInodes returns the inodes of the sockets that pid holds.
 func socketInodes(pid int) (inodes map[int]bool, err error) {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, err := os.ReadDir(dir)
@@ -84,8 +84,8 @@ func socketInodes(pid int) (inodes map[int]bool, err error) {
 	return inodes, err
 }
 
-// socketHolders are the processes that hold one of the sockets, as far as this user
-// may look.
+// socketHolders returns the processes that hold one of the sockets, except those whose
+// descriptors this user may not read.
 func socketHolders(of map[int]bool) (pids []int) {
 	for pid := range processes() {
 		held, _ := socketInodes(pid)
@@ -99,8 +99,8 @@ func socketHolders(of map[int]bool) (pids []int) {
 	return pids
 }
 
-// stopAndWait stops pid with SIGSTOP, which no process can refuse, and waits until it
-// has stopped.
+// stopAndWait stops pid with SIGSTOP, which no process can catch, and waits up to a
+// second until it has stopped.
 func stopAndWait(pid int) error {
 	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
 		return err

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// progress shows that time passes, on a terminal, until stop is called.
+// progress shows the elapsed time on w, if that is a terminal, until stop is called. stop
+// waits for the goroutine.
 func progress(w io.Writer) (stop func()) {
 	if !isTerminal(w) {
 		return func() {}
@@ -28,7 +29,7 @@ func progress(w io.Writer) (stop func()) {
 	return func() { close(quit); <-done }
 }
 
-// sleepContext waits for d, and says whether ctx still goes on.
+// sleepContext sleeps for d and returns true, or false as soon as ctx is done.
 func sleepContext(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

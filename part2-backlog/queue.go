@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// An acceptQueue is what the kernel tells of a listening socket's accept queue: the
-// connections that are complete, and that the server has not accepted yet. They
-// have no descriptor, and the server has never heard of them.
+// An acceptQueue is the state of a listening socket's accept queue, which holds the
+// connections whose handshake is complete and that the server has not accepted yet.
+// They have no descriptor, and the server does not know of them.
 //
-// Linux asks "is there more in it than the limit?" before it takes one more, so
+// Linux checks whether the queue holds more than the limit before it adds one, so
 // limit+1 fit in (sk_acceptq_is_full in include/net/sock.h).
 type acceptQueue struct {
 	Waiting int `json:"waiting"`
@@ -18,7 +18,8 @@ type acceptQueue struct {
 
 func (q acceptQueue) isFull() bool { return q.Waiting > q.Limit }
 
-// String draws the queue: one mark for each place, at most 20.
+// String draws the queue with one mark for each place, or scaled to 20 marks if there
+// are more places.
 func (q acceptQueue) String() string {
 	places := q.Limit + 1
 	width := min(places, 20)
@@ -33,11 +34,11 @@ func (q acceptQueue) String() string {
 // counters are the kernel's totals since boot, for all sockets of the network
 // namespace.
 type counters struct {
-	Overflows int `json:"listen_overflows"` // handshakes that a full accept queue did not let in
-	Drops     int `json:"listen_drops"`     // SYNs and last ACKs ignored, for that reason or another
+	Overflows int `json:"listen_overflows"` // handshakes that failed because the accept queue was full
+	Drops     int `json:"listen_drops"`     // SYNs and last ACKs ignored, for that reason or any other
 }
 
-// sub is what has been counted after before was read.
+// sub returns how much the counters have grown since before was read.
 func (c counters) sub(before counters) counters {
 	return counters{c.Overflows - before.Overflows, c.Drops - before.Drops}
 }

@@ -13,7 +13,7 @@ const tcpListen = 10 // TCP_LISTEN in include/net/tcp_states.h
 const tcpSynSent = 2
 
 // readAcceptQueue reads the accept queue of the listening socket fd. For a listening
-// socket two fields of TCP_INFO have a meaning of their own (tcp_get_info in
+// socket, two fields of TCP_INFO have a special meaning (tcp_get_info in
 // net/ipv4/tcp.c); `ss -ltn` shows the same two as Recv-Q and Send-Q.
 func readAcceptQueue(fd int) (acceptQueue, error) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
@@ -26,11 +26,11 @@ func readAcceptQueue(fd int) (acceptQueue, error) {
 	return acceptQueue{Waiting: int(info.Unacked), Limit: int(info.Sacked)}, nil
 }
 
-// A synState is how far a connection is that connect(2) began.
+// A synState is the progress of a handshake that connect(2) began.
 type synState struct {
-	known       bool // the kernel has told
+	known       bool // the kernel has reported the rest
 	unanswered  bool // its SYN has not been answered
-	retransmits int  // how often the SYN was sent again; still known when it is connected
+	retransmits int  // how often the kernel sent the SYN again; still known after the handshake
 }
 
 // readSYNState asks the kernel about the client's socket fd.
@@ -42,8 +42,8 @@ func readSYNState(fd int) synState {
 	return synState{known: true, unanswered: info.State == tcpSynSent, retransmits: int(info.Total_retrans)}
 }
 
-// readCounters reads /proc/net/netstat: pairs of lines, names above numbers.
-// thread-self, because a thread may live in a network namespace of its own.
+// readCounters reads /proc/net/netstat, which has pairs of lines: names, then numbers.
+// It reads thread-self, because a thread may be in its own network namespace.
 func readCounters() (c counters, err error) {
 	text, err := os.ReadFile("/proc/thread-self/net/netstat")
 	if err != nil {

@@ -4,11 +4,11 @@ package main
 
 import "errors"
 
-var errNotLinux = errors.New("only Linux tells a program how long its accept queue is: use a Linux container, or WSL2 on Windows")
+var errNotLinux = errors.New("only Linux reports the length of an accept queue: use a Linux container, or WSL2 on Windows")
 
 func readAcceptQueue(fd int) (acceptQueue, error) { return acceptQueue{}, errNotLinux }
 
-// A synState is unknown here.
+// A synState is always unknown here.
 type synState struct {
 	known, unanswered bool
 	retransmits       int

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// A segment is what TCP says in one IPv4 packet.
+// A segment is the TCP segment in one IPv4 packet.
 type segment struct {
 	from, to uint16 // ports
 	flags    byte
@@ -21,8 +21,8 @@ const (
 	ack
 )
 
-// parseSegment takes an IPv4 packet apart (RFC 791 §3.1, RFC 9293 §3.1). It is
-// false for anything else, and for what has been cut off.
+// parseSegment parses an IPv4 packet (RFC 791 §3.1, RFC 9293 §3.1). ok is false if it
+// is truncated or holds no TCP segment.
 func parseSegment(ip []byte) (s segment, ok bool) {
 	const tcp = 6
 	if len(ip) < 20 || ip[0]>>4 != 4 || ip[9] != tcp {
@@ -40,7 +40,7 @@ func parseSegment(ip []byte) (s segment, ok bool) {
 	return segment{binary.BigEndian.Uint16(t), binary.BigEndian.Uint16(t[2:]), t[13], t[offset:]}, true
 }
 
-// String is the flags, and the first line of what is carried.
+// String returns the flags and the first line of the payload.
 func (s segment) String() string {
 	var words []string
 	for _, f := range []struct {

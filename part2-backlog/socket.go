@@ -8,16 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollInterval is the longest that a call on a socket may sleep (SO_RCVTIMEO). It then
-// fails with EAGAIN, and the loop around it looks at its deadline and whether
-// the server should stop.
+// pollInterval is the longest that accept(2) or read(2) may sleep on a socket
+// (SO_RCVTIMEO, socket(7)). The call then fails with EAGAIN, and the loop around it
+// checks its deadline and whether the server is stopping.
 const pollInterval = 20 * time.Millisecond
 
 var pollTimeval = unix.NsecToTimeval(int64(pollInterval))
 
-// listen opens a TCP socket on addr, an IP address and a port such as
-// 127.0.0.1:8080 or [::1]:0, where up to backlog connections may queue. The
-// caller owns the descriptor. socket(2), bind(2), listen(2), socket(7), tcp(7).
+// listen opens a TCP socket that listens on addr, an IP address and a port such as
+// 127.0.0.1:8080 or [::1]:0, and asks for an accept queue of backlog connections.
+// The caller owns the descriptor. See socket(2), bind(2), listen(2), tcp(7).
 func listen(addr string, backlog int) (int, error) {
 	sa, family, err := parseSockaddr(addr)
 	if err != nil {
@@ -27,8 +27,9 @@ func listen(addr string, backlog int) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("socket for %s: %w", addr, err)
 	}
-	// Without SO_REUSEADDR a restarted server waits a minute for its own old
-	// connections to leave TIME_WAIT. Accepted sockets inherit the tick on Linux.
+	// Without SO_REUSEADDR, bind fails for a minute after a restart, until the old
+	// server's connections have left TIME_WAIT. On Linux, accepted sockets inherit
+	// SO_RCVTIMEO.
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &pollTimeval)
 	if err = unix.Bind(fd, sa); err == nil {
@@ -41,15 +42,16 @@ func listen(addr string, backlog int) (int, error) {
 	return fd, nil
 }
 
-// bindHints says what to do about the errors of bind(2) that people meet.
+// bindHints says what to do about the common errors of bind(2).
 var bindHints = map[error]string{
 	unix.EADDRINUSE:    "; stop the program that has the port (ss -ltnp names it) or choose another with -addr",
 	unix.EACCES:        "; ports below 1024 belong to root: choose a higher one with -addr",
 	unix.EADDRNOTAVAIL: "; no interface of this machine has that address: try 127.0.0.1",
 }
 
-// parseSockaddr turns "127.0.0.1:8080" or "[::1]:8080" into what bind(2) and
-// connect(2) take. Names are not looked up: a resolver is another story.
+// parseSockaddr turns "127.0.0.1:8080" or "[::1]:8080" into the socket address and
+// the family that socket(2), bind(2) and connect(2) take. A host name or a zone is
+// an error: nothing here looks up names.
 func parseSockaddr(addr string) (sa unix.Sockaddr, family int, err error) {
 	ap, err := netip.ParseAddrPort(addr)
 	switch ip := ap.Addr(); {
@@ -62,9 +64,10 @@ func parseSockaddr(addr string) (sa unix.Sockaddr, family int, err error) {
 	}
 }
 
-// addrPort is sockaddr backwards, for what accept(2) and getsockname(2) tell. A
-// listener on [::] takes IPv4 clients too and calls them ::ffff:192.0.2.1 (RFC 4291
-// §2.5.5.2); addrPort writes the address that they know themselves by.
+// addrPort is the inverse of parseSockaddr, for the addresses that accept(2) and
+// getsockname(2) return. A socket that listens on [::] also accepts IPv4 clients, and
+// the kernel reports them as ::ffff:192.0.2.1 (RFC 4291 §2.5.5.2); addrPort returns
+// the plain IPv4 address. For other families it returns the zero AddrPort.
 func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
@@ -75,7 +78,8 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// localAddr is where fd is bound to; it knows the port that the kernel picked.
+// localAddr returns the address to which the socket fd is bound, with the port that
+// the kernel picked if port 0 was asked for. See getsockname(2).
 func localAddr(fd int) netip.AddrPort {
 	sa, _ := unix.Getsockname(fd)
 	return addrPort(sa)

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// sysctl reads a number that tells how the kernel is set up: name is its path
-// under /proc/sys.
+// sysctl reads a numeric kernel parameter; name is its path under /proc/sys.
 func sysctl(name string) (int, error) {
 	text, err := os.ReadFile("/proc/sys/" + name)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 func traceVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
 	length := countFlag(flags, "backlog", 0, 0, maxBacklog, "the server's `backlog`")
 	clients := countFlag(flags, "n", 3, 1, 20, "`number` of clients, one every 50ms")
-	delay := durationFlag(flags, "delay", 500*time.Millisecond, 0, "`time` that the server works on each request, 10s at most")
-	connectTimeout := durationFlag(flags, "connect-timeout", 0, 0, "`time` for the handshake; 0 leaves it to the kernel")
+	delay := durationFlag(flags, "delay", 500*time.Millisecond, 0, "how much `time` the server spends on each request, 10s at most")
+	connectTimeout := durationFlag(flags, "connect-timeout", 0, 0, "how long the handshake may take; 0 leaves it to the kernel")
 	file := flags.String("pcap", "", "write the packets to this `file`, for Wireshark or tshark -r")
 	asJSON := flags.Bool("json", false, "print the events as JSON lines")
 	return func(ctx context.Context) error {
@@ -28,14 +28,14 @@ func traceVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) erro
 	}
 }
 
-// trace plays x while it captures, and draws what the kernels said to each other.
+// trace runs x during a capture, and draws the packets that the two kernels exchanged.
 func (x experiment) trace(ctx context.Context, stdout io.Writer, file string, asJSON bool) (err error) {
 	capture, err := startCapture()
 	if err != nil {
 		return err
 	}
 	var pcap *os.File
-	if file != "" { // only now: what is in it stays if there is nothing to write
+	if file != "" { // after startCapture: if that fails, an existing file keeps its contents
 		if pcap, err = os.Create(file); err != nil {
 			capture.finish()
 			return err
@@ -71,15 +71,15 @@ func (x experiment) trace(ctx context.Context, stdout io.Writer, file string, as
 	return nil
 }
 
-// addPackets puts the packets from and to the listener on the timeline, in place
-// of what the clients and the server told themselves. Only where a client gives
-// up is there no packet to show it.
+// addPackets records the packets to and from the listener on the timeline, and removes
+// the events that clients and server recorded. Only a client that gives up keeps its
+// event, because no packet shows that.
 func (r result) addPackets(packets []packet) {
 	r.events = slices.DeleteFunc(r.events, func(e event) bool {
 		return e.Who != "kernel" && !strings.HasPrefix(e.What, "gives up")
 	})
 	names := map[uint16]string{} // of the clients, by their ports, in the order of their first SYNs
-	last := map[uint16]int{}     // event of the SYN, by port, as long as it has no response
+	last := map[uint16]int{}     // by client port: index of the event of a SYN that has no reply yet
 	port := r.listener.Port()
 	for _, p := range packets {
 		s, ok := parseSegment(p.data)

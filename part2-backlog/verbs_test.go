@@ -24,20 +24,20 @@ func TestInvalidFlagsAreRefusedInOneSentence(t *testing.T) {
 		status int
 		says   string
 	}{
-		"negative backlog":    {"-backlog -1", 2, `invalid value "-1" for flag -backlog: want something from 0 to 2147483647`},
+		"negative backlog":    {"-backlog -1", 2, `invalid value "-1" for flag -backlog: want a value from 0 to 2147483647`},
 		"huge backlog":        {"-backlog 2147483648", 2, `invalid value "2147483648" for flag -backlog`},
 		"backlog in words":    {"-backlog many", 2, `invalid value "many" for flag -backlog`},
-		"negative delay":      {"-delay -1s", 2, `invalid value "-1s" for flag -delay: want something from 0s to 24h0m0s`},
+		"negative delay":      {"-delay -1s", 2, `invalid value "-1s" for flag -delay: want a value from 0s to 24h0m0s`},
 		"delay without unit":  {"-delay 5", 2, `invalid value "5" for flag -delay`},
 		"json of nothing":     {"serve -json", 2, "serve not understood: -json says how to show what -watch shows"},
-		"no clients":          {"burst -n 0", 2, `invalid value "0" for flag -n: want something from 1 to 1000`},
+		"no clients":          {"burst -n 0", 2, `invalid value "0" for flag -n: want a value from 1 to 1000`},
 		"negative patience":   {"burst -connect-timeout -1s", 2, `invalid value "-1s" for flag -connect-timeout`},
 		"burst without port":  {"burst -addr localhost", 2, `burst not understood: bad address "localhost": want a host and a port`},
 		"burst to port 0":     {"burst -addr localhost:0", 2, `burst not understood: bad address "localhost:0"`},
 		"burst to a user":     {"burst -addr me@localhost:80", 2, `burst not understood: bad address "me@localhost:80"`},
 		"burst to a number":   {"burst -addr 127.1:80", 2, `burst not understood: bad address "127.1:80"`},
 		"burst to a zone":     {"burst -addr [fe80::1%lo]:80", 2, `burst not understood: bad address "[fe80::1%lo]:80"`},
-		"no rate":             {"plan -rate 0", 2, `invalid value "0" for flag -rate: want something from 0.001 to 1e+06`},
+		"no rate":             {"plan -rate 0", 2, `invalid value "0" for flag -rate: want a value from 0.001 to 1e+06`},
 		"rate that is none":   {"plan -rate NaN", 2, `invalid value "NaN" for flag -rate`},
 		"endless rate":        {"plan -rate Inf", 2, `invalid value "Inf" for flag -rate`},
 		"no service":          {"plan -service 0s", 2, `invalid value "0s" for flag -service`},
@@ -46,7 +46,7 @@ func TestInvalidFlagsAreRefusedInOneSentence(t *testing.T) {
 		"nothing to freeze":   {"freeze", 2, "freeze not understood: it takes one of -pid, -port and a command"},
 		"two to freeze":       {"freeze -pid 1 -port 1", 2, "freeze not understood"},
 		"pid in words":        {"freeze -pid me", 2, `invalid value "me" for flag -pid`},
-		"port too high, here": {"freeze -port 65536", 2, `invalid value "65536" for flag -port: want something from 1 to 65535`},
+		"port too high, here": {"freeze -port 65536", 2, `invalid value "65536" for flag -port: want a value from 1 to 65535`},
 		"trace for ever":      {"trace -delay 1h", 2, "trace not understood: a -delay of 1h0m0s would take too long"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestBurstWithoutAServerSaysWhatToDo(t *testing.T) {
 
 	assert.Equal(t, 1, status)
 	assert.Contains(t, stdout.String(), "connect "+addr+": refused")
-	assert.Contains(t, stderr.String(), "nobody listens on "+addr+": in another terminal, go run ./part2-backlog")
+	assert.Contains(t, stderr.String(), "no process listens on "+addr+": in another terminal, go run ./part2-backlog")
 }
 
 func TestBurstWithoutAnyResponseFails(t *testing.T) {
@@ -119,7 +119,7 @@ func TestBurstWithoutAnyResponseFails(t *testing.T) {
 
 	assert.Equal(t, 1, status)
 	assert.Contains(t, stdout.String(), "0 of 2 answered\n")
-	assert.Equal(t, "nobody was answered\n", stderr.String())
+	assert.Equal(t, "no client was answered\n", stderr.String())
 }
 
 func TestGaugeShowsTheQueueFilling(t *testing.T) {

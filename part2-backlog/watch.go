@@ -8,30 +8,29 @@ import (
 	"time"
 )
 
-// watchInterval is how often the gauge looks. The queue costs a microsecond, the
-// counters some 200, and so they are read when the queue is full and every tenth
-// time. The server's goroutine is not asked.
+// watchInterval is how often the gauge reads the queue, which takes a microsecond.
+// Reading the counters takes about 200, so the gauge reads them only when the queue is
+// full, and every tenth time. The server's goroutine takes no part in it.
 const watchInterval = 200 * time.Millisecond
 
-// A gauge shows a listening socket's accept queue while a server works. On a
-// terminal it is one line that stays the last, and moves down when something is
-// logged; elsewhere every change is a line of its own.
+// A gauge shows a listening socket's accept queue while the server runs. On a terminal
+// it is always the last line, below the log; elsewhere every change is a line.
 type gauge struct {
-	w, log     io.Writer // where it is shown, and where the log goes; a terminal may be both
-	enabled    bool      // otherwise it shows nothing, and only lets the log through
+	w, log     io.Writer // for the gauge and for the log; may be the same terminal
+	enabled    bool      // otherwise it only passes the log through
 	asJSON     bool
-	inPlace    bool
+	inPlace    bool       // redraw one line, on a terminal
 	mu         sync.Mutex // guards the terminal and line
 	line       string
-	quit, done chan struct{} // nil until it watches; done is closed when the goroutine has ended
+	quit, done chan struct{} // nil until watch; the goroutine closes done when it ends
 }
 
-// noWrapFormat prints a line that a narrow terminal cuts off: one that it wrapped
-// could not be taken back with \r.
+// noWrapFormat prints a line without automatic wrapping: \r could not erase a line that
+// a narrow terminal has wrapped.
 const noWrapFormat = "\x1b[?7l%s\x1b[?7h"
 
-// newGauge makes a gauge that has nothing to show yet. JSON goes to stdout,
-// where nothing else does.
+// newGauge returns a gauge that shows nothing until watch. JSON goes to stdout, all else
+// to stderr.
 func newGauge(stdout, stderr io.Writer, wanted, asJSON bool) *gauge {
 	if asJSON {
 		return &gauge{w: stdout, log: stderr, enabled: wanted, asJSON: true}
@@ -39,7 +38,8 @@ func newGauge(stdout, stderr io.Writer, wanted, asJSON bool) *gauge {
 	return &gauge{w: stderr, log: stderr, enabled: wanted, inPlace: wanted && isTerminal(stderr)}
 }
 
-// Write lets a log go through the gauge, so that it does not tear its line.
+// Write writes log lines above the gauge's line. It makes the gauge an io.Writer for the
+// log.
 func (g *gauge) Write(p []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -64,7 +64,8 @@ func (g *gauge) show(line string) {
 	}
 }
 
-// watch looks at fd until stop; the error says why this system shows nothing.
+// watch shows the accept queue of fd until stop. It returns an error if the system does
+// not report the queue.
 func (g *gauge) watch(fd int) error {
 	if !g.enabled {
 		return nil
@@ -83,7 +84,7 @@ func (g *gauge) watch(fd int) error {
 		var c counters
 		for looks, last, full := 0, "", false; ; looks++ {
 			q, _ := readAcceptQueue(fd)
-			if looks%10 == 0 || full || q.isFull() { // the counters are dear, and only a full queue moves them
+			if looks%10 == 0 || full || q.isFull() { // see watchInterval; a queue with room does not change them
 				now, _ := readCounters()
 				c = now.sub(before)
 			}
@@ -114,8 +115,8 @@ func (g *gauge) text(q acceptQueue, c counters, text string, at time.Duration) s
 	return string(line)
 }
 
-// stop ends the watching. It is called before the socket is closed: its number
-// may soon belong to another.
+// stop ends the watching. Call it before closing the socket: the kernel may reuse the
+// descriptor's number for another file.
 func (g *gauge) stop() {
 	if g.quit == nil {
 		return

@@ -39,7 +39,7 @@ func sendCut(t *testing.T, r *testServer, pieces ...string) string {
 		}
 	}
 	c.CloseWrite()
-	s := transcript{sent: strings.Join(pieces, ""), rule: ruleFragmentation, look: "request.go, hopeless; takerequest.go, scanHead"}.readAll(c)
+	s := transcript{sent: strings.Join(pieces, ""), rule: ruleFragmentation, look: "partial.go, CheckPartialHead; takerequest.go, scanHead"}.readAll(c)
 	s.wantCleanEnd(t)
 	return dateLine.ReplaceAllString(s.got, "")
 }
@@ -152,7 +152,7 @@ func TestLimitsDoNotDependOnFragmentation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			whole := sendCut(t, r, c.text)
-			require.Contains(t, whole[:min(len(whole), 13)], "HTTP/1.1 "+c.status+" ", "%s: request.go, hopeless; framing.go, take", ruleFragmentation)
+			require.Contains(t, whole[:min(len(whole), 13)], "HTTP/1.1 "+c.status+" ", "%s: partial.go, CheckPartialHead; framing.go, take", ruleFragmentation)
 			n := len(c.text)
 			cuts := []int{1, 2, 5, 100, n - 8, n - 6, n - 4, n - 3, n - 2, n - 1}
 			for near := range 9 {

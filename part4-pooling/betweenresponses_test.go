@@ -118,7 +118,7 @@ func TestEmptyLinesBetweenResponsesAreBounded(t *testing.T) {
 	for _, way := range waitModes {
 		got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: what means nothing does not renew a limit", "conn.go, SkipEmptyLines", get("/", closeField))
 		got.wantPrefix(t, "HTTP/1.1 502 ")
-		assert.Contains(t, got.wantFramed(t).body, "bad answer", way)
+		assert.Contains(t, got.wantFramed(t).body, "bad response", way)
 	}
 }
 

@@ -153,7 +153,7 @@ func TestBackendFailuresHaveAStatusAndAReason(t *testing.T) {
 	}{
 		"nobody listens":    {testutil.FreeAddr(t), nil, 502, "refused: connection refused"},
 		"closes at once":    {testutil.ServeScript(t, func(*net.TCPConn, int) {}).Addr, nil, 502, "the connection ended before the response"},
-		"garbage":           {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n" }).Addr, nil, 502, "bad answer"},
+		"garbage":           {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n" }).Addr, nil, 502, "bad response"},
 		"half a head":       {startAnsweringOnce(t, "HTTP/1.1 200 OK\r\nContent-"), nil, 502, "the connection ended before the response"},
 		"half a short body": {startAnsweringOnce(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"), nil, 0, ""},
 		"never answers":     {silent, hasty, 504, "no response in time"},
@@ -171,7 +171,7 @@ func TestBackendFailuresHaveAStatusAndAReason(t *testing.T) {
 			}
 			r, g := startGateway(t, c.addr, change...)
 
-			s := sendAndRead(t, r.addr, "RFC 9110 §15.6: 502 for a bad answer, 503 for none to be had, 504 for one that does not come", "gateway.go, sendError", get("/x", closeField))
+			s := sendAndRead(t, r.addr, "RFC 9110 §15.6: 502 for a bad response, 503 for none to be had, 504 for one that does not come", "gateway.go, sendError", get("/x", closeField))
 
 			if c.status != 0 {
 				s.wantPrefix(t, fmt.Sprintf("HTTP/1.1 %d ", c.status))
@@ -451,7 +451,7 @@ func TestClientsAreNotToldWhichBackendFailed(t *testing.T) {
 	}{
 		"the backend: refused\n":                                        {testutil.FreeAddr(t), 502},
 		"the backend: the connection ended before the response\n":       {testutil.ServeScript(t, func(*net.TCPConn, int) {}).Addr, 502},
-		"the backend: bad answer\n":                                     {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }).Addr, 502},
+		"the backend: bad response\n":                                     {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }).Addr, 502},
 		"the backend: no response in time\n":                            {silent, 504},
 		"the backend: no such host\n":                                   {"nobody.example:80", 502},
 		"the backend: the gateway cannot open another connection now\n": {"short.example:80", 503},

@@ -344,7 +344,7 @@ func TestAmbiguousResponsesAreNotForwarded(t *testing.T) {
 		got := sendAndRead(t, r.addr, "MUST, RFC 9112 §6.3, §5.2, §5.1: a proxy answers 502 and closes the connection to the server", "response.go, parse", get("/", closeField))
 
 		got.wantPrefix(t, "HTTP/1.1 502 ")
-		assert.Contains(t, got.wantFramed(t).body, "bad answer", name)
+		assert.Contains(t, got.wantFramed(t).body, "bad response", name)
 		assert.Zero(t, g.Pool.Stats().Permits, name)
 	}
 }

@@ -2,16 +2,17 @@ package http1
 
 import "time"
 
-// DateFormat is how HTTP writes a time: RFC 9110 §5.6.7. The time is in UTC.
+// DateFormat is the format in which HTTP sends a time, IMF-fixdate (RFC 9110
+// §5.6.7). Convert the time to UTC before formatting it: GMT is literal text here.
 const DateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
 
-// obsoleteDateFormats are the formats that a sender must not use and a recipient must
-// understand (RFC 9110 §5.6.7): that of RFC 850, with two digits for the year,
-// and that of asctime(3). The one to send is DateFormat.
+// obsoleteDateFormats are the formats that a sender must not use and a recipient
+// must accept (RFC 9110 §5.6.7): RFC 850's, with a two-digit year, and asctime(3)'s.
 var obsoleteDateFormats = []string{"Monday, 02-Jan-06 15:04:05 GMT", "Mon Jan _2 15:04:05 2006"}
 
-// ParseDate reads a date of a field in any of the three formats. A year of two
-// digits is the one nearest to now that is not more than 50 years ahead.
+// ParseDate parses an HTTP-date in any of its three formats (RFC 9110 §5.6.7); ok
+// is false for anything else. A two-digit year is read as the latest year with
+// those digits that puts the date no more than 50 years after now.
 func ParseDate(s string, now time.Time) (t time.Time, ok bool) {
 	if t, err := time.Parse(DateFormat, s); err == nil {
 		return t, true

@@ -6,42 +6,50 @@ import (
 )
 
 const (
-	maxChunkLine     = 256      // bytes of a chunk's size and extensions; nobody needs more
-	maxChunkOverhead = 16 << 10 // bytes that all such lines of a body may have beyond what they are allowed for their data
+	maxChunkLine     = 256      // bytes of one chunk's size and extensions; real clients send fewer than 20
+	maxChunkOverhead = 16 << 10 // bytes by which all the chunk lines of a body may exceed the allowance for its data (nextChunkSize)
 )
 
 var (
 	errBodyTooLong   = &StatusError{413, "the body is too long"}
-	ErrBodyTruncated = &StatusError{400, "the connection ended inside the body"}
-	errChunkOverhead = &StatusError{400, "the chunks are made of extensions more than of data"}
+	errChunkOverhead = &StatusError{400, "the chunks hold more extensions than data"}
 	errChunk         = &StatusError{400, "a chunk is not: size in hexadecimal, CRLF, that many bytes, CRLF"}
+
+	// ErrBodyTruncated is the error of a body whose connection ended first. A
+	// BodyDecoder sees no connection and never returns it; the reader of the
+	// connection does, if it meets the end of input while AtEnd is false.
+	ErrBodyTruncated = &StatusError{400, "the connection ended inside the body"}
 )
 
-// A BodyDecoder finds one body in the bytes that follow a head, and its end (RFC
-// 9112 §6, §7.1). Bytes in, values out: it knows of no connection.
+// A BodyDecoder finds one body, and its end, in the bytes that follow a head (RFC
+// 9112 §6, §7.1). It reads from no connection: the caller feeds it bytes with
+// Decode. Make one with NewBodyDecoder for each message.
 type BodyDecoder struct {
-	remaining    int64 // of the body, or of the chunk
+	remaining    int64 // bytes to come of the body, or of the current chunk
 	chunked      bool
-	State        chunkState
-	budget       int64   // bytes a body may have
-	overhead     int64   // bytes of chunk lines beyond what is allowed for them
-	trailerLimit int     // bytes of trailers
-	Trailers     []Field // the fields behind the body, once it has ended
+	State        chunkState // what the next byte belongs to; BodyEnd when the body is complete
+	budget       int64      // bytes of data that later chunks may still have
+	overhead     int64      // bytes of chunk lines beyond the allowance for their data
+	trailerLimit int        // bytes of the trailer section
+	Trailers     []Field    // the trailer fields, set at BodyEnd; a copy that the caller may keep
 }
 
-// chunkState is what a chunked body must go on with.
+// chunkState is the part of the body that comes next.
 type chunkState int
 
 const (
 	chunkSize chunkState = iota
 	chunkData
-	chunkDataEnd // the CRLF behind the data
+	chunkDataEnd // the CRLF after the data
 	trailerSection
-	BodyEnd
+	BodyEnd // BodyEnd is the state of a complete body: Decode takes no more bytes.
 )
 
-// NewBodyDecoder begins a body. length is what its head says, a number or chunked; a body
-// of more than most bytes is refused, and so are trailers of more than trailerLimit.
+// NewBodyDecoder returns the decoder of one body. length is the Length of its head:
+// a number of bytes, or Chunked; a body that ends with its connection is given the
+// largest length. A body of more than most bytes, without chunk lines, fails with
+// status 413: here if the length says so, otherwise in Decode. A trailer section of
+// more than maxTrail bytes makes Decode fail with 431.
 func NewBodyDecoder(length, most int64, maxTrail int) (BodyDecoder, *StatusError) {
 	switch {
 	case length > most:
@@ -54,9 +62,12 @@ func NewBodyDecoder(length, most int64, maxTrail int) (BodyDecoder, *StatusError
 	return BodyDecoder{State: chunkData, remaining: length}, nil
 }
 
-// Decode returns the piece of the body that b begins with, room bytes of it at
-// most, and how many bytes of b it used up. When it uses none, it needs more
-// than b. The piece is a part of b.
+// Decode returns the next piece of the body, of at most room bytes, and how many
+// bytes of b it used. The caller drops the used bytes and passes the rest again,
+// until AtEnd. If used is 0, the decoder needs more bytes than b holds. The piece is
+// a subslice of b, valid for as long as b is. After an error the decoder is of no
+// further use, and neither is the connection: where the next message begins is
+// unknown.
 func (f *BodyDecoder) Decode(b []byte, room int) (piece []byte, used int, refused *StatusError) {
 	for refused == nil && f.State != BodyEnd && len(piece) == 0 {
 		var n int
@@ -86,9 +97,10 @@ func (f *BodyDecoder) Decode(b []byte, room int) (piece []byte, used int, refuse
 	return piece, used, refused
 }
 
-// nextChunkSize reads chunk-size [ chunk-ext ] CRLF. Extensions mean nothing to us, but
-// they are read: without a bound on all of them, 8 MiB in chunks of one byte are
-// 2 GiB to take in. A chunk is allowed 16 bytes and twice its data, as in net/http.
+// nextChunkSize reads chunk-size [ chunk-ext ] CRLF. Extensions are ignored, but
+// they cost reading: if only each line were bounded, a body of 8 MiB in chunks of
+// one byte could be 2 GiB on the wire. Each chunk is allowed 16 bytes of line plus
+// twice its data, as in net/http; what exceeds that adds up in f.overhead.
 func (f *BodyDecoder) nextChunkSize(b []byte) (int, *StatusError) {
 	end := bytes.IndexByte(b, '\n')
 	if end < 0 && len(b) < maxChunkLine {
@@ -101,7 +113,7 @@ func (f *BodyDecoder) nextChunkSize(b []byte) (int, *StatusError) {
 	digits := 0
 	f.remaining = 0
 	for digits < len(line) && HexValue(line[digits]) >= 0 {
-		if f.remaining>>56 != 0 { // more than 60 bits would overflow, and wrap to a small number; zeros before it do not
+		if f.remaining>>56 != 0 { // a shift beyond 60 bits could wrap to a small number; leading zeros cannot
 			return 0, errBodyTooLong
 		}
 		f.remaining = f.remaining<<4 | int64(HexValue(line[digits]))
@@ -123,9 +135,9 @@ func (f *BodyDecoder) nextChunkSize(b []byte) (int, *StatusError) {
 	return end + 1, nil
 }
 
-// validChunkExtensions says whether b is a chunk-ext, RFC 9112 §7.1.1: names, some with a
-// value. What is not is refused and not skipped: where we see an extension the
-// next program may see the end of the line.
+// validChunkExtensions reports whether b is a chunk-ext (RFC 9112 §7.1.1): names,
+// some with a value. The decoder refuses anything else instead of skipping it: where
+// this parser sees an extension, the next program may see the end of the line.
 func validChunkExtensions(b []byte) bool {
 	for len(b) > 0 {
 		b = TrimLeadingSpace(b)
@@ -149,25 +161,7 @@ func validChunkExtensions(b []byte) bool {
 	return true
 }
 
-// quotedSpan is the length of the quoted-string that b begins with, RFC 9110
-// §5.6.4; 0 if it does not.
-func quotedSpan(b []byte) int {
-	if len(b) == 0 || b[0] != '"' {
-		return 0
-	}
-	for n := 1; n < len(b) && valueByte[b[n]]; n++ {
-		switch {
-		case b[n] == '"':
-			return n + 1
-		case b[n] == '\\' && n+1 < len(b) && valueByte[b[n+1]]:
-			n++
-		case b[n] == '\\':
-			return 0
-		}
-	}
-	return 0
-}
-
+// nextChunkEnd reads the CRLF after a chunk's data.
 func (f *BodyDecoder) nextChunkEnd(b []byte) (int, *StatusError) {
 	if len(b) > 0 && b[0] != '\r' || len(b) > 1 && b[1] != '\n' {
 		return 0, errChunk
@@ -179,8 +173,8 @@ func (f *BodyDecoder) nextChunkEnd(b []byte) (int, *StatusError) {
 	return 2, nil
 }
 
-// nextTrailers reads the fields behind the last chunk. They are kept apart
-// from the fields of the head: RFC 9110 §6.5.1 warns of merging them.
+// nextTrailers reads the trailer fields and the empty line after them. They stay
+// separate from the fields of the head: RFC 9110 §6.5.1 warns against merging them.
 func (f *BodyDecoder) nextTrailers(b []byte) (int, *StatusError) {
 	n := 2
 	if len(b) < 2 || string(b[:2]) != "\r\n" {
@@ -201,30 +195,19 @@ func (f *BodyDecoder) nextTrailers(b []byte) (int, *StatusError) {
 
 const maxTrailerFields = 32 // fields
 
-// AtEnd says whether the body has been taken to its end.
+// AtEnd reports whether the body is complete and all of it has been decoded.
 func (f *BodyDecoder) AtEnd() bool { return f.State == BodyEnd }
 
-// BytesRemaining is how many bytes of the body are still to come, as far as its head, or
-// that of its chunk, has told.
+// BytesRemaining returns how many bytes are still to come of a body with a
+// Content-Length, or of the current chunk of a chunked body.
 func (f *BodyDecoder) BytesRemaining() int64 { return f.remaining }
 
-// checkPartialTrailers is hopeless for fields that have no line before them.
+// checkPartialTrailers is CheckPartialHead for a trailer section, which begins with
+// a field line instead of a request line.
 func checkPartialTrailers(b []byte, most int) *StatusError {
 	refused := checkPrefix(b[:min(len(b), most)], errFieldLine)
 	if refused == nil && len(b) >= most {
 		return errHeadTooLong
 	}
 	return refused
-}
-
-func HexValue(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }

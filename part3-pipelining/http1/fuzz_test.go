@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Where our parser and net/http's differ, one of these must be the reason. We
-// are the stricter one but for the last.
+// differences are the only allowed reasons for our parser and net/http's to
+// differ. In all of them but the last, ours is the stricter.
 var differences = []struct {
 	why   string
 	holds func(head string, r *RequestHead) bool
@@ -69,8 +69,8 @@ func hasByteAbove(s string, most byte) bool {
 }
 
 // FuzzParserAgainstNetHTTP gives both parsers the same bytes. They must agree
-// on whether it is a request, and on what it says, or one of the differences
-// explains it.
+// on whether they are a request, and which, or one of the differences must explain
+// the disagreement.
 func FuzzParserAgainstNetHTTP(f *testing.F) {
 	for _, seed := range []string{
 		get("/"), get("/a?b=c", "A: b\r\n", "Content-Length: 5\r\n"), post("/", "hello"), chunkedPost(""),
@@ -117,8 +117,9 @@ func FuzzParserAgainstNetHTTP(f *testing.F) {
 	})
 }
 
-// FuzzChunks cuts a chunked body at any place. Where it ends must not depend on
-// the cut, and whatever we accept net/http's reader accepts, with the same body.
+// FuzzChunks cuts a chunked body at any place. Where the body ends must not depend
+// on the cut, and net/http's reader must accept all that we accept, with the same
+// result.
 func FuzzChunks(f *testing.F) {
 	for _, seed := range []string{"5\r\nhello\r\n0\r\n\r\n", "1;a=b\r\nx\r\n0\r\nA: b\r\n\r\n", "0\r\n\r\nGET", "ffffffffffffffff\r\n", "5\nhello"} {
 		f.Add([]byte(seed), 3)

@@ -90,7 +90,7 @@ func TestResponseParsesTheSameHoweverItIsFragmented(t *testing.T) {
 
 func TestResponseLimitsDoNotDependOnFragmentation(t *testing.T) {
 	t.Parallel()
-	const good, bad = `200 "hello" <nil>`, "bad answer"
+	const good, bad = `200 "hello" <nil>`, "bad response"
 	trailers := func(n int) string { // of n bytes
 		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: " + strings.Repeat("a", n-7) + "\r\n\r\n"
 	}
@@ -105,7 +105,7 @@ func TestResponseLimitsDoNotDependOnFragmentation(t *testing.T) {
 		"too long behind a short":  {responseHead("102 Processing", 100) + responseHead("200 OK", MaxHead+1), bad},
 		"an interim that is":       {responseHead("102 Processing", MaxHead+1) + responseHead("200 OK", 100) + "hello", bad},
 		"the longest trailers":     {trailers(8 << 10), good},
-		"one byte more of them":    {trailers(8<<10 + 1), `200 "hello" bad answer`},
+		"one byte more of them":    {trailers(8<<10 + 1), `200 "hello" bad response`},
 		"a bare LF beyond":         {responseHead("200 OK", MaxHead+1)[:MaxHead] + "\n\r\n\r\n", bad},
 		"a hundred long interims":  {strings.Repeat(responseHead("103 Early Hints", 4000), 100) + responseHead("200 OK", MaxHead) + "hello", good},
 		"a head behind empty ones": {"\r\n\r\n" + responseHead("200 OK", MaxHead) + "hello", good},

@@ -2,17 +2,19 @@ package http1
 
 import "bytes"
 
-// NTLM and Negotiate break a rule of HTTP: they authenticate a connection, and
-// not each request on it (RFC 4559 §6). What is sent on such a connection later
-// is done in the name of its user, be it another client's request. So a
-// connection on which one of the two is spoken is bound to the exchange: it
-// carries no other request, beside it or after it.
+// NTLM and Negotiate authenticate a connection, where HTTP authenticates each
+// request (RFC 4559 §6). The server runs every later request on that connection
+// in the name of the same user, even a request that a gateway forwards for another
+// client. So a connection on which either scheme appears carries that one exchange
+// and is closed.
 //
 // Negotiate with a Kerberos ticket needs one request, and works. NTLM needs three
-// on one connection, and cannot succeed through this gateway.
+// requests on one connection, and cannot succeed through this gateway.
 
-// IsConnAuth says whether a list of challenges or credentials names such a scheme. A
-// parameter that looks like one costs a connection, no more.
+// IsConnAuth reports whether list, the value of a WWW-Authenticate,
+// Proxy-Authenticate, Authorization or Proxy-Authorization field, names NTLM or
+// Negotiate. A parameter that looks like one of them is taken for it: the mistake
+// costs one connection.
 func IsConnAuth(list []byte) bool {
 	for member := range bytes.SplitSeq(list, []byte(",")) {
 		scheme := TrimSpace(member)

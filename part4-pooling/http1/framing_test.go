@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// decodeAll feeds text to a framing in pieces of n bytes, and returns the body and
-// what is left behind it.
+// decodeAll feeds text to a decoder in pieces of n bytes, and returns the body and
+// the bytes after it.
 func decodeAll(f BodyDecoder, text string, n int) (body, rest string, refused *StatusError) {
 	in := ""
 	for f.State != BodyEnd && refused == nil {
@@ -79,8 +79,8 @@ func TestBodyDecoderIsBounded(t *testing.T) {
 	assert.Equal(t, errBodyTooLong, refused)
 }
 
-// Each line of a chunk is short enough, and all of them together are not: what
-// the body's limit allows in data, its framing may not multiply.
+// Each chunk line is short enough, but all of them together are not: the framing
+// must not multiply what the limit of the body allows.
 func TestChunkExtensionsAreBoundedInTotal(t *testing.T) {
 	const data, long = 100_000, 250 // chunks of one byte, bytes of extension
 	read := func(line string, chunks int) (wire int, refused *StatusError) {

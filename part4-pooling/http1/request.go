@@ -3,44 +3,45 @@ package http1
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
-	"math/bits"
 )
 
-// A RequestHead is the head of an HTTP/1.x request, taken apart. Its slices are
-// parts of the head: they are good as long as the handler runs, no longer.
+// A RequestHead is a parsed HTTP/1.x request head. Its slices are subslices of the
+// bytes passed to Parse and valid only while those are: in a server, until the
+// handler returns. The zero value is ready for Parse, and may be reused.
 //
 // The parser is strict, because what one program reads as a body another may read
-// as the next request (request smuggling). Whatever it is not sure of is
-// refused, and the connection with it.
+// as the next request (request smuggling). It refuses every head that has more than
+// one reading, and the server then closes the connection.
 type RequestHead struct {
 	Method, Target []byte
-	Path, Query    []byte // of the target; path is "*" for OPTIONS *
-	Host           []byte
+	Path, Query    []byte // of Target, still escaped; Path is "*" for OPTIONS *
+	Host           []byte // from Target if that has one, otherwise from the Host field
 	Fields         []Field
-	Minor          int   // of HTTP/1.minor: 0 or 1
-	Length         int64 // of the body; chunked when it says so as it goes
+	Minor          int   // the minor version: HTTP/1.0 or HTTP/1.1
+	Length         int64 // of the body in bytes, or Chunked; 0 without a body
 
-	hostFields, lengthFields, codingFields int // how often these fields came
+	hostFields, lengthFields, codingFields int // how often Host, Content-Length and Transfer-Encoding occur
 	chunked                                bool
-	closeAfter, keepAlive, ExpectContinue  bool // Connection: close, keep-alive; Expect: 100-continue
-	err                                    *StatusError
+	closeAfter, keepAlive, ExpectContinue  bool         // Connection: close, keep-alive; Expect: 100-continue
+	err                                    *StatusError // the first error in a field
 }
 
-// A Field is a line of a head: its name as it was sent, and its value without the
-// spaces around it.
+// A Field is one field line of a head or a trailer section: its name as sent, and
+// its value without surrounding white space.
 type Field struct{ Name, Value []byte }
 
-// Chunked as a length says that a body is as long as its chunks are.
+// Chunked is the Length of a body that is sent in chunks, so that its head does not
+// say how long it is (RFC 9112 §7.1).
 const Chunked = -1
 
-// A StatusError is the response to a request that the server will not handle.
+// A StatusError says why a message is refused, and with which status a server should
+// respond.
 type StatusError struct {
 	Status int
-	Detail string // one sentence for the client
+	Detail string // one clause for the client
 }
 
-// Error is the text of the response.
+// Error returns the text of the response body, such as "400 Bad Request: …".
 func (r *StatusError) Error() string { return StatusText(r.Status) + ": " + r.Detail }
 
 var (
@@ -50,25 +51,27 @@ var (
 	errFieldLine       = &StatusError{400, "a field line is not: name, colon, value"}
 	errLineEnding      = &StatusError{400, "a line ends in a bare CR or LF, or has a control character in it"}
 	errHost            = &StatusError{400, "an HTTP/1.1 request has one Host field, with a valid host in it"}
-	errScheme          = &StatusError{421, "https is not spoken here"}
+	errScheme          = &StatusError{421, "this server does not speak https"}
 	errContentLength   = &StatusError{400, "Content-Length is not one number"}
 	errLengthAndCoding = &StatusError{400, "Content-Length and Transfer-Encoding in one request"}
 	errTransferCoding  = &StatusError{400, "Transfer-Encoding does not end in chunked, once"}
 	errCodingInHTTP10  = &StatusError{400, "HTTP/1.0 has no Transfer-Encoding"}
-	errUnknownCoding   = &StatusError{501, "of the transfer codings only chunked is known"}
-	errExpect          = &StatusError{417, "only 100-continue can be expected"}
+	errUnknownCoding   = &StatusError{501, "the only transfer coding implemented here is chunked"}
+	errExpect          = &StatusError{417, "the only expectation implemented here is 100-continue"}
 	errConnectMethod   = &StatusError{501, "CONNECT is for proxies"}
 	errTooManyFields   = &StatusError{431, "too many fields"}
 	errHeadTooLong     = &StatusError{431, "the head is too long"}
 	errTargetTooLong   = &StatusError{414, "the target is too long"}
-	errMethodTooLong   = &StatusError{501, "the method is too long to be one that is known here"}
+	errMethodTooLong   = &StatusError{501, "the method is too long to be a known one"}
 )
 
-// Parse reads a head that ends in an empty line, with maxFields fields at most. It
-// allocates nothing when r has held as many fields before.
+// Parse parses a complete request head, of the length that HeadLength returned, with
+// at most maxFields fields. It returns nil, or the StatusError of the first thing
+// wrong; r is then only partly set. It allocates nothing if r has held as many
+// fields before.
 func (r *RequestHead) Parse(head []byte, maxFields int) *StatusError {
 	fields := r.Fields[:0]
-	*r = RequestHead{} // apart from the next line: a literal that reads r is made elsewhere and copied
+	*r = RequestHead{} // not with Fields in the literal: a literal that reads r is built elsewhere and copied
 	r.Fields = fields
 	rest, refused := r.parseRequestLine(head)
 	if refused == nil {
@@ -105,11 +108,11 @@ func (r *RequestHead) parseRequestLine(b []byte) (rest []byte, refused *StatusEr
 	if b[5] != '1' {
 		return nil, errVersion
 	}
-	r.Minor = min(int(b[7]-'0'), 1) // RFC 9110 §2.5: a later 1.x is understood as 1.1
+	r.Minor = min(int(b[7]-'0'), 1) // RFC 9110 §2.5: a later 1.x is treated as 1.1
 	return b[version+2:], r.parseTarget()
 }
 
-// parseTarget tells the four forms of RFC 9112 §3.2 apart.
+// parseTarget distinguishes the four forms of a target (RFC 9112 §3.2).
 func (r *RequestHead) parseTarget() *StatusError {
 	t := r.Target
 	switch {
@@ -137,7 +140,7 @@ func (r *RequestHead) parseTarget() *StatusError {
 	if q := bytes.IndexByte(r.Path, '?'); q >= 0 {
 		r.Path, r.Query = r.Path[:q], r.Path[q+1:]
 	}
-	if len(r.Path) == 0 { // http://host, which for OPTIONS means the server: RFC 9112 §3.2.4
+	if len(r.Path) == 0 { // http://host; with OPTIONS it means the whole server (RFC 9112 §3.2.4)
 		r.Path = []byte("/")
 		if string(r.Method) == "OPTIONS" && r.Query == nil {
 			r.Path = []byte("*")
@@ -146,8 +149,9 @@ func (r *RequestHead) parseTarget() *StatusError {
 	return nil
 }
 
-// parseFields appends the field lines of b, up to an empty line (RFC 9112 §5).
-// A line that is folded begins with a space, which is no name: refused.
+// parseFields appends to fields the field lines of b, up to its empty line (RFC 9112
+// §5), most of them at the most. A folded line begins with a space, which no name
+// does, so it is refused (§5.2). b must end in an empty line.
 func parseFields(fields []Field, b []byte, most int) ([]Field, *StatusError) {
 	for b[0] != '\r' || b[1] != '\n' {
 		n := Span(b, TokenByte)
@@ -167,14 +171,14 @@ func parseFields(fields []Field, b []byte, most int) ([]Field, *StatusError) {
 	return fields, nil
 }
 
-// recordField looks at the fields that say where the request ends and what becomes of
-// the connection.
+// recordField evaluates the fields that decide where the request ends and whether
+// the connection persists.
 func (r *RequestHead) recordField(f *Field) {
-	switch len(f.Name) { // most fields are passed over by their length
+	switch len(f.Name) { // the length alone rules out most fields
 	case len("host"):
 		if EqualFold(f.Name, "host") {
 			r.hostFields++
-			if r.Host == nil { // RFC 9112 §3.2.2: an absolute target knows better
+			if r.Host == nil { // RFC 9112 §3.2.2: an absolute target overrides Host
 				r.Host = f.Value
 			}
 			r.reject(ValidHost(f.Value), errHost)
@@ -204,6 +208,7 @@ func (r *RequestHead) recordField(f *Field) {
 	}
 }
 
+// reject records why as r's error, unless ok or an earlier error is recorded.
 func (r *RequestHead) reject(ok bool, why *StatusError) {
 	if !ok && r.err == nil {
 		r.err = why
@@ -218,16 +223,16 @@ func (r *RequestHead) parseConnection(list []byte) {
 	}
 }
 
-// parseTransferEncoding accepts chunked alone. RFC 9112 §6.1 and §6.3: another coding
-// before it is not implemented; anything at the end but chunked leaves the
-// length unknown. A list with a hole in it, or with what cannot be a coding, is
-// read in one way by one program and in another by the next.
+// parseTransferEncoding accepts only "chunked". If another coding precedes it, the
+// error is 501, not implemented. If chunked is not last, the length is unknown, and
+// the error is 400 (RFC 9112 §6.1, §6.3). So it is for an empty list member, or one
+// that is no coding, because programs differ in how they read such a list.
 func (r *RequestHead) parseTransferEncoding(list []byte) {
 	if r.chunked = EqualFold(list, "chunked"); r.chunked {
 		return
 	}
 	why := errUnknownCoding
-	last := false // chunked, so far
+	last := false // the latest coding is chunked
 	for coding := range bytes.SplitSeq(list, []byte(",")) {
 		name, _, _ := bytes.Cut(coding, []byte(";"))
 		name = TrimSpace(name)
@@ -242,7 +247,7 @@ func (r *RequestHead) parseTransferEncoding(list []byte) {
 	r.reject(false, why)
 }
 
-// validate is for the rules that need the whole head.
+// validate checks the rules that need the whole head.
 func (r *RequestHead) validate() *StatusError {
 	switch {
 	case r.hostFields > 1 || r.hostFields == 0 && r.Minor == 1:
@@ -262,10 +267,12 @@ func (r *RequestHead) validate() *StatusError {
 	return nil
 }
 
-// Persists says whether the client wants to use the connection again (RFC 9112 §9.3).
+// Persists reports whether the client wants the connection to stay open after the
+// response (RFC 9112 §9.3).
 func (r *RequestHead) Persists() bool { return !r.closeAfter && (r.Minor == 1 || r.keepAlive) }
 
-// IsSafe says whether the method only looks (RFC 9110 §9.2.1).
+// IsSafe reports whether the method is one of the safe, that is read-only, methods
+// (RFC 9110 §9.2.1).
 func (r *RequestHead) IsSafe() bool {
 	switch string(r.Method) {
 	case "GET", "HEAD", "OPTIONS", "TRACE":
@@ -274,8 +281,8 @@ func (r *RequestHead) IsSafe() bool {
 	return false
 }
 
-// Get returns the first value of a field, nil when there is none. name is in
-// lower case.
+// Get returns the value of the first field with that name, or nil if there is none.
+// name must be in lower case.
 func (r *RequestHead) Get(name string) []byte {
 	for _, f := range r.Fields {
 		if EqualFold(f.Name, name) {
@@ -283,201 +290,4 @@ func (r *RequestHead) Get(name string) []byte {
 		}
 	}
 	return nil
-}
-
-// HeadLength returns the length of the request head at the beginning of b, 0
-// when b does not hold it to its end; the first from bytes have been looked at
-// before.
-func HeadLength(b []byte, from int) int {
-	for i := max(from-3, 0); ; i++ {
-		cr := bytes.IndexByte(b[i:], '\r')
-		if cr < 0 || i+cr+4 > len(b) {
-			return 0
-		}
-		if i += cr; string(b[i:i+4]) == "\r\n\r\n" {
-			return i + 4
-		}
-	}
-}
-
-// CheckPartialHead refuses a head that is not there to its end yet but already wrong,
-// so that its sender need not wait for a timeout to hear of it. Nothing beyond
-// maxHead counts: the verdict must not depend on where the network cut the bytes.
-func CheckPartialHead(b []byte, maxHead int) *StatusError {
-	seen := b[:min(len(b), maxHead)]
-	if refused := checkPrefix(seen, errRequestLine); refused != nil || len(b) < maxHead {
-		return refused
-	}
-	return tooLongError(seen)
-}
-
-// checkPrefix is what is wrong in a head however little of it has come: its first
-// byte, which is what begin is for, or a bare LF. It comes before all else that
-// is wrong in a whole head, for in pieces it would have been found first.
-func checkPrefix(b []byte, begin *StatusError) *StatusError {
-	switch {
-	case len(b) > 0 && !TokenByte[b[0]] && b[0] != '\r':
-		return begin // a TLS hello, perhaps
-	case hasBareLF(b):
-		return errLineEnding
-	}
-	return nil
-}
-
-func hasBareLF(b []byte) bool {
-	for lf := bytes.IndexByte(b, '\n'); lf >= 0; lf = bytes.IndexByte(b, '\n') {
-		if lf == 0 || b[lf-1] != '\r' {
-			return true
-		}
-		b = b[lf+1:]
-	}
-	return false
-}
-
-// tooLongError says what is too long in a head of which b is as much as may be: the
-// method and the target have a status of their own (RFC 9112 §3).
-func tooLongError(b []byte) *StatusError {
-	method := Span(b, TokenByte)
-	switch {
-	case bytes.IndexByte(b, '\n') >= 0:
-		return errHeadTooLong
-	case method == len(b) || method > maxMethod:
-		return errMethodTooLong
-	case b[method] != ' ':
-		return errRequestLine
-	}
-	target := b[method+1:]
-	if t := Span(target, TargetByte); t < len(target) && target[t] != ' ' {
-		return errRequestLine
-	}
-	return errTargetTooLong
-}
-
-const maxMethod = 32 // bytes; the longest that is registered has 17 (RFC 4437)
-
-// A set of bytes, one bit of the grammar of RFC 9110 §5.6.2 and §5.5.
-type byteSet [256]bool
-
-var (
-	TokenByte   = ByteSetOf("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-	nameByte    = ByteSetOf("!$&'()*+,;=-._~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") // of a host; % begins an escape
-	addressByte = ByteSetOf("0123456789abcdefABCDEF:.")
-	TargetByte  = ByteSetOf("!$%&'()*+,-./:;=?@[]_~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") // RFC 3986 has no others, but #: a fragment is never sent
-	valueByte   = byteRange(' ', 255, 127)
-)
-
-func init() { valueByte['\t'] = true }
-
-func ByteSetOf(members string) *byteSet {
-	var s byteSet
-	for i := range len(members) {
-		s[members[i]] = true
-	}
-	return &s
-}
-
-func byteRange(first, last, without byte) *byteSet {
-	var s byteSet
-	for c := int(first); c <= int(last); c++ {
-		s[c] = byte(c) != without
-	}
-	return &s
-}
-
-// Span counts the bytes at the beginning of b that are in s. A head ends in
-// CRLF, which is in none: what span counts is never all of it.
-func Span(b []byte, s *byteSet) int {
-	for i, c := range b {
-		if !s[c] {
-			return i
-		}
-	}
-	return len(b)
-}
-
-// valueSpan is span of valueByte. It looks at eight bytes at a time, because
-// values are most of a request: subtracting borrows from the high bit of a byte
-// that is too small. The lowest bit found is right; those above it may not be.
-func valueSpan(b []byte) (n int) {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for ; len(b)-n >= 8; n += 8 {
-		w := binary.LittleEndian.Uint64(b[n:])
-		del := w ^ 127*ones // a byte that was DEL is 0 now
-		if found := ((w-' '*ones)&^w | (del-ones)&^del) & highs; found != 0 {
-			n += bits.TrailingZeros64(found) / 8
-			break
-		}
-	}
-	return n + Span(b[n:], valueByte) // it may have been a tab, which is too small as well
-}
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-
-const MaxNumber = 1<<63 - 1 // stands for all numbers that do not fit
-
-// ParseNumber reads 1*DIGIT. A number that does not fit is math.MaxInt64, which is too
-// large for any limit.
-func ParseNumber(b []byte) (n int64, ok bool) {
-	for _, c := range b {
-		if !isDigit(c) {
-			return 0, false
-		}
-		if n > (MaxNumber-9)/10 {
-			n = MaxNumber
-		} else {
-			n = n*10 + int64(c-'0')
-		}
-	}
-	return n, len(b) > 0
-}
-
-// ValidHost wants uri-host [ ":" port ], RFC 9110 §7.2; it may be empty.
-func ValidHost(b []byte) bool {
-	n := Span(b, nameByte)
-	for n+2 < len(b) && b[n] == '%' && HexValue(b[n+1]) >= 0 && HexValue(b[n+2]) >= 0 {
-		n += 3 + Span(b[n+3:], nameByte)
-	}
-	if n == 0 && len(b) > 0 && b[0] == '[' { // an IPv6 address
-		if n = bytes.IndexByte(b, ']') + 1; n == 0 || Span(b[1:n], addressByte) != n-2 {
-			return false
-		}
-	}
-	if n < len(b) && b[n] == ':' {
-		for n++; n < len(b) && isDigit(b[n]); n++ {
-		}
-	}
-	return n == len(b)
-}
-
-// TrimSpace takes off spaces and tabs, which are all the white space that HTTP has.
-func TrimSpace(b []byte) []byte {
-	b = TrimLeadingSpace(b)
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
-}
-
-func TrimLeadingSpace(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	return b
-}
-
-// EqualFold compares b with a name in lower case; only ASCII letters have two
-// cases here.
-func EqualFold(b []byte, lower string) bool {
-	if len(b) != len(lower) {
-		return false
-	}
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return true
 }

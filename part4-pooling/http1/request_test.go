@@ -68,7 +68,8 @@ func TestValueSpanFindsEveryByteAtEveryOffset(t *testing.T) {
 	}
 }
 
-// No part of a head is ever a head, and a wrong beginning is found before the end comes.
+// No prefix of a head is taken for a head, and a wrong beginning is refused before
+// the rest has arrived.
 func TestHeadLengthIsFoundHoweverItIsFragmented(t *testing.T) {
 	head := get("/", "A: b\r\n")
 	for cut := range len(head) {

@@ -7,38 +7,44 @@ import (
 	"time"
 )
 
-// A ResponseHead is the head of a response, taken apart. Its slices are parts of the
-// bytes it was read from.
+// A ResponseHead is a parsed HTTP/1.x response head. Its slices are subslices of the
+// bytes passed to Parse and valid only while those are. The zero value is ready for
+// Parse, and may be reused.
 //
-// parse is as strict as the server's parser: whoever takes a ambiguous response
-// for a good one gives the next caller the rest of it. What it refuses ends the
-// connection.
+// Parse is as strict as the request parser: a client that accepts an ambiguous
+// response may hand the rest of it to its next request. After an error the client
+// must close the connection.
 type ResponseHead struct {
-	Status           int
-	Reason           []byte // as in "Not Found"; means nothing to programs
+	Status           int    // 100 to 599
+	Reason           []byte // the reason phrase, as in "Not Found"; may be empty
 	Fields           []Field
-	Minor            int           // of HTTP/1.minor
-	Length           int64         // of the body that follows: a number, chunked, or UntilClose
-	ContentLength    int64         // what Content-Length says, also in a response to HEAD; UntilClose without
-	KeepAliveTimeout time.Duration // how long the server keeps an idle connection; 0: it did not say
+	Minor            int           // the minor version: HTTP/1.0 or HTTP/1.1
+	Length           int64         // of the body that follows, in bytes, or Chunked, or UntilClose
+	ContentLength    int64         // the value of Content-Length, also in a response to HEAD; UntilClose if there is none
+	KeepAliveTimeout time.Duration // how long the server keeps the connection idle; 0: it did not say
 
-	lengthFields, codingFields int  // how often these fields came
+	lengthFields, codingFields int  // how often Content-Length and Transfer-Encoding occur
 	close, keepAlive           bool // Connection: close, keep-alive
-	ConnAuth                   bool // the connection is a user's (connauth.go)
+	ConnAuth                   bool // the response challenges with NTLM or Negotiate (connauth.go)
 }
 
-const UntilClose = -2 // as a length: the body ends with the connection
+// UntilClose is the Length of a body that ends when the server closes the connection
+// (RFC 9112 §6.3, the last rule).
+const UntilClose = -2
 
 const maxResponseFields = 200 // of one response
 
-// ErrBadResponse is in every error that says: this is not HTTP/1.1, or it is not
-// sure where it ends.
-var ErrBadResponse = errors.New("bad answer")
+// ErrBadResponse is wrapped by every error for bytes that are not an HTTP/1.x
+// response, or whose end is ambiguous.
+var ErrBadResponse = errors.New("bad response")
 
+// BadResponse returns an error that wraps ErrBadResponse and adds why.
 func BadResponse(why string) error { return fmt.Errorf("%w: %s", ErrBadResponse, why) }
 
-// Parse reads a head that ends in an empty line, the response to a request with
-// method. It allocates nothing once h.fields has room.
+// Parse parses a complete response head, of the length that HeadLength returned.
+// method is the method of the request: a response to HEAD has no body (RFC 9112
+// §6.3). Every error wraps ErrBadResponse. Parse allocates nothing once h.Fields has
+// the capacity.
 func (h *ResponseHead) Parse(head []byte, method []byte) error {
 	*h = ResponseHead{Fields: h.Fields[:0], ContentLength: UntilClose}
 	rest, err := h.parseStatusLine(head)
@@ -78,11 +84,11 @@ func (h *ResponseHead) parseStatusLine(b []byte) (rest []byte, err error) {
 	return b[n+2:], nil
 }
 
-// recordField looks at the fields that say where the response ends and what becomes of
-// the connection.
+// recordField evaluates the fields that decide where the response ends and whether
+// the connection persists.
 func (h *ResponseHead) recordField(f *Field) error {
-	switch len(f.Name) { // most fields are passed over by their length
-	case len("connection"): // keep-alive is as long
+	switch len(f.Name) { // the length alone rules out most fields
+	case len("connection"): // and of keep-alive
 		if EqualFold(f.Name, "connection") {
 			h.parseConnection(f.Value)
 		} else if EqualFold(f.Name, "keep-alive") {
@@ -94,7 +100,7 @@ func (h *ResponseHead) recordField(f *Field) error {
 		if EqualFold(f.Name, "content-length") {
 			n, ok := ParseNumber(f.Value)
 			if h.lengthFields++; !ok || n == MaxNumber || h.lengthFields > 1 {
-				return BadResponse("Content-Length is not one number, or none that fits")
+				return BadResponse("Content-Length is not one number, or does not fit")
 			}
 			h.ContentLength = n
 		}
@@ -105,7 +111,7 @@ func (h *ResponseHead) recordField(f *Field) error {
 	case len("transfer-encoding"):
 		if EqualFold(f.Name, "transfer-encoding") {
 			if h.codingFields++; h.codingFields > 1 || !EqualFold(f.Value, "chunked") {
-				return BadResponse("of the transfer codings only chunked, once, is known")
+				return BadResponse("Transfer-Encoding is not chunked, once")
 			}
 		}
 	}
@@ -120,18 +126,18 @@ func (h *ResponseHead) parseConnection(list []byte) {
 	}
 }
 
-// setLength finds out how the body ends: RFC 9112 §6.3, in its order.
+// setLength decides how the body ends, by the rules of RFC 9112 §6.3.
 func (h *ResponseHead) setLength(method []byte) error {
 	switch {
 	case h.codingFields > 0 && h.lengthFields > 0:
-		return BadResponse("Content-Length and Transfer-Encoding in one answer")
+		return BadResponse("Content-Length and Transfer-Encoding in one response")
 	case h.codingFields > 0 && h.Minor == 0:
 		return BadResponse("HTTP/1.0 has no Transfer-Encoding")
 	case h.Status == 101:
-		return BadResponse("a change of protocol that nobody asked for")
+		return BadResponse("a change of protocol that the client did not request")
 	case h.Status < 200 || h.Status == 204:
 		h.Length = 0
-		h.close = h.close || h.codingFields > 0 || h.ContentLength > 0 // a body that must not be: RFC 9110 §8.6
+		h.close = h.close || h.codingFields > 0 || h.ContentLength > 0 // RFC 9110 §8.6 and RFC 9112 §6.1 forbid both: a body may follow all the same
 	case h.Status == 304 || string(method) == "HEAD":
 		h.Length = 0
 	case h.codingFields > 0:
@@ -142,14 +148,15 @@ func (h *ResponseHead) setLength(method []byte) error {
 	return nil
 }
 
-// Persists says whether the connection can be used again (RFC 9112 §9.3).
+// Persists reports whether the connection can carry another request once the body
+// has been read (RFC 9112 §9.3). After NTLM or Negotiate it cannot (connauth.go).
 func (h *ResponseHead) Persists() bool {
 	return !h.close && !h.ConnAuth && (h.Minor == 1 || h.keepAlive) && h.Length != UntilClose
 }
 
-// parseKeepAlive reads timeout=5 out of "timeout=5, max=100". The field was
-// never standardized; node, Apache and HttpComponents write it so.
-// A timeout of 0 is no time at all: the connection is not for another call.
+// parseKeepAlive returns the timeout in a list such as "timeout=5, max=100". No RFC
+// defines the field; this is how Node.js and Apache httpd send it. A timeout of 0
+// means that the server will not take another request.
 func parseKeepAlive(list []byte) (keep time.Duration, told bool) {
 	for parameter := range bytes.SplitSeq(list, []byte(",")) {
 		name, value, _ := bytes.Cut(parameter, []byte("="))
@@ -160,5 +167,7 @@ func parseKeepAlive(list []byte) (keep time.Duration, told bool) {
 	return 0, false
 }
 
-// IsIdleTimeout says whether this is what some servers say as they close an idle connection.
+// IsIdleTimeout reports whether this is the 408 with Connection: close that some
+// servers send before they close an idle connection. Such a response may arrive
+// without a request.
 func (h *ResponseHead) IsIdleTimeout() bool { return h.Status == 408 && h.close }

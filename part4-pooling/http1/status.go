@@ -2,8 +2,8 @@ package http1
 
 import "strconv"
 
-// reasonPhrases are the words of a status line, RFC 9110 §15 and the registry that it
-// leads to. Programs read the number; the words are for people (RFC 9112 §4).
+// reasonPhrases are from RFC 9110 §15 and the IANA status code registry.
+// Programs read the number; the phrase is for people (RFC 9112 §4).
 var reasonPhrases = map[int]string{
 	100: "Continue",
 	101: "Switching Protocols",
@@ -56,11 +56,13 @@ var reasonPhrases = map[int]string{
 	511: "Network Authentication Required",
 }
 
-// StatusText is a status with its words, such as "404 Not Found". A status without
-// any has a space behind it all the same: the status line wants one.
+// StatusText returns a status code and its reason phrase, such as "404 Not Found".
+// A code without a known phrase keeps its trailing space, which the grammar of a
+// status line requires (RFC 9112 §4).
 func StatusText(status int) string { return strconv.Itoa(status) + " " + reasonPhrases[status] }
 
-// AppendStatusLine appends a status line, with its CRLF. It allocates nothing.
+// AppendStatusLine appends the status line for status, with its CRLF, and returns
+// the extended slice. It allocates only if b lacks the capacity.
 func AppendStatusLine(b []byte, status int) []byte {
 	if status == 200 { // nearly always
 		return append(b, "HTTP/1.1 200 OK\r\n"...)

@@ -9,37 +9,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An FD socket does not block a thread: when a call on it would have to
-// wait, Go's poller (epoll or kqueue) takes its goroutine aside and wakes it
-// when the kernel says that the socket is ready. Whoever waits costs a small
-// stack, and no thread.
+// An FD is a socket registered with Go's network poller (epoll or kqueue). A call
+// that would block suspends its goroutine until the kernel reports the socket ready,
+// and blocks no thread: a waiting connection costs only a goroutine's stack.
+//
+// The File owns the descriptor. Close makes calls in progress fail with
+// os.ErrClosed, then closes the descriptor once the last of them has returned.
 type FD struct {
-	*os.File // owns the descriptor; Close lets calls in progress fail first
-	Sysfd    int
-	RawConn  syscall.RawConn // the poller, for calls that os.File does not have
+	*os.File
+	Sysfd   int             // the descriptor; valid until Close
+	RawConn syscall.RawConn // waits in the poller around system calls that os.File lacks
 }
 
-// NewFD hands fd over to the poller, which owns it from now on: with an error it
-// is closed.
+// NewFD makes fd non-blocking and registers it with the poller. The FD owns fd from
+// now on. If fd cannot be made non-blocking, NewFD closes it and returns the error.
 func NewFD(fd int) (FD, error) {
-	if err := unix.SetNonblock(fd, true); err != nil { // os.NewFile looks at this, and only once
+	if err := unix.SetNonblock(fd, true); err != nil { // before os.NewFile: it checks the flag once, and only then uses the poller
 		unix.Close(fd)
 		return FD{}, err
 	}
 	f := os.NewFile(uintptr(fd), "socket")
-	raw, err := f.SyscallConn() // fails for no file that is open
+	raw, err := f.SyscallConn() // cannot fail on an open file
 	return FD{f, fd, raw}, err
 }
 
-// LongAgo as a deadline wakes whoever waits.
+// LongAgo is a deadline in the past: setting it wakes every goroutine that waits.
 var LongAgo = time.Unix(1, 0)
 
-// Wake makes the reader of the socket fail with os.ErrDeadlineExceeded, now and
-// until Reset is called.
+// Wake makes a read in progress, and every later one, fail with
+// os.ErrDeadlineExceeded, until ClearWake. It replaces the read deadline.
 func (p FD) Wake() { p.SetReadDeadline(LongAgo) }
 
-// ClearWake lets reads wait again, after Wake.
+// ClearWake undoes Wake: reads wait again, without a deadline.
 func (p FD) ClearWake() { p.SetReadDeadline(time.Time{}) }
 
-// IsTimeout says whether err comes from Wake, or from a deadline.
+// IsTimeout reports whether err is from a deadline, which includes Wake.
 func IsTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

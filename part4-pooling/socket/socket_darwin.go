@@ -7,9 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// macOS has no SOCK_CLOEXEC: the flag is set one call later, and ForkLock keeps
-// another goroutine from starting a child in between.
+// macOS has no SOCK_CLOEXEC, so a second call sets the flag, and ForkLock keeps other
+// goroutines from starting a child process between the two.
 
+// NewSocket opens a blocking TCP socket that no child process inherits. The caller
+// owns the descriptor.
 func NewSocket(family int) (int, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
@@ -20,7 +22,9 @@ func NewSocket(family int) (int, error) {
 	return fd, err
 }
 
-// Accept looks for a tick first: on macOS accept(2) itself knows no SO_RCVTIMEO.
+// Accept takes the oldest connection from the accept queue of the listening socket
+// fd. The caller owns the new descriptor. The error is EAGAIN if none has arrived
+// after PollInterval. On macOS accept(2) ignores SO_RCVTIMEO, so poll(2) waits first.
 func Accept(fd int) (int, unix.Sockaddr, error) {
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(PollInterval/time.Millisecond))
 	if err != nil {
@@ -28,15 +32,15 @@ func Accept(fd int) (int, unix.Sockaddr, error) {
 	} else if n == 0 {
 		return -1, nil, unix.EAGAIN
 	}
-	unix.SetNonblock(fd, true) // the client may be gone again: never sleep with the lock
+	unix.SetNonblock(fd, true) // the client may have left since poll: never sleep with ForkLock held
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	fd, peer, err := unix.Accept(fd)
 	if err == unix.ECONNABORTED {
-		err = unix.EINTR // the client is gone again: try the next one
+		err = unix.EINTR // the client has left: the caller retries, and gets the next one
 	} else if err == nil {
 		unix.CloseOnExec(fd)
-		unix.SetNonblock(fd, false) // inherited
+		unix.SetNonblock(fd, false) // on macOS, inherited from the listening socket
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &pollTimeval)
 	}
 	return fd, peer, err
