@@ -42,6 +42,7 @@ func New(fd int, h Handler, l Limits, log *slog.Logger) (*Server, error) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // tcp(7); accepted sockets inherit it: a response does not wait for an ACK
 	listener, err := socket.NewFD(fd)
 	if err != nil {
+		unix.Close(fd)
 		return nil, fmt.Errorf("register the listening socket with the poller: %w", err)
 	}
 	s := &Server{

@@ -22,10 +22,9 @@ type FD struct {
 }
 
 // NewFD makes fd non-blocking and registers it with the poller. The FD owns fd from
-// now on. If fd cannot be made non-blocking, NewFD closes it and returns the error.
+// now on. If NewFD returns an error, fd is still the caller's.
 func NewFD(fd int) (FD, error) {
 	if err := unix.SetNonblock(fd, true); err != nil { // before os.NewFile: it checks the flag once, and only then uses the poller
-		unix.Close(fd)
 		return FD{}, err
 	}
 	f := os.NewFile(uintptr(fd), "socket")

@@ -43,8 +43,11 @@ func newPoller() (*poller, error) {
 	p := &poller{}
 	p.waitFn = p.tryWait
 	p.peekFn = func(fd uintptr) bool { p.tryWait(fd); return true }
-	p.FD, err = socket.NewFD(fd)
-	return p, err
+	if p.FD, err = socket.NewFD(fd); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return p, nil
 }
 
 // add registers fd. The kernel reports its present state as the first event.
