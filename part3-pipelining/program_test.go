@@ -273,8 +273,8 @@ func TestPipeShowsResponsesInOrder(t *testing.T) {
 	err := runPipeline(&stdout, startServer(t).addr, []string{"/sleep/20ms", "/", "/stream/2", "/none"})
 
 	require.NoError(t, err)
-	requireInOrder(t, stdout.String(), "sends 4 requests in one write", `has answer 1, /sleep/20ms: 200 OK, "slept 20ms\n"`,
-		`has answer 2, /: 200 OK, "Hello, World!\n"`, `has answer 3, /stream/2: 200 OK, "line 1\n`, "has answer 4, /none: 404")
+	requireInOrder(t, stdout.String(), "sends 4 requests in one write", `has response 1, /sleep/20ms: 200 OK, "slept 20ms\n"`,
+		`has response 2, /: 200 OK, "Hello, World!\n"`, `has response 3, /stream/2: 200 OK, "line 1\n`, "has response 4, /none: 404")
 }
 
 // What a server sends to a client that pipelines is judged as strictly as what a
@@ -285,13 +285,13 @@ func TestPipeParsesResponsesStrictly(t *testing.T) {
 	for sent, want := range map[string]string{
 		ok + "\r\n" + ok: "200 OK ok",
 		"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok + ok:                        "200 OK ok",
-		strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 101) + ok + ok:                  "one interim answer after the other",
-		"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + ok:                              "a length that is none",
-		"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok" + ok:                            "a length that is none",
-		"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nok" + ok:          "a length that is none",
-		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok" + ok:        "a length that is none, or one of two",
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + ok:       "a coding that is not chunked alone",
-		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n" + ok: "a coding that is not chunked alone",
+		strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 101) + ok + ok:                  "too many interim responses",
+		"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + ok:                              "invalid or repeated Content-Length",
+		"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok" + ok:                            "invalid or repeated Content-Length",
+		"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nok" + ok:          "invalid or repeated Content-Length",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok" + ok:        "invalid or repeated Content-Length",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + ok:       "transfer coding other than a single chunked",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n" + ok: "transfer coding other than a single chunked",
 		"\r\n\r\n\r\n" + ok: "not a status line",
 	} {
 		in := bufio.NewReader(strings.NewReader(sent))
@@ -314,7 +314,7 @@ func TestDemoShowsOrderAndTime(t *testing.T) {
 	require.NoError(t, err, "%s", output)
 	text := string(output)
 	t.Log("\n" + text)
-	requireInOrder(t, text, "sends 4 requests", "begins GET /sleep/300ms", "is done with GET /sleep/100ms", "is done with GET /sleep/300ms", "has answer 1", "has answer 4")
+	requireInOrder(t, text, "sends 4 requests", "begins GET /sleep/300ms", "is done with GET /sleep/100ms", "is done with GET /sleep/300ms", "has response 1", "has response 4")
 	var sum, slowest int
 	_, times, _ := strings.Cut(text, "one after the other")
 	_, err = fmt.Sscanf(strings.ReplaceAll(times, "ms   the sum\n  pipelined", ""), "%d %d", &sum, &slowest)
@@ -347,5 +347,5 @@ func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
 		assert.GreaterOrEqual(t, e.US, before, "events come in the order of their times")
 		before = e.US
 	}
-	assert.Contains(t, string(output), "has answer 4")
+	assert.Contains(t, string(output), "has response 4")
 }

@@ -595,7 +595,7 @@ func TestEngineDemoShowsItsFigures(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, shareConnection(&out))
 
-	assert.Contains(t, out.String(), "8 slots wait for their answers, 0 handlers run")
-	assert.Contains(t, out.String(), "works on 8 requests, from 1 connection")
-	assert.Contains(t, out.String(), "the answers to /1 /2 /3 /4 /5 /6 /7 /8\n")
+	assert.Contains(t, out.String(), "8 slots wait for responses, 0 handlers run")
+	assert.Contains(t, out.String(), "handles 8 requests, on 1 connection")
+	assert.Contains(t, out.String(), "the responses to /1 /2 /3 /4 /5 /6 /7 /8\n")
 }

@@ -217,8 +217,8 @@ func TestGetShowsReuse(t *testing.T) {
 	err := fetch(&stdout, []string{"http://" + r.addr + "/", "http://" + r.addr + "/stream/2"}, 2, true)
 
 	require.NoError(t, err)
-	requireInOrder(t, stdout.String(), "Hello, World!\n", "200 OK, 14 bytes", "on a new connection", "line 2", "the connection's call 2", "the connection's call 4",
-		"1 connections made, 3 calls on one that was there")
+	requireInOrder(t, stdout.String(), "Hello, World!\n", "200 OK, 14 bytes", "on a new connection", "line 2", "a reused connection (request 2)", "a reused connection (request 4)",
+		"1 connections opened, 3 requests on a reused one")
 }
 
 // localhost is what everybody types first. Which of the two addresses the server
@@ -245,7 +245,7 @@ func TestNamesResolveInGetAndInTheGateway(t *testing.T) {
 		}
 		var stdout, stderr bytes.Buffer
 		assert.Zero(t, run([]string{"get", "-body", "-n", "2", "http://" + name}, &stdout, &stderr), "%s%s", &stdout, &stderr)
-		requireInOrder(t, stdout.String(), "for "+name, "200 OK", name+": 1 connections made, 1 calls on one that was there")
+		requireInOrder(t, stdout.String(), "for "+name, "200 OK", name+": 1 connections opened, 1 requests on a reused one")
 	}
 }
 
@@ -306,7 +306,7 @@ func TestDemoShowsReuseAndPolicies(t *testing.T) {
 	require.NoError(t, err, "%s", output)
 	text := string(output)
 	t.Log("\n" + text)
-	requireInOrder(t, text, "each on a new connection", "on one that is kept", "is stopped", "It looks healthy", "goes on", "and gets")
+	requireInOrder(t, text, "each on a new connection", "on a reused connection", "is stopped", "It looks healthy", "continues", "and gets")
 	failed := func(policy string) (n int) {
 		found := regexp.MustCompile(policy + ` +\w+ +(\d+) of 60`).FindStringSubmatch(text)
 		require.NotNil(t, found, policy)
@@ -314,7 +314,7 @@ func TestDemoShowsReuseAndPolicies(t *testing.T) {
 		return n
 	}
 	assert.Zero(t, failed("drop all when paused"))
-	assert.Zero(t, failed("look, and try once more"))
+	assert.Zero(t, failed("check, and retry once"))
 }
 
 // requireInOrder wants each of parts in text, one behind the other.
