@@ -259,7 +259,7 @@ func TestNewConnectionCarriesOneRequestUntilItPersists(t *testing.T) {
 	})
 	r, _ := startEngineGateway(t, s.Addr)
 
-	c := converse(t, r.addr, strings.Repeat(get("/"), 8)) // none of them closes: that would go its own way
+	c := converse(t, r.addr, strings.Repeat(get("/"), 8)) // without Connection: close: that would go its own way
 	c.CloseWrite()
 	transcript{rule: ruleEngine, look: "http1lane.go, capacity"}.readAll(c).parseBodies(t, 8)
 
@@ -568,7 +568,7 @@ func TestStopAnswersRequestsInAnEngine(t *testing.T) {
 	awaitLog(t, logged, "stopping")
 	release()
 
-	s := transcript{rule: "house rule: what was read is answered, also by a server that stops", look: "main.go, serve"}.readAll(c)
+	s := transcript{rule: "house rule: a stopping server responds to every request it has read", look: "main.go, serve"}.readAll(c)
 	assert.Equal(t, []string{"/1", "/hold/2", "/hold/3"}, s.parseBodies(t, 3))
 	assert.NoError(t, waitExit(t, cmd), "exit status")
 }

@@ -181,7 +181,7 @@ func TestNoInterimResponseInsideAResponse(t *testing.T) {
 	})
 	r, _ := startGateway(t, backend.Addr)
 	request := "PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n"
-	s := transcript{sent: request, rule: "MUST, RFC 9110 §15.2: an interim answer comes before the final one", look: "handlerio.go, readMoreBody"}
+	s := transcript{sent: request, rule: "MUST, RFC 9110 §15.2: interim responses precede the final one", look: "handlerio.go, readMoreBody"}
 	for range rounds {
 		c := converse(t, r.addr, request)
 		got := readUntil(t, c, "first")
@@ -203,7 +203,7 @@ func TestLateEarlyHintsAreNotForwarded(t *testing.T) {
 		w.WriteString("last")
 	}))
 
-	s := sendAndRead(t, r.addr, "MUST, RFC 9110 §15.2: an interim answer comes before the final one", "proxy.go, interim", get("/", closeField))
+	s := sendAndRead(t, r.addr, "MUST, RFC 9110 §15.2: interim responses precede the final one", "proxy.go, interim", get("/", closeField))
 
 	assert.Equal(t, []string{"first, last"}, s.parseBodies(t, 1))
 }

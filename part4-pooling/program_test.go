@@ -27,7 +27,8 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// TestMain lets the test binary be the program, so that tests can start it.
+// TestMain lets the test binary act as the program, so that tests can start it
+// as a process.
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_THE_PROGRAM") != "" {
 		main()
@@ -38,8 +39,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// programCommand is this part's program with args, ready to start; it is killed when
-// the test ends, or when it has run for a long time.
+// programCommand returns a command that runs this part's program with args. The
+// process is killed when the test ends, or after it has run for a long time.
 func programCommand(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	skipIfJudging(t)
@@ -50,13 +51,13 @@ func programCommand(t testing.TB, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.WaitDelay = time.Second
 	killWithTest(t, cmd)
-	// A program under -race waits a second at its end, unless told not to.
+	// A program built with -race sleeps for a second at exit by default.
 	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes", "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
-// startServing starts `serve` and returns it with the address that it prints first,
-// and with what it logs.
+// startServing starts `serve` and returns the process, the address on its first
+// line of output, and its log.
 func startServing(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
 	t.Helper()
 	cmd = programCommand(t, append([]string{"serve", "-addr", "127.0.0.1:0"}, args...)...)
@@ -74,7 +75,7 @@ func startProgram(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reade
 	return strings.TrimSpace(strings.TrimPrefix(line, "listening on http://")), bufio.NewReader(stderr)
 }
 
-// awaitLog reads what the program logs up to a line that contains text.
+// awaitLog reads the program's log up to a line that contains text.
 func awaitLog(t testing.TB, logged *bufio.Reader, text string) {
 	t.Helper()
 	for {
@@ -103,7 +104,7 @@ func TestStopAnswersRequestsWaitingForABackend(t *testing.T) {
 	awaitLog(t, logged, "stopping")
 	send(t, release, true, "the backend is asked to answer")
 
-	a := transcript{sent: get("/"), rule: "house rule: what was read is answered, also by a server that stops", look: "main.go, serve"}.readAll(c)
+	a := transcript{sent: get("/"), rule: "house rule: a stopping server responds to every request it has read", look: "main.go, serve"}.readAll(c)
 	assert.Equal(t, []string{"ok"}, a.parseBodies(t, 1))
 	assert.NoError(t, waitExit(t, cmd), "exit status")
 }
@@ -298,7 +299,8 @@ func TestGetEscapesWhatARequestLineCannotCarry(t *testing.T) {
 	}
 }
 
-// demo is run as the reader runs it: what it claims must be so on this machine.
+// The demo is run as the reader runs it: what it claims must hold on this
+// machine.
 func TestDemoShowsReuseAndPolicies(t *testing.T) {
 	t.Parallel()
 	output, err := programCommand(t, "demo").CombinedOutput()
@@ -317,14 +319,14 @@ func TestDemoShowsReuseAndPolicies(t *testing.T) {
 	assert.Zero(t, failed("check, and retry once"))
 }
 
-// requireInOrder wants each of parts in text, one behind the other.
+// requireInOrder requires each of parts in text, one after the other.
 func requireInOrder(t testing.TB, text string, parts ...string) {
 	t.Helper()
 	rest := text
 	for _, part := range parts {
 		_, after, found := strings.Cut(rest, part)
 		if !found {
-			t.Fatalf("%q is not there, or not in its place, in:\n%s", part, text)
+			t.Fatalf("%q is missing or out of order in:\n%s", part, text)
 		}
 		rest = after
 	}
@@ -339,7 +341,7 @@ func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
 	for line := range strings.Lines(string(output)) {
 		var e event
 		require.NoError(t, json.Unmarshal([]byte(line), &e))
-		assert.GreaterOrEqual(t, e.US, before, "events come in the order of their times")
+		assert.GreaterOrEqual(t, e.US, before, "events are in the order of their times")
 		before = e.US
 	}
 	assert.Contains(t, string(output), "is stopped")
