@@ -91,7 +91,7 @@ func TestConnectionLingersUntilItsClientCloses(t *testing.T) {
 }
 
 // A client may close its side while an upload uses the connection exclusively.
-// The loop gets that event once, edge-triggered, and must remember it.
+// The loop gets that event once and must remember it.
 func TestFINDuringAnUploadIsNotForgotten(t *testing.T) {
 	began, release := make(chan struct{}), make(chan struct{})
 	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {

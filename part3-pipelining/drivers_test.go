@@ -22,8 +22,8 @@ func waitModes() []string {
 	return []string{"serial", "goroutines"}
 }
 
-// isConcurrent matches the contract tests that need concurrent handlers; the
-// serial driver is exempt from them.
+// isConcurrent is the pattern of the contract tests that need concurrent
+// handlers; the serial driver skips them.
 const isConcurrent = "TestPipelinedSleepsTakeAsLongAsTheLongest"
 
 // The contract tests, which can judge any server, run against each driver

@@ -18,8 +18,7 @@ import (
 
 // requireStopLosesNothing runs 60 clients against cmd, a server at addr, each
 // sending requests on a kept connection, and stops cmd. A request sent within
-// the drain time after the client's last response, or after the signal, must be
-// answered.
+// lastCall of the client's last response, or of the signal, must be answered.
 func requireStopLosesNothing(t *testing.T, cmd *exec.Cmd, addr, request, answer string) {
 	t.Helper()
 	const clients, lastCall = 60, 100 * time.Millisecond

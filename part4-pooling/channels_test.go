@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// send sends v on c, or ends the test.
+// send sends v on c, or fails the test after patience.
 func send[T any](t testing.TB, c chan<- T, v T, what string) {
 	t.Helper()
 	select {

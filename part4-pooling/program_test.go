@@ -87,7 +87,7 @@ func awaitLog(t testing.TB, logged *bufio.Reader, text string) {
 	}
 }
 
-// A stop answers what is in flight, through to the backend and back.
+// A stopping gateway responds to requests that wait for a backend.
 func TestStopAnswersRequestsWaitingForABackend(t *testing.T) {
 	t.Parallel()
 	asked, release := make(chan bool), make(chan bool)
@@ -102,14 +102,15 @@ func TestStopAnswersRequestsWaitingForABackend(t *testing.T) {
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	awaitLog(t, logged, "stopping")
-	send(t, release, true, "the backend is asked to answer")
+	send(t, release, true, "the backend may respond")
 
 	a := transcript{sent: get("/"), rule: "house rule: a stopping server responds to every request it has read", look: "main.go, serve"}.readAll(c)
 	assert.Equal(t, []string{"ok"}, a.parseBodies(t, 1))
 	assert.NoError(t, waitExit(t, cmd), "exit status")
 }
 
-// Whether a request goes through the pool or through an engine.
+// A signal loses no request, whether it goes through the pool or through an
+// engine.
 func TestSignalLosesNoRequestOfAGateway(t *testing.T) {
 	backend := startServer(t)
 	for _, how := range []string{"-backend", "-engine"} {
@@ -222,8 +223,8 @@ func TestGetShowsReuse(t *testing.T) {
 		"1 connections opened, 3 requests on a reused one")
 }
 
-// localhost is what everybody types first. Which of the two addresses the server
-// has is not for the client to know, nor for the gateway.
+// localhost has two addresses, ::1 and 127.0.0.1. The client and the gateway
+// find the one on which the server listens.
 func TestNamesResolveInGetAndInTheGateway(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"127.0.0.1", "[::1]"} {
@@ -250,8 +251,9 @@ func TestNamesResolveInGetAndInTheGateway(t *testing.T) {
 	}
 }
 
-// onOneLoopback listens on host, and has the same port of the other loopback address
-// refuse: another test's backend could be there.
+// onOneLoopback listens on host, and reserves the same port of the other
+// loopback address without listening, so that no other test's backend can be
+// there.
 func onOneLoopback(t *testing.T, host string) (net.Listener, error) {
 	t.Helper()
 	other := map[string]string{"127.0.0.1": "[::1]", "[::1]": "127.0.0.1"}[host]
@@ -264,9 +266,9 @@ func onOneLoopback(t *testing.T, host string) (net.Listener, error) {
 		require.NoError(t, err)
 		fd, err := socket.NewSocket(family)
 		if err != nil {
-			return l, nil // no IPv6: nothing is there
+			return l, nil // no IPv6: nothing to reserve
 		}
-		switch err = unix.Bind(fd, sa); err { // and does not listen
+		switch err = unix.Bind(fd, sa); err { // bound, but not listening: connections are refused
 		case unix.EADDRINUSE:
 			unix.Close(fd)
 			l.Close()
@@ -277,7 +279,8 @@ func onOneLoopback(t *testing.T, host string) (net.Listener, error) {
 	}
 }
 
-// What a request line cannot carry is escaped: a space would end the target.
+// Bytes that a request line cannot carry are escaped: a space would end the
+// target.
 func TestGetEscapesWhatARequestLineCannotCarry(t *testing.T) {
 	t.Parallel()
 	for rest, want := range map[string]string{

@@ -90,7 +90,8 @@ func TestFailedServerStartLeaksNoDescriptor(t *testing.T) {
 	}
 }
 
-// A gateway whose admin address cannot be had does not start, and leaves nothing.
+// A gateway that cannot listen on its admin address does not start, and leaves
+// no descriptor open.
 func TestFailedAdminListenerLeaksNoDescriptor(t *testing.T) {
 	taken := startServer(t)
 	requireNoLeakedFiles(t, "serve that fails (main.go, serve)", func() {
@@ -114,8 +115,8 @@ func requireBlamesItself(t *testing.T, flag, backend string) {
 	t.Helper()
 	cmd, addr, logged := startServing(t, flag, "/b=http://"+backend)
 	c := dial(t, addr)
-	transcript{sent: get("/")}.readFrom(t, c).wantPrefix(t, "HTTP/1.1 200 ") // it was accepted while there were descriptors
-	asks := transcript{sent: get("/b"), rule: "RFC 9110 §15.6.3, §15.6.4: 502 is for the backend's failure, 503 for ours", look: "failures.go, isLocalShortage"}
+	transcript{sent: get("/")}.readFrom(t, c).wantPrefix(t, "HTTP/1.1 200 ") // it was accepted before the descriptors ran out
+	asks := transcript{sent: get("/b"), rule: "RFC 9110 §15.6.3, §15.6.4: 502 is for a failure of the backend, 503 for one of the gateway", look: "failures.go, isLocalShortage"}
 
 	setMaxDescriptors(t, cmd.Process.Pid, 0)
 	without := asks.readFrom(t, c)

@@ -15,8 +15,9 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-// What the two mean to clients of a gateway: an engine gets the connection that
-// had an upload, and loses it in the middle of other requests.
+// What a leftover write deadline means to clients of a gateway: an engine gets
+// the connection that carried an upload, and loses it in the middle of other
+// requests.
 func TestConnectionIsUsableByAnEngineAfterAnUpload(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200("ok") })

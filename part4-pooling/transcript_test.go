@@ -58,7 +58,8 @@ func (s transcript) readAll(c net.Conn) transcript {
 }
 
 // dial connects to addr, or fails the test. The connection is closed when the
-// test ends; it has a deadline of maxWait unless the test sets another.
+// test ends; until the test sets another deadline, reads and writes fail after
+// three times patience.
 func dial(t testing.TB, addr string) *net.TCPConn {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", addr, patience())
