@@ -81,7 +81,7 @@ func receiveWithin[T any](t testing.TB, d time.Duration, c <-chan T, what string
 	case v = <-c:
 	case <-time.After(d):
 		failedWaits.Add(1)
-		t.Fatalf("waited in vain for: %s", what)
+		t.Fatalf("timed out waiting for: %s", what)
 	}
 	return v
 }
@@ -92,7 +92,7 @@ func eventually(t testing.TB, state string, reached func() bool) {
 	t.Helper()
 	if !assert.Eventually(silentT{}, reached, patience(), time.Millisecond) {
 		failedWaits.Add(1)
-		t.Fatalf("waited in vain until %s", state)
+		t.Fatalf("timed out waiting until %s", state)
 	}
 }
 

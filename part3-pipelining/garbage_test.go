@@ -107,7 +107,7 @@ func descriptors() (open int) {
 func TestResetsAtAnyMomentLeakNothing(t *testing.T) {
 	r := startServer(t)
 	for name, sent := range map[string]string{
-		"of an answer":   get("/stream/1000000"),
+		"of a response":  get("/stream/1000000"),
 		"of a pipeline":  strings.Repeat(get("/sleep/20ms"), 20),
 		"of a body":      "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhello",
 		"of a chunk":     chunkedPost("5\r\nhe"),

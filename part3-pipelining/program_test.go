@@ -226,20 +226,20 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		status int
 		says   string
 	}{
-		"unknown flag":   {"-bogus", 2, "flag provided but not defined: -bogus"},
-		"unknown verb":   {"dance", 2, `unknown verb "dance"`},
-		"extra argument": {"serve now", 2, `unexpected argument "now"`},
-		"bad limit":      {"-head 10", 2, "-head 10: want 256 to 32768"},
-		"no time":        {"-idle-time 0s", 2, "a time of 0 or less is no time"},
-		"pipe to nobody": {"pipe", 2, "want an address and at least one path"},
-		"pipe, no port":  {"pipe localhost /", 2, `bad address "localhost"`},
-		"pipe to port 0": {"pipe localhost:0 /", 2, `bad address "localhost:0"`},
-		"pipe to no one": {"pipe me@localhost:80 /", 2, `bad address "me@localhost:80"`},
-		"pipe an é":      {"pipe 127.0.0.1:1 /é", 2, `bad path "/é"`},
-		"pipe a part":    {"pipe 127.0.0.1:1 /#a", 2, `bad path "/#a"`},
-		"pipe no path":   {"pipe 127.0.0.1:1 x", 2, `bad path "x"`},
-		"no such root":   {"-root /nowhere", 1, "-root: open /nowhere: no such file or directory"},
-		"taken port":     {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
+		"unknown flag":            {"-bogus", 2, "flag provided but not defined: -bogus"},
+		"unknown verb":            {"dance", 2, `unknown verb "dance"`},
+		"extra argument":          {"serve now", 2, `unexpected argument "now"`},
+		"bad limit":               {"-head 10", 2, "-head 10: want 256 to 32768"},
+		"no time":                 {"-idle-time 0s", 2, "a time of 0 or less is no time"},
+		"pipe without an address": {"pipe", 2, "want an address and at least one path"},
+		"pipe, no port":           {"pipe localhost /", 2, `bad address "localhost"`},
+		"pipe to port 0":          {"pipe localhost:0 /", 2, `bad address "localhost:0"`},
+		"pipe to no one":          {"pipe me@localhost:80 /", 2, `bad address "me@localhost:80"`},
+		"pipe an é":               {"pipe 127.0.0.1:1 /é", 2, `bad path "/é"`},
+		"pipe a part":             {"pipe 127.0.0.1:1 /#a", 2, `bad path "/#a"`},
+		"pipe no path":            {"pipe 127.0.0.1:1 x", 2, `bad path "x"`},
+		"no such root":            {"-root /nowhere", 1, "-root: open /nowhere: no such file or directory"},
+		"taken port":              {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

@@ -21,8 +21,8 @@ func http10Get(path string) string { return "GET " + path + " HTTP/1.0\r\n\r\n" 
 
 const ruleResetOnTruncation = "house rule: an incomplete close-delimited response ends in a reset, or it would look complete (RFC 9112 §8)"
 
-// wantReset requires that exactly want was received and that the connection
-// then ended in a reset.
+// wantReset requires that want was received and that the connection then ended
+// in a reset.
 func (s transcript) wantReset(t testing.TB, want string) {
 	t.Helper()
 	if !errors.Is(s.end, syscall.ECONNRESET) {

@@ -12,6 +12,6 @@ func send[T any](t testing.TB, c chan<- T, v T, what string) {
 	case c <- v:
 	case <-time.After(patience()):
 		failedWaits.Add(1)
-		t.Fatalf("waited in vain for: %s", what)
+		t.Fatalf("timed out waiting for: %s", what)
 	}
 }

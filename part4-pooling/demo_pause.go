@@ -73,6 +73,8 @@ type pausableServer struct {
 	cmd  *exec.Cmd
 }
 
+// startPausableServer starts this program with the verb keep and returns when
+// it listens. The caller calls Stop.
 func startPausableServer() (*pausableServer, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -106,6 +108,7 @@ func (s *pausableServer) pause() error {
 
 func (s *pausableServer) resume() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
 
+// Stop kills the process and waits until it has ended.
 func (s *pausableServer) Stop() {
 	s.cmd.Process.Kill()
 	s.cmd.Wait()

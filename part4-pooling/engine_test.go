@@ -80,7 +80,7 @@ func startParallelBackend(t testing.TB) (r *testServer, held *atomic.Int64, rele
 	return r, held, release
 }
 
-// proveConnection sends one request, so that the engine has a backend
+// proveConnection sends one request through the pool, which then has a backend
 // connection that is known to persist.
 func proveConnection(t testing.TB, addr string, g *gateway.Gateway) {
 	t.Helper()
@@ -455,7 +455,7 @@ func TestFirstRequestDoesNotWaitForItsEngine(t *testing.T) {
 	back, held, release := startParallelBackend(t)
 	r, g := startEngineGateway(t, back.addr)
 	c := converse(t, r.addr, get("/first"))
-	s := transcript{rule: "house rule: the engine does not run in its first request's goroutine", look: "registry.go, register"}
+	s := transcript{rule: "house rule: an engine outlives its first request", look: "registry.go, register"}
 	requireRead(t, c, s, "HTTP/1.1 200 OK\r\n")
 	in := bufio.NewReader(c)
 	io.WriteString(c, get("/second")+get("/hold/3"))

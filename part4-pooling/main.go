@@ -263,8 +263,8 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	case <-done:
 		return nil
 	case <-signals:
-		return errors.New("stopped at once by a second signal")
+		return errors.New("stopped immediately by a second signal")
 	case <-time.After(o.grace):
-		return fmt.Errorf("grace is over after %v: not everybody got an answer", o.grace)
+		return fmt.Errorf("grace is over after %v: some clients got no response", o.grace)
 	}
 }

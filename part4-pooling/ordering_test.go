@@ -108,11 +108,11 @@ func pipelineRequests(addr string, depth int) error {
 	for i := range depth {
 		a, err := http.ReadResponse(in, nil)
 		if err != nil {
-			return fmt.Errorf("answer %d of %d: %w", i+1, depth, err)
+			return fmt.Errorf("response %d of %d: %w", i+1, depth, err)
 		}
 		n, err := io.Copy(io.Discard, a.Body)
 		if err != nil || a.StatusCode != 200 || n != int64(len(longBody)) {
-			return fmt.Errorf("answer %d of %d: status %d, %d bytes, %v", i+1, depth, a.StatusCode, n, err)
+			return fmt.Errorf("response %d of %d: status %d, %d bytes, %v", i+1, depth, a.StatusCode, n, err)
 		}
 	}
 	return nil

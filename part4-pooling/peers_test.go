@@ -70,7 +70,7 @@ func site(t *testing.T) string {
 	require.NoError(t, os.WriteFile(dir+"/index.html", []byte("small\n"), 0o644))
 	size := large
 	if strings.Contains(t.Name(), "HAProxy") {
-		size = 8 << 10 // its response fits one buffer only
+		size = 8 << 10 // HAProxy's "return" sends a file from one buffer (tune.bufsize)
 	}
 	require.NoError(t, os.WriteFile(dir+"/large", bytes.Repeat([]byte("x"), size), 0o644))
 	return dir
