@@ -124,7 +124,7 @@ func TestClientThatDoesNotReadIsDisconnected(t *testing.T) {
 
 func TestBodyOverTheLimitGets413(t *testing.T) {
 	r := startServer(t, func(s *server.Server) { s.Limits.Body = 10 })
-	const rule, look = "RFC 9110 §15.5.14: 413 Content Too Large", "framing.go, frame and takeSize"
+	const rule, look = "RFC 9110 §15.5.14: 413 Content Too Large", "framing.go, NewBodyDecoder and nextChunkSize"
 
 	for name, sent := range map[string]string{
 		"Content-Length": post("/echo", "01234567890"),
@@ -190,7 +190,7 @@ func TestIdleConnectionsCloseSoonerAtCapacity(t *testing.T) {
 
 	for i, c := range all {
 		status, _, err := readResponse(bufio.NewReader(c))
-		require.NoError(t, err, "house rule: an idle connection makes room for a waiting one; client %d was not served (server.go, waitForCapacity and until)", i)
+		require.NoError(t, err, "house rule: an idle connection makes room for a waiting one; client %d was not served (server.go, waitForCapacity and waitDeadline)", i)
 		assert.Equal(t, "200 OK", status)
 	}
 }

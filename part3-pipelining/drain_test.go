@@ -157,7 +157,7 @@ func TestEndlessPipelineDoesNotPreventACleanStop(t *testing.T) {
 			r.Stop()
 
 			last := receive(t, closes, "the connection ends")
-			assert.True(t, last, "%s with -pipeline %d: the last response says Connection: close (conn.go, onEvent and receive)", name, depth)
+			assert.True(t, last, "%s with -pipeline %d: the last response says Connection: close (conn.go, onEvent; takerequest.go, isLastBeforeStop)", name, depth)
 			receive(t, r.done, "serve returns")
 		}
 	}

@@ -21,6 +21,9 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
+// Files under /files/, for serve -root: conditional requests, byte ranges, and
+// entity tags that change with the bytes.
+
 // filesRoute serves the files of dir. os.Root refuses ".." and symbolic links
 // that lead out of it. Unless dotted is true, a path with a segment that begins
 // with a dot is 404: many directories contain .git, .env or .htpasswd, which no

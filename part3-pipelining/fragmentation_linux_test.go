@@ -40,7 +40,7 @@ func sendCut(t *testing.T, r *testServer, pieces ...string) string {
 		}
 	}
 	c.CloseWrite()
-	s := transcript{sent: strings.Join(pieces, ""), rule: ruleFragmentation, look: "request.go, hopeless; takerequest.go, scanHead"}.readAll(c)
+	s := transcript{sent: strings.Join(pieces, ""), rule: ruleFragmentation, look: "request.go, CheckPartialHead; takerequest.go, scanHead"}.readAll(c)
 	s.wantCleanEnd(t)
 	return dateLine.ReplaceAllString(s.got, "")
 }
@@ -154,7 +154,7 @@ func TestLimitsDoNotDependOnFragmentation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			whole := sendCut(t, r, c.text)
-			require.Contains(t, whole[:min(len(whole), 13)], "HTTP/1.1 "+c.status+" ", "%s: request.go, hopeless; framing.go, take", ruleFragmentation)
+			require.Contains(t, whole[:min(len(whole), 13)], "HTTP/1.1 "+c.status+" ", "%s: request.go, CheckPartialHead; framing.go, Decode", ruleFragmentation)
 			n := len(c.text)
 			cuts := []int{1, 2, 5, 100, n - 8, n - 6, n - 4, n - 3, n - 2, n - 1}
 			for near := range 9 {

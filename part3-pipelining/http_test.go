@@ -202,7 +202,7 @@ func TestAmbiguousFramingIsRejected(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := sendAndRead(t, addr, c.rule+": a message with ambiguous framing is refused, and the connection closed",
-				"request.go, parse; framing.go, take", c.sent+get("/smuggled", closeField))
+				"request.go, Parse; framing.go, Decode", c.sent+get("/smuggled", closeField))
 
 			s.wantPrefix(t, "HTTP/1.1 "+c.status+" ")
 			s.parseAll(t, "GET") // and nothing after it
@@ -231,7 +231,7 @@ func TestEchoReadsEveryFraming(t *testing.T) {
 		"CRLF after the body": {post("/echo", "hello") + "\r\n", "hello"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := sendAndRead(t, addr, "MUST, RFC 9112 §6 and §7.1: a body ends where its framing says, and the next request begins there", "framing.go, take",
+			s := sendAndRead(t, addr, "MUST, RFC 9112 §6 and §7.1: a body ends where its framing says, and the next request begins there", "framing.go, Decode",
 				c.sent+get("/", closeField))
 
 			r := s.parseAll(t, "POST", "GET")
@@ -270,14 +270,14 @@ func TestEveryResponseWithContentHasAContentType(t *testing.T) {
 
 func TestChunkedRequestOneByteAtATime(t *testing.T) {
 	sent := chunkedPost("5\r\nhello\r\n0\r\nA: b\r\n\r\n") + get("/", closeField)
-	s := sendAndRead(t, contract(t), "MUST, RFC 9112 §2.2 and §7.1: TCP is a stream, and a read may return any part of what was sent, read(2)", "framing.go, take", strings.Split(sent, "")...)
+	s := sendAndRead(t, contract(t), "MUST, RFC 9112 §2.2 and §7.1: TCP is a stream, and a read may return any part of what was sent, read(2)", "framing.go, Decode", strings.Split(sent, "")...)
 
 	r := s.parseAll(t, "POST", "GET")
 	s.wantSame(t, "the body", "hello", r[0].body)
 }
 
 func TestStreamIsSentInChunksAsItIsWritten(t *testing.T) {
-	s := sendAndRead(t, contract(t), "house rule, RFC 9112 §7.1: a body of unknown length is chunked", "response.go, flush", get("/stream/3")+get("/stream/0", closeField))
+	s := sendAndRead(t, contract(t), "house rule, RFC 9112 §7.1: a body of unknown length is chunked", "response.go, Flush", get("/stream/3")+get("/stream/0", closeField))
 
 	r := s.parseAll(t, getMethods(2)...)
 	s.wantSame(t, "Transfer-Encoding", "chunked", r[0].fields["transfer-encoding"])
@@ -356,7 +356,7 @@ func TestContinueIsNotSentInsideAResponse(t *testing.T) {
 
 func TestHTTP10ClientsAreServed(t *testing.T) {
 	addr := contract(t)
-	const look = "request.go, persists; response.go, appendHead"
+	const look = "request.go, Persists; response.go, appendHead"
 
 	closed := sendAndRead(t, addr, "MUST, RFC 9112 §9.3: an HTTP/1.0 connection is closed unless the client sent keep-alive", look, "GET / HTTP/1.0\r\n\r\n"+get("/"))
 	closed.wantSame(t, "the body", "Hello, World!\n", closed.allowAnyVersion().parseAll(t, "GET")[0].body)

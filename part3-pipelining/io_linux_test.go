@@ -54,6 +54,6 @@ func TestSixteenPipelinedRequestsCostOneWrite(t *testing.T) {
 
 	t.Logf("%d requests in one packet: %d reads, %d write; in the worst of %d rounds %d and %d",
 		depth, reads[rounds/2], writes[rounds/2], rounds, reads[rounds-1], writes[rounds-1])
-	assert.Equal(t, 1, writes[rounds/2], "house rule: responses that are ready leave in one write; this is the median of write calls for a packet (conn.go, advance and flush)")
+	assert.Equal(t, 1, writes[rounds/2], "house rule: responses that are ready leave in one write; this is the median of write calls for a packet (conn.go, advance; writequeue.go, startWrite)")
 	assert.Equal(t, 1, reads[rounds/2], "house rule: requests that arrive in one packet cost one read; this is the median of read calls for a packet (transport.go, read)")
 }

@@ -60,7 +60,7 @@ func startOnIPv6(t testing.TB, change ...func(*server.Server)) (r *testServer, a
 	return r, fmt.Sprintf("127.0.0.1:%d", socket.LocalAddr(r.fd).Port())
 }
 
-const ruleMappedIPv4 = "house rule: an IPv4 client of a listener on [::] is logged as 127.0.0.1, not as ::ffff:127.0.0.1 (socket.go, addrPort)"
+const ruleMappedIPv4 = "house rule: an IPv4 client of a listener on [::] is logged as 127.0.0.1, not as ::ffff:127.0.0.1 (socket.go, AddrPort)"
 
 func TestIPv4ClientOfAnIPv6ListenerHasAnIPv4Address(t *testing.T) {
 	r, addr := startOnIPv6(t, withHandler(func(*server.Response, *server.Request) { panic("any") }))

@@ -11,6 +11,9 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
+// The routes of the server: a greeting, an echo, a sleep and a stream. Each shows
+// one kind of response: fixed length, after a body, late, chunked.
+
 // A route is a path, its methods and its handler. A path that ends in a slash
 // matches every path that begins with it.
 type route struct {

@@ -9,7 +9,7 @@ import (
 
 func TestTargetDeterminesTheHost(t *testing.T) {
 	addr := contract(t)
-	const look = "request.go, parseTarget, validate and validHost"
+	const look = "request.go, parseTarget, validate and ValidHost"
 	for name, c := range map[string]struct{ sent, status, rule string }{
 		"absolute in HTTP/1.0, no Host": {"GET http://socket.up/ HTTP/1.0\r\n\r\n", "200", "MUST, RFC 9112 §3.2.2: a server accepts the absolute form"},
 		"absolute in HTTP/1.1, no Host": {"GET http://socket.up/ HTTP/1.1\r\n" + closeField + "\r\n", "400", "MUST, RFC 9112 §3.2: no Host in HTTP/1.1 is 400, whatever the target says"},
@@ -45,7 +45,7 @@ func TestOptionsAndUnknownMethods(t *testing.T) {
 		"unknown":            {"BREW /echo", "501", "", "SHOULD, RFC 9110 §9.1: a method that the server does not know is 501, not 405"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := sendAndRead(t, addr, c.rule, "routes.go, dispatch, serve and allow", c.line+" HTTP/1.1\r\nHost: x\r\n"+closeField+"\r\n")
+			s := sendAndRead(t, addr, c.rule, "routes.go, dispatch, serve and respondAllow", c.line+" HTTP/1.1\r\nHost: x\r\n"+closeField+"\r\n")
 
 			s.wantPrefix(t, "HTTP/1.1 "+c.status+" ")
 			method, _, _ := strings.Cut(c.line, " ")

@@ -151,7 +151,7 @@ func TestBackendTimeoutsAreFlags(t *testing.T) {
 			front := converse(t, addr, c.request)
 
 			if c.backend != s.Addr {
-				a := transcript{sent: c.request, rule: "house rule: " + c.flag + " is how long the gateway waits", look: "request.go, flags"}.readAll(front)
+				a := transcript{sent: c.request, rule: "house rule: " + c.flag + " is how long the gateway waits", look: "request.go, AddFlags"}.readAll(front)
 				a.wantPrefix(t, c.begins)
 				return
 			}

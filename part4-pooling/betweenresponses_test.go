@@ -102,9 +102,9 @@ func TestEmptyLinesBetweenResponsesAreSkipped(t *testing.T) {
 						method, text = "POST", post(path, "x")
 					}
 
-					require.Equal(t, "200 "+path, readFinal(t, c, in, method, text), "%s: conn.go, skipEmptyLines", rule)
+					require.Equal(t, "200 "+path, readFinal(t, c, in, method, text), "%s: conn.go, SkipEmptyLines", rule)
 				}
-				assert.Equal(t, 1, s.Accepted()-before, "%s: the connection is reused. conn.go, quiet; http1lane.go, finishResponse", rule)
+				assert.Equal(t, 1, s.Accepted()-before, "%s: the connection is reused. conn.go, IsQuiet; http1lane.go, finishResponse", rule)
 			})
 		}
 	}
@@ -119,7 +119,7 @@ func TestEmptyLinesBetweenResponsesAreBounded(t *testing.T) {
 		}
 	})
 	for _, way := range waitModes {
-		got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: empty lines do not renew a deadline", "conn.go, skipEmptyLines", get("/", closeField))
+		got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: empty lines do not renew a deadline", "conn.go, SkipEmptyLines", get("/", closeField))
 		got.wantPrefix(t, "HTTP/1.1 502 ")
 		assert.Contains(t, got.wantFramed(t).body, "bad answer", way)
 	}
@@ -136,7 +136,7 @@ func TestInterimResponsesAreBounded(t *testing.T) {
 		})
 		for _, way := range waitModes {
 			asked.Store(0)
-			got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: up to 100 interim responses are accepted; a request that got a malformed response is not retried", "conn.go, readHead; engine.go, resolveUnanswered", get("/", closeField))
+			got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: up to 100 interim responses are accepted; a request that got a malformed response is not retried", "conn.go, ReadHead; engine.go, resolveUnanswered", get("/", closeField))
 			all := got.parseAll(t, getMethods(min(many, 100)+1)...)
 			want := "200 OK"
 			if many > 100 {
@@ -157,7 +157,7 @@ func TestBadResponseIsNotRetried(t *testing.T) {
 	})
 	for _, way := range waitModes {
 		asked.Store(0)
-		sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: a malformed response counts as a response", "retry.go, mayRetry; engine.go, spent", get("/", closeField)).wantPrefix(t, "HTTP/1.1 502 ")
+		sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: a malformed response counts as a response", "retry.go, MayRetry; engine.go, isFinal", get("/", closeField)).wantPrefix(t, "HTTP/1.1 502 ")
 		assert.EqualValues(t, 1, asked.Load(), way)
 	}
 }
@@ -185,7 +185,7 @@ func TestConnectionThatEndsBeforeItsResponseIsRetriedOnce(t *testing.T) {
 					in := bufio.NewReader(c)
 
 					for range 2 {
-						assert.Equal(t, "200 ok", readFinal(t, c, in, "GET", get("/")), "MAY, RFC 9112 §9.3.1: a safe request is retried once. retry.go, mayRetry; engine.go, resolveUnanswered")
+						assert.Equal(t, "200 ok", readFinal(t, c, in, "GET", get("/")), "MAY, RFC 9112 §9.3.1: a safe request is retried once. retry.go, MayRetry; engine.go, resolveUnanswered")
 					}
 					assert.Equal(t, 2, s.Accepted())
 				})
@@ -232,7 +232,7 @@ func TestResponseHeadOverTheLimitGets502(t *testing.T) {
 				if n > client.MaxHead {
 					want = "HTTP/1.1 502 Bad Gateway\r\n"
 				}
-				got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: an answer's head has 16 KiB, in however many packets", "conn.go, readHead", get("/", closeField))
+				got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: an answer's head has 16 KiB, in however many packets", "conn.go, ReadHead", get("/", closeField))
 				got.wantPrefix(t, want)
 			}
 		}

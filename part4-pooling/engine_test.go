@@ -117,7 +117,7 @@ func TestEngineSharesOneConnectionWithoutHandlers(t *testing.T) { // not paralle
 	c := converse(t, r.addr, text)
 
 	eventually(t, "the backend handles all of them concurrently", func() bool { return held.Load() == many })
-	assert.Equal(t, 1, back.Connections(), "house rule: the requests of one client share a connection. registry.go, push")
+	assert.Equal(t, 1, back.Connections(), "house rule: the requests of one client share a connection. registry.go, Push")
 	eventually(t, "the warm-up client has disconnected", func() bool { return r.Connections() == 1 })
 	eventually(t, "no handler of the gateway is running", func() bool {
 		slots, running := r.InFlight()
@@ -329,7 +329,7 @@ func TestClientsNeverShareAnEngine(t *testing.T) {
 	}
 
 	eventually(t, "the backend handles all of them concurrently", func() bool { return held.Load() == many })
-	assert.Equal(t, many, back.Connections(), "house rule: an engine belongs to one client. registry.go, push")
+	assert.Equal(t, many, back.Connections(), "house rule: an engine belongs to one client. registry.go, Push")
 	release()
 
 	for i, client := range clients {
@@ -393,7 +393,7 @@ func TestEnginesTakeTurnsWithOnePermit(t *testing.T) {
 	for range 8 {
 		clients.Go(func() {
 			text, want := getPaths("/", 200)
-			assert.Equal(t, want, sendAndRead(t, r.addr, "house rule: an engine returns its connection to the pool when another caller waits for it", "evictor.go, recalled", text).parseBodies(t, 200))
+			assert.Equal(t, want, sendAndRead(t, r.addr, "house rule: an engine returns its connection to the pool when another caller waits for it", "evictor.go, ShouldReturn", text).parseBodies(t, 200))
 		})
 	}
 	waitGroup(t, &clients, "all goroutines of the test end")
@@ -502,7 +502,7 @@ func TestEngineForwardsInterimResponsesAndTrailers(t *testing.T) {
 	})
 	r, g := startEngineGateway(t, s.Addr)
 
-	got := sendAndRead(t, r.addr, ruleEngine, "offload.go, head and end", get("/", "Connection: TE, close\r\nTE: trailers\r\n")).got
+	got := sendAndRead(t, r.addr, ruleEngine, "offload.go, Head and End", get("/", "Connection: TE, close\r\nTE: trailers\r\n")).got
 
 	require.EqualValues(t, 1, g.EngineCounts.Pushed.Load())
 	assert.True(t, strings.HasPrefix(got, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n"), "MUST, RFC 9110 §15.2: interim responses are forwarded. Got %q", got)
@@ -543,7 +543,7 @@ func TestSlowClientBackpressuresTheBackend(t *testing.T) { // not parallel: it m
 	bound := int64(l.PerConnection()) - l.Body + g.Engines.MemoryBound(l.Head)
 	assert.Positive(t, sent.Load())
 	assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), bound,
-		"%d bytes left the backend, the client has read none, and the gateway holds more than its bound. offload.go, data", sent.Load())
+		"%d bytes left the backend, the client has read none, and the gateway holds more than its bound. offload.go, Data", sent.Load())
 	c.SetLinger(0)
 	c.Close()
 }

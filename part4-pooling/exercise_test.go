@@ -106,7 +106,7 @@ func TestExercise3ClientRetriesAfterRetryAfter(t *testing.T) {
 		status, _, err := poolRoundTrip(p, s.Addr, c.call)
 
 		require.NoError(t, err, name)
-		assert.Equal(t, c.status, status, "%s. house rule: Retry-After is honoured once, for idempotent requests. roundtrip.go, roundTrip", name)
+		assert.Equal(t, c.status, status, "%s. house rule: Retry-After is honoured once, for idempotent requests. roundtrip.go, RoundTrip", name)
 		assert.Equal(t, c.asks, asks.Load(), "%s: how many requests the server received", name)
 		assert.Equal(t, 1, s.Accepted(), "%s: the first response is drained, and its connection reused", name)
 	}

@@ -64,7 +64,7 @@ func TestGatewayRemovesHopByHopFields(t *testing.T) {
 	r, _ := startGateway(t, s.Addr)
 	host, _, _ := net.SplitHostPort(r.addr)
 
-	front := sendAndRead(t, r.addr, ruleHopByHop, "forwarding.go, passFields",
+	front := sendAndRead(t, r.addr, ruleHopByHop, "forwarding.go, keepField",
 		"POST http://example.org/a?b=1 HTTP/1.1\r\nHost: other\r\nConnection: close, X-Secret\r\nX-Secret: 1\r\nTE: trailers\r\nKeep-Alive: 3\r\n"+
 			"Upgrade: h2c\r\nProxy-Authorization: x\r\nX-Forwarded-For: 192.0.2.1\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
 			"Transfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n0\r\nTrailer: x\r\n\r\n")
@@ -98,7 +98,7 @@ func TestNoRequestIsSmuggledThroughTheGateway(t *testing.T) {
 		"a bare LF":           "POST / HTTP/1.1\r\nHost: x\r\nA: b\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + evil,
 		"HTTP/1.0, chunked":   "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + evil,
 	} {
-		front := sendAndRead(t, r.addr, "MUST, RFC 9112 §6.3: a request with ambiguous framing is refused, not forwarded", "request.go, parse", sent)
+		front := sendAndRead(t, r.addr, "MUST, RFC 9112 §6.3: a request with ambiguous framing is refused, not forwarded", "request.go, Parse", sent)
 
 		if !strings.HasPrefix(front.got, "HTTP/1.1 501") { // 501 is right for an unknown coding
 			front.wantPrefix(t, "HTTP/1.1 400 ")
@@ -120,7 +120,7 @@ func TestGatewayWritesItsOwnFraming(t *testing.T) {
 
 	sendAndRead(t, r.addr, "", "", "POST / HTTP/1.1\r\nHost: x\r\nConnection: close, Content-Length, Host\r\nContent-Length: 003\r\n\r\nabc")
 
-	back := transcript{got: receive(t, got, "a request at the backend"), rule: "house rule: framing is rewritten, never forwarded", look: "request.go, appendTo"}
+	back := transcript{got: receive(t, got, "a request at the backend"), rule: "house rule: framing is rewritten, never forwarded", look: "request.go, AppendTo"}
 	back.wantPrefix(t, "POST / HTTP/1.1\r\nHost: x\r\n")
 	assert.True(t, strings.HasSuffix(back.got, "\r\nContent-Length: 3\r\n\r\nabc"), back.got)
 }
@@ -237,7 +237,7 @@ func TestPOSTIsNeverRetried(t *testing.T) {
 	r, _ := startGateway(t, s.Addr)
 	sendAndRead(t, r.addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 
-	failed := sendAndRead(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not retry a request that is not idempotent", "retry.go, mayRetry", post("/pay", "10 euros", closeField))
+	failed := sendAndRead(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not retry a request that is not idempotent", "retry.go, MayRetry", post("/pay", "10 euros", closeField))
 
 	assert.EqualValues(t, 1, requests("POST"), "somebody has paid twice")
 	failed.wantPrefix(t, "HTTP/1.1 502 ")

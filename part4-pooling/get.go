@@ -16,6 +16,9 @@ import (
 	"socketup/part4-pooling/pool"
 )
 
+// The verb get: a client on top of the pool, for one URL after another or, with
+// -callers, for as many requests per second as possible.
+
 // fetch gets URLs through a pool, one after the other, and prints status, size,
 // time and connection of each: what reuse is worth. It returns an error if any
 // URL could not be fetched.

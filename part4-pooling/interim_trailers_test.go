@@ -112,7 +112,7 @@ func TestEarlyHintsWaitForTheirTurn(t *testing.T) {
 	requireSilence(t, front, "something arrived before the first response")
 	close(release)
 
-	got := transcript{sent: sent, rule: "MUST, RFC 9112 §9.3.2: responses in the order of the requests, 1xx included", look: "proxy.go, interim"}.readAll(front)
+	got := transcript{sent: sent, rule: "MUST, RFC 9112 §9.3.2: responses in the order of the requests, 1xx included", look: "proxy.go, WriteInterim"}.readAll(front)
 	all := got.parseAll(t, "GET", "GET", "GET")
 	assert.Equal(t, []string{"200 OK", "103 Early Hints", "200 OK"}, []string{all[0].status, all[1].status, all[2].status})
 	assert.Equal(t, "2", all[2].body)
@@ -206,7 +206,7 @@ func TestLateEarlyHintsAreNotForwarded(t *testing.T) {
 		w.WriteString("last")
 	}))
 
-	s := sendAndRead(t, r.addr, "MUST, RFC 9110 §15.2: interim responses precede the final one", "proxy.go, interim", get("/", closeField))
+	s := sendAndRead(t, r.addr, "MUST, RFC 9110 §15.2: interim responses precede the final one", "proxy.go, WriteInterim", get("/", closeField))
 
 	assert.Equal(t, []string{"first, last"}, s.parseBodies(t, 1))
 }
@@ -236,7 +236,7 @@ func TestEarlyResponseReachesAClientThatIsStillSending(t *testing.T) {
 		g := gateway.New(newSmallPool(t, 4), []gateway.Backend{{Path: "/", Addr: s.Addr}})
 		r := startServer(t, withHandler(g.Handler(routes())), func(s *server.Server) { s.Limits.BodyTime, s.Limits.Body = time.Hour, much })
 
-		got := sendAndRead(t, r.addr, "RFC 9112 §9.5: a client watches for a response while it sends a body, so a gateway forwards it immediately", "upload.go, stop; proxy.go, stop",
+		got := sendAndRead(t, r.addr, "RFC 9112 §9.5: a client watches for a response while it sends a body, so a gateway forwards it immediately", "upload.go, stop; proxy.go, CancelRead",
 			fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", much), strings.Repeat("x", sends))
 
 		got.wantPrefix(t, "HTTP/1.1 413 ")
@@ -257,14 +257,14 @@ func TestTrailersAreForwardedWithTETrailers(t *testing.T) {
 	s, got := startRecording(t, "HTTP/1.1 200 OK\r\nTrailer: Digest\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nDigest: 42\r\nContent-Length: 9\r\nSet-Cookie: a\r\n\r\n")
 	r, _ := startGateway(t, s.Addr)
 
-	wants := sendAndRead(t, r.addr, ruleTrailers, "proxy.go, endWith", get("/", "TE: deflate, Trailers\r\nConnection: close, TE\r\n"))
+	wants := sendAndRead(t, r.addr, ruleTrailers, "proxy.go, WriteTrailers", get("/", "TE: deflate, Trailers\r\nConnection: close, TE\r\n"))
 	assert.Contains(t, receive(t, got, "the request"), "\r\nConnection: TE\r\nTE: trailers\r\n")
 	wants.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 	assert.True(t, strings.HasSuffix(wants.got, "\r\n\r\n5\r\nhello\r\n0\r\nDigest: 42\r\n\r\n"), "%s; got %q", ruleTrailers, wants.got)
 	assert.Equal(t, "Digest", wants.parse(t).fields["trailer"])
 
 	for name, request := range map[string]string{"no TE": get("/", closeField), "HTTP/1.0": "GET / HTTP/1.0\r\nTE: trailers\r\n\r\n"} {
-		not := sendAndRead(t, r.addr, ruleTrailers, "proxy.go, endWith", request)
+		not := sendAndRead(t, r.addr, ruleTrailers, "proxy.go, WriteTrailers", request)
 		assert.NotContains(t, receive(t, got, "the request"), "TE: ", name)
 		assert.NotContains(t, not.got, "Digest", name)
 		not.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
@@ -345,7 +345,7 @@ func TestAmbiguousResponsesAreNotForwarded(t *testing.T) {
 		s := testutil.ServeResponses(t, func(int, *http.Request) string { return answer })
 		r, g := startGateway(t, s.Addr)
 
-		got := sendAndRead(t, r.addr, "MUST, RFC 9112 §6.3, §5.2, §5.1: a proxy sends 502 and closes the connection to the server", "response.go, parse", get("/", closeField))
+		got := sendAndRead(t, r.addr, "MUST, RFC 9112 §6.3, §5.2, §5.1: a proxy sends 502 and closes the connection to the server", "response.go, Parse", get("/", closeField))
 
 		got.wantPrefix(t, "HTTP/1.1 502 ")
 		assert.Contains(t, got.wantFramed(t).body, "bad answer", name)

@@ -50,7 +50,7 @@ func TestRequestIsNotOvertakenByALaterOne(t *testing.T) {
 	delayFunction(g.Pool, "(*Pool).Reserve")
 	r := startServer(t, withOffload(g), func(s *server.Server) { s.Handler = delayStart("/1", g.Pool, s.Handler) })
 
-	all := sendAndRead(t, r.addr, ruleOrdering, "reserve.go, lineUp", get("/1")+get("/2", closeField))
+	all := sendAndRead(t, r.addr, ruleOrdering, "reserve.go, OffloadOrReserve", get("/1")+get("/2", closeField))
 
 	for _, one := range all.parseAll(t, "GET", "GET") {
 		all.wantSame(t, "the status of a response", "200 OK", one.status)
@@ -157,7 +157,7 @@ func TestOffloadedRequestDoesNotOvertakeAWaitingRequest(t *testing.T) {
 			g.Pool.Limits.Total, g.Pool.Limits.MaxWait = 1, 2*time.Second
 		})
 
-		all := sendAndRead(t, r.addr, ruleOrdering, "registry.go, push", get("/a")+c.second+get("/a")+c.second+get("/a", closeField))
+		all := sendAndRead(t, r.addr, ruleOrdering, "registry.go, Push", get("/a")+c.second+get("/a")+c.second+get("/a", closeField))
 
 		for _, one := range all.parseAll(t, getMethods(5)...) {
 			all.wantSame(t, "the status of a response, with "+what, "200 OK", one.status)

@@ -30,6 +30,6 @@ func TestOnlyUncheckedReuseFailsAfterAPause(t *testing.T) {
 		t.Logf("%-24s %-4s  %d failed", p.name, p.method, total[i])
 	}
 	assert.NotZero(t, total[0], "unchecked reuse is the bug that this demonstrates")
-	assert.Zero(t, total[2], "house rule: after dropping all connections to a paused server none is stale. evictor.go, dropAll")
+	assert.Zero(t, total[2], "house rule: after dropping all connections to a paused server none is stale. evictor.go, DropAll")
 	assert.Zero(t, total[3], "house rule: an idempotent request is retried once, on a new connection. roundtrip.go")
 }

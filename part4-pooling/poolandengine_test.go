@@ -138,14 +138,14 @@ func requireSendsOnce(t *testing.T, byName bool) {
 	r, g := startEngineGateway(t, addr, func(g *gateway.Gateway) { g.Pool.Limits.Quarantine = time.Hour })
 	text, want := getPaths("/", many)
 
-	answers := sendAndRead(t, r.addr, ruleEngine, "evictor.go, recalled", text).parseBodies(t, many)
+	answers := sendAndRead(t, r.addr, ruleEngine, "evictor.go, ShouldReturn", text).parseBodies(t, many)
 
 	assert.Equal(t, want, answers)
 	awaitEnginesRetired(t, g)
 	mu.Lock()
 	defer mu.Unlock()
 	for connection, requests := range got {
-		assert.Equal(t, 1, requests, "house rule: no second request on a connection of a backend that spoke unasked; it was connection %d. evictor.go, recalled", connection)
+		assert.Equal(t, 1, requests, "house rule: no second request on a connection of a backend that spoke unasked; it was connection %d. evictor.go, ShouldReturn", connection)
 	}
 	assert.EqualValues(t, 1, g.Pool.Stats().Backend(addr).Unsolicited)
 }
@@ -174,7 +174,7 @@ func TestRequestsToAQuarantinedBackendUseThePool(t *testing.T) {
 
 	io.WriteString(client, get("/1")+get("/2")+get("/3"))
 
-	eventually(t, "the backend handles all three concurrently (offload.go, handOver)", func() bool { return held.Load() == 3 })
+	eventually(t, "the backend handles all three concurrently (offload.go, Offload)", func() bool { return held.Load() == 3 })
 	free()
 	for _, want := range []string{"/1", "/2", "/3"} {
 		requireResponse(t, client, in, "", "200 OK", want)
@@ -217,7 +217,7 @@ func TestMalformedResponseIsNotRetried(t *testing.T) {
 						status = a.StatusCode
 					}
 
-					assert.EqualValues(t, 1, asked.Load(), "house rule: only a connection that ends without a response is a reason to retry. engine.go, final")
+					assert.EqualValues(t, 1, asked.Load(), "house rule: only a connection that ends without a response is a reason to retry. engine.go, isFinal")
 				})
 			}
 		}
@@ -247,6 +247,6 @@ func TestStale408IsNotTheResponseInPoolOrEngine(t *testing.T) {
 		client.Close()
 		awaitEnginesRetired(t, g)
 		got := g.Pool.Stats().Backend(s.Addr).Counts
-		assert.Equal(t, [3]uint64{2, 1, 1}, [3]uint64{got.Dialled, got.Broken, got.Retried}, "retry.go, crossed; http1lane.go, isUnreliable")
+		assert.Equal(t, [3]uint64{2, 1, 1}, [3]uint64{got.Dialled, got.Broken, got.Retried}, "retry.go, IsStale408; http1lane.go, isUnreliable")
 	})
 }

@@ -297,7 +297,7 @@ func TestGetEscapesWhatARequestLineCannotCarry(t *testing.T) {
 
 		require.NoError(t, fetch(&stdout, []string{"http://" + s.Addr + rest}, 1, false))
 
-		back := transcript{sent: rest, got: receive(t, got, "the request"), rule: "RFC 9112 §3.2: no space in a target", look: "url.go, escape"}
+		back := transcript{sent: rest, got: receive(t, got, "the request"), rule: "RFC 9112 §3.2: no space in a target", look: "url.go, EscapeTarget"}
 		back.wantPrefix(t, "GET "+want+" HTTP/1.1\r\nHost: "+s.Addr+"\r\n")
 	}
 }

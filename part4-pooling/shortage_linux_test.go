@@ -79,7 +79,7 @@ func requireNoLeakedFiles(t *testing.T, what string, f func()) {
 func TestFailedServerStartLeaksNoDescriptor(t *testing.T) {
 	startServer(t) // the Go runtime opens descriptors of its own for the first server
 	for free := range runtime.GOMAXPROCS(0) {
-		requireNoLeakedFiles(t, fmt.Sprintf("newServer with %d descriptors, one for each loop but one (server.go, newServer)", free), func() {
+		requireNoLeakedFiles(t, fmt.Sprintf("New with %d descriptors, one for each loop but one (server.go, New)", free), func() {
 			fd, err := socket.Listen("127.0.0.1:0", backlog)
 			require.NoError(t, err)
 			withFreeDescriptors(t, free, func() {

@@ -37,9 +37,9 @@ func TestConnectionIsUsableByAnEngineAfterAnUpload(t *testing.T) {
 
 	for began := time.Now(); time.Since(began) < 4*idle; {
 		io.WriteString(c, get("/"))
-		require.Equal(t, 200, asks(), "house rule: a write deadline is for one write. conn.go, write")
+		require.Equal(t, 200, asks(), "house rule: a write deadline is for one write. conn.go, Write")
 	}
 
-	assert.Equal(t, 1, s.Accepted(), "house rule: a write deadline is for one write. conn.go, write")
+	assert.Equal(t, 1, s.Accepted(), "house rule: a write deadline is for one write. conn.go, Write")
 	c.Close()
 }

@@ -81,7 +81,7 @@ func TestUnreadBodyIsNotParsedAsARequest(t *testing.T) {
 					for range 2 {
 						attack(t, r.addr, g, hiddenRequest(method, framing))
 
-						victim := sendAndRead(t, r.addr, ruleUnreadBody, "request.go, unexpectedBody", get("/mine", closeField))
+						victim := sendAndRead(t, r.addr, ruleUnreadBody, "request.go, HasUnexpectedBody", get("/mine", closeField))
 
 						require.Equal(t, "/mine", victim.wantFramed(t).body, "the victim got what another client asked for. %s", ruleUnreadBody)
 					}
@@ -128,7 +128,7 @@ func TestPythonServerAnswersNoSmuggledRequest(t *testing.T) {
 			for range 10 {
 				attack(t, r.addr, g, hiddenRequest("GET", "a length"))
 
-				victim := sendAndRead(t, r.addr, ruleUnreadBody, "request.go, unexpectedBody", get("/mine.txt", closeField))
+				victim := sendAndRead(t, r.addr, ruleUnreadBody, "request.go, HasUnexpectedBody", get("/mine.txt", closeField))
 
 				require.Equal(t, "mine.txt", victim.wantFramed(t).body, "the victim got what another client asked for. %s", ruleUnreadBody)
 			}
