@@ -66,8 +66,8 @@ func (s *gatewayRig) close() {
 	s.gateway.Pool.Close()
 }
 
-// shareConnection sends a burst of slow requests through an engine and prints
-// how many connections, slots and handlers they occupy.
+// shareConnection sends slow requests through an engine and prints what they
+// occupy.
 func shareConnection(stdout io.Writer) error {
 	const requests, work = 8, 200 * time.Millisecond
 	var working atomic.Int64
@@ -173,9 +173,8 @@ func responsesPerSecond(backend string, connections int, engine bool) (float64, 
 	return float64(n) / time.Since(began).Seconds(), nil
 }
 
-// startBackend starts a backend that spends work on each request. It handles
-// the requests of a connection concurrently if parallel is true, otherwise one
-// after the other. The caller calls stop.
+// startBackend starts a backend that spends work on each request, concurrently
+// or one request of a connection after the other. The caller calls stop.
 func startBackend(parallel bool, work time.Duration) (addr string, stop func(), err error) {
 	if parallel {
 		l, err := startLocalServer(func(w *server.Response, _ *server.Request) {
@@ -220,8 +219,7 @@ func acceptSerially(listener socket.FD, work time.Duration) {
 	}
 }
 
-// answerSerially responds to the requests of one connection, which have no
-// bodies, one after the other.
+// answerSerially responds to requests without bodies, one after the other.
 func answerSerially(c socket.FD, work time.Duration) {
 	defer c.Close()
 	var in, out []byte
@@ -245,8 +243,7 @@ func answerSerially(c socket.FD, work time.Duration) {
 
 const doneResponse = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone\n"
 
-// A rawClient is a connection that writes requests as bytes and parses only
-// what the experiment needs of the responses.
+// A rawClient is a connection that sends bytes and reads only bodies.
 type rawClient struct {
 	socket.FD
 	buf []byte

@@ -73,8 +73,7 @@ type pausableServer struct {
 	cmd  *exec.Cmd
 }
 
-// startPausableServer starts this program with the verb keep and returns when
-// it listens. The caller calls Stop.
+// startPausableServer starts the verb keep; the caller calls Stop.
 func startPausableServer() (*pausableServer, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -129,9 +128,8 @@ var policies = []policy{
 	{name: "check, and retry once", method: "PUT"},
 }
 
-// play pauses a server rounds times while the client has as many idle
-// connections to it as calls says, and sends a request on each as soon as it
-// continues. It returns how many requests failed.
+// play pauses a server rounds times while calls connections to it are idle,
+// sends a request on each as soon as it continues, and counts the failures.
 func (p policy) play(rounds, calls int) (failed int, err error) {
 	s, err := startPausableServer()
 	if err != nil {
@@ -209,8 +207,7 @@ func newRequest(method, target string) *client.Request {
 	return c
 }
 
-// roundTrip sends one request as the policy says. With skipCheck it is sent on
-// l directly, bypassing the pool.
+// roundTrip sends one request; with skipCheck on l itself, bypassing the pool.
 func (p policy) roundTrip(pool *pool.Pool, addr string, l *client.Conn) error {
 	c := newRequest(p.method, "/")
 	var a *client.Response
@@ -234,8 +231,7 @@ func (p policy) roundTrip(pool *pool.Pool, addr string, l *client.Conn) error {
 	return nil
 }
 
-// staleReuse records on t what happens to one connection when its server is
-// paused.
+// staleReuse records on t how one connection goes stale in a pause.
 func staleReuse(t *timeline) error {
 	s, err := startPausableServer()
 	if err != nil {
@@ -292,8 +288,7 @@ func describeCheck(err error) string {
 	return "the server has closed it"
 }
 
-// describeOutcome describes what the server did in the end, and what its client
-// knows of it.
+// describeOutcome says what the server did, and what its client knows of it.
 func describeOutcome(err error) (does, means string) {
 	switch {
 	case err == nil:
