@@ -15,5 +15,5 @@ func TestFailedCommandStartLeaksNoDescriptor(t *testing.T) {
 	_, err := startCommand([]string{"/nowhere/to/be/found"})
 
 	require.ErrorContains(t, err, "cannot start /nowhere/to/be/found")
-	assert.LessOrEqual(t, descriptors(), before, "freeze_linux.go, startCommand")
+	assert.LessOrEqual(t, descriptors(), before, "command_linux.go, startCommand")
 }

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal opens a pseudoterminal: what is written to screen can be read from
-// keys, as a terminal emulator does. pty(7).
+// terminal opens a pseudoterminal. A program writes to screen; the test reads
+// from keys, as a terminal emulator does. pty(7).
 func terminal(t testing.TB) (screen, keys *os.File) {
 	t.Helper()
 	keys, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -52,7 +52,7 @@ func TestColoursAreUsedOnlyOnACapableTerminal(t *testing.T) {
 	}
 }
 
-// Whatever stands between the demo and the terminal, it must not hide it.
+// No writer between the demo and the terminal may hide that it is a terminal.
 func TestDemoOnATerminalHasColours(t *testing.T) {
 	t.Parallel()
 	cmd := programCommand(t, "demo")
@@ -61,14 +61,14 @@ func TestDemoOnATerminalHasColours(t *testing.T) {
 	cmd.Stdout, cmd.Stderr = screen, screen
 	require.NoError(t, cmd.Start())
 	shown := make(chan string)
-	go func() { // ends when the last who has the screen open closes it: EIO
+	go func() { // ends with EIO when the last process that has screen open closes it
 		text, _ := io.ReadAll(keys)
 		shown <- string(text)
 	}()
 
 	err := receiveWithin(t, 4*maxWait, exitStatusChan(cmd), "the demo ends")
 	screen.Close()
-	text := receive(t, shown, "all that it printed")
+	text := receive(t, shown, "all output has been read")
 
 	require.NoError(t, err, "%s", text)
 	const rule = "house rule: the demo has colours on a terminal, whatever it prints through (timeline.go, isTerminal)"

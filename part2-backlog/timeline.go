@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// An event is one thing that happened in an experiment: when, to whom, what,
-// and whom it went to, if it was a message.
+// An event is one thing that happened in an experiment: when, who did what, and
+// to whom, if it was a message.
 type event struct {
 	US   float64 `json:"us"` // microseconds since the timeline was made; printed: since its first event
 	Who  string  `json:"who"`
@@ -30,14 +30,16 @@ type timeline struct {
 
 func newTimeline() *timeline { return &timeline{start: time.Now()} }
 
-// record records that what happened to who at the time at.
+// record adds an event: who did what, at the time at. to is the receiver of a
+// message, or "".
 func (t *timeline) record(at time.Time, who, what, to string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.events = append(t.events, event{float64(at.Sub(t.start).Nanoseconds()) / 1e3, who, what, to})
 }
 
-// print writes a line for each event; a person reads time, who, what.
+// print writes one line for each event, in order of time: a JSON object with
+// asJSON, otherwise time, who and what in columns.
 func (t *timeline) print(w io.Writer, asJSON bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -47,7 +49,7 @@ func (t *timeline) print(w io.Writer, asJSON bool) {
 	for _, e := range t.events {
 		e.US -= t.events[0].US
 		if asJSON {
-			line, _ := json.Marshal(e) // strings and a number: it cannot fail
+			line, _ := json.Marshal(e) // cannot fail: strings and a number
 			fmt.Fprintf(w, "%s\n", line)
 			continue
 		}
@@ -55,8 +57,8 @@ func (t *timeline) print(w io.Writer, asJSON bool) {
 	}
 }
 
-// colored gives each column its colour, on a terminal whose owner has not said
-// NO_COLOR (no-color.org).
+// colored returns who in its column's colour when w is a terminal and NO_COLOR
+// is not set (no-color.org).
 func colored(w io.Writer, who string) string {
 	padded := fmt.Sprintf("%-8s", who)
 	if !isTerminal(w) || os.Getenv("NO_COLOR") != "" {
@@ -66,7 +68,7 @@ func colored(w io.Writer, who string) string {
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", colors[strings.Fields(who + " ?")[0]], padded)
 }
 
-// isTerminal says whether w is a terminal that knows escape sequences.
+// isTerminal reports whether w is a terminal that understands escape sequences.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if term := os.Getenv("TERM"); !ok || term == "" || term == "dumb" {

@@ -16,7 +16,7 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
-const testTimeout = 50 * time.Millisecond // a limit for tests
+const testTimeout = 50 * time.Millisecond // a deadline short enough for tests
 
 func TestUnfinishedHeadGets408(t *testing.T) {
 	r := startServer(t, func(s *server.Server) { s.Limits.HeadTime = testTimeout })
@@ -31,8 +31,8 @@ func TestUnfinishedHeadGets408(t *testing.T) {
 func TestIdleConnectionIsClosedSilently(t *testing.T) {
 	r := startServer(t, func(s *server.Server) { s.Limits.IdleTime = testTimeout })
 
-	fresh := sendAndRead(t, r.addr, "house rule: who asked nothing is told nothing", "deadlines.go, checkDeadlines", "")
-	used := sendAndRead(t, r.addr, "house rule: an idle connection is closed without a word", "deadlines.go, checkDeadlines", get("/"))
+	fresh := sendAndRead(t, r.addr, "house rule: a client that sent no request gets no response", "deadlines.go, checkDeadlines", "")
+	used := sendAndRead(t, r.addr, "house rule: an idle connection is closed without a response", "deadlines.go, checkDeadlines", get("/"))
 
 	assert.Empty(t, fresh.got)
 	fresh.wantCleanEnd(t)
@@ -40,8 +40,8 @@ func TestIdleConnectionIsClosedSilently(t *testing.T) {
 	used.wantCleanEnd(t)
 }
 
-// Who waits for a response is not idle, and neither is who waits for the one
-// behind it.
+// A client that waits for a response is not idle, and neither is one whose next
+// response waits for an earlier one.
 func TestWaitingForAResponseIsNotIdle(t *testing.T) {
 	r := startServer(t, func(s *server.Server) { s.Limits.IdleTime = 300 * time.Millisecond })
 	c := converse(t, r.addr, get("/sleep/400ms"))
@@ -53,7 +53,7 @@ func TestWaitingForAResponseIsNotIdle(t *testing.T) {
 	io.WriteString(c, get("/"))
 
 	_, body, err = readResponse(in)
-	require.NoError(t, err, "house rule: the idle time begins when the last answer is out (deadlines.go, checkDeadlines)")
+	require.NoError(t, err, "house rule: the idle time begins when the last response is written (deadlines.go, checkDeadlines)")
 	assert.Equal(t, "Hello, World!\n", string(body))
 }
 
@@ -71,13 +71,13 @@ func TestTruncatedBodyGets400(t *testing.T) {
 	c := converse(t, startServer(t).addr, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello")
 	require.NoError(t, c.CloseWrite())
 
-	s := transcript{rule: "MUST, RFC 9112 §8: an incomplete body is no request", look: "handlerio.go, readMoreBody"}.readAll(c)
+	s := transcript{rule: "MUST, RFC 9112 §8: an incomplete body makes the request incomplete", look: "handlerio.go, readMoreBody"}.readAll(c)
 
 	s.wantPrefix(t, "HTTP/1.1 400 Bad Request\r\n")
 	s.wantCleanEnd(t)
 }
 
-// Bytes that come one by one do not renew a time limit.
+// Bytes that arrive one at a time do not extend a deadline.
 func TestSlowClientsAreDisconnectedWhileOthersAreServed(t *testing.T) {
 	r := startServer(t, func(s *server.Server) {
 		s.Limits.HeadTime, s.Limits.BodyTime, s.Limits.LingerTime = 2*testTimeout, 2*testTimeout, testTimeout
@@ -85,23 +85,23 @@ func TestSlowClientsAreDisconnectedWhileOthersAreServed(t *testing.T) {
 	cut := make(chan string)
 	for _, begin := range []string{"GET / HTTP/1.1\r\nA: ", "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n", chunkedPost("FFFFF\r\n")} {
 		c := converse(t, r.addr, begin)
-		go func() { // ends when the server has closed
+		go func() { // ends when the server closes
 			for _, err := c.Write([]byte("a")); err == nil; _, err = c.Write([]byte("a")) {
-				time.Sleep(time.Millisecond) // dribbling is the point; nothing waits for it
+				time.Sleep(time.Millisecond) // the input: one byte a millisecond; no synchronization
 			}
 			cut <- begin
 		}()
 	}
 
 	for range 3 {
-		s := sendAndRead(t, r.addr, "house rule: one client's slowness is not another's", "conn.go", get("/", closeField))
+		s := sendAndRead(t, r.addr, "house rule: a slow client does not slow down other clients", "conn.go", get("/", closeField))
 		s.wantPrefix(t, "HTTP/1.1 200 ")
-		receive(t, cut, "a dribbler is cut off: the limit is for the whole head and for 16 KiB of body (deadlines.go, checkDeadlines; handlerio.go, readMoreBody)")
+		receive(t, cut, "a client that sends slowly is disconnected: one deadline covers the whole head, or 16 KiB of body (deadlines.go, checkDeadlines; handlerio.go, readMoreBody)")
 	}
 }
 
-// A client that asks and does not read is not answered for ever, and costs no
-// more memory than the limits say.
+// A client that sends requests and does not read is disconnected, and costs no
+// more memory than the limits allow.
 func TestClientThatDoesNotReadIsDisconnected(t *testing.T) {
 	r := startServer(t, func(s *server.Server) { s.Limits.WriteTime = 2 * testTimeout }, withHandler(func(w *server.Response, r *server.Request) { w.Write(make([]byte, 16<<10)) }))
 	c := dial(t, r.addr)
@@ -116,15 +116,15 @@ func TestClientThatDoesNotReadIsDisconnected(t *testing.T) {
 	}
 
 	netErr, isNet := err.(net.Error)
-	require.Error(t, err, "the server reads on and on for a client that takes no answer")
+	require.Error(t, err, "the server keeps reading from a client that reads no response")
 	require.False(t, isNet && netErr.Timeout(), "the server neither reads nor closes")
-	eventually(t, "the connection is forgotten", func() bool { return r.Connections() == 0 })
-	t.Logf("cut off after %d requests; TCP had pushed back long before", sent*1000)
+	eventually(t, "the connection is unregistered", func() bool { return r.Connections() == 0 })
+	t.Logf("disconnected after %d requests; TCP flow control had stopped the client long before", sent*1000)
 }
 
 func TestBodyOverTheLimitGets413(t *testing.T) {
 	r := startServer(t, func(s *server.Server) { s.Limits.Body = 10 })
-	const rule, look = "RFC 9110 §15.5.14: 413 Content Too Large", "framing.go, frame and takeSize"
+	const rule, look = "RFC 9110 §15.5.14: 413 Content Too Large", "framing.go, NewBodyDecoder and nextChunkSize"
 
 	for name, sent := range map[string]string{
 		"Content-Length": post("/echo", "01234567890"),
@@ -155,8 +155,8 @@ func TestLargestHeadIsServedAndOneByteMoreIsNot(t *testing.T) {
 	over.wantCleanEnd(t)
 }
 
-// More connections than allowed wait in the kernel's queue, and idle ones make
-// room for them.
+// Connections over the limit wait in the kernel's accept queue, and idle ones
+// are closed to make room for them.
 func TestConnectionsOverTheLimitWaitInTheKernelQueue(t *testing.T) {
 	const most, clients = 4, 40
 	r := startServer(t, func(s *server.Server) {
@@ -164,7 +164,7 @@ func TestConnectionsOverTheLimitWaitInTheKernelQueue(t *testing.T) {
 	})
 	var all []net.Conn
 	for range clients {
-		all = append(all, converse(t, r.addr, get("/"))) // none of them closes
+		all = append(all, converse(t, r.addr, get("/"))) // without Connection: close
 	}
 
 	for i, c := range all {
@@ -175,8 +175,8 @@ func TestConnectionsOverTheLimitWaitInTheKernelQueue(t *testing.T) {
 	}
 }
 
-// A client that may be idle for an hour may not when others wait for its place:
-// not the one that was idle before they came, nor the one that came later.
+// The idle time of an hour shrinks when other clients wait for a connection:
+// both for clients that were idle before and for those that connect later.
 func TestIdleConnectionsCloseSoonerAtCapacity(t *testing.T) {
 	t.Parallel()
 	const most, clients = 2, 6
@@ -185,12 +185,12 @@ func TestIdleConnectionsCloseSoonerAtCapacity(t *testing.T) {
 	})
 	var all []net.Conn
 	for range clients {
-		all = append(all, converse(t, r.addr, get("/"))) // none of them closes
+		all = append(all, converse(t, r.addr, get("/"))) // without Connection: close
 	}
 
 	for i, c := range all {
 		status, _, err := readResponse(bufio.NewReader(c))
-		require.NoError(t, err, "house rule: who is idle makes room; client %d waits in vain (server.go, waitForCapacity and until)", i)
+		require.NoError(t, err, "house rule: an idle connection makes room for a waiting one; client %d was not served (server.go, waitForCapacity and waitDeadline)", i)
 		assert.Equal(t, "200 OK", status)
 	}
 }
@@ -199,14 +199,14 @@ func TestTenThousandIdleConnectionsAndABusyOne(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector needs more memory than the connections")
 	}
-	const idle, most = 10_000, 6 << 10 // bytes of resident memory each
+	const idle, most = 10_000, 6 << 10 // most: bytes of resident memory for each
 	requireDescriptors(t, idle+200)
 	cmd, addr, _ := startServing(t, "-idle-time", "10m", "-connections", fmt.Sprint(idle+100))
 	before := residentMemory(t, cmd.Process.Pid)
 	end := time.Now().Add(2 * patience())
 	for range idle {
 		readFull(t, converse(t, addr, get("/")), make([]byte, 60))
-		require.True(t, time.Now().Before(end), "the server has no time for its clients")
+		require.True(t, time.Now().Before(end), "the server does not serve its clients")
 	}
 
 	s := sendAndRead(t, addr, "house rule: idle connections cost memory, not time", "loop.go", strings.Repeat(get("/"), 999)+get("/", closeField))
@@ -217,7 +217,7 @@ func TestTenThousandIdleConnectionsAndABusyOne(t *testing.T) {
 	assert.LessOrEqual(t, each, most, "bytes of resident memory for each idle connection (buffer.go, releaseIfEmpty)")
 }
 
-// runtime.Goexit, which t.FailNow calls too, ends a goroutine that serves the
+// runtime.Goexit, which t.FailNow calls too, ends the goroutine that serves the
 // connection. It may end the connection, not the process.
 func TestHandlerThatEndsItsGoroutineGets500(t *testing.T) {
 	t.Parallel()
@@ -228,16 +228,16 @@ func TestHandlerThatEndsItsGoroutineGets500(t *testing.T) {
 		w.WriteString("done\n")
 	}))
 
-	s := sendAndRead(t, r.addr, "house rule: a handler's end is not the server's", "exchange.go, callHandler", get("/")+post("/exit", ""))
+	s := sendAndRead(t, r.addr, "house rule: a handler that ends its goroutine does not end the server", "exchange.go, callHandler", get("/")+post("/exit", ""))
 
 	a := s.parseAll(t, "GET", "POST")
 	assert.Equal(t, []string{"200 OK", "500 Internal Server Error"}, []string{a[0].status, a[1].status})
 	sendAndRead(t, r.addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 }
 
-// An upload that outlives its handler's deadline is answered 503 and lingered
-// for, while its handler still waits for the rest. The handler must not lift the
-// deadline of that close: nobody else would end it.
+// An upload that outlives its handler's deadline gets 503 and a lingering
+// close, while its handler still waits for the rest. The handler must not
+// cancel the deadline of that close: nothing else would end it.
 func TestUploadPastItsDeadlineIsClosed(t *testing.T) {
 	t.Parallel()
 	r := startServer(t, func(s *server.Server) {
@@ -245,7 +245,7 @@ func TestUploadPastItsDeadlineIsClosed(t *testing.T) {
 	})
 	c := dial(t, r.addr)
 	fmt.Fprintf(c, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", 1<<20)
-	pace := time.NewTicker(100 * time.Millisecond) // a slow client, who then falls silent
+	pace := time.NewTicker(100 * time.Millisecond) // a slow client, which then sends nothing
 	defer pace.Stop()
 	for range 4 {
 		c.Write(make([]byte, 16<<10))

@@ -11,8 +11,8 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
-// A handler that comes back when its connection is closed must not touch it: the
-// descriptor may be somebody else's.
+// A handler that returns after its connection was closed must not write to it:
+// the descriptor may belong to another connection.
 func TestLateHandlerDoesNotWriteToAnotherConnection(t *testing.T) {
 	closed := make(chan struct{})
 	r := startServer(t, func(s *server.Server) { s.Limits.HandlerTime, s.Limits.LingerTime = testTimeout, testTimeout }, withHandler(func(w *server.Response, r *server.Request) {
@@ -27,18 +27,19 @@ func TestLateHandlerDoesNotWriteToAnotherConnection(t *testing.T) {
 	io.Copy(io.Discard, before) // 503
 	before.Close()
 	eventually(t, "the connection is closed", func() bool { return r.Connections() == 0 })
-	c := converse(t, r.addr, get("/")) // has its descriptor, most likely
+	c := converse(t, r.addr, get("/")) // most likely reuses its descriptor
 	requireRead(t, c, transcript{}, "HTTP/1.1 200 ")
 
 	close(closed)
 	io.WriteString(c, get("/", closeField))
 
-	s := transcript{sent: get("/") + get("/", closeField), rule: "house rule: nobody gets what is for others", look: "handlerio.go, readMoreBody"}.readAll(c)
-	assert.NotContains(t, s.got, "100 Continue", "a late handler's word to its client was sent to another one (handlerio.go, readMoreBody)")
+	s := transcript{sent: get("/") + get("/", closeField), rule: "house rule: no client gets another client's response", look: "handlerio.go, readMoreBody"}.readAll(c)
+	assert.NotContains(t, s.got, "100 Continue", "what a late handler wrote was sent to another client (handlerio.go, readMoreBody)")
 }
 
-// A connection whose responses are all out, but whose handlers hang, has no room
-// for a request. It is idle, and ends as such; and a stop does not wait for it.
+// A connection whose responses are all written, but whose handlers hang, has no
+// slot for another request. It counts as idle and is closed as such, and a stop
+// does not wait for it.
 func TestConnectionWithOnlyHangingHandlersIsClosed(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -50,10 +51,11 @@ func TestConnectionWithOnlyHangingHandlersIsClosed(t *testing.T) {
 	s := transcript{sent: "3 requests", rule: "house rule: every connection ends", look: "deadlines.go, checkDeadlines"}.readAll(c)
 
 	assert.Equal(t, 2, strings.Count(s.got, "HTTP/1.1 503 "))
-	eventually(t, "the connection is forgotten (deadlines.go, checkDeadlines)", func() bool { return r.Connections() == 0 })
+	eventually(t, "the connection is unregistered (deadlines.go, checkDeadlines)", func() bool { return r.Connections() == 0 })
 }
 
-// With -race: the clock ends a slot while its handler says how it wants to end.
+// With -race: a slot's deadline passes while its handler is still setting up
+// the response.
 func TestExpiredHandlerMayStillBeWriting(t *testing.T) {
 	r := startServer(t, func(s *server.Server) { s.Limits.HandlerTime, s.Limits.LingerTime = testTimeout, testTimeout }, withHandler(func(w *server.Response, r *server.Request) {
 		<-w.Done()
@@ -66,9 +68,9 @@ func TestExpiredHandlerMayStillBeWriting(t *testing.T) {
 	}
 }
 
-// Who has been told that we are done may still send for a while. If we closed at
-// once, its bytes would be answered with a reset, and a reset takes away what it
-// has not read yet (part 1).
+// A client that has the last response may still be sending. If the server
+// closed immediately, the kernel would answer those bytes with a reset, and a
+// reset discards what the client has not read yet (part 1).
 func TestConnectionLingersUntilItsClientCloses(t *testing.T) {
 	r := startServer(t, func(s *server.Server) { s.Limits.LingerTime = maxWait })
 	s := transcript{sent: get("/", closeField), rule: "RFC 9112 §9.6: close in stages", look: "transport.go, discard"}
@@ -81,15 +83,15 @@ func TestConnectionLingersUntilItsClientCloses(t *testing.T) {
 		_, err := io.WriteString(c, "and another thing")
 		require.NoError(t, err, s.rule)
 		_, err = c.Read(make([]byte, 1))
-		require.ErrorIs(t, err, io.EOF, "what is sent behind the end is read, and not answered with a reset (transport.go, discard)")
+		require.ErrorIs(t, err, io.EOF, "what is sent after the last response is read, and not answered with a reset (transport.go, discard)")
 	}
 	assert.Equal(t, 1, r.Connections(), "the server waits for its client to close")
 	c.Close()
-	eventually(t, "the connection is forgotten", func() bool { return r.Connections() == 0 })
+	eventually(t, "the connection is unregistered", func() bool { return r.Connections() == 0 })
 }
 
-// A client may close its side while an upload has the connection for itself. The
-// loop hears of it then, and has to remember: it is not told twice.
+// A client may close its side while an upload uses the connection exclusively.
+// The loop gets that event once and must remember it.
 func TestFINDuringAnUploadIsNotForgotten(t *testing.T) {
 	began, release := make(chan struct{}), make(chan struct{})
 	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
@@ -103,11 +105,11 @@ func TestFINDuringAnUploadIsNotForgotten(t *testing.T) {
 	body := strings.Repeat("b", 3*32<<10)
 	c := converse(t, r.addr, strings.TrimSuffix(post("/", body), body))
 	receive(t, began, "the upload begins")
-	io.WriteString(c, body+get("/")) // what is behind the body is not read with it
+	io.WriteString(c, body+get("/")) // the GET after the body is not read with it
 	require.NoError(t, c.CloseWrite())
 	close(release)
 
-	s := transcript{sent: "an upload, a request, and the end", rule: "RFC 9112 §9.6: a half-closed connection still takes answers, and ends behind them", look: "conn.go, onEvent"}.readAll(c)
+	s := transcript{sent: "an upload, a request, and FIN", rule: "RFC 9112 §9.6: a half-closed connection still carries responses, and is closed after them", look: "conn.go, onEvent"}.readAll(c)
 
 	assert.Len(t, s.parseAll(t, "POST", "GET"), 2)
 	s.wantCleanEnd(t)

@@ -16,15 +16,17 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A server under test that panics takes the tests with it, and what Go prints
-// then names no test. So another process, the witness, is told over a pipe which
-// tests run; the Go runtime writes its last words to the same pipe. The witness
-// makes a story of them.
+// A server that panics ends the test process, and what the Go runtime prints
+// then names no test. So the tests write to a pipe when they begin and end, and
+// the runtime writes its crash report to the same pipe (debug.SetCrashOutput).
+// Another process, the witness, reads the pipe and prints which tests were
+// running.
 
-// witness is where tests that begin and end are noted; nil for none.
+// witness is the pipe to the witness process; nil when there is none.
 var witness *os.File
 
-// callWitness starts the process. Without one everything else goes on.
+// callWitness starts the witness process. If that fails, the tests run without
+// one.
 func callWitness() {
 	self, err := os.Executable()
 	if err != nil {
@@ -43,16 +45,17 @@ func callWitness() {
 	}
 }
 
-// beWitness is that process. It ends when the other one has.
+// beWitness is the main function of the witness process. It exits when the test
+// process has closed the pipe.
 func beWitness() {
 	heard, _ := io.ReadAll(os.Stdin)
 	fmt.Fprint(os.Stderr, testimony(string(heard)))
 	os.Exit(0)
 }
 
-var noted sync.Map // the tests that the witness knows
+var noted sync.Map // names of the tests that the witness has been told of
 
-// registerTest tells the witness that t runs, until it ends.
+// registerTest tells the witness that t has begun, and when it ends.
 func registerTest(t testing.TB) {
 	name := t.Name()
 	if _, known := noted.LoadOrStore(name, true); known || witness == nil {
@@ -67,7 +70,8 @@ func registerTest(t testing.TB) {
 
 var ownFrame = regexp.MustCompile(`(?m)^\t(.*/part\d[^/]*/(?:[^/]+/)?[^/]+\.go:\d+)`)
 
-// testimony is the story in what the witness has heard; "" when nothing crashed.
+// testimony returns the report of a crash in what the witness has read from the
+// pipe; "" when nothing crashed.
 func testimony(heard string) string {
 	at := regexp.MustCompile(`(?m)^(panic|fatal error): `).FindStringIndex(heard)
 	if at == nil {
@@ -87,7 +91,7 @@ func testimony(heard string) string {
 	for _, m := range ownFrame.FindAllStringSubmatch(first, 3) {
 		where = append(where, filepath.Base(m[1]))
 	}
-	return fmt.Sprintf("\nThe program under test ended itself, and the tests with it.\n  said:  %s\n  at:    %s\n  while: %s ran\n  rule:  house rule: whatever a client sends, the server does not panic\n  look:  run the last of these tests alone, with -run\n",
+	return fmt.Sprintf("\nThe program under test crashed, and the test process with it.\n  said:  %s\n  at:    %s\n  while: %s ran\n  rule:  house rule: whatever a client sends, the server does not panic\n  look:  run the last of these tests alone, with -run\n",
 		strings.ReplaceAll(said, "\n", "\n         "), strings.Join(where, ", called at "), strings.Join(running, ", "))
 }
 

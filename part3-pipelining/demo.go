@@ -10,7 +10,8 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-// demo plays the experiments of part 3 against a server of its own.
+// demo runs the experiments of part 3 against a server in this process; with
+// asJSON it prints only the first one's events.
 func demo(stdout io.Writer, asJSON bool) error {
 	t := newTimeline()
 	err := withServer(t, func(addr string) error {
@@ -20,14 +21,14 @@ func demo(stdout io.Writer, asJSON bool) error {
 		t.print(stdout, asJSON)
 		return err
 	}
-	fmt.Fprint(stdout, "ORDER: four requests in one write. Handlers end in any order, answers do not.\n\n")
+	fmt.Fprint(stdout, "ORDER: four requests in one write. Handlers end in any order, responses do not.\n\n")
 	t.print(stdout, false)
 	fmt.Fprint(stdout, "\nTIME: eight requests that take 100 ms each, on one connection.\n\n")
 	return withServer(newTimeline(), func(addr string) error { return compareTimes(stdout, addr) })
 }
 
-// withServer runs f against a server whose handlers put on t when they begin
-// and end.
+// withServer calls f with the address of a server whose handlers record on t
+// when they begin and end, and stops the server afterwards.
 func withServer(t *timeline, f func(addr string) error) error {
 	fd, err := socket.Listen("127.0.0.1:0", backlog)
 	if err != nil {
@@ -48,7 +49,8 @@ func withServer(t *timeline, f func(addr string) error) error {
 	return f(addr)
 }
 
-// compareTimes times eight slow requests one after the other, and pipelined.
+// compareTimes sends eight slow requests one after the other, then pipelined,
+// and prints both times.
 func compareTimes(stdout io.Writer, addr string) error {
 	const slow = "/sleep/100ms"
 	var paths []string

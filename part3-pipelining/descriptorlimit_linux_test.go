@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// residentMemory is the memory that pid occupies, in bytes.
+// residentMemory returns the resident memory of the process pid, in bytes:
+// proc(5).
 func residentMemory(t testing.TB, pid int) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
@@ -21,18 +22,20 @@ func residentMemory(t testing.TB, pid int) int {
 	return pages * os.Getpagesize()
 }
 
-// limitDescriptors takes all but n away from pid.
+// limitDescriptors sets the descriptor limit of the process pid to n:
+// prlimit(2).
 func limitDescriptors(t testing.TB, pid int, n uint64) {
 	t.Helper()
 	require.NoError(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}, nil))
 }
 
-// requireDescriptors skips the test if n cannot be open at once.
+// requireDescriptors skips the test if this process may not have n descriptors
+// open.
 func requireDescriptors(t testing.TB, n uint64) {
 	t.Helper()
 	var l unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &l))
 	if l.Cur < n {
-		t.Skipf("%d descriptors may be open, the test needs %d: ulimit -n", l.Cur, n)
+		t.Skipf("the limit is %d descriptors, the test needs %d: ulimit -n", l.Cur, n)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setMaxDescriptors lets the program with this process ID have no descriptor from number n
-// on; those that it has it keeps. getrlimit(2).
+// setMaxDescriptors sets the descriptor limit of the process pid to n: it gets
+// no descriptor numbered n or higher, and keeps those it has. prlimit(2).
 func setMaxDescriptors(t testing.TB, pid int, n uint64) {
 	t.Helper()
 	var old unix.Rlimit
@@ -21,8 +21,8 @@ func setMaxDescriptors(t testing.TB, pid int, n uint64) {
 	require.NoError(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: old.Max}, nil))
 }
 
-// readFrom sends what the story sends on c, which stays open, and reads one response
-// that has a Content-Length.
+// readFrom sends s.sent on c, which stays open, and reads one response, which
+// must have a Content-Length.
 func (s transcript) readFrom(t testing.TB, c net.Conn) transcript {
 	t.Helper()
 	c.SetDeadline(time.Now().Add(maxWait))
@@ -30,13 +30,13 @@ func (s transcript) readFrom(t testing.TB, c net.Conn) transcript {
 	require.NoError(t, err)
 	for b := make([]byte, 1); !strings.HasSuffix(s.got, "\r\n\r\n"); s.got += string(b) {
 		_, err := io.ReadFull(c, b)
-		require.NoError(t, err, "the answer's head: %q", s.got)
+		require.NoError(t, err, "the response head: %q", s.got)
 	}
 	length, err := strconv.Atoi(s.parse(t).fields["content-length"])
 	require.NoError(t, err, "Content-Length of %q", s.got)
 	body := make([]byte, length)
 	_, err = io.ReadFull(c, body)
-	require.NoError(t, err, "the body behind %q", s.got)
+	require.NoError(t, err, "the body after %q", s.got)
 	s.got += string(body)
 	return s
 }

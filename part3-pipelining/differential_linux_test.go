@@ -12,10 +12,10 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
-// FuzzAllDriversRespondAlike sends the same bytes, cut in the same places, to a
-// server of each driver, closes its side, and wants the same responses. What the
-// servers' goroutines cover differs from run to run, so minimizing is in vain:
-// go test -fuzz Alike -fuzzminimizetime 1x
+// FuzzAllDriversRespondAlike sends the same bytes, cut at the same places, to a
+// server of each driver, closes its side, and wants the same responses.
+// Coverage differs from run to run with the goroutines' scheduling, so
+// minimizing does not work: go test -fuzz Alike -fuzzminimizetime 1x
 func FuzzAllDriversRespondAlike(f *testing.F) {
 	skipIfJudging(f)
 	for _, sent := range []string{
@@ -45,14 +45,14 @@ func FuzzAllDriversRespondAlike(f *testing.F) {
 		first := conversation(t, servers[0].addr, sent, cuts)
 		for i, r := range servers[1:] {
 			got := conversation(t, r.addr, sent, cuts)
-			require.Equal(t, first, got, "-wait %s and -wait %s, asked %q", waitModes()[0], waitModes()[i+1], sent)
+			require.Equal(t, first, got, "-wait %s and -wait %s, sent %q", waitModes()[0], waitModes()[i+1], sent)
 		}
 	})
 }
 
-// alikeHandler answers by what was asked, and by nothing else. It never breaks off in
-// the middle of a response: whether that is seen as an end or as a reset depends on
-// what the kernel holds at that moment.
+// alikeHandler's response depends on the request alone. It never aborts in the
+// middle of a response: whether the client sees FIN or a reset then depends on
+// what the kernel has buffered.
 func alikeHandler(w *server.Response, r *server.Request) {
 	path := string(r.Path)
 	if path != "/unread" {
@@ -68,7 +68,8 @@ func alikeHandler(w *server.Response, r *server.Request) {
 	}
 }
 
-// conversation is all that comes back, but for the date.
+// conversation sends the pieces of sent and returns everything the server
+// sends, without the date.
 func conversation(t *testing.T, addr string, sent, cuts []byte) string {
 	t.Helper()
 	c := dial(t, addr)
@@ -78,13 +79,13 @@ func conversation(t *testing.T, addr string, sent, cuts []byte) string {
 		piece := sent[:min(int(n), len(sent))]
 		sent = sent[len(piece):]
 		c.Write(piece)
-		time.Sleep(100 * time.Microsecond) // a read of its own, most likely
+		time.Sleep(100 * time.Microsecond) // most likely read separately
 	}
 	c.Write(sent)
 	c.CloseWrite()
 	var got bytes.Buffer
 	if _, err := io.Copy(&got, c); err != nil {
-		got.WriteString("(the connection failed)") // reset, or not closed in time
+		got.WriteString("(the connection failed)") // reset, or not closed within the deadline
 	}
 	return dateLine.ReplaceAllString(got.String(), "")
 }

@@ -17,8 +17,8 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-// Closing a listener resets the connections in its queue. A server that is full
-// takes them in all the same, one after the other.
+// Closing a listener resets the connections in its accept queue. So a server at
+// capacity accepts them all first, as slots become free.
 func TestStopOfAFullServerAnswersQueuedConnections(t *testing.T) {
 	l := newLatches()
 	r := startServer(t, func(s *server.Server) { s.Limits.Connections = 1 }, withHandler(l.handle))
@@ -47,8 +47,9 @@ func TestStopOfAFullServerAnswersQueuedConnections(t *testing.T) {
 	receive(t, r.done, "serve returns")
 }
 
-// A client that does not close after its response keeps its place while a server
-// lingers; but not from those that are queued when the server stops.
+// A client that does not close after its response occupies a connection while
+// the server lingers; a stopping server shortens that for the sake of the
+// queued clients.
 func TestStopLimitsLingeringWhileConnectionsAreQueued(t *testing.T) {
 	t.Parallel()
 	l := newLatches()
@@ -74,8 +75,8 @@ func TestStopLimitsLingeringWhileConnectionsAreQueued(t *testing.T) {
 	receive(t, r.done, "serve returns")
 }
 
-// A stop waits for room for those that were queued when it began, and not for
-// everybody who comes meanwhile: they could keep it from ending.
+// A stop waits for capacity for the clients that were queued when it began, not
+// for clients that connect later: they could delay it for ever.
 func TestNewConnectionsDoNotPreventAFullServerFromStopping(t *testing.T) {
 	t.Parallel()
 	r := startServer(t, func(s *server.Server) { s.Limits.Connections = 1 })
@@ -85,9 +86,9 @@ func TestNewConnectionsDoNotPreventAFullServerFromStopping(t *testing.T) {
 	defer gone.Store(true)
 	began := make(chan bool, 1)
 	for range 20 {
-		all.Go(func() { // one client after the other, until the server is gone
+		all.Go(func() { // one client after the other, until the server has stopped
 			for !gone.Load() {
-				c, err := net.DialTimeout("tcp", r.addr, 2*testTimeout) // a queue that is full ignores it: try anew
+				c, err := net.DialTimeout("tcp", r.addr, 2*testTimeout) // a full queue ignores the SYN: try again
 				if err != nil {
 					continue
 				}
@@ -102,7 +103,7 @@ func TestNewConnectionsDoNotPreventAFullServerFromStopping(t *testing.T) {
 			}
 		})
 	}
-	receive(t, began, "clients come and go")
+	receive(t, began, "clients connect and leave")
 
 	r.Stop()
 
@@ -115,8 +116,8 @@ func TestSignalLosesNoRequestOfKeptConnections(t *testing.T) {
 	requireStopLosesNothing(t, cmd, addr, post("/echo", "a body"), "a body")
 }
 
-// A client that pipelines without end has answers to all that was read when the
-// server stops, and the last one says so.
+// A client that pipelines without end gets responses to all requests that were
+// read when the server stops, and the last one says Connection: close.
 func TestEndlessPipelineDoesNotPreventACleanStop(t *testing.T) {
 	for name, request := range map[string]string{
 		"GET": get("/sleep/1ms"), "POST": post("/echo", strings.Repeat("b", 10_000)),
@@ -151,12 +152,12 @@ func TestEndlessPipelineDoesNotPreventACleanStop(t *testing.T) {
 					}
 				}
 			}()
-			receive(t, answered, "a hundred answers")
+			receive(t, answered, "a hundred responses")
 
 			r.Stop()
 
 			last := receive(t, closes, "the connection ends")
-			assert.True(t, last, "%s with -pipeline %d: the last answer says Connection: close (conn.go, onEvent and receive)", name, depth)
+			assert.True(t, last, "%s with -pipeline %d: the last response says Connection: close (conn.go, onEvent; takerequest.go, isLastBeforeStop)", name, depth)
 			receive(t, r.done, "serve returns")
 		}
 	}

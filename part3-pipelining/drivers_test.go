@@ -14,7 +14,7 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
-// waitModes are the values of -wait that this system has.
+// waitModes returns the values of -wait that this system supports.
 func waitModes() []string {
 	if server.DefaultDriver == "loop" {
 		return []string{"serial", "goroutines", "loop"}
@@ -22,11 +22,12 @@ func waitModes() []string {
 	return []string{"serial", "goroutines"}
 }
 
-// isConcurrent are the contract's tests that need handlers to run side by side: the
-// serial driver is excused from them.
+// isConcurrent is the pattern of the contract tests that need concurrent
+// handlers; the serial driver skips them.
 const isConcurrent = "TestPipelinedSleepsTakeAsLongAsTheLongest"
 
-// The tests that can judge any server judge each way to wait (transcript_test.go, startJudgedServer).
+// The contract tests, which can judge any server, run against each driver
+// (transcript_test.go, startJudgedServer).
 func TestEveryDriverKeepsTheContract(t *testing.T) {
 	skipIfJudging(t)
 	if testing.Short() {
@@ -37,7 +38,7 @@ func TestEveryDriverKeepsTheContract(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 	for _, way := range waitModes() {
 		if way == server.DefaultDriver {
-			continue // as all the other tests
+			continue // runs with all the other tests
 		}
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()

@@ -21,10 +21,13 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
-// filesRoute serves the files of dir. os.Root keeps "..", and links that lead
-// out of it, from being followed. Unless dotted, no file is served whose path
-// has a segment that begins with a dot: .git, .env and .htpasswd lie in many a
-// directory, and are for no client.
+// Files under /files/, for serve -root: conditional requests, byte ranges, and
+// entity tags that change with the bytes.
+
+// filesRoute serves the files of dir. os.Root refuses ".." and symbolic links
+// that lead out of it. Unless dotted is true, a path with a segment that begins
+// with a dot is 404: many directories contain .git, .env or .htpasswd, which no
+// client should read.
 func filesRoute(dir string, dotted bool) (route, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -62,20 +65,21 @@ func serveFile(w *server.Response, r *server.Request, root *os.Root, name string
 	case info.IsDir():
 		w.Status = 301
 		w.AddField("Location", slashTarget(r))
-	case !info.Mode().IsRegular(): // reading a pipe could take for ever
+	case !info.Mode().IsRegular(): // reading a named pipe could block for ever
 		w.Error(404, notFoundText)
 	default:
 		sendFile(w, r, f, info)
 	}
 }
 
-// respondOpenError tells a file that does not exist from one that cannot be opened
-// now. A 404 for the latter would be remembered, by caches and by search engines.
+// respondOpenError distinguishes a file that does not exist from one that
+// cannot be opened now. Caches and search engines would remember a 404 for the
+// latter.
 func respondOpenError(w *server.Response, err error) {
 	var errno syscall.Errno
 	errors.As(err, &errno)
 	switch errno {
-	case unix.EMFILE, unix.ENFILE, unix.ENOMEM: // until some connection is closed
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM: // temporary: until a descriptor is closed
 		w.AddField("Retry-After", "1")
 		w.Error(503, "the server has too many files open")
 	case unix.EACCES, unix.EPERM:
@@ -88,8 +92,8 @@ func respondOpenError(w *server.Response, err error) {
 	}
 }
 
-// slashTarget is the target of r with a slash at the end of the path, in front of
-// the query: relative links in the page that is there depend on it.
+// slashTarget returns the target of r with a slash appended to its path, before
+// the query: relative links in a directory's page resolve against it.
 func slashTarget(r *server.Request) string {
 	if r.Query == nil {
 		return string(r.Path) + "/"
@@ -97,7 +101,8 @@ func slashTarget(r *server.Request) string {
 	return string(r.Path) + "/?" + string(r.Query)
 }
 
-// sendFile sends a file, a part of it, or the news that it has not changed.
+// sendFile sends a file, one range of it, or a response without content when a
+// precondition says so (304, 412, 416).
 func sendFile(w *server.Response, r *server.Request, f *os.File, info fs.FileInfo) {
 	tag, modified := entityTag(info, time.Now()), earlierOf(info.ModTime(), w.Date())
 	w.AddField("ETag", tag)
@@ -132,19 +137,20 @@ func sendFile(w *server.Response, r *server.Request, f *os.File, info fs.FileInf
 	io.Copy(struct{ io.Writer }{w}, io.NewSectionReader(f, first, length))
 }
 
-// entityTag is a strong tag: it changes with the bytes. Size and mtime do not
-// suffice, for touch(1), tar(1) and rsync(1) set the mtime back. Nobody can set
-// back the ctime, and a file or link that takes another's place brings another
-// inode. All are hashed, so that the tag tells a stranger nothing of the disk.
+// entityTag returns a strong tag: it changes with the bytes. Size and mtime do
+// not suffice, because touch(1), tar(1) and rsync(1) set the mtime back. No
+// program can set the ctime back, and a file or link that replaces another has
+// a different inode. The tag is a hash of all of them, so that it reveals
+// nothing about the disk.
 //
-// The clock of a filesystem has ticks, though, of 4 ms or of a second: what is
-// written twice within one has the same ctime both times. So a file that has
-// just changed, and may change again without a trace, has a weak tag; then its
-// parts are not asked for (If-Range), because they might not fit together.
+// A filesystem's clock advances in ticks of 4 ms to a second, though: two
+// writes within one tick leave the same ctime. So a file that has just changed,
+// and could change again unnoticed, gets a weak tag; a client then does not
+// request ranges of it (If-Range), which might not fit together.
 //
-// One way to write leaves no trace even so: through a shared mapping (mmap(2)), until
-// the kernel writes the page back or msync(2) asks for it. Files that are served are
-// not for that.
+// One kind of write goes unnoticed even so: a write through a shared mapping
+// (mmap(2)), until the kernel writes the page back or a program calls msync(2).
+// Do not serve files that are written that way.
 func entityTag(info fs.FileInfo, now time.Time) string {
 	device, inode, changed := fileIdentity(info)
 	sum := fnv.New64a()
@@ -158,8 +164,8 @@ func entityTag(info fs.FileInfo, now time.Time) string {
 
 const fileClockTick = time.Second // of the coarsest filesystem clock that has a ctime: NFS and ext3; ext4 and XFS have 1 to 10 ms
 
-// earlierOf is t, or date when that is earlier: a response must not say that what it
-// brings was modified after it was sent (RFC 9110 §8.8.2.1).
+// earlierOf returns the earlier of t and date: Last-Modified must not be later
+// than the response's Date (RFC 9110 §8.8.2.1).
 func earlierOf(t, date time.Time) time.Time {
 	if t.After(date) {
 		return date
@@ -167,9 +173,10 @@ func earlierOf(t, date time.Time) time.Time {
 	return t
 }
 
-// checkPreconditions is RFC 9110 §13.2.2: the status of a response to a request whose
-// condition is not fulfilled, 0 when all are. A tag is asked before a date, which
-// only knows seconds.
+// checkPreconditions evaluates the preconditions of r in the order of RFC 9110
+// §13.2.2. It returns the status to respond with when one is false, and 0 when
+// all hold. Tags take precedence over dates, which have a resolution of a
+// second.
 func checkPreconditions(r *server.Request, tag string, modified time.Time) (status int) {
 	modified = modified.Truncate(time.Second)
 	if same, asked := matchesETag(r, "if-match", tag, false); asked && !same {
@@ -185,9 +192,9 @@ func checkPreconditions(r *server.Request, tag string, modified time.Time) (stat
 	return 0
 }
 
-// matchesETag returns whether a list of tags is there and has tag in it. Two tags of
-// which one is weak are never the same, unless all that is to be found out is that
-// nothing has changed: weak (RFC 9110 §8.8.3.2).
+// matchesETag reports whether the field named list is present (asked) and
+// whether it contains tag (named). With weak false it uses the strong
+// comparison, in which a weak tag matches nothing (RFC 9110 §8.8.3.2).
 func matchesETag(r *server.Request, list, tag string, weak bool) (named, asked bool) {
 	if weak {
 		tag = strings.TrimPrefix(tag, "W/")
@@ -207,20 +214,22 @@ func matchesETag(r *server.Request, list, tag string, weak bool) (named, asked b
 	return named, asked
 }
 
-// dateField is not ok without the field, or when it holds no date: then it is ignored.
+// dateField parses the field name as an HTTP date. ok is false when the field
+// is absent or not a valid date; the caller then ignores it.
 func dateField(r *server.Request, name string) (time.Time, bool) {
 	return http1.ParseDate(string(r.Get(name)), time.Now())
 }
 
-// ifRangeMatches says whether a part may be sent: without If-Range, or if it names tag,
-// and tag is strong (RFC 9110 §13.1.5).
+// ifRangeMatches reports whether a range may be sent: when r has no If-Range,
+// or when If-Range is tag and tag is strong (RFC 9110 §13.1.5).
 func ifRangeMatches(r *server.Request, tag string) bool {
 	condition := r.Get("if-range")
 	return condition == nil || string(condition) == tag && tag[0] == '"'
 }
 
-// parseRange understands one range, RFC 9110 §14.1.2. Not ok means: ignore it,
-// which is always allowed. A length of 0 means that nothing can satisfy it.
+// parseRange parses a Range field with one byte range (RFC 9110 §14.1.2). When
+// ok is false the caller ignores the field, which is always allowed. A length
+// of 0 means that the range is not satisfiable.
 func parseRange(s string, size int64) (first, length int64, ok bool) {
 	spec, found := strings.CutPrefix(s, "bytes=")
 	from, to, dash := strings.Cut(strings.TrimSpace(spec), "-")

@@ -14,7 +14,8 @@ import (
 	"socketup/part3-pipelining/http1"
 )
 
-// serveFiles is a server of a directory with the files, whose names may have slashes.
+// serveFiles starts a server for a new directory with these files; their names
+// may contain slashes.
 func serveFiles(t testing.TB, dotted bool, files map[string]string) (addr, dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -27,10 +28,10 @@ func serveFiles(t testing.TB, dotted bool, files map[string]string) (addr, dir s
 	return startServer(t, withHandler(routes(public))).addr, dir
 }
 
-// strongTag waits until the tag of the file at path is strong, and returns it.
+// strongTag waits until the ETag of the file at path is strong, and returns it.
 func strongTag(t testing.TB, addr, path string) (tag string) {
 	t.Helper()
-	eventually(t, "the file has not changed for so long that its tag is strong", func() bool {
+	eventually(t, "the file has been unchanged long enough for a strong ETag", func() bool {
 		tag = sendAndRead(t, addr, "", "", get(path, closeField)).wantFramed(t).fields["etag"]
 		return strings.HasPrefix(tag, `"`)
 	})
@@ -52,11 +53,11 @@ func TestStrongETagChangesWithTheBytesWhenSizeAndDateDoNot(t *testing.T) {
 
 	s := sendAndRead(t, addr, ruleStrongETag, "files.go, entityTag", get("/files/a.txt", closeField, "Range: bytes=2-4\r\nIf-Range: "+before+"\r\n"))
 	s.wantPrefix(t, "HTTP/1.1 200 ")
-	assert.Equal(t, "abcdefghij", s.wantFramed(t).body, "two parts of two versions would be put together")
+	assert.Equal(t, "abcdefghij", s.wantFramed(t).body, "the client would combine parts of two versions")
 	sendAndRead(t, addr, ruleStrongETag, "files.go, entityTag", get("/files/a.txt", closeField, "If-None-Match: "+before+"\r\n")).wantPrefix(t, "HTTP/1.1 200 ")
 }
 
-// A file that takes another's place, with the same size and date: mv, ln -sfn.
+// A file that replaces another, with the same size and date: mv, ln -sfn.
 func TestStrongETagChangesWhenTheFileIsReplaced(t *testing.T) {
 	t.Parallel()
 	addr, dir := serveFiles(t, false, map[string]string{"one": "0123456789", "two": "abcdefghij"})
@@ -71,29 +72,29 @@ func TestStrongETagChangesWhenTheFileIsReplaced(t *testing.T) {
 	sendAndRead(t, addr, ruleStrongETag, "files.go, entityTag", get("/files/now", closeField, "If-None-Match: "+before+"\r\n")).wantPrefix(t, "HTTP/1.1 200 ")
 }
 
-// What has just been written may be written again within the same tick of the
-// filesystem's clock: its tag is weak, good for If-None-Match and nothing else.
+// A file just written may be written again within the same tick of the
+// filesystem's clock: its tag is weak, good only for If-None-Match.
 func TestETagOfARecentlyChangedFileIsWeak(t *testing.T) {
 	t.Parallel()
 	addr, dir := serveFiles(t, false, map[string]string{"a.txt": "0123456789"})
 	var tag string
-	eventually(t, "the tag of a file that was written a moment ago is weak", func() bool { // in one try, if the machine does not stand still for a second
+	eventually(t, "the tag of a file that was just written is weak", func() bool { // on the first try, unless the machine stalls for a second
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "a.txt"), []byte("0123456789"), 0o600))
 		tag = sendAndRead(t, addr, ruleStrongETag, "files.go, entityTag", get("/files/a.txt", closeField)).wantFramed(t).fields["etag"]
 		return strings.HasPrefix(tag, `W/"`)
 	})
 
-	whole := sendAndRead(t, addr, "MUST NOT, RFC 9110 §13.1.5: no part for a weak tag", "files.go, ifRangeMatches", get("/files/a.txt", closeField, "Range: bytes=2-4\r\nIf-Range: "+tag+"\r\n"))
+	whole := sendAndRead(t, addr, "MUST NOT, RFC 9110 §13.1.5: no range for a weak tag", "files.go, ifRangeMatches", get("/files/a.txt", closeField, "Range: bytes=2-4\r\nIf-Range: "+tag+"\r\n"))
 	whole.wantPrefix(t, "HTTP/1.1 200 ")
-	sendAndRead(t, addr, "MUST, RFC 9110 §13.1.1: If-Match is strong", "files.go, matchesETag", get("/files/a.txt", closeField, "If-Match: "+tag+"\r\n")).wantPrefix(t, "HTTP/1.1 412 ")
+	sendAndRead(t, addr, "MUST, RFC 9110 §13.1.1: If-Match uses the strong comparison", "files.go, matchesETag", get("/files/a.txt", closeField, "If-Match: "+tag+"\r\n")).wantPrefix(t, "HTTP/1.1 412 ")
 	unchanged := get("/files/a.txt", closeField, "If-None-Match: "+strings.TrimPrefix(tag, "W/")+"\r\n")
-	sendAndRead(t, addr, "MUST, RFC 9110 §13.1.2: If-None-Match is weak", "files.go, matchesETag", unchanged).wantPrefix(t, "HTTP/1.1 304 ")
+	sendAndRead(t, addr, "MUST, RFC 9110 §13.1.2: If-None-Match uses the weak comparison", "files.go, matchesETag", unchanged).wantPrefix(t, "HTTP/1.1 304 ")
 }
 
 func TestLastModifiedIsNeverLaterThanDate(t *testing.T) {
 	t.Parallel()
 	addr, dir := serveFiles(t, false, map[string]string{"a.txt": "0123456789"})
-	for _, ahead := range []time.Duration{time.Hour, 0} { // 0: the clock's Date may be a moment old
+	for _, ahead := range []time.Duration{time.Hour, 0} { // 0: the cached Date may be slightly old
 		changed := time.Now().Add(ahead)
 		require.NoError(t, os.Chtimes(filepath.Join(dir, "a.txt"), changed, changed))
 
@@ -118,7 +119,7 @@ func TestRedirectOfADirectoryKeepsTheQuery(t *testing.T) {
 		"/files/sub?a=b&c=%20": "/files/sub/?a=b&c=%20",
 		"/files/sub?":          "/files/sub/?",
 	} {
-		s := sendAndRead(t, addr, "house rule: who is sent elsewhere asks the same there", "files.go, slashTarget", get(target, closeField))
+		s := sendAndRead(t, addr, "house rule: a redirect preserves the query", "files.go, slashTarget", get(target, closeField))
 
 		s.wantPrefix(t, "HTTP/1.1 301 ")
 		s.wantSame(t, "Location", want, s.parse(t).fields["location"])
@@ -129,13 +130,13 @@ func TestDotfilesAreServedOnlyWithTheFlag(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{".env": "SECRET=1", ".git/config": "[core]", "sub/.htpasswd": "me:x", "a.b/c..d": "fine"}
 	hidden := []string{"/files/.env", "/files/%2eenv", "/files/.git", "/files/.git/config", "/files/sub/.htpasswd", "/files/sub%2F.htpasswd"}
-	const rule, look = "house rule: what begins with a dot is not for clients", "files.go, filesRoute"
+	const rule, look = "house rule: files whose names begin with a dot are not served", "files.go, filesRoute"
 
 	addr, _ := serveFiles(t, false, files)
 	for _, path := range hidden {
 		s := sendAndRead(t, addr, rule, look, get(path, closeField))
 		s.wantPrefix(t, "HTTP/1.1 404 ")
-		assert.NotContains(t, s.got, "Location", "%s: a redirect says that it exists", path)
+		assert.NotContains(t, s.got, "Location", "%s: a redirect reveals that it exists", path)
 	}
 	sendAndRead(t, addr, rule, look, get("/files/a.b/c..d", closeField)).wantPrefix(t, "HTTP/1.1 200 ")
 
@@ -146,6 +147,6 @@ func TestDotfilesAreServedOnlyWithTheFlag(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/files/../files_test.go", "/files/" + url.PathEscape("../") + "x"} {
-		sendAndRead(t, addr, "house rule: nothing outside the root", look, get(path, closeField)).wantPrefix(t, "HTTP/1.1 404 ")
+		sendAndRead(t, addr, "house rule: nothing outside the root is served", look, get(path, closeField)).wantPrefix(t, "HTTP/1.1 404 ")
 	}
 }

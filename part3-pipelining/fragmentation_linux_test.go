@@ -18,22 +18,23 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-// How the bytes of a request come is the network's doing. What they mean is not.
+// The network decides how the bytes of a request are fragmented. That must not
+// change what they mean.
 
-const longestLine = 256 // of a chunk
+const longestLine = 256 // bytes of a chunk's size line
 
-const ruleFragmentation = "house rule: the same bytes mean the same, wherever they are cut (RFC 9112 §2.2: a message is a sequence of octets)"
+const ruleFragmentation = "house rule: the same bytes mean the same however they are fragmented (RFC 9112 §2.2: a message is a sequence of octets)"
 
 var dateLine = regexp.MustCompile("Date: [^\r]*\r\n")
 
-// sendCut sends pieces to r, each when the server has read the one before, and
-// returns what came back, without its date.
+// sendCut sends each piece to r when the server has read the one before, and
+// returns everything it sends back, without the date.
 func sendCut(t *testing.T, r *testServer, pieces ...string) string {
 	t.Helper()
-	spin(t, "the connection before has gone", func() bool { return r.Connections() == 0 })
+	spin(t, "the previous connection is closed", func() bool { return r.Connections() == 0 })
 	c := dial(t, r.addr)
 	for i, piece := range pieces {
-		io.WriteString(c, piece) // fails when the server has seen enough
+		io.WriteString(c, piece) // fails when the server has closed
 		if i < len(pieces)-1 {
 			awaitRead(t, c)
 		}
@@ -44,12 +45,12 @@ func sendCut(t *testing.T, r *testServer, pieces ...string) string {
 	return dateLine.ReplaceAllString(s.got, "")
 }
 
-// awaitRead waits until the server, which is in this process, has read all that c
-// has sent.
+// awaitRead waits until the server, which runs in this process, has read
+// everything sent on c.
 func awaitRead(t *testing.T, c *net.TCPConn) {
 	t.Helper()
 	fd := -1
-	spin(t, "the server has read what came", func() bool {
+	spin(t, "the server has read everything sent", func() bool {
 		if fd < 0 || !isPeer(fd, c) { // not accepted yet, or closed already
 			fd = peerDescriptor(c)
 		}
@@ -58,8 +59,8 @@ func awaitRead(t *testing.T, c *net.TCPConn) {
 	})
 }
 
-// peerDescriptor is the descriptor in this process of the connection that is c at its
-// other end, and -1 if there is none.
+// peerDescriptor returns the descriptor, in this process, of the server's end
+// of c, or -1 if there is none.
 func peerDescriptor(c *net.TCPConn) int {
 	for fd := range 1000 {
 		if isPeer(fd, c) {
@@ -74,11 +75,12 @@ func isPeer(fd int, c *net.TCPConn) bool {
 	return err == nil && socket.AddrPort(peer) == c.LocalAddr().(*net.TCPAddr).AddrPort()
 }
 
-// spin is eventually for what happens at once, some thousand times.
+// spin is eventually for conditions that hold within microseconds and are
+// awaited thousands of times: it does not sleep.
 func spin(t *testing.T, state string, reached func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(maxWait); !reached(); runtime.Gosched() {
-		require.Less(t, time.Now(), deadline, "waited in vain until "+state)
+		require.Less(t, time.Now(), deadline, "timed out waiting until "+state)
 	}
 }
 
@@ -101,7 +103,7 @@ func TestRequestParsesTheSameHoweverItIsFragmented(t *testing.T) {
 		chunked("5\r\nhel"),
 		"GET / HTTP/1.1\nHost: x\n\n",
 		"GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n",
-		"GET / HTTP/2.0\r\nHost\n: x\r\n\r\n", // 505 and, seven bytes later, 400
+		"GET / HTTP/2.0\r\nHost\n: x\r\n\r\n", // 505, or 400 seven bytes later
 		"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\nA: b\n\r\n\r\n",
 		"GET /\\ HTTP/1.1\r\nHost: x\r\n\r\n",
 		"\rGET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -118,12 +120,12 @@ func TestRequestParsesTheSameHoweverItIsFragmented(t *testing.T) {
 	}
 }
 
-// Each of these is at a limit, or one byte behind it.
+// Each of these is at a limit, or one byte over it.
 func TestLimitsDoNotDependOnFragmentation(t *testing.T) {
 	t.Parallel()
 	const most = 1000
 	r := startServer(t, func(s *server.Server) { s.Limits.Head, s.Limits.Body = most, most })
-	long := func(begin string, n int, end string) string { // of n bytes
+	long := func(begin string, n int, end string) string { // n bytes long
 		return begin + strings.Repeat("a", n-len(begin)-len(end)) + end
 	}
 	const version = " HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -132,7 +134,7 @@ func TestLimitsDoNotDependOnFragmentation(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ text, status string }{
 		"the longest head":          {long("GET /?", most, version), "200"},
-		"a head of a byte more":     {long("GET /?", most+1, version), "431"},
+		"a head one byte longer":    {long("GET /?", most+1, version), "431"},
 		"a target that is too long": {long("GET /?", 2*most, version), "414"},
 		"and has what none may":     {long("GET /?\\", 2*most, version), "400"},
 		"and what none may beyond":  {long("GET /?", most, "") + "\\" + version, "414"},
@@ -143,7 +145,7 @@ func TestLimitsDoNotDependOnFragmentation(t *testing.T) {
 		"a bare LF beyond":          {get("/", long("A: ", 2*most, "\r\n"), "B: b\n"), "431"},
 		"garbage of any length":     {"\x16" + strings.Repeat("a", 2*most) + "\r\n\r\n", "400"},
 		"the longest trailers":      {trailers(most), "200"},
-		"trailers of a byte more":   {trailers(most + 1), "431"},
+		"trailers one byte longer":  {trailers(most + 1), "431"},
 		"a bare LF in long ones":    {chunkedPost("5\r\nhello\r\n0\r\nB: b\nC: " + strings.Repeat("a", 2*most) + "\r\n\r\n"), "400"},
 		"the longest chunk line":    {chunkedPost(long("5;a=", longestLine-2, "\r\n") + "hello\r\n0\r\n\r\n"), "200"},
 		"a longer one":              {chunkedPost(long("5;a=", longestLine+1, "\r\n") + "hello\r\n0\r\n\r\n"), "400"},
@@ -152,7 +154,7 @@ func TestLimitsDoNotDependOnFragmentation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			whole := sendCut(t, r, c.text)
-			require.Contains(t, whole[:min(len(whole), 13)], "HTTP/1.1 "+c.status+" ", "%s: partial.go, CheckPartialHead; framing.go, take", ruleFragmentation)
+			require.Contains(t, whole[:min(len(whole), 13)], "HTTP/1.1 "+c.status+" ", "%s: partial.go, CheckPartialHead; framing.go, Decode", ruleFragmentation)
 			n := len(c.text)
 			cuts := []int{1, 2, 5, 100, n - 8, n - 6, n - 4, n - 3, n - 2, n - 1}
 			for near := range 9 {
@@ -167,7 +169,8 @@ func TestLimitsDoNotDependOnFragmentation(t *testing.T) {
 	}
 }
 
-// A number that does not fit is not the largest one that does.
+// A Content-Length that does not fit in an integer is refused, not clamped to
+// the largest one that does.
 func TestContentLengthThatOverflowsIsRefused(t *testing.T) {
 	t.Parallel()
 	r := startServer(t, func(s *server.Server) { s.Limits.Body = math.MaxInt64 })

@@ -18,8 +18,8 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
-// FuzzConnection sends any bytes at all, in two writes. The server must answer
-// in well-formed HTTP or not at all, and close.
+// FuzzConnection sends arbitrary bytes in two writes. The server must send
+// well-formed HTTP or nothing, and close.
 func FuzzConnection(f *testing.F) {
 	for _, seed := range []string{get("/"), post("/echo", "hello"), chunkedPost("5\r\nhello\r\n0\r\n\r\n"), get("/stream/2") + get("/"), "GET / HTTP/1.0\r\n\r\n", "\x16\x03"} {
 		f.Add([]byte(seed), 3)
@@ -27,21 +27,22 @@ func FuzzConnection(f *testing.F) {
 	s := startServer(f, func(s *server.Server) { s.Limits.LingerTime = testTimeout })
 	f.Fuzz(func(t *testing.T, sent []byte, cut int) {
 		if bytes.Contains(sent, []byte("sleep")) {
-			return // it would
+			return // such a request would wait
 		}
 		c := dial(t, s.addr)
 		cut = max(0, min(cut, len(sent)))
 		c.Write(sent[:cut])
 		c.Write(sent[cut:])
 		c.CloseWrite()
-		x := transcript{sent: string(sent), rule: "MUST, RFC 9112 §2.1: an answer is well-formed", look: "response.go"}.readAll(c)
+		x := transcript{sent: string(sent), rule: "MUST, RFC 9112 §2.1: a response is well-formed", look: "response.go"}.readAll(c)
 		if x.got != "" {
 			x.parse(t)
 		}
 	})
 }
 
-// soakTime is how long the tests that can go on do go on: SOAK=2m go test -run 'Garbage|Load'
+// soakTime is how long the tests run that can run for any time: SOAK=2m go test
+// -run 'Garbage|Load'
 func soakTime(t testing.TB) time.Duration {
 	t.Helper()
 	text := os.Getenv("SOAK")
@@ -53,8 +54,8 @@ func soakTime(t testing.TB) time.Duration {
 	return d
 }
 
-// Random bytes and random ends leave the server as it was: no descriptor, no
-// goroutine, no connection more.
+// Random bytes and random closes leak no descriptor, no goroutine and no
+// connection.
 func TestGarbageInputLeaksNothing(t *testing.T) {
 	r := startServer(t, func(s *server.Server) {
 		s.Limits.HeadTime, s.Limits.BodyTime, s.Limits.LingerTime, s.Limits.IdleTime = testTimeout, testTimeout, testTimeout, testTimeout
@@ -82,17 +83,17 @@ func TestGarbageInputLeaksNothing(t *testing.T) {
 		c.Close()
 	}
 
-	s := sendAndRead(t, r.addr, "house rule: one client's rubbish is not another's", "conn.go", get("/", closeField))
+	s := sendAndRead(t, r.addr, "house rule: one client's garbage does not affect another client", "conn.go", get("/", closeField))
 
 	s.wantPrefix(t, "HTTP/1.1 200 ")
 	eventually(t, "no connection is open", func() bool { return r.Connections() == 0 })
 	eventually(t, "as many descriptors are open as before", func() bool { return descriptors() <= open })
-	eventually(t, "as many goroutines run as before", func() bool { return runtime.NumGoroutine() <= goroutines+1 }) // eventually has one
-	t.Logf("%d connections of rubbish in %v; before and after: %d and %d descriptors, %d and %d goroutines, %d and %d KiB of live heap",
+	eventually(t, "as many goroutines run as before", func() bool { return runtime.NumGoroutine() <= goroutines+1 }) // eventually runs one
+	t.Logf("%d connections of garbage in %v; before and after: %d and %d descriptors, %d and %d goroutines, %d and %d KiB of live heap",
 		sent, time.Since(begin).Round(time.Second), open, descriptors(), goroutines, runtime.NumGoroutine(), heap>>10, countGoroutines()>>10)
 }
 
-// descriptors counts the open file descriptors of this process.
+// descriptors returns the number of open file descriptors of this process.
 func descriptors() (open int) {
 	for fd := range 4096 {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
@@ -102,11 +103,11 @@ func descriptors() (open int) {
 	return open
 }
 
-// Resets in the middle of everything harm nobody else.
+// A reset at any moment harms no other client.
 func TestResetsAtAnyMomentLeakNothing(t *testing.T) {
 	r := startServer(t)
 	for name, sent := range map[string]string{
-		"of an answer":   get("/stream/1000000"),
+		"of a response":  get("/stream/1000000"),
 		"of a pipeline":  strings.Repeat(get("/sleep/20ms"), 20),
 		"of a body":      "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhello",
 		"of a chunk":     chunkedPost("5\r\nhe"),
@@ -118,14 +119,14 @@ func TestResetsAtAnyMomentLeakNothing(t *testing.T) {
 			for i := range 10 {
 				c := converse(t, r.addr, sent)
 				if i%2 == 0 {
-					c.SetReadDeadline(time.Now().Add(time.Millisecond)) // let it begin, or not
+					c.SetReadDeadline(time.Now().Add(time.Millisecond)) // long enough for some servers to begin a response
 					c.Read(make([]byte, 10))
 				}
 				c.SetLinger(0)
 				c.Close()
 			}
 
-			s := sendAndRead(t, r.addr, "house rule: one client's end is not another's", "conn.go, fail", get("/", closeField))
+			s := sendAndRead(t, r.addr, "house rule: one client's reset does not affect another client", "conn.go, fail", get("/", closeField))
 			s.wantPrefix(t, "HTTP/1.1 200 ")
 		})
 	}
@@ -133,8 +134,8 @@ func TestResetsAtAnyMomentLeakNothing(t *testing.T) {
 	assert.NotContains(t, r.logs.String(), "panic")
 }
 
-// countGoroutines is what the heap holds when nothing is left to be thrown away. Pools give
-// up what they keep in the second collection.
+// countGoroutines returns the bytes of live heap after collection. It collects
+// twice: a sync.Pool releases its contents in the second one.
 func countGoroutines() int {
 	var m runtime.MemStats
 	runtime.GC()

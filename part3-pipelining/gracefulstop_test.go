@@ -16,23 +16,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// requireStopLosesNothing lets 60 clients ask cmd, a server at addr, again and again on
-// connections that they keep, and stops it. What a client has sent within a last
-// call of its last response, or of the signal, is answered.
+// requireStopLosesNothing runs 60 clients against cmd, a server at addr, each
+// sending requests on a kept connection, and stops cmd. A request sent within
+// lastCall of the client's last response, or of the signal, must be answered.
 func requireStopLosesNothing(t *testing.T, cmd *exec.Cmd, addr, request, answer string) {
 	t.Helper()
 	const clients, lastCall = 60, 100 * time.Millisecond
-	var signalled atomic.Int64 // nanoseconds since begun; 0: not yet
+	var signalled atomic.Int64 // nanoseconds since begun; 0 before the signal
 	begun := time.Now()
 	var all sync.WaitGroup
 	started := make(chan bool, clients)
 	for range clients {
 		c := dial(t, addr)
-		all.Go(func() { // until its connection ends
+		all.Go(func() { // until its connection is closed
 			in := bufio.NewReader(c)
-			before := begun // when it had not sent its last request yet
+			before := begun // no later than its last request was sent
 			for n := 1; ; n++ {
-				time.Sleep(time.Duration(5+rand.IntN(26)) * time.Millisecond) // what such clients do; nothing waits for it
+				time.Sleep(time.Duration(5+rand.IntN(26)) * time.Millisecond) // the client's think time; no synchronization
 				c.SetDeadline(time.Now().Add(maxWait))
 				sending := time.Now()
 				_, err := io.WriteString(c, request)

@@ -20,10 +20,11 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
-// What HTTP/1.1 demands of an origin server, asked from outside: any server
-// with the routes of part 3 can be judged.
+// What HTTP/1.1 requires of an origin server, tested from outside: these tests
+// can judge any server with the routes of part 3.
 
-// allowAnyVersion is the story without the question which HTTP/1.x answers HTTP/1.0.
+// allowAnyVersion returns s with a status line of HTTP/1.0 rewritten to
+// HTTP/1.1, for responses to HTTP/1.0 requests.
 func (s transcript) allowAnyVersion() transcript {
 	s.got = strings.ReplaceAll(s.got, "HTTP/1.0 ", "HTTP/1.1 ")
 	return s
@@ -36,7 +37,7 @@ func TestHelloResponseIsExact(t *testing.T) {
 	r := s.parseAll(t, "GET")[0]
 	s.wantSame(t, "the body", "Hello, World!\n", r.body)
 	s.wantCleanEnd(t)
-	s.rule = "SHOULD, RFC 9112 §9.6: who asks to close is told so"
+	s.rule = "SHOULD, RFC 9112 §9.6: the response to Connection: close says close"
 	s.wantSame(t, "Connection", "close", strings.ToLower(r.fields["connection"]))
 }
 
@@ -55,7 +56,7 @@ func TestEveryResponseHasADate(t *testing.T) {
 func TestMethodsAndPathsHaveTheRightStatus(t *testing.T) {
 	addr := contract(t)
 	const (
-		method   = "SHOULD, RFC 9110 §9.1: a method that is not known is 501"
+		method   = "SHOULD, RFC 9110 §9.1: an unknown method is 501"
 		absolute = "MUST, RFC 9112 §3.2.2: a server accepts the absolute form"
 		route    = "house rule: the routes of the contract"
 	)
@@ -63,22 +64,22 @@ func TestMethodsAndPathsHaveTheRightStatus(t *testing.T) {
 		"unknown path":               {get("/none", closeField), "404", route},
 		"query":                      {get("/?a=b", closeField), "200", route},
 		"unknown method":             {strings.Replace(get("/", closeField), "GET", "BREW", 1), "501", method},
-		"methods have one case":      {strings.Replace(get("/", closeField), "GET", "get", 1), "501", method},
+		"methods are case-sensitive": {strings.Replace(get("/", closeField), "GET", "get", 1), "501", method},
 		"absolute target":            {strings.Replace(get("/", closeField), " / ", " http://socket.up/ ", 1), "200", absolute},
 		"absolute without a path":    {strings.Replace(get("/", closeField), " / ", " HTTP://socket.up ", 1), "200", "house rule, RFC 9110 §4.2.3: an empty path is /"},
 		"sleep without a duration":   {get("/sleep/soon", closeField), "400", route},
 		"sleep of two minutes":       {get("/sleep/2m", closeField), "400", route},
 		"stream without a number":    {get("/stream/many", closeField), "400", route},
 		"an empty line before":       {"\r\n" + get("/", closeField), "200", "SHOULD, RFC 9112 §2.2: an empty line before a request is ignored"},
-		"HTTP/1.0 without Host":      {"GET / HTTP/1.0\r\n\r\n", "200", "MUST, RFC 9112 §3.2: only HTTP/1.1 has to name a host"},
-		"HTTP/1.7 is 1.1":            {strings.Replace(get("/", closeField), "1.1", "1.7", 1), "200", "SHOULD, RFC 9110 §2.5: a higher minor version is understood as the highest one known"},
+		"HTTP/1.0 without Host":      {"GET / HTTP/1.0\r\n\r\n", "200", "MUST, RFC 9112 §3.2: Host is required in HTTP/1.1 only"},
+		"HTTP/1.7 is 1.1":            {strings.Replace(get("/", closeField), "1.1", "1.7", 1), "200", "SHOULD, RFC 9110 §2.5: a higher minor version is treated as the highest one supported"},
 		"a target of 8,000 bytes":    {get("/?"+strings.Repeat("a", 7998), closeField), "200", "SHOULD, RFC 9112 §3: request lines of 8,000 bytes are served"},
 		"a target of 2 MiB":          {get("/"+strings.Repeat("a", 2<<20), closeField), "414", "MUST, RFC 9112 §3: a target that is too long is 414"},
 		"a method as long as a head": {strings.Repeat("A", 16<<10-1) + " / HTTP/1.1\r\nHost: x\r\n\r\n", "501", "SHOULD, RFC 9112 §3: a method longer than any that is known is 501"},
 		"a method of 2 MiB":          {strings.Repeat("A", 2<<20) + " / HTTP/1.1\r\nHost: x\r\n\r\n", "501", "SHOULD, RFC 9112 §3: a method longer than any that is known is 501"},
-		"a field of 2 MiB":           {get("/", "Long: "+strings.Repeat("a", 2<<20)+"\r\n", closeField), "431", "house rule: of the 4xx that RFC 9110 §5.4 asks for, the one of RFC 6585 §5"},
-		"ten thousand fields":        {get("/", strings.Repeat("A: b\r\n", 10_000), closeField), "431", "house rule: of the 4xx that RFC 9110 §5.4 asks for, the one of RFC 6585 §5"},
-		"a body of 1 TiB announced":  {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1099511627776\r\n\r\n", "413", "house rule, RFC 9110 §15.5.14: what will be too long is refused at once"},
+		"a field of 2 MiB":           {get("/", "Long: "+strings.Repeat("a", 2<<20)+"\r\n", closeField), "431", "house rule: of the 4xx that RFC 9110 §5.4 requires, the one of RFC 6585 §5"},
+		"ten thousand fields":        {get("/", strings.Repeat("A: b\r\n", 10_000), closeField), "431", "house rule: of the 4xx that RFC 9110 §5.4 requires, the one of RFC 6585 §5"},
+		"a body of 1 TiB announced":  {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1099511627776\r\n\r\n", "413", "house rule, RFC 9110 §15.5.14: a body announced as too long is refused immediately"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := sendAndRead(t, addr, c.rule, "routes.go, dispatch; request.go, parseRequestLine", c.sent).allowAnyVersion()
@@ -106,19 +107,19 @@ func TestWrongMethodGets405WithAllow(t *testing.T) {
 }
 
 func TestHEADHasTheFieldsOfGETAndNoBody(t *testing.T) {
-	s := sendAndRead(t, contract(t), "MUST NOT, RFC 9110 §9.3.2: no content in the answer to HEAD", "response.go, bodiless",
+	s := sendAndRead(t, contract(t), "MUST NOT, RFC 9110 §9.3.2: no content in the response to HEAD", "response.go, bodiless",
 		strings.Replace(get("/"), "GET", "HEAD", 1)+strings.Replace(get("/stream/3"), "GET", "HEAD", 1)+get("/", closeField))
 
 	r := s.parseAll(t, "HEAD", "HEAD", "GET")
-	s.wantSame(t, "the answer to GET behind them", "Hello, World!\n", r[2].body)
+	s.wantSame(t, "the response to the GET after them", "Hello, World!\n", r[2].body)
 	s.rule = "SHOULD, RFC 9110 §9.3.2: HEAD has the fields of GET"
 	s.wantSame(t, "Content-Length", "14", r[0].fields["content-length"])
 	s.wantSame(t, "Content-Length of what GET would stream", "", r[1].fields["content-length"])
 }
 
-// Every doubt about where a request ends is 400 and the end of the connection:
-// what follows may be the attack. Where the RFC lets a server guess, to refuse is
-// a house rule.
+// A request whose end is ambiguous gets 400 and a close: what follows may be
+// request smuggling. Where the RFC lets a server guess, refusing is a house
+// rule.
 func TestAmbiguousFramingIsRejected(t *testing.T) {
 	addr := contract(t)
 	chunked := "Transfer-Encoding: chunked\r\n"
@@ -126,85 +127,85 @@ func TestAmbiguousFramingIsRejected(t *testing.T) {
 		return "POST /echo HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n" + body
 	}
 	for name, c := range map[string]struct{ sent, status, rule string }{
-		"no Host":                        {"GET / HTTP/1.1\r\n\r\n", "400", "MUST, RFC 9112 §3.2"},
-		"two Hosts":                      {get("/", "Host: y\r\n"), "400", "MUST, RFC 9112 §3.2"},
-		"a bad Host":                     {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "400", "MUST, RFC 9112 §3.2"},
-		"a bad port":                     {"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", "400", "MUST, RFC 9112 §3.2"},
-		"space before the colon":         {get("/", "Content-Length : 5\r\n"), "400", "MUST, RFC 9112 §5.1"},
-		"no name":                        {get("/", ": x\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
-		"no colon":                       {get("/", "Content-Length\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
-		"a folded line":                  {get("/", "A: b\r\n c\r\n"), "400", "house rule, RFC 9112 §5.2"},
-		"a line before the first field":  {"GET / HTTP/1.1\r\n Host: x\r\n\r\n", "400", "MUST, RFC 9112 §2.2"},
-		"bare LF":                        {"GET / HTTP/1.1\nHost: x\n\n", "400", "house rule, RFC 9112 §2.2"},
-		"bare LF in the fields":          {"GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n", "400", "house rule, RFC 9112 §2.2"},
-		"bare CR in a value":             {get("/", "A: b\rc\r\n"), "400", "house rule, RFC 9112 §2.2"},
-		"NUL in a value":                 {get("/", "A: b\x00c\r\n"), "400", "house rule, RFC 9110 §5.5"},
-		"two spaces":                     {"GET  / HTTP/1.1\r\nHost: x\r\n\r\n", "400", "house rule, RFC 9112 §3"},
-		"a tab for a space":              {"GET\t/ HTTP/1.1\r\nHost: x\r\n\r\n", "400", "house rule, RFC 9112 §3"},
-		"space behind the version":       {"GET / HTTP/1.1 \r\nHost: x\r\n\r\n", "400", "house rule, RFC 9112 §3"},
-		"no version":                     {"GET /\r\n\r\n", "400", "SHOULD, RFC 9112 §3"},
-		"lower case version":             {"GET / http/1.1\r\nHost: x\r\n\r\n", "400", "SHOULD, RFC 9112 §3"},
-		"HTTP/2":                         {"GET / HTTP/2.0\r\nHost: x\r\n\r\n", "505", "house rule, RFC 9110 §15.6.6"},
-		"a relative target":              {get("x"), "400", "SHOULD, RFC 9112 §3"},
-		"a fragment":                     {get("/#a"), "400", "SHOULD, RFC 9112 §3"},
-		"a backslash":                    {get("/a\\b"), "400", "SHOULD, RFC 9112 §3"},
-		"a quote in the query":           {get("/?a=\"b\""), "400", "SHOULD, RFC 9112 §3"},
-		"angle brackets":                 {get("/<a>"), "400", "SHOULD, RFC 9112 §3"},
-		"braces and bars":                {get("/?{a}|b^`"), "400", "SHOULD, RFC 9112 §3"},
-		"a letter that is not ASCII":     {get("/é"), "400", "SHOULD, RFC 9112 §3"},
-		"star for GET":                   {get("*"), "400", "SHOULD, RFC 9112 §3"},
-		"https":                          {get("https://x/"), "421", "MUST, RFC 9110 §7.4"},
-		"garbage":                        {"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03", "400", "SHOULD, RFC 9112 §2.2"},
-		"two lengths":                    {post("Content-Length: 5\r\nContent-Length: 5\r\n", "hello"), "400", "house rule, RFC 9112 §6.3"},
-		"a list of lengths":              {post("Content-Length: 5, 5\r\n", "hello"), "400", "house rule, RFC 9112 §6.3"},
-		"a length with a sign":           {post("Content-Length: +5\r\n", "hello"), "400", "MUST, RFC 9112 §6.3"},
-		"a negative length":              {post("Content-Length: -5\r\n", "hello"), "400", "MUST, RFC 9112 §6.3"},
-		"a length in hexadecimal":        {post("Content-Length: 0x5\r\n", "hello"), "400", "MUST, RFC 9112 §6.3"},
-		"an empty length":                {post("Content-Length: \r\n", ""), "400", "MUST, RFC 9112 §6.3"},
-		"a length of 100 digits":         {post("Content-Length: "+strings.Repeat("9", 100)+"\r\n", ""), "413", "house rule, RFC 9110 §8.6"},
-		"length and chunked":             {post(chunked+"Content-Length: 5\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.3"},
-		"chunked and length":             {post("Content-Length: 5\r\n"+chunked, "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.3"},
-		"chunked twice":                  {post(chunked+chunked, "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.1"},
-		"chunked, chunked":               {post("Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.1"},
-		"chunked and nothing":            {post("Transfer-Encoding: chunked,\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.1"},
-		"nothing and chunked":            {post("Transfer-Encoding: , chunked\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.1"},
-		"gzip, nothing, chunked":         {post("Transfer-Encoding: gzip,, chunked\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.1"},
-		"what is no coding, chunked":     {post("Transfer-Encoding: a b, chunked\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.1"},
-		"chunked with a parameter":       {post("Transfer-Encoding: chunked;a=b\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1"},
-		"not chunked at the end":         {post("Transfer-Encoding: chunked, gzip\r\n", "0\r\n\r\n"), "400", "MUST, RFC 9112 §6.3"},
-		"identity":                       {post("Transfer-Encoding: identity\r\n", ""), "400", "MUST, RFC 9112 §6.3"},
-		"xchunked":                       {post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"), "400", "MUST, RFC 9112 §6.3"},
-		"vertical tab chunked":           {post("Transfer-Encoding: \vchunked\r\n", "0\r\n\r\n"), "400", "MUST, RFC 9112 §6.3"},
-		"gzip, chunked":                  {post("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), "501", "SHOULD, RFC 9112 §6.1"},
-		"chunked in HTTP/1.0":            {"POST /echo HTTP/1.0\r\nHost: x\r\n" + chunked + "\r\n0\r\n\r\n", "400", "house rule, RFC 9112 §6.1"},
-		"a size without digits":          {post(chunked, ";a\r\n\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
-		"a size with 0x":                 {post(chunked, "0x5\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
-		"a size with a sign":             {post(chunked, "+5\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
-		"a negative size":                {post(chunked, "-5\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
-		"space before a size":            {post(chunked, " 5\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
-		"bare LF behind a size":          {post(chunked, "5\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
-		"bare CR in an extension":        {post(chunked, "5;a=\rb\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
-		"an extension without a name":    {post(chunked, "5;\r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1"},
-		"one that is no name":            {post(chunked, "5;a b\r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1"},
-		"an extension with half a value": {post(chunked, "5;a=\r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1"},
-		"an open quote":                  {post(chunked, "5;a=\"b\r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1"},
-		"something behind a quote":       {post(chunked, "5;a=\"b\"c\r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1"},
-		"space behind a size":            {post(chunked, "5 \r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1"},
-		"space behind an extension":      {post(chunked, "5;a \r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1"},
-		"a chunk that is longer":         {post(chunked, "3\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
-		"bare LF behind a chunk":         {post(chunked, "5\r\nhello\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
-		"a size of 2^64":                 {post(chunked, "10000000000000000\r\nhello\r\n0\r\n\r\n"), "413", "house rule, RFC 9112 §7.1"},
-		"a bad trailer":                  {post(chunked, "0\r\nA : b\r\n\r\n"), "400", "MUST, RFC 9112 §5.1"},
-		"another expectation":            {get("/", "Expect: a-miracle\r\n"), "417", "house rule, RFC 9110 §10.1.1"},
-		"CONNECT":                        {"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n", "501", "house rule, RFC 9110 §9.3.6"},
-		"HTTP/2 preface":                 {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", "house rule, RFC 9110 §15.6.6"},
+		"no Host":                         {"GET / HTTP/1.1\r\n\r\n", "400", "MUST, RFC 9112 §3.2"},
+		"two Hosts":                       {get("/", "Host: y\r\n"), "400", "MUST, RFC 9112 §3.2"},
+		"a bad Host":                      {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "400", "MUST, RFC 9112 §3.2"},
+		"a bad port":                      {"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", "400", "MUST, RFC 9112 §3.2"},
+		"space before the colon":          {get("/", "Content-Length : 5\r\n"), "400", "MUST, RFC 9112 §5.1"},
+		"no name":                         {get("/", ": x\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
+		"no colon":                        {get("/", "Content-Length\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
+		"a folded line":                   {get("/", "A: b\r\n c\r\n"), "400", "house rule, RFC 9112 §5.2"},
+		"a line before the first field":   {"GET / HTTP/1.1\r\n Host: x\r\n\r\n", "400", "MUST, RFC 9112 §2.2"},
+		"bare LF":                         {"GET / HTTP/1.1\nHost: x\n\n", "400", "house rule, RFC 9112 §2.2"},
+		"bare LF in the fields":           {"GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n", "400", "house rule, RFC 9112 §2.2"},
+		"bare CR in a value":              {get("/", "A: b\rc\r\n"), "400", "house rule, RFC 9112 §2.2"},
+		"NUL in a value":                  {get("/", "A: b\x00c\r\n"), "400", "house rule, RFC 9110 §5.5"},
+		"two spaces":                      {"GET  / HTTP/1.1\r\nHost: x\r\n\r\n", "400", "house rule, RFC 9112 §3"},
+		"a tab for a space":               {"GET\t/ HTTP/1.1\r\nHost: x\r\n\r\n", "400", "house rule, RFC 9112 §3"},
+		"space after the version":         {"GET / HTTP/1.1 \r\nHost: x\r\n\r\n", "400", "house rule, RFC 9112 §3"},
+		"no version":                      {"GET /\r\n\r\n", "400", "SHOULD, RFC 9112 §3"},
+		"lower case version":              {"GET / http/1.1\r\nHost: x\r\n\r\n", "400", "SHOULD, RFC 9112 §3"},
+		"HTTP/2":                          {"GET / HTTP/2.0\r\nHost: x\r\n\r\n", "505", "house rule, RFC 9110 §15.6.6"},
+		"a relative target":               {get("x"), "400", "SHOULD, RFC 9112 §3"},
+		"a fragment":                      {get("/#a"), "400", "SHOULD, RFC 9112 §3"},
+		"a backslash":                     {get("/a\\b"), "400", "SHOULD, RFC 9112 §3"},
+		"a quote in the query":            {get("/?a=\"b\""), "400", "SHOULD, RFC 9112 §3"},
+		"angle brackets":                  {get("/<a>"), "400", "SHOULD, RFC 9112 §3"},
+		"braces and bars":                 {get("/?{a}|b^`"), "400", "SHOULD, RFC 9112 §3"},
+		"a letter that is not ASCII":      {get("/é"), "400", "SHOULD, RFC 9112 §3"},
+		"star for GET":                    {get("*"), "400", "SHOULD, RFC 9112 §3"},
+		"https":                           {get("https://x/"), "421", "MUST, RFC 9110 §7.4"},
+		"garbage":                         {"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03", "400", "SHOULD, RFC 9112 §2.2"},
+		"two lengths":                     {post("Content-Length: 5\r\nContent-Length: 5\r\n", "hello"), "400", "house rule, RFC 9112 §6.3"},
+		"a list of lengths":               {post("Content-Length: 5, 5\r\n", "hello"), "400", "house rule, RFC 9112 §6.3"},
+		"a length with a sign":            {post("Content-Length: +5\r\n", "hello"), "400", "MUST, RFC 9112 §6.3"},
+		"a negative length":               {post("Content-Length: -5\r\n", "hello"), "400", "MUST, RFC 9112 §6.3"},
+		"a length in hexadecimal":         {post("Content-Length: 0x5\r\n", "hello"), "400", "MUST, RFC 9112 §6.3"},
+		"an empty length":                 {post("Content-Length: \r\n", ""), "400", "MUST, RFC 9112 §6.3"},
+		"a length of 100 digits":          {post("Content-Length: "+strings.Repeat("9", 100)+"\r\n", ""), "413", "house rule, RFC 9110 §8.6"},
+		"length and chunked":              {post(chunked+"Content-Length: 5\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.3"},
+		"chunked and length":              {post("Content-Length: 5\r\n"+chunked, "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.3"},
+		"chunked twice":                   {post(chunked+chunked, "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.1"},
+		"chunked, chunked":                {post("Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.1"},
+		"chunked, then an empty element":  {post("Transfer-Encoding: chunked,\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.1"},
+		"an empty element, then chunked":  {post("Transfer-Encoding: , chunked\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.1"},
+		"gzip, an empty element, chunked": {post("Transfer-Encoding: gzip,, chunked\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.1"},
+		"an invalid coding, chunked":      {post("Transfer-Encoding: a b, chunked\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §6.1"},
+		"chunked with a parameter":        {post("Transfer-Encoding: chunked;a=b\r\n", "0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1"},
+		"not chunked at the end":          {post("Transfer-Encoding: chunked, gzip\r\n", "0\r\n\r\n"), "400", "MUST, RFC 9112 §6.3"},
+		"identity":                        {post("Transfer-Encoding: identity\r\n", ""), "400", "MUST, RFC 9112 §6.3"},
+		"xchunked":                        {post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"), "400", "MUST, RFC 9112 §6.3"},
+		"vertical tab chunked":            {post("Transfer-Encoding: \vchunked\r\n", "0\r\n\r\n"), "400", "MUST, RFC 9112 §6.3"},
+		"gzip, chunked":                   {post("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), "501", "SHOULD, RFC 9112 §6.1"},
+		"chunked in HTTP/1.0":             {"POST /echo HTTP/1.0\r\nHost: x\r\n" + chunked + "\r\n0\r\n\r\n", "400", "house rule, RFC 9112 §6.1"},
+		"a size without digits":           {post(chunked, ";a\r\n\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
+		"a size with 0x":                  {post(chunked, "0x5\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
+		"a size with a sign":              {post(chunked, "+5\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
+		"a negative size":                 {post(chunked, "-5\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
+		"space before a size":             {post(chunked, " 5\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
+		"bare LF after a size":            {post(chunked, "5\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
+		"bare CR in an extension":         {post(chunked, "5;a=\rb\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
+		"an extension without a name":     {post(chunked, "5;\r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1"},
+		"an extension with a bad name":    {post(chunked, "5;a b\r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1"},
+		"an extension with half a value":  {post(chunked, "5;a=\r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1"},
+		"an open quote":                   {post(chunked, "5;a=\"b\r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1"},
+		"text after a quoted string":      {post(chunked, "5;a=\"b\"c\r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1"},
+		"space after a size":              {post(chunked, "5 \r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1"},
+		"space after an extension":        {post(chunked, "5;a \r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1"},
+		"a chunk longer than its size":    {post(chunked, "3\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
+		"bare LF after a chunk":           {post(chunked, "5\r\nhello\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2"},
+		"a size of 2^64":                  {post(chunked, "10000000000000000\r\nhello\r\n0\r\n\r\n"), "413", "house rule, RFC 9112 §7.1"},
+		"a bad trailer":                   {post(chunked, "0\r\nA : b\r\n\r\n"), "400", "MUST, RFC 9112 §5.1"},
+		"another expectation":             {get("/", "Expect: a-miracle\r\n"), "417", "house rule, RFC 9110 §10.1.1"},
+		"CONNECT":                         {"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n", "501", "house rule, RFC 9110 §9.3.6"},
+		"HTTP/2 preface":                  {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", "house rule, RFC 9110 §15.6.6"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := sendAndRead(t, addr, c.rule+": a message that cannot be framed for certain is refused, and the connection closed",
-				"request.go, parse; framing.go, take", c.sent+get("/smuggled", closeField))
+			s := sendAndRead(t, addr, c.rule+": a message with ambiguous framing is refused, and the connection closed",
+				"request.go, Parse; framing.go, Decode", c.sent+get("/smuggled", closeField))
 
 			s.wantPrefix(t, "HTTP/1.1 "+c.status+" ")
-			s.parseAll(t, "GET") // and nothing behind it
+			s.parseAll(t, "GET") // and nothing after it
 			s.wantCleanEnd(t)
 		})
 	}
@@ -214,29 +215,29 @@ func TestEchoReadsEveryFraming(t *testing.T) {
 	addr := contract(t)
 	large := strings.Repeat("0123456789abcdef", 64<<10/16)
 	for name, c := range map[string]struct{ sent, body string }{
-		"Content-Length":       {post("/echo", "hello"), "hello"},
-		"PUT":                  {strings.Replace(post("/echo", "hello"), "POST", "PUT", 1), "hello"},
-		"empty":                {post("/echo", ""), ""},
-		"none":                 {"POST /echo HTTP/1.1\r\nHost: x\r\n\r\n", ""},
-		"64 KiB":               {post("/echo", large), large},
-		"1 MiB":                {post("/echo", strings.Repeat(large, 16)), strings.Repeat(large, 16)},
-		"chunked":              {chunkedPost("5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n"), "hello, world"},
-		"chunk extensions":     {chunkedPost("5;a=b;c=\"d\"\r\nhello\r\n0;last\r\n\r\n"), "hello"},
-		"all of the grammar":   {chunkedPost("5 ;\ta = b;c=\"d;\\\"\\\\e\";f\r\nhello\r\n0;last\r\n\r\n"), "hello"},
-		"capitals and zeros":   {chunkedPost("000A\r\n0123456789\r\n00\r\n\r\n"), "0123456789"},
-		"more zeros":           {chunkedPost("00000000000000000005\r\nhello\r\n00000000000000000000\r\n\r\n"), "hello"},
-		"trailers":             {chunkedPost("5\r\nhello\r\n0\r\nDigest: x\r\nX-Way: y\r\n\r\n"), "hello"},
-		"chunks and 64 KiB":    {chunkedPost("10000\r\n" + large + "\r\n1\r\nx\r\n0\r\n\r\n"), large + "x"},
-		"CRLF behind the body": {post("/echo", "hello") + "\r\n", "hello"},
+		"Content-Length":      {post("/echo", "hello"), "hello"},
+		"PUT":                 {strings.Replace(post("/echo", "hello"), "POST", "PUT", 1), "hello"},
+		"empty":               {post("/echo", ""), ""},
+		"none":                {"POST /echo HTTP/1.1\r\nHost: x\r\n\r\n", ""},
+		"64 KiB":              {post("/echo", large), large},
+		"1 MiB":               {post("/echo", strings.Repeat(large, 16)), strings.Repeat(large, 16)},
+		"chunked":             {chunkedPost("5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n"), "hello, world"},
+		"chunk extensions":    {chunkedPost("5;a=b;c=\"d\"\r\nhello\r\n0;last\r\n\r\n"), "hello"},
+		"all of the grammar":  {chunkedPost("5 ;\ta = b;c=\"d;\\\"\\\\e\";f\r\nhello\r\n0;last\r\n\r\n"), "hello"},
+		"capitals and zeros":  {chunkedPost("000A\r\n0123456789\r\n00\r\n\r\n"), "0123456789"},
+		"more zeros":          {chunkedPost("00000000000000000005\r\nhello\r\n00000000000000000000\r\n\r\n"), "hello"},
+		"trailers":            {chunkedPost("5\r\nhello\r\n0\r\nDigest: x\r\nX-Way: y\r\n\r\n"), "hello"},
+		"chunks and 64 KiB":   {chunkedPost("10000\r\n" + large + "\r\n1\r\nx\r\n0\r\n\r\n"), large + "x"},
+		"CRLF after the body": {post("/echo", "hello") + "\r\n", "hello"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := sendAndRead(t, addr, "MUST, RFC 9112 §6 and §7.1: a body ends where its framing says, and the next request begins there", "framing.go, take",
+			s := sendAndRead(t, addr, "MUST, RFC 9112 §6 and §7.1: a body ends where its framing says, and the next request begins there", "framing.go, Decode",
 				c.sent+get("/", closeField))
 
 			r := s.parseAll(t, "POST", "GET")
 			s.wantSame(t, "the status", "200", r[0].status[:3])
 			s.wantSame(t, "the body", c.body, r[0].body)
-			s.wantSame(t, "the answer to the request behind the body", "Hello, World!\n", r[1].body)
+			s.wantSame(t, "the response to the request after the body", "Hello, World!\n", r[1].body)
 		})
 	}
 }
@@ -254,14 +255,14 @@ func TestEchoKeepsTheContentType(t *testing.T) {
 func TestEveryResponseWithContentHasAContentType(t *testing.T) {
 	addr := contract(t)
 	for name, sent := range map[string]string{
-		"hello": get("/", closeField), "stream": get("/stream/2", closeField), "sleep": get("/sleep/1ms", closeField), "nothing there": get("/none", closeField),
+		"hello": get("/", closeField), "stream": get("/stream/2", closeField), "sleep": get("/sleep/1ms", closeField), "empty": get("/none", closeField),
 		"echo": post("/echo", "hello", closeField), "echo of an empty type": post("/echo", "hello", "Content-Type:\r\n", closeField),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := sendAndRead(t, addr, "SHOULD, RFC 9110 §8.3: content has a Content-Type", "routes.go", sent)
 
 			if r := s.parseAll(t, "GET")[0]; r.fields["content-type"] == "" {
-				s.fail(t, len(s.got)-len(r.body), "there is content, and no Content-Type")
+				s.fail(t, len(s.got)-len(r.body), "the response has content, and no Content-Type")
 			}
 		})
 	}
@@ -269,14 +270,14 @@ func TestEveryResponseWithContentHasAContentType(t *testing.T) {
 
 func TestChunkedRequestOneByteAtATime(t *testing.T) {
 	sent := chunkedPost("5\r\nhello\r\n0\r\nA: b\r\n\r\n") + get("/", closeField)
-	s := sendAndRead(t, contract(t), "MUST, RFC 9112 §2.2 and §7.1: TCP is a stream, and a read may return any part of what was sent, read(2)", "framing.go, take", strings.Split(sent, "")...)
+	s := sendAndRead(t, contract(t), "MUST, RFC 9112 §2.2 and §7.1: TCP is a stream, and a read may return any part of what was sent, read(2)", "framing.go, Decode", strings.Split(sent, "")...)
 
 	r := s.parseAll(t, "POST", "GET")
 	s.wantSame(t, "the body", "hello", r[0].body)
 }
 
 func TestStreamIsSentInChunksAsItIsWritten(t *testing.T) {
-	s := sendAndRead(t, contract(t), "house rule, RFC 9112 §7.1: a body of unknown length is chunked", "response.go, flush", get("/stream/3")+get("/stream/0", closeField))
+	s := sendAndRead(t, contract(t), "house rule, RFC 9112 §7.1: a body of unknown length is chunked", "response.go, Flush", get("/stream/3")+get("/stream/0", closeField))
 
 	r := s.parseAll(t, getMethods(2)...)
 	s.wantSame(t, "Transfer-Encoding", "chunked", r[0].fields["transfer-encoding"])
@@ -296,9 +297,9 @@ func TestUnreadBodyIsSkipped(t *testing.T) {
 func TestContinueIsSentWhenTheBodyIsWanted(t *testing.T) {
 	head := "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n" + closeField + "\r\n"
 	c := converse(t, contract(t), get("/sleep/20ms")+head)
-	story := transcript{sent: get("/sleep/20ms") + head, rule: "MUST, RFC 9110 §10.1.1: 100 Continue, or a final status, to who expects it", look: "handlerio.go, readMoreBody"}
+	story := transcript{sent: get("/sleep/20ms") + head, rule: "MUST, RFC 9110 §10.1.1: Expect: 100-continue gets 100 Continue or a final status", look: "handlerio.go, readMoreBody"}
 	in := bufio.NewReader(c)
-	_, _, err := readResponse(in) // to /sleep: the 100 comes in its turn
+	_, _, err := readResponse(in) // to /sleep: the 100 follows in request order
 	require.NoError(t, err, story.rule)
 	requireRead(t, in, story, "HTTP/1.1 100 ")
 	for line := "100"; line != "" && err == nil; {
@@ -313,10 +314,10 @@ func TestContinueIsSentWhenTheBodyIsWanted(t *testing.T) {
 	story.wantSame(t, "the body", "hello", story.parseAll(t, "POST")[0].body)
 }
 
-// A body that nobody wants is not asked for. The client may send it or not:
-// only a close makes sure of what comes next.
+// The server does not send 100 Continue for a body that no handler reads. The
+// client may send the body or not, so only a close makes the framing certain.
 func TestContinueIsNotSentWhenTheBodyIsNotWanted(t *testing.T) {
-	s := sendAndRead(t, contract(t), "house rule, RFC 9110 §10.1.1: a body that nobody wants is not asked for, and the connection closed", "body.go, discard",
+	s := sendAndRead(t, contract(t), "house rule, RFC 9110 §10.1.1: no 100 Continue for a body that no handler reads, and the connection closed", "body.go, discard",
 		"POST /none HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"+get("/", closeField))
 
 	s.wantPrefix(t, "HTTP/1.1 404 ")
@@ -324,9 +325,10 @@ func TestContinueIsNotSentWhenTheBodyIsNotWanted(t *testing.T) {
 	s.wantCleanEnd(t)
 }
 
-// A handler may begin its response and read afterwards. Then it is too late for 100
-// Continue, which would be a part of the body: the client sends what it has by
-// itself, or not, and is told that the connection ends.
+// A handler may begin its response before it reads the body. Then it is too
+// late for 100 Continue, which would become part of the response body: the
+// client sends the body unasked, or not, and the response says Connection:
+// close.
 func TestContinueIsNotSentInsideAResponse(t *testing.T) {
 	for name, framing := range map[string]string{"a length": "Content-Length: 5\r\n\r\nhello", "chunks": "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"} {
 		r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
@@ -338,7 +340,7 @@ func TestContinueIsNotSentInsideAResponse(t *testing.T) {
 		head, body, _ := strings.Cut(framing, "\r\n\r\n")
 		head = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n" + head + "\r\n\r\n"
 		c := converse(t, r.addr, head)
-		s := transcript{sent: head, rule: "MUST, RFC 9110 §15.2: an interim answer comes before the final one", look: "handlerio.go, readMoreBody"}
+		s := transcript{sent: head, rule: "MUST, RFC 9110 §15.2: interim responses precede the final one", look: "handlerio.go, readMoreBody"}
 		got := readUntil(t, c, "first, ")
 
 		io.WriteString(c, body)
@@ -354,22 +356,22 @@ func TestContinueIsNotSentInsideAResponse(t *testing.T) {
 
 func TestHTTP10ClientsAreServed(t *testing.T) {
 	addr := contract(t)
-	const look = "request.go, persists; response.go, appendHead"
+	const look = "request.go, Persists; response.go, appendHead"
 
-	closed := sendAndRead(t, addr, "MUST, RFC 9112 §9.3: HTTP/1.0 closes, unless it asks not to", look, "GET / HTTP/1.0\r\n\r\n"+get("/"))
+	closed := sendAndRead(t, addr, "MUST, RFC 9112 §9.3: an HTTP/1.0 connection is closed unless the client sent keep-alive", look, "GET / HTTP/1.0\r\n\r\n"+get("/"))
 	closed.wantSame(t, "the body", "Hello, World!\n", closed.allowAnyVersion().parseAll(t, "GET")[0].body)
 	closed.wantCleanEnd(t)
 
 	streamed := sendAndRead(t, addr, "MUST NOT, RFC 9112 §6.1: no Transfer-Encoding to HTTP/1.0", look, "GET /stream/2 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
 	r := streamed.allowAnyVersion().parse(t)
 	streamed.wantSame(t, "Transfer-Encoding", "", r.fields["transfer-encoding"])
-	streamed.wantSame(t, "the body, up to the end of the connection", "line 1\nline 2\n", r.body)
+	streamed.wantSame(t, "the body, up to the close", "line 1\nline 2\n", r.body)
 	streamed.wantCleanEnd(t)
 
-	kept := sendAndRead(t, addr, "house rule, RFC 9112 §9.3: keep-alive is given to HTTP/1.0, and told", look, "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"+get("/", closeField))
+	kept := sendAndRead(t, addr, "house rule, RFC 9112 §9.3: HTTP/1.0 keep-alive is honoured, and the response says so", look, "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"+get("/", closeField))
 	kept.wantSame(t, "Connection", "keep-alive", strings.ToLower(kept.allowAnyVersion().parseAll(t, getMethods(2)...)[0].fields["connection"]))
 
-	closed.rule = "SHOULD, RFC 9110 §6.2: the answer has the highest version that the server speaks, not the client's"
+	closed.rule = "SHOULD, RFC 9110 §6.2: the response has the server's highest version, not the client's"
 	closed.wantPrefix(t, "HTTP/1.1 ")
 }
 
@@ -381,7 +383,7 @@ func TestRefusedUploadGetsAResponseAndNoReset(t *testing.T) {
 		c.Write(make([]byte, 1<<20))
 	}
 
-	s := transcript{sent: sent + "and 16 MiB", rule: "house rule, RFC 9112 §9.6: close in stages, or the client may not see the answer", look: "conn.go, nextAction"}.readAll(c)
+	s := transcript{sent: sent + "and 16 MiB", rule: "house rule, RFC 9112 §9.6: close in stages, or the client may lose the response", look: "conn.go, nextAction"}.readAll(c)
 
 	s.wantPrefix(t, "HTTP/1.1 413 ")
 	s.wantCleanEnd(t)
@@ -433,7 +435,7 @@ func TestFilesWithConditionsAndRanges(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "sub", "index.html"), []byte("<p>"), 0o600))
 	require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(dir, "link")))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "empty"), nil, 0o600))
-	require.NoError(t, unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600)) // opening one waits for a writer
+	require.NoError(t, unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600)) // opening a FIFO blocks until it has a writer
 	files, err := filesRoute(dir, false)
 	require.NoError(t, err)
 	r := startServer(t, withHandler(routes(files)))

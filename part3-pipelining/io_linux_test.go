@@ -12,13 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// countSyscalls is how often pid has called read and write (proc(5)). What a process
-// does for itself is among it: Go's poller is woken with a write now and then.
+// countSyscalls returns how often the process pid has called read and write
+// (proc(5)). That includes calls unrelated to clients: the Go runtime
+// occasionally wakes its poller with a write.
 func countSyscalls(t testing.TB, pid int) (reads, writes int) {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
 	if err != nil {
-		t.Skip("the kernel does not tell what a process reads and writes: ", err)
+		t.Skip("the kernel does not count a process's reads and writes: ", err)
 	}
 	for line := range strings.Lines(string(text)) {
 		fmt.Sscanf(line, "syscr: %d", &reads)
@@ -27,8 +28,8 @@ func countSyscalls(t testing.TB, pid int) (reads, writes int) {
 	return reads, writes
 }
 
-// Sixteen requests that come in one packet are taken with one read and answered
-// with one write. On one core that is always so; on two it is unless a handler is interrupted and a
+// Sixteen requests that arrive in one packet cost one read and one write. On
+// one core that always holds; on two, unless a handler is preempted and a
 // follower writes meanwhile (leadertoken.go).
 func TestSixteenPipelinedRequestsCostOneWrite(t *testing.T) {
 	const depth, rounds = 16, 51
@@ -53,6 +54,6 @@ func TestSixteenPipelinedRequestsCostOneWrite(t *testing.T) {
 
 	t.Logf("%d requests in one packet: %d reads, %d write; in the worst of %d rounds %d and %d",
 		depth, reads[rounds/2], writes[rounds/2], rounds, reads[rounds-1], writes[rounds-1])
-	assert.Equal(t, 1, writes[rounds/2], "house rule: what is ready leaves in one write; this is the median of write calls for a packet (conn.go, advance and flush)")
-	assert.Equal(t, 1, reads[rounds/2], "house rule: what came in one packet is taken in one read; this is the median of read calls for a packet (transport.go, read)")
+	assert.Equal(t, 1, writes[rounds/2], "house rule: responses that are ready leave in one write; this is the median of write calls for a packet (conn.go, advance; writequeue.go, startWrite)")
+	assert.Equal(t, 1, reads[rounds/2], "house rule: requests that arrive in one packet cost one read; this is the median of read calls for a packet (transport.go, read)")
 }

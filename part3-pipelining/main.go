@@ -1,9 +1,9 @@
-// Part 3: an HTTP/1.1 server that takes many requests on one connection, works
-// on them side by side, and answers in order.
+// Part 3: an HTTP/1.1 server that accepts many requests on one connection,
+// handles them concurrently, and responds in request order.
 //
 //	go run ./part3-pipelining                                 serve http://127.0.0.1:8080
 //	go run ./part3-pipelining pipe 127.0.0.1:8080 / /sleep/1s  pipeline requests to a server
-//	go run ./part3-pipelining demo                            watch order kept and time saved
+//	go run ./part3-pipelining demo                            order kept and time saved, on a timeline
 package main
 
 import (
@@ -31,8 +31,8 @@ const backlog = 4096 // connections that may wait to be accepted; the kernel cap
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run is the program. Its exit status is 0 when all went well, 1 when it could
-// not do what it was asked for, 2 when it did not understand.
+// run executes one command line and returns the exit status: 0 on success, 1
+// when the action failed, 2 for a usage error.
 func run(args []string, stdout, stderr io.Writer) int {
 	verb := "serve"
 	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
@@ -40,7 +40,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() {} // help says it, in the right place
+	flags.Usage = func() {} // help prints it, to stdout or stderr as the case requires
 	help := func(w io.Writer) { fmt.Fprint(w, usage); flags.SetOutput(w); flags.PrintDefaults() }
 	check := func() error { return noArguments(flags) }
 	var action func() error
@@ -62,7 +62,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		help(stdout)
 		return 0
-	} else if err != nil { // the flag package has said what
+	} else if err != nil { // the flag package has printed the error
 		help(stderr)
 		return 2
 	}
@@ -84,27 +84,27 @@ func noArguments(flags *flag.FlagSet) error {
 	return nil
 }
 
-// options of serve.
+// options are the flags of serve.
 type options struct {
 	addr     string
 	grace    time.Duration
 	root     string
-	dotfiles bool // files whose names begin with a dot are served too
+	dotfiles bool // also serve files whose names begin with a dot
 	limits   server.Limits
 }
 
 func serveFlags(f *flag.FlagSet) *options {
 	o := &options{}
 	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
-	f.DurationVar(&o.grace, "grace", 5*time.Second, "time to answer who is in line after SIGINT or SIGTERM")
+	f.DurationVar(&o.grace, "grace", 5*time.Second, "how long after SIGINT or SIGTERM requests in flight and queued connections may take to be served")
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
-	f.BoolVar(&o.dotfiles, "dotfiles", false, "serve files and directories whose names begin with a dot, too")
+	f.BoolVar(&o.dotfiles, "dotfiles", false, "also serve files and directories whose names begin with a dot")
 	o.limits.AddFlags(f)
 	return o
 }
 
-// serve runs a server until SIGINT or SIGTERM and gives it grace to finish; a
-// second signal ends it at once.
+// serve runs a server until SIGINT or SIGTERM, then gives it o.grace to finish;
+// a second signal ends it immediately.
 func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	var extra []route
 	if o.root != "" {
@@ -130,14 +130,14 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	go func() { s.Serve(); close(done) }()
 
 	<-signals
-	log.Info("stopping: first those who are in line; at once with a second signal")
+	log.Info("stopping: serving requests in flight and queued connections; a second signal stops immediately")
 	s.Stop()
 	select {
 	case <-done:
 		return nil
 	case <-signals:
-		return errors.New("stopped at once by a second signal")
+		return errors.New("stopped immediately by a second signal")
 	case <-time.After(o.grace):
-		return fmt.Errorf("grace is over after %v: not everybody got an answer", o.grace)
+		return fmt.Errorf("grace is over after %v: some clients got no response", o.grace)
 	}
 }

@@ -15,9 +15,9 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
-// pipe is a client that pipelines: it sends all requests in one write, then
-// reads the responses. They have no numbers: the first response belongs to the
-// first request because it is the first, and for no other reason.
+// The verb pipe is a client that pipelines: it sends all requests in one write,
+// then reads the responses. Responses carry no number: the first one belongs to
+// the first request only because it is the first (RFC 9112 §9.3.2).
 
 func checkPipelineArguments(args []string) error {
 	if len(args) < 2 {
@@ -29,13 +29,14 @@ func checkPipelineArguments(args []string) error {
 	}
 	for _, path := range args[1:] {
 		if path[:min(1, len(path))] != "/" || http1.Span([]byte(path), http1.TargetByte) != len(path) {
-			return fmt.Errorf("bad path %q: want a slash first, and no space and nothing else that a request line cannot carry", path)
+			return fmt.Errorf("bad path %q: want a leading slash, and only bytes that a request line can carry", path)
 		}
 	}
 	return nil
 }
 
-// runPipeline prints when each response has come.
+// runPipeline sends GET requests for paths to addr in one write and prints when
+// each response arrived.
 func runPipeline(stdout io.Writer, addr string, paths []string) error {
 	t := newTimeline()
 	err := sendPipelined(t, addr, paths)
@@ -43,9 +44,10 @@ func runPipeline(stdout io.Writer, addr string, paths []string) error {
 	return err
 }
 
-// sendPipelined sends the requests and puts on t when each response was there.
+// sendPipelined sends GET requests for paths to addr in one write and records
+// on t when each response arrived.
 func sendPipelined(t *timeline, addr string, paths []string) error {
-	c, err := net.DialTimeout("tcp", addr, 3*time.Second) // part 2 tells why
+	c, err := net.DialTimeout("tcp", addr, 3*time.Second) // why a timeout: part 2
 	if err != nil {
 		return err
 	}
@@ -67,16 +69,17 @@ func sendPipelined(t *timeline, addr string, paths []string) error {
 		c.SetDeadline(time.Now().Add(responseTimeout))
 		status, body, err := readResponse(in)
 		if err != nil {
-			return fmt.Errorf("answer %d of %d, to %s: %w", i+1, len(paths), path, err)
+			return fmt.Errorf("response %d of %d, to %s: %w", i+1, len(paths), path, err)
 		}
-		t.record(time.Now(), "client", fmt.Sprintf("has answer %d, %s: %s, %s", i+1, path, status, preview(body)), "")
+		t.record(time.Now(), "client", fmt.Sprintf("has response %d, %s: %s, %s", i+1, path, status, preview(body)), "")
 	}
 	return nil
 }
 
 const responseTimeout = 75 * time.Second // for one response; /sleep may take 60
 
-// preview is the beginning of a body, and how long the whole is when that is more.
+// preview quotes the beginning of a body, and adds the length of a body that is
+// longer.
 func preview(body []byte) string {
 	const shown = 16 // bytes: a line has room for them in 80 columns
 	if len(body) <= shown {
@@ -85,13 +88,14 @@ func preview(body []byte) string {
 	return fmt.Sprintf("%q... (%d bytes)", body[:shown], len(body))
 }
 
-// readResponse reads one response to a GET, to its end and not a byte further. Answers
-// such as 103 Early Hints come before it (RFC 9110 §15.2).
+// readResponse reads the final response to a GET, and not a byte beyond it. It
+// skips the interim responses, such as 103 Early Hints, that precede it (RFC
+// 9110 §15.2).
 func readResponse(in *bufio.Reader) (status string, body []byte, err error) {
 	var length int64
 	for before := 0; before == 0 || strings.HasPrefix(status, "1"); before++ {
 		if status, length, err = readHead(in); err != nil || before > maxInterimResponses {
-			return "", nil, cmp.Or(err, errors.New("one interim answer after the other"))
+			return "", nil, cmp.Or(err, errors.New("too many interim responses"))
 		}
 	}
 	switch {
@@ -111,11 +115,12 @@ func readResponse(in *bufio.Reader) (status string, body []byte, err error) {
 
 const (
 	maxInterimResponses = 100
-	UntilClose          = -2 // as a length: the body ends with the connection
+	UntilClose          = -2 // as a length: the body is delimited by the close of the connection
 )
 
-// readHead reads a head and says how long the body will be. An empty line or two in
-// front of it are skipped (RFC 9112 §2.2).
+// readHead reads a response head and returns the length of its body, Chunked or
+// UntilClose. It skips up to server.MaxEmptyLines empty lines before the head,
+// as a server does (RFC 9112 §2.2).
 func readHead(in *bufio.Reader) (status string, length int64, err error) {
 	line, err := readLine(in)
 	for empty := 0; err == nil && line == "" && empty < server.MaxEmptyLines; empty++ {
@@ -134,11 +139,11 @@ func readHead(in *bufio.Reader) (status string, length int64, err error) {
 		n, ok := http1.ParseNumber([]byte(value))
 		switch {
 		case name == "content-length" && (length != UntilClose || !ok || n == http1.MaxNumber):
-			err = fmt.Errorf("a length that is none, or one of two: %q", line)
+			err = fmt.Errorf("invalid or repeated Content-Length: %q", line)
 		case name == "content-length":
 			length = n
 		case name == "transfer-encoding" && (length != UntilClose || value != "chunked"):
-			err = fmt.Errorf("a coding that is not chunked alone: %q", line)
+			err = fmt.Errorf("transfer coding other than a single chunked: %q", line)
 		case name == "transfer-encoding":
 			length = http1.Chunked
 		}
@@ -154,7 +159,8 @@ func readLine(in *bufio.Reader) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), err
 }
 
-// readChunks reads a chunked body. The framing is the server's own: framing.go.
+// readChunks reads a chunked body and its trailers, with the decoder that the
+// server uses for requests.
 func readChunks(in *bufio.Reader) (body []byte, err error) {
 	f, _ := http1.NewBodyDecoder(http1.Chunked, 1<<30, 32<<10)
 	for need := 1; !f.AtEnd(); {

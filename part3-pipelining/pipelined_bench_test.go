@@ -12,8 +12,8 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
-// BenchmarkPipelined is a connection with so many requests in flight: time and
-// allocations are the server's and the client's for one request.
+// BenchmarkPipelined keeps a number of requests in flight on one connection.
+// Time and allocations are those of server and client for one request.
 func BenchmarkPipelined(b *testing.B) {
 	for name, depth := range map[string]int{"depth 1": 1, "depth 16": 16, "depth 64": 64} {
 		b.Run(name, func(b *testing.B) {
@@ -35,9 +35,9 @@ func BenchmarkPipelined(b *testing.B) {
 	}
 }
 
-// BenchmarkConnectWhenFull is a client that connects, asks and leaves when all
-// other places are taken by connections that wait for slow handlers: what the
-// others cost the one.
+// BenchmarkConnectWhenFull measures a client that connects, sends one request
+// and closes while all other connections wait for slow handlers: what they cost
+// it.
 func BenchmarkConnectWhenFull(b *testing.B) {
 	for name, busy := range map[string]int{"1 busy": 1, "2000 busy": 2000} {
 		b.Run(name, func(b *testing.B) {

@@ -22,7 +22,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain lets the test binary be the program, so that tests can start it.
+// TestMain lets the test binary act as the program, so that tests can start it
+// as a process.
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_THE_PROGRAM") != "" {
 		main()
@@ -33,8 +34,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// programCommand is this part's program with args, ready to start; it is killed when
-// the test ends, or when it has run for a long time.
+// programCommand returns a command that runs this part's program with args. The
+// process is killed when the test ends, or after it has run for a long time.
 func programCommand(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	skipIfJudging(t)
@@ -45,13 +46,13 @@ func programCommand(t testing.TB, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.WaitDelay = time.Second
 	killWithTest(t, cmd)
-	// A program under -race waits a second at its end, unless told not to.
+	// A program built with -race sleeps for a second at exit by default.
 	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes", "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
-// startServing starts `serve` and returns it with the address that it prints first,
-// and with what it logs.
+// startServing starts `serve` and returns the process, the address on its first
+// line of output, and its log.
 func startServing(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
 	t.Helper()
 	cmd = programCommand(t, append([]string{"serve", "-addr", "127.0.0.1:0"}, args...)...)
@@ -69,7 +70,7 @@ func startProgram(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reade
 	return strings.TrimSpace(strings.TrimPrefix(line, "listening on http://")), bufio.NewReader(stderr)
 }
 
-// awaitLog reads what the program logs up to a line that contains text.
+// awaitLog reads the program's log up to a line that contains text.
 func awaitLog(t testing.TB, logged *bufio.Reader, text string) {
 	t.Helper()
 	for {
@@ -92,8 +93,8 @@ func TestSignalEndsTheProgramWithStatusZero(t *testing.T) {
 	}
 }
 
-// Under load, every request that was read is answered, in full and in order.
-// What was not read is met by a clean end.
+// Under load, a stopping server responds to every request it has read, in full
+// and in order. Requests it has not read get a clean close.
 func TestStopUnderPipelinedLoadAnswersEveryRequestRead(t *testing.T) {
 	cmd, addr, _ := startServing(t)
 	var all sync.WaitGroup
@@ -108,11 +109,11 @@ func TestStopUnderPipelinedLoadAnswersEveryRequestRead(t *testing.T) {
 			in := bufio.NewReader(c)
 			for n := 0; ; n++ {
 				if _, err := in.Peek(1); err != nil {
-					assert.ErrorIs(t, err, io.EOF, "after %d whole answers the connection ends in FIN", n)
+					assert.ErrorIs(t, err, io.EOF, "after %d complete responses the connection ends in FIN", n)
 					return
 				}
 				_, body, err := readResponse(in)
-				if !assert.NoError(t, err, "answer %d is not whole", n) || !assert.Equal(t, "Hello, World!\n", string(body)) {
+				if !assert.NoError(t, err, "response %d is not complete", n) || !assert.Equal(t, "Hello, World!\n", string(body)) {
 					return
 				}
 				answers.Add(1)
@@ -130,8 +131,8 @@ func TestStopUnderPipelinedLoadAnswersEveryRequestRead(t *testing.T) {
 	}
 	if d := soakTime(t); d > 0 {
 		before := residentMemory(t, cmd.Process.Pid)
-		time.Sleep(d) // the load goes on; nothing waits for this
-		t.Logf("%d answers in %v; %d and %d KiB of resident memory", answers.Load(), d, before>>10, residentMemory(t, cmd.Process.Pid)>>10)
+		time.Sleep(d) // keeps the load up; no synchronization
+		t.Logf("%d responses in %v; %d and %d KiB of resident memory", answers.Load(), d, before>>10, residentMemory(t, cmd.Process.Pid)>>10)
 	}
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
@@ -151,13 +152,13 @@ func TestStopAnswersRequestsInFlightAndQueued(t *testing.T) {
 	r.Stop()
 	l.release("/1", "/2")
 
-	s := transcript{sent: get("/1") + get("/2"), rule: "house rule: what was read is answered, also by a server that stops", look: "drain.go"}.readAll(inFlight)
+	s := transcript{sent: get("/1") + get("/2"), rule: "house rule: a stopping server responds to every request it has read", look: "drain.go"}.readAll(inFlight)
 	inRequestOrder(t, s, "/1", "/2")
 	s.wantCleanEnd(t)
 	transcript{}.readAll(idle).wantCleanEnd(t)
 	receive(t, r.done, "serve returns")
 	_, err := net.DialTimeout("tcp", r.addr, patience())
-	assert.ErrorIs(t, err, syscall.ECONNREFUSED, "after a stop nobody listens")
+	assert.ErrorIs(t, err, syscall.ECONNREFUSED, "after a stop the port is closed")
 }
 
 func TestSecondSignalEndsTheProgramAtOnce(t *testing.T) {
@@ -193,15 +194,15 @@ func exitStatus(err error) int {
 	return 0
 }
 
-// With 64 descriptors 200 clients cannot be connected at once: those who are
-// not accepted wait in the kernel's queue, and all are served in the end.
+// With 64 descriptors 200 clients cannot be connected concurrently: those not
+// accepted wait in the kernel's accept queue, and all are served in the end.
 func TestOutOfDescriptorsEveryClientIsEventuallyServed(t *testing.T) {
 	const clients = 200
 	cmd, addr, _ := startServing(t, "-idle-time", "300ms", "-linger-time", "50ms")
-	limitDescriptors(t, cmd.Process.Pid, 64) // later than serve looks at them (descriptors.go)
+	limitDescriptors(t, cmd.Process.Pid, 64) // after serve has read the limit (descriptors.go)
 	var all sync.WaitGroup
 	for range clients {
-		c := converse(t, addr, get("/")) // and does not close
+		c := converse(t, addr, get("/")) // stays open
 		all.Go(func() {
 			status, _, err := readResponse(bufio.NewReader(c))
 			assert.NoError(t, err)
@@ -215,7 +216,7 @@ func TestOutOfDescriptorsEveryClientIsEventuallyServed(t *testing.T) {
 	waitExit(t, cmd)
 	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	t.Logf("200 clients through 64 descriptors; the server ran for %v", used)
-	assert.Less(t, used.Seconds(), 2.0, "house rule: an accept that fails is not tried again at once (server.go, waitForCapacity)")
+	assert.Less(t, used.Seconds(), 2.0, "house rule: a failed accept is not retried immediately (server.go, waitForCapacity)")
 }
 
 func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
@@ -225,20 +226,20 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		status int
 		says   string
 	}{
-		"unknown flag":   {"-bogus", 2, "flag provided but not defined: -bogus"},
-		"unknown verb":   {"dance", 2, `unknown verb "dance"`},
-		"extra argument": {"serve now", 2, `unexpected argument "now"`},
-		"bad limit":      {"-head 10", 2, "-head 10: want 256 to 32768"},
-		"no time":        {"-idle-time 0s", 2, "a time of 0 or less is no time"},
-		"pipe to nobody": {"pipe", 2, "want an address and at least one path"},
-		"pipe, no port":  {"pipe localhost /", 2, `bad address "localhost"`},
-		"pipe to port 0": {"pipe localhost:0 /", 2, `bad address "localhost:0"`},
-		"pipe to no one": {"pipe me@localhost:80 /", 2, `bad address "me@localhost:80"`},
-		"pipe an é":      {"pipe 127.0.0.1:1 /é", 2, `bad path "/é"`},
-		"pipe a part":    {"pipe 127.0.0.1:1 /#a", 2, `bad path "/#a"`},
-		"pipe no path":   {"pipe 127.0.0.1:1 x", 2, `bad path "x"`},
-		"no such root":   {"-root /nowhere", 1, "-root: open /nowhere: no such file or directory"},
-		"taken port":     {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
+		"unknown flag":            {"-bogus", 2, "flag provided but not defined: -bogus"},
+		"unknown verb":            {"dance", 2, `unknown verb "dance"`},
+		"extra argument":          {"serve now", 2, `unexpected argument "now"`},
+		"bad limit":               {"-head 10", 2, "-head 10: want 256 to 32768"},
+		"no time":                 {"-idle-time 0s", 2, "a time of 0 or less is no time"},
+		"pipe without an address": {"pipe", 2, "want an address and at least one path"},
+		"pipe, no port":           {"pipe localhost /", 2, `bad address "localhost"`},
+		"pipe to port 0":          {"pipe localhost:0 /", 2, `bad address "localhost:0"`},
+		"pipe to no one":          {"pipe me@localhost:80 /", 2, `bad address "me@localhost:80"`},
+		"pipe an é":               {"pipe 127.0.0.1:1 /é", 2, `bad path "/é"`},
+		"pipe a part":             {"pipe 127.0.0.1:1 /#a", 2, `bad path "/#a"`},
+		"pipe no path":            {"pipe 127.0.0.1:1 x", 2, `bad path "x"`},
+		"no such root":            {"-root /nowhere", 1, "-root: open /nowhere: no such file or directory"},
+		"taken port":              {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
@@ -273,25 +274,25 @@ func TestPipeShowsResponsesInOrder(t *testing.T) {
 	err := runPipeline(&stdout, startServer(t).addr, []string{"/sleep/20ms", "/", "/stream/2", "/none"})
 
 	require.NoError(t, err)
-	requireInOrder(t, stdout.String(), "sends 4 requests in one write", `has answer 1, /sleep/20ms: 200 OK, "slept 20ms\n"`,
-		`has answer 2, /: 200 OK, "Hello, World!\n"`, `has answer 3, /stream/2: 200 OK, "line 1\n`, "has answer 4, /none: 404")
+	requireInOrder(t, stdout.String(), "sends 4 requests in one write", `has response 1, /sleep/20ms: 200 OK, "slept 20ms\n"`,
+		`has response 2, /: 200 OK, "Hello, World!\n"`, `has response 3, /stream/2: 200 OK, "line 1\n`, "has response 4, /none: 404")
 }
 
-// What a server sends to a client that pipelines is judged as strictly as what a
-// client sends to a server: with the framing in doubt, so are the responses behind it.
+// The pipe client parses responses as strictly as the server parses requests:
+// when the framing of one is ambiguous, so are all responses after it.
 func TestPipeParsesResponsesStrictly(t *testing.T) {
 	t.Parallel()
 	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	for sent, want := range map[string]string{
 		ok + "\r\n" + ok: "200 OK ok",
 		"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok + ok:                        "200 OK ok",
-		strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 101) + ok + ok:                  "one interim answer after the other",
-		"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + ok:                              "a length that is none",
-		"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok" + ok:                            "a length that is none",
-		"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nok" + ok:          "a length that is none",
-		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok" + ok:        "a length that is none, or one of two",
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + ok:       "a coding that is not chunked alone",
-		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n" + ok: "a coding that is not chunked alone",
+		strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 101) + ok + ok:                  "too many interim responses",
+		"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + ok:                              "invalid or repeated Content-Length",
+		"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok" + ok:                            "invalid or repeated Content-Length",
+		"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nok" + ok:          "invalid or repeated Content-Length",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok" + ok:        "invalid or repeated Content-Length",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + ok:       "transfer coding other than a single chunked",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n" + ok: "transfer coding other than a single chunked",
 		"\r\n\r\n\r\n" + ok: "not a status line",
 	} {
 		in := bufio.NewReader(strings.NewReader(sent))
@@ -307,14 +308,15 @@ func TestPipeParsesResponsesStrictly(t *testing.T) {
 	}
 }
 
-// demo is run as the reader runs it: what it claims must be so on this machine.
+// The demo is run as the reader runs it: what it claims must hold on this
+// machine.
 func TestDemoShowsOrderAndTime(t *testing.T) {
 	output, err := programCommand(t, "demo").CombinedOutput()
 
 	require.NoError(t, err, "%s", output)
 	text := string(output)
 	t.Log("\n" + text)
-	requireInOrder(t, text, "sends 4 requests", "begins GET /sleep/300ms", "is done with GET /sleep/100ms", "is done with GET /sleep/300ms", "has answer 1", "has answer 4")
+	requireInOrder(t, text, "sends 4 requests", "begins GET /sleep/300ms", "is done with GET /sleep/100ms", "is done with GET /sleep/300ms", "has response 1", "has response 4")
 	var sum, slowest int
 	_, times, _ := strings.Cut(text, "one after the other")
 	_, err = fmt.Sscanf(strings.ReplaceAll(times, "ms   the sum\n  pipelined", ""), "%d %d", &sum, &slowest)
@@ -323,14 +325,14 @@ func TestDemoShowsOrderAndTime(t *testing.T) {
 	assert.Less(t, slowest, 400)
 }
 
-// requireInOrder wants each of parts in text, one behind the other.
+// requireInOrder requires each of parts in text, one after the other.
 func requireInOrder(t testing.TB, text string, parts ...string) {
 	t.Helper()
 	rest := text
 	for _, part := range parts {
 		_, after, found := strings.Cut(rest, part)
 		if !found {
-			t.Fatalf("%q is not there, or not in its place, in:\n%s", part, text)
+			t.Fatalf("%q is missing or out of order in:\n%s", part, text)
 		}
 		rest = after
 	}
@@ -344,8 +346,8 @@ func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
 	for line := range strings.Lines(string(output)) {
 		var e event
 		require.NoError(t, json.Unmarshal([]byte(line), &e))
-		assert.GreaterOrEqual(t, e.US, before, "events come in the order of their times")
+		assert.GreaterOrEqual(t, e.US, before, "events are in the order of their times")
 		before = e.US
 	}
-	assert.Contains(t, string(output), "has answer 4")
+	assert.Contains(t, string(output), "has response 4")
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// readFull reads all of b from c, or ends the test.
+// readFull fills b from c, or fails the test.
 func readFull(t testing.TB, c io.Reader, b []byte) {
 	t.Helper()
 	n, err := io.ReadFull(c, b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		failedWaits.Add(1)
 	}
-	require.NoError(t, err, "%d of %d bytes came", n, len(b))
+	require.NoError(t, err, "%d of %d bytes arrived", n, len(b))
 }

@@ -9,7 +9,8 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
-// What the server keeps for the next request is memory, and no word of the last one.
+// The server reuses memory from one request to the next, but nothing of the
+// request's contents.
 
 func TestErrorResponseDoesNotDependOnAnEarlierRequest(t *testing.T) {
 	head := "HEAD / HTTP/1.1\r\nHost: x\r\n"
@@ -24,7 +25,7 @@ func TestErrorResponseDoesNotDependOnAnEarlierRequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := startServer(t, func(s *server.Server) { s.Limits.HeadTime = 4 * testTimeout })
-			story := transcript{rule: "MUST, RFC 9110 §6.4.1: only an answer to HEAD has no body", look: "exchange.go, recycle"}
+			story := transcript{rule: "MUST, RFC 9110 §6.4.1: only a response to HEAD has no body", look: "exchange.go, recycle"}
 
 			story.sent = head + "\r\n" + c.sent
 			same := converse(t, r.addr, story.sent)
@@ -35,7 +36,7 @@ func TestErrorResponseDoesNotDependOnAnEarlierRequest(t *testing.T) {
 			a := s.parseAll(t, "HEAD", "GET")
 			assert.Equal(t, c.status, a[1].status)
 
-			for range 4 { // one of them has what the HEAD had, most likely
+			for range 4 { // most likely one of them reuses the HEAD's exchange
 				sendAndRead(t, r.addr, "", "", head+closeField+"\r\n")
 				story.sent = c.sent
 				other := converse(t, r.addr, c.sent)
@@ -50,7 +51,7 @@ func TestErrorResponseDoesNotDependOnAnEarlierRequest(t *testing.T) {
 	}
 }
 
-// The response to HEAD has no body, also when not all of the request has come.
+// The response to HEAD has no body, even when the request is incomplete.
 func TestErrorResponseToAPartialHEADHasNoBody(t *testing.T) {
 	for sent, status := range map[string]string{
 		"HEAD / HTTP/1.1\r\nHo":                                                              "408 Request Timeout",
@@ -60,18 +61,19 @@ func TestErrorResponseToAPartialHEADHasNoBody(t *testing.T) {
 	} {
 		r := startServer(t, func(s *server.Server) { s.Limits.HeadTime = 4 * testTimeout })
 
-		s := sendAndRead(t, r.addr, "MUST, RFC 9110 §9.3.2: no content in an answer to HEAD", "takerequest.go, newRequest", sent)
+		s := sendAndRead(t, r.addr, "MUST, RFC 9110 §9.3.2: no content in a response to HEAD", "takerequest.go, newRequest", sent)
 
 		s.wantPrefix(t, "HTTP/1.1 "+status+"\r\n")
 		s.parseAll(t, "HEAD")
 	}
 }
 
-// A response that says nothing of what an earlier one has set.
+// A response has no field, status or trailer that an earlier one on the
+// connection has set.
 func TestResponseHasNothingOfAnEarlierOne(t *testing.T) {
 	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		switch string(r.Path) {
-		case "/all": // whatever a handler can leave behind
+		case "/all": // sets everything that a handler can set
 			w.Status = 404
 			w.AddField("X-Left", "behind")
 			w.SetLength(4)
@@ -98,11 +100,11 @@ func TestResponseHasNothingOfAnEarlierOne(t *testing.T) {
 	} {
 		c := converse(t, r.addr, before+get("/", closeField))
 
-		s := transcript{sent: before + get("/", closeField), rule: "house rule: nothing of one request is in the answer to another", look: "exchange.go, recycle"}.readAll(c)
+		s := transcript{sent: before + get("/", closeField), rule: "house rule: nothing of one request is in the response to another", look: "exchange.go, recycle"}.readAll(c)
 
 		at := strings.LastIndex(s.got, plain)
 		if at < 0 {
-			s.fail(t, len(s.got), "no second answer")
+			s.fail(t, len(s.got), "no second response")
 		}
 		s.got = s.got[at:]
 		last := s.wantFramed(t)

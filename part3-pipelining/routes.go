@@ -11,15 +11,19 @@ import (
 	"socketup/part3-pipelining/server"
 )
 
-// A route is a path, or with a slash at its end all paths that begin so, and
-// who answers there.
+// The routes of the server: a greeting, an echo, a sleep and a stream. Each shows
+// one kind of response: fixed length, after a body, late, chunked.
+
+// A route is a path, its methods and its handler. A path that ends in a slash
+// matches every path that begins with it.
 type route struct {
 	path    string
 	methods []string
-	handle  func(w *server.Response, r *server.Request, rest []byte) // rest of the path
+	handle  func(w *server.Response, r *server.Request, rest []byte) // rest: the request path after the route's path
 }
 
-// knownMethods are the methods that 405 is for; the others get 501 (RFC 9110 §9.1).
+// knownMethods are the methods that get 405 where they are not allowed; any
+// other method gets 501 (RFC 9110 §9.1).
 var knownMethods = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"}
 
 const maxSleep = 60 * time.Second
@@ -35,7 +39,8 @@ func routes(extra ...route) server.Handler {
 	return func(w *server.Response, r *server.Request) { dispatch(w, r, all) }
 }
 
-// dispatch finds the route, then the method in it.
+// dispatch calls the handler of the first route that matches the path and has
+// the method; it responds 404, 405 or 501 when there is none.
 func dispatch(w *server.Response, r *server.Request, all []route) {
 	if string(r.Path) == "*" {
 		respondAllow(w, allMethods(all))
@@ -49,7 +54,7 @@ func dispatch(w *server.Response, r *server.Request, all []route) {
 		}
 	}
 	if !slices.Contains(knownMethods, string(r.Method)) {
-		w.Error(501, "the method "+string(r.Method)+" is not known here")
+		w.Error(501, "the method "+string(r.Method)+" is not implemented")
 		return
 	}
 	w.Error(404, "nothing is at "+string(r.Path))
@@ -67,13 +72,14 @@ func (t *route) serve(w *server.Response, r *server.Request, rest []byte) {
 		respondAllow(w, t.methods)
 	case slices.Contains(knownMethods, string(r.Method)):
 		w.AddField("Allow", strings.Join(t.methods, ", ")+", OPTIONS")
-		w.Error(405, "allowed are "+strings.Join(t.methods, ", "))
+		w.Error(405, "allowed methods: "+strings.Join(t.methods, ", "))
 	default:
-		w.Error(501, "the method "+string(r.Method)+" is not known here")
+		w.Error(501, "the method "+string(r.Method)+" is not implemented")
 	}
 }
 
-// allMethods are the methods that some route has.
+// allMethods returns the methods that at least one route has, in the order of
+// knownMethods.
 func allMethods(all []route) (methods []string) {
 	for _, m := range knownMethods {
 		if slices.ContainsFunc(all, func(t route) bool { return slices.Contains(t.methods, m) }) {
@@ -93,14 +99,15 @@ func hello(w *server.Response, _ *server.Request, _ []byte) {
 	w.WriteString("Hello, World!\n")
 }
 
-// echo reads all before it answers: a client that only reads when it has
-// written all would otherwise wait for us, and we for it.
+// echo reads the whole body before it responds: a client that reads only after
+// it has written everything would otherwise wait for the server while the
+// server waits for the client.
 func echo(w *server.Response, r *server.Request, _ []byte) {
 	body, err := r.Body.ReadAll()
 	if err != nil {
-		return // the server says what was wrong
+		return // the server sends the error response
 	}
-	kind := "application/octet-stream" // bytes, and nobody has said of what
+	kind := "application/octet-stream" // the request named no type
 	if told := r.Get("content-type"); len(told) > 0 {
 		kind = string(told)
 	}
@@ -135,8 +142,8 @@ func stream(w *server.Response, _ *server.Request, rest []byte) {
 	for i := range n {
 		fmt.Fprintf(w, "line %d\n", i+1)
 		if w.Flush() != nil {
-			return // nobody reads any more
+			return // the client has gone
 		}
 	}
-	w.Flush() // in chunks even if there is no line
+	w.Flush() // chunked even when n is 0
 }

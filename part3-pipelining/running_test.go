@@ -17,16 +17,16 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-// A testServer is our own server under test.
+// A testServer is this part's server, running in the test process.
 type testServer struct {
 	*server.Server
-	fd   int // it listens here
+	fd   int // the listening socket
 	addr string
 	logs *logLines
 	done chan struct{} // closed when serve has returned
 }
 
-// startServer runs our own server on a free port until the test ends.
+// startServer runs this part's server on a free port until the test ends.
 func startServer(t testing.TB, change ...func(*server.Server)) *testServer {
 	t.Helper()
 	return startServerAt(t, "127.0.0.1:0", server.DefaultLimits, change...)
@@ -58,12 +58,13 @@ func startServerAt(t testing.TB, at string, limited server.Limits, change ...fun
 	return r
 }
 
-// withHandler is for start: this handler instead of the routes.
+// withHandler is an option of startServer: h instead of the routes.
 func withHandler(h server.Handler) func(*server.Server) {
 	return func(s *server.Server) { s.Handler = h }
 }
 
-// contract is the address of the server to judge: the one in $SERVER, or ours.
+// contract returns the address of the server to judge: the one in $SERVER, or
+// this part's.
 func contract(t testing.TB) string {
 	t.Helper()
 	if addr := startJudgedServer(t); addr != "" {
@@ -72,7 +73,7 @@ func contract(t testing.TB) string {
 	return startServer(t).addr
 }
 
-// logLines keeps what a server logs.
+// logLines collects what a server logs. It is safe for concurrent use.
 type logLines struct {
 	mu   sync.Mutex
 	text strings.Builder // guarded by mu
@@ -90,7 +91,7 @@ func (l *logLines) String() string {
 	return l.text.String()
 }
 
-// get renders a request for path; each of fields ends in CRLF.
+// get returns a GET request for path; each of fields ends in CRLF.
 func get(path string, fields ...string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: socket.up\r\n" + strings.Join(fields, "") + "\r\n"
 }
@@ -101,8 +102,8 @@ func post(path, body string, fields ...string) string {
 	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: socket.up\r\nContent-Length: %d\r\n%s\r\n%s", path, len(body), strings.Join(fields, ""), body)
 }
 
-// parseAll takes apart what came as answers to requests with these methods, to
-// the last byte.
+// parseAll parses everything received as the responses to requests with these
+// methods, to the last byte.
 func (s transcript) parseAll(t testing.TB, methods ...string) (all []parsedResponse) {
 	t.Helper()
 	rest := s.got
@@ -113,12 +114,12 @@ func (s transcript) parseAll(t testing.TB, methods ...string) (all []parsedRespo
 		all = append(all, r)
 	}
 	if rest != "" {
-		s.fail(t, len(s.got)-len(rest), "there is something behind the last answer")
+		s.fail(t, len(s.got)-len(rest), "there is something after the last response")
 	}
 	return all
 }
 
-// rest is the story of the response with which rest begins, number i of so many.
+// rest returns the transcript of response i of of, which begins the bytes rest.
 func (s transcript) rest(rest string, i, of int) transcript {
 	if of > 1 {
 		s.label = fmt.Sprintf("answer %d of %d", i+1, of)
@@ -127,7 +128,8 @@ func (s transcript) rest(rest string, i, of int) transcript {
 	return s
 }
 
-// wantSame wants got to be want. What is wrong is pointed at where it can be found.
+// wantSame requires got to equal want. The failure points at got in the
+// transcript where it can be found.
 func (s transcript) wantSame(t testing.TB, what, want, got string) {
 	t.Helper()
 	if got != want {
@@ -135,7 +137,7 @@ func (s transcript) wantSame(t testing.TB, what, want, got string) {
 	}
 }
 
-// getMethods is n times GET.
+// getMethods returns n times "GET".
 func getMethods(n int) []string { return strings.Split(strings.Repeat("GET ", n-1)+"GET", " ") }
 
 // splitBody separates the body of one response from what follows.
@@ -149,31 +151,31 @@ func (s transcript) splitBody(t testing.TB, r parsedResponse, method string) (bo
 	case r.fields["transfer-encoding"] != "":
 		return s.splitChunks(t, r)
 	case r.fields["content-length"] == "":
-		return r.body, "" // up to the end of the connection
+		return r.body, "" // up to the close of the connection
 	}
 	n, err := strconv.Atoi(r.fields["content-length"])
 	if err != nil {
 		s.withRule(ruleContentLength).fail(t, at, "Content-Length is %q, not a number of bytes", r.fields["content-length"])
 	}
 	if n > len(r.body) {
-		s.withRule(ruleContentLength).fail(t, len(s.got), "Content-Length says %d bytes, and only %d came (%s)", n, len(r.body), s.describeEnd())
+		s.withRule(ruleContentLength).fail(t, len(s.got), "Content-Length says %d bytes, and only %d arrived (%s)", n, len(r.body), s.describeEnd())
 	}
 	return r.body[:n], r.body[n:]
 }
 
-// splitChunks reads the chunked coding as RFC 9112 §7.1 writes it.
+// splitChunks decodes the chunked coding strictly as RFC 9112 §7.1 defines it.
 func (s transcript) splitChunks(t testing.TB, r parsedResponse) (body, rest string) {
 	t.Helper()
 	own := s.rule
-	s.rule = "MUST, RFC 9112 §7.1: a chunk is its size in hexadecimal, CRLF, so many bytes, CRLF; the last is 0, CRLF, CRLF"
+	s.rule = "MUST, RFC 9112 §7.1: a chunk is its size in hexadecimal, CRLF, that many bytes, CRLF; the last is 0, CRLF, CRLF"
 	for rest = r.body; ; {
 		at := len(s.got) - len(rest)
 		line, after, found := strings.Cut(rest, "\r\n")
-		digits, _, _ := strings.Cut(line, ";") // extensions say nothing
+		digits, _, _ := strings.Cut(line, ";") // extensions are ignored
 		size, err := strconv.ParseUint(digits, 16, 31)
 		switch {
 		case rest == "":
-			s.withRule(own).fail(t, at, "the answer ends between its chunks (%s)", s.describeEnd())
+			s.withRule(own).fail(t, at, "the response ends between two chunks (%s)", s.describeEnd())
 		case !found || err != nil:
 			s.fail(t, at, "a chunk does not begin with its size in hexadecimal and CRLF")
 		case size == 0 && strings.HasPrefix(after, "\r\n"):
@@ -188,7 +190,7 @@ func (s transcript) splitChunks(t testing.TB, r parsedResponse) (body, rest stri
 	}
 }
 
-// parseBodies are the bodies of n responses to GET.
+// parseBodies returns the bodies of n responses to GET.
 func (s transcript) parseBodies(t testing.TB, n int) (all []string) {
 	t.Helper()
 	for _, r := range s.parseAll(t, getMethods(n)...) {
@@ -197,7 +199,8 @@ func (s transcript) parseBodies(t testing.TB, n int) (all []string) {
 	return all
 }
 
-// converse sends text and returns the connection, for what is to come.
+// converse connects, sends text and returns the connection, which is closed
+// when the test ends.
 func converse(t testing.TB, addr, text string) *net.TCPConn {
 	t.Helper()
 	c := dial(t, addr)
@@ -207,7 +210,7 @@ func converse(t testing.TB, addr, text string) *net.TCPConn {
 	return c
 }
 
-// requireRead reads as many bytes as want has, and wants them to be want.
+// requireRead reads len(want) bytes and requires them to equal want.
 func requireRead(t testing.TB, c io.Reader, s transcript, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
@@ -221,7 +224,7 @@ func requireRead(t testing.TB, c io.Reader, s transcript, want string) {
 	s.wantPrefix(t, want)
 }
 
-// readUntil reads from c until the text ends in end, and no byte further.
+// readUntil reads from c until the text ends in end, and not a byte more.
 func readUntil(t testing.TB, c io.Reader, end string) string {
 	t.Helper()
 	var got []byte
@@ -232,8 +235,8 @@ func readUntil(t testing.TB, c io.Reader, end string) string {
 	return string(got)
 }
 
-// neverReceives fails the test if what must not happen does, in the moment that it is
-// given to. It can miss a fault, but not invent one.
+// neverReceives fails the test if c delivers within a short time. A slow
+// machine can make it miss a fault, but not report one that is not there.
 func neverReceives[T any](t testing.TB, c <-chan T, what string) {
 	t.Helper()
 	select {

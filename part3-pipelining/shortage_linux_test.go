@@ -19,13 +19,14 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-// withFreeDescriptors calls f while this process can open n descriptors and no more.
+// withFreeDescriptors calls f while this process can open exactly n more
+// descriptors.
 func withFreeDescriptors(t *testing.T, n int, f func()) {
 	t.Helper()
 	var was unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
 	low := was
-	low.Cur = uint64(len(openFiles(t)) + n + 64) // more than are open, if some are missing in between
+	low.Cur = uint64(len(openFiles(t)) + n + 64) // above the highest open descriptor, even if numbers below it are free
 	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &low))
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &was)
 	var taken []int
@@ -49,36 +50,36 @@ func withFreeDescriptors(t *testing.T, n int, f func()) {
 	f()
 }
 
-// openFiles are the files that this process has open, by descriptor.
+// openFiles returns the files that this process has open, by descriptor.
 func openFiles(t *testing.T) map[string]string {
 	t.Helper()
 	open := map[string]string{}
 	entries, err := os.ReadDir("/proc/self/fd")
 	require.NoError(t, err)
 	for _, e := range entries {
-		if file, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil { // ReadDir's own is closed by now
+		if file, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil { // fails for ReadDir's own descriptor, which is closed by now
 			open[e.Name()] = file
 		}
 	}
 	return open
 }
 
-// requireNoLeakedFiles wants f to close all that it opens.
+// requireNoLeakedFiles fails the test if f leaves a descriptor open.
 func requireNoLeakedFiles(t *testing.T, what string, f func()) {
 	t.Helper()
 	before := openFiles(t)
 	f()
 	left := openFiles(t)
 	maps.DeleteFunc(left, func(fd, file string) bool { return before[fd] == file })
-	assert.Empty(t, left, "house rule: %s leaves nothing open", what)
+	assert.Empty(t, left, "house rule: %s leaves no descriptor open", what)
 }
 
-// A server that cannot be made, because the descriptors do not suffice, gives
-// back those that it had got, and the listening socket.
+// A server that cannot start for lack of descriptors closes those it has
+// opened, and the listening socket.
 func TestFailedServerStartLeaksNoDescriptor(t *testing.T) {
-	startServer(t) // Go's runtime opens descriptors of its own for the first
+	startServer(t) // the Go runtime opens descriptors of its own for the first server
 	for free := range runtime.GOMAXPROCS(0) {
-		requireNoLeakedFiles(t, fmt.Sprintf("newServer with %d descriptors, one for each loop but one (server.go, newServer)", free), func() {
+		requireNoLeakedFiles(t, fmt.Sprintf("New with %d descriptors, one for each loop but one (server.go, New)", free), func() {
 			fd, err := socket.Listen("127.0.0.1:0", backlog)
 			require.NoError(t, err)
 			withFreeDescriptors(t, free, func() {
@@ -89,23 +90,23 @@ func TestFailedServerStartLeaksNoDescriptor(t *testing.T) {
 	}
 }
 
-// accept(2) takes a descriptor before it looks into the queue: without one it fails,
-// though nobody may be waiting.
+// accept(2) allocates a descriptor before it looks at the accept queue: without
+// one it fails even if no connection is queued.
 func TestOutOfDescriptorsWithAnEmptyQueueClosesNoIdleConnection(t *testing.T) {
 	r := startServer(t)
 	kept := converse(t, r.addr, get("/"))
 	in := bufio.NewReader(kept)
 	_, _, err := readResponse(in)
 	require.NoError(t, err)
-	withFreeDescriptors(t, 2, func() { // the other client's and its server's
+	withFreeDescriptors(t, 2, func() { // for the second client and the server's end of its connection
 		converse(t, r.addr, get("/"))
 		eventually(t, "it is accepted", func() bool { return r.Connections() == 2 })
 		idle := time.Now()
-		eventually(t, "both have been idle for longer than the second that a crowd lets them", func() bool { return time.Since(idle) > 3*time.Second/2 })
+		eventually(t, "both have been idle for longer than the second allowed at capacity", func() bool { return time.Since(idle) > 3*time.Second/2 })
 	})
 
 	io.WriteString(kept, get("/"))
 	_, _, err = readResponse(in)
-	require.NoError(t, err, "house rule: idle clients are hurried for those that wait (server.go, serve)")
-	assert.NotContains(t, r.logs.String(), "accept", "house rule: a shortage that nobody waits for is none (server.go, serve)")
+	require.NoError(t, err, "house rule: idle connections are closed early for clients that wait (server.go, Serve)")
+	assert.NotContains(t, r.logs.String(), "accept", "house rule: no idle connection is closed when no client waits (server.go, Serve)")
 }

@@ -17,21 +17,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A transcript is one exchange with a server. When a test fails, the story tells
-// what was sent, what came back with a caret at the first wrong byte, the rule
-// that was broken, and where to look next.
+// A transcript is one exchange with a server. When a test fails, it prints what
+// was sent, what was received with a caret at the first wrong byte, the rule
+// that was broken, and where to look.
 type transcript struct {
 	sent, got string
 	end       error  // how the connection ended; nil for FIN
 	rule      string // begins with MUST and the RFC, or with "house rule"
 	look      string // file and function
 
-	label  string // "answer 2 of 3", where got is one of several
-	before string // the responses before it
+	label  string // "answer 2 of 3", when got is one of several responses
+	before string // the responses received before it
 }
 
-// sendAndRead sends each piece to addr in a write of its own, and reads until the
-// server closes.
+// sendAndRead connects to addr, sends each piece in its own write, and reads
+// until the server closes.
 func sendAndRead(t testing.TB, addr, rule, look string, pieces ...string) transcript {
 	t.Helper()
 	c := dial(t, addr)
@@ -39,13 +39,13 @@ func sendAndRead(t testing.TB, addr, rule, look string, pieces ...string) transc
 	s := transcript{sent: strings.Join(pieces, ""), rule: rule, look: look}
 	for _, piece := range pieces {
 		if _, err := io.WriteString(c, piece); err != nil {
-			break // the server may have answered already: read that
+			break // the server may have responded and closed already: read the response
 		}
 	}
 	return s.readAll(c)
 }
 
-// readAll reads until the server closes, and closes too.
+// readAll reads until the server closes, then closes c.
 func (s transcript) readAll(c net.Conn) transcript {
 	c.SetDeadline(time.Now().Add(patience()))
 	got, err := io.ReadAll(c)
@@ -57,8 +57,9 @@ func (s transcript) readAll(c net.Conn) transcript {
 	return s
 }
 
-// dial connects, or ends the test; the connection is closed when the test ends.
-// Reads and writes for which the test sets no deadline fail after a while.
+// dial connects to addr, or fails the test. The connection is closed when the
+// test ends; until the test sets another deadline, reads and writes fail after
+// three times patience.
 func dial(t testing.TB, addr string) *net.TCPConn {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", addr, patience())
@@ -68,13 +69,14 @@ func dial(t testing.TB, addr string) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// fail ends the test with the story; at is the first wrong byte of what came.
+// fail ends the test and prints the transcript; at is the offset in got of the
+// first wrong byte.
 func (s transcript) fail(t testing.TB, at int, wrong string, args ...any) {
 	t.Helper()
 	if errors.Is(s.end, os.ErrDeadlineExceeded) {
 		failedWaits.Add(1)
 	}
-	const shown = 60 // bytes before the wrong one
+	const shown = 60 // bytes printed before the wrong one
 	got := s.before + s.got
 	at = min(at+len(s.before), len(got))
 	from := max(0, at-shown)
@@ -87,13 +89,14 @@ func (s transcript) fail(t testing.TB, at int, wrong string, args ...any) {
 		fmt.Sprintf(wrong, args...), clip(shorten(s.sent)), clip(got[from:]), strings.Repeat(" ", len(before)), s.rule, s.look)
 }
 
-// withRule is s with the rule that a finding breaks, where that is not the test's.
+// withRule returns s with another rule, for a failure that breaks a rule other
+// than the test's own.
 func (s transcript) withRule(rule string) transcript {
 	s.rule = rule
 	return s
 }
 
-// describeEnd says how the connection ended.
+// describeEnd returns how the connection ended, as a sentence.
 func (s transcript) describeEnd() string {
 	switch {
 	case s.end == nil:
@@ -108,7 +111,8 @@ func (s transcript) describeEnd() string {
 	return fmt.Sprintf("the connection ended in: %v", s.end)
 }
 
-// errOpen is the end of a story that did not wait for the connection's.
+// errOpen is the end of a transcript whose test did not wait for the connection
+// to close.
 var errOpen = errors.New("the test read no further")
 
 // clip quotes the first 160 bytes of text.
@@ -119,7 +123,7 @@ func clip(text string) string {
 	return strconv.Quote(text)
 }
 
-// shorten leaves out most of each long run of one byte, and says how many.
+// shorten abbreviates each long run of one byte, and says how many there were.
 func shorten(text string) string {
 	const long, kept = 40, 8
 	var b strings.Builder
@@ -135,7 +139,7 @@ func shorten(text string) string {
 	return b.String()
 }
 
-// wantPrefix wants the response to begin with want.
+// wantPrefix fails the test unless the response begins with want.
 func (s transcript) wantPrefix(t testing.TB, want string) {
 	t.Helper()
 	for i := range len(want) {
@@ -145,20 +149,21 @@ func (s transcript) wantPrefix(t testing.TB, want string) {
 	}
 }
 
-// wantCleanEnd wants the connection to have ended in FIN: not reset, not hung.
+// wantCleanEnd fails the test unless the connection ended in FIN: not reset,
+// not left open.
 func (s transcript) wantCleanEnd(t testing.TB) {
 	t.Helper()
 	switch {
 	case errors.Is(s.end, syscall.ECONNRESET):
 		s.fail(t, len(s.got), "the client saw a reset where the answer ends: connection reset by peer")
 	case errors.Is(s.end, os.ErrDeadlineExceeded):
-		s.fail(t, len(s.got), "the server still holds the connection open when the test's time is over")
+		s.fail(t, len(s.got), "the server still holds the connection open at the test's deadline")
 	case s.end != nil:
 		s.fail(t, len(s.got), "%s", s.describeEnd())
 	}
 }
 
-// A parsedResponse is a response taken apart.
+// A parsedResponse is one parsed response.
 type parsedResponse struct {
 	status string // as in "200 OK"
 	fields map[string]string
@@ -170,8 +175,8 @@ const (
 	ruleContentLength = "MUST, RFC 9110 §8.6 and RFC 9112 §6.2: Content-Length is how many bytes the body has"
 )
 
-// parse takes the response apart as strictly as RFC 9112 writes it. It fails the
-// test at the first byte that is not so.
+// parse parses the response as strictly as RFC 9112 defines it. It fails the
+// test at the first byte that does not conform.
 func (s transcript) parse(t testing.TB) parsedResponse {
 	t.Helper()
 	r, rest := parsedResponse{fields: map[string]string{}}, s.got
@@ -182,7 +187,7 @@ func (s transcript) parse(t testing.TB) parsedResponse {
 			s.fail(t, 0, "no answer came (%s)", s.describeEnd())
 		}
 		if lf < 0 {
-			s.fail(t, len(s.got), "the answer ends inside its head (%s)", s.describeEnd())
+			s.fail(t, len(s.got), "the response ends inside its head (%s)", s.describeEnd())
 		}
 		if lf == 0 || rest[lf-1] != '\r' {
 			s.withRule(ruleLineEndings).fail(t, at+lf, "a line ends in a bare LF, not in CRLF")
@@ -209,8 +214,9 @@ func (s transcript) parse(t testing.TB) parsedResponse {
 	return r
 }
 
-// wantFramed wants the body to be as long as Content-Length says. A client that
-// trusts the field cuts the body short, or waits for bytes that never come.
+// wantFramed fails the test unless the body is as long as Content-Length says.
+// A client that trusts a wrong field truncates the body, or waits for bytes
+// that never arrive.
 func (s transcript) wantFramed(t testing.TB) parsedResponse {
 	t.Helper()
 	r := s.parse(t)
@@ -225,17 +231,19 @@ func (s transcript) wantFramed(t testing.TB) parsedResponse {
 	return r
 }
 
-// skipIfJudging skips a test that is about our own program when another is judged.
+// skipIfJudging skips a test of this part's own program when $SERVER names
+// another.
 func skipIfJudging(t testing.TB) {
 	t.Helper()
 	if os.Getenv("SERVER") != "" {
-		t.Skip("about our own program, not about the one in $SERVER")
+		t.Skip("tests this part's own program, not the one in $SERVER")
 	}
 	skipIfHung(t)
 }
 
-// startJudgedServer starts the program in $SERVER, a shell command that listens on $ADDR,
-// and returns its address. Without $SERVER it returns "": judge our own.
+// startJudgedServer starts the program in $SERVER, a shell command that listens
+// on $ADDR, and returns its address. Without $SERVER it returns "": the test
+// then judges this part's own server.
 func startJudgedServer(t testing.TB) (addr string) {
 	t.Helper()
 	command := os.Getenv("SERVER")
@@ -257,12 +265,12 @@ func startJudgedServer(t testing.TB) (addr string) {
 	exited := exitStatusChan(cmd)
 	t.Cleanup(func() {
 		if t.Failed() {
-			time.Sleep(50 * time.Millisecond) // what it says about its own failure may be on its way
+			time.Sleep(50 * time.Millisecond) // the server's own error message may still be in the pipe
 		}
 		end()
-		receive(t, exited, "the server is gone")
+		receive(t, exited, "the server has ended")
 		if text := output.String(); t.Failed() && text != "" {
-			const shown = 4000 // bytes, from the end
+			const shown = 4000 // bytes of output, from the end
 			t.Logf("the server %q printed:\n%s", command, text[max(0, len(text)-shown):])
 		}
 	})

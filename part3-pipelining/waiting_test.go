@@ -15,14 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A test never hangs: every wait has a deadline, and a server that was started
-// ends with the test, however that ends.
+// A test never hangs: every wait has a deadline, and every server that a test
+// started ends with the test, even if the test is killed.
 
-// maxWait bounds every wait of a test that could otherwise hang.
+// maxWait is the longest that a test waits for any one thing.
 const maxWait = 10 * time.Second
 
-// firstPatience is how long the first wait in vain may take. For a server that is slow
-// to start, or one that is known to hang, say so: PATIENCE=30s make judge.
+// firstPatience is how long the first wait that fails may take. For a server
+// that is slow to start, set it: PATIENCE=30s make judge.
 var firstPatience = func() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("PATIENCE")); err == nil && d > 0 {
 		return d
@@ -30,19 +30,20 @@ var firstPatience = func() time.Duration {
 	return maxWait
 }()
 
-// failedWaits counts the waits that ended a test; anyLate says that there was any, which
-// may not have ended one yet.
+// failedWaits counts the waits that timed out and failed a test; anyLate is set
+// as soon as one times out, before its test has failed.
 var (
 	failedWaits atomic.Int32
 	anyLate     atomic.Bool
 )
 
-// maxFailedWaits of them say that the server hangs. The tests that are left would only
-// say so again, each after its time.
+// maxFailedWaits failed waits mean that the server hangs. The remaining tests
+// would only find the same, each after its own timeout, so they are skipped.
 const maxFailedWaits = 5
 
-// patience is how long to wait for what should come: a tenth of a second would
-// do on most machines. After waits in vain the others get less time.
+// patience is how long a test waits for something that should happen: a tenth
+// of a second would do on most machines. After a wait has failed, later ones
+// are shorter.
 func patience() time.Duration {
 	switch n := failedWaits.Load(); {
 	case n == 0 && !anyLate.Load():
@@ -55,20 +56,20 @@ func patience() time.Duration {
 
 var hungOnce sync.Once
 
-// skipIfHung is called first by every test of a server. It skips those that are
-// left when too many have waited in vain.
+// skipIfHung skips the test when maxFailedWaits waits have failed. Every test
+// of a server calls it first.
 func skipIfHung(t testing.TB) {
 	t.Helper()
 	registerTest(t)
 	if failedWaits.Load() >= maxFailedWaits {
 		hungOnce.Do(func() {
-			fmt.Fprintln(os.Stderr, "the server does not do what the tests wait for: those that are left are not run")
+			fmt.Fprintln(os.Stderr, "the server hangs: too many waits have failed, so the remaining tests are skipped")
 		})
-		t.Skip("left out: others have waited in vain")
+		t.Skip("skipped: the server hung in earlier tests")
 	}
 }
 
-// receive receives from c, or ends the test.
+// receive receives from c, or fails the test after patience.
 func receive[T any](t testing.TB, c <-chan T, what string) (v T) {
 	t.Helper()
 	return receiveWithin(t, patience(), c, what)
@@ -80,30 +81,30 @@ func receiveWithin[T any](t testing.TB, d time.Duration, c <-chan T, what string
 	case v = <-c:
 	case <-time.After(d):
 		failedWaits.Add(1)
-		t.Fatalf("waited in vain for: %s", what)
+		t.Fatalf("timed out waiting for: %s", what)
 	}
 	return v
 }
 
-// eventually waits for a state and fails the test when it has not come within
-// the limit.
+// eventually waits until reached returns true, and fails the test if it does
+// not within the limit.
 func eventually(t testing.TB, state string, reached func() bool) {
 	t.Helper()
 	if !assert.Eventually(silentT{}, reached, patience(), time.Millisecond) {
 		failedWaits.Add(1)
-		t.Fatalf("waited in vain until %s", state)
+		t.Fatalf("timed out waiting until %s", state)
 	}
 }
 
-// silentT is where an assertion says nothing.
+// silentT is an assert.TestingT that discards failure messages.
 type silentT struct{}
 
 func (silentT) Errorf(string, ...any) {}
 
-// killWithTest is called before cmd starts, and makes it and all that it starts end
-// when end is called, when the test ends, or when this process does, be it by
-// SIGKILL: a shell leads their process group, and kills it when the pipe that
-// only we hold open comes to its end.
+// killWithTest is called before cmd starts. It makes cmd and all processes that
+// it starts end when end is called, when the test ends, or when this process
+// ends, even by SIGKILL: a shell leads their process group, and kills it on EOF
+// of a pipe whose write end only this process holds.
 func killWithTest(t testing.TB, cmd *exec.Cmd) (end func()) {
 	t.Helper()
 	keeper := exec.Command("sh", "-c", "read -r _; kill -KILL 0")
@@ -117,22 +118,23 @@ func killWithTest(t testing.TB, cmd *exec.Cmd) (end func()) {
 	return end
 }
 
-// waitExit waits until cmd, which was started, has ended, and returns what it
-// ended with; a program that does not end ends the test.
+// waitExit waits until cmd, which has been started, exits, and returns its
+// error from Wait; it fails the test if cmd does not exit in time.
 func waitExit(t testing.TB, cmd *exec.Cmd) error {
 	t.Helper()
-	return receive(t, exitStatusChan(cmd), "the program ends")
+	return receive(t, exitStatusChan(cmd), "the program exits")
 }
 
-// exitStatusChan says once with what cmd ended, and is closed then.
+// exitStatusChan returns a channel that delivers the result of cmd.Wait once
+// and is then closed.
 func exitStatusChan(cmd *exec.Cmd) <-chan error {
 	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait(); close(exited) }() // ends when the test kills it, if not before
+	go func() { exited <- cmd.Wait(); close(exited) }() // ends when cmd exits; the test kills it in the end
 	return exited
 }
 
-// A timeoutReader reader is a program's output: a read ends with an error when
-// nothing comes in time.
+// A timeoutReader reads a program's output; a read fails when no output arrives
+// in time.
 type timeoutReader struct{ *os.File }
 
 func (p timeoutReader) Read(b []byte) (int, error) {
@@ -140,7 +142,8 @@ func (p timeoutReader) Read(b []byte) (int, error) {
 	return p.File.Read(b)
 }
 
-// outputPipes are what cmd, before it starts, will print.
+// outputPipes returns readers of what cmd, which has not been started, will
+// print.
 func outputPipes(t testing.TB, cmd *exec.Cmd) (stdout, stderr io.Reader) {
 	t.Helper()
 	out, err := cmd.StdoutPipe()

@@ -18,7 +18,7 @@ func getRequest(target string) *client.Request {
 
 var testTimeouts = client.Timeouts{Connect: maxWait, Head: maxWait, Idle: maxWait, ContinueWait: time.Second, Total: maxWait}
 
-// dialConn connects a connection to addr; it is closed when the test ends.
+// dialConn opens a client connection to addr; it is closed when the test ends.
 func dialConn(t testing.TB, addr string) *client.Conn {
 	t.Helper()
 	l, err := client.DialIP(t.Context(), addr, maxWait)
@@ -34,7 +34,7 @@ func readAll(r *client.Response) (string, error) {
 	return string(body), err
 }
 
-// poolRoundTrip makes a request on p and reads its response.
+// poolRoundTrip sends a request through p and reads the response.
 func poolRoundTrip(p *pool.Pool, addr string, c *client.Request) (status int, body string, err error) {
 	r, err := p.RoundTrip(context.Background(), addr, c, &testTimeouts)
 	if err != nil {
@@ -45,8 +45,8 @@ func poolRoundTrip(p *pool.Pool, addr string, c *client.Request) (status int, bo
 	return status, body, err
 }
 
-// newSmallPool is a pool with room for n connections, without an evictor and with nothing
-// that goes by itself.
+// newSmallPool returns a pool of up to n connections without an evictor, in
+// which no connection expires during a test.
 func newSmallPool(t testing.TB, n int) *pool.Pool {
 	t.Helper()
 	p := pool.New(pool.Limits{PerBackend: n, Total: n, MaxWait: patience(), IdleTime: time.Hour, Lifetime: 24 * time.Hour})

@@ -12,7 +12,7 @@ func TestIdleClientsLeaveDescriptorsForBackends(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200("ok") })
 	addr, _ := startWithFewDescriptors(t, "-backend", "/there=http://"+s.Addr)
-	c := converse(t, addr, "GET /there HTTP/1.1\r\nHost: x\r\n") // the rest comes later: it is not idle
+	c := converse(t, addr, "GET /there HTTP/1.1\r\nHost: x\r\n") // an unfinished head: not idle
 
 	openUntilFull(t, addr)
 

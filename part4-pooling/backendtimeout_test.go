@@ -17,20 +17,21 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-const ruleHeadDeadline = "house rule: the head of a response has one deadline, however its bytes come. wait.go, waitRead"
+const ruleHeadDeadline = "house rule: a response head has one deadline, however its bytes arrive. wait.go, waitRead"
 
-// startDripping is a backend that never gets to the end of a head, nor stops.
+// startDripping starts a backend that sends a response head byte by byte and
+// never ends it.
 func startDripping(t testing.TB) *testutil.Server {
 	return testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		c.Read(make([]byte, 4<<10))
 		for _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nX: "); err == nil; _, err = io.WriteString(c, "x") {
-			time.Sleep(20 * time.Millisecond) // as it drips
+			time.Sleep(20 * time.Millisecond) // the input: one byte at a time
 		}
 	})
 }
 
-// poolAndEngineFlags are the ways that a request takes through a gateway: the flag
-// that names the backend, and the request.
+// poolAndEngineFlags are the paths of a request through a gateway: the flag
+// that names the backend, and a request that takes that path.
 var poolAndEngineFlags = map[string]struct{ flag, request string }{
 	"pool":           {"-backend", get("/", closeField)},
 	"pool, alone":    {"-backend", post("/", "body", closeField)},
@@ -54,12 +55,12 @@ func TestSlowResponseHeadTimesOut(t *testing.T) {
 	}
 }
 
-// A head may take as long as its deadline says, whatever the limit of handlers
-// is; so may a body. What is said is what happened.
+// A response head may take as long as its own deadline, whatever the handlers'
+// timeout is; so may a body. The status says which timeout expired.
 func TestHandlerTimeoutDoesNotPreemptBackendTimeouts(t *testing.T) {
 	t.Parallel()
 	silent := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
-	const rule, look = "house rule: a backend's time is its own, and a handler's is not in it", "deadlines.go, disableTimeout"
+	const rule, look = "house rule: the handler timeout does not apply to the backend's response", "deadlines.go, disableTimeout"
 	slow := startAnsweringInTwo(t, 300*time.Millisecond)
 	for name, way := range poolAndEngineFlags {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +76,7 @@ func TestHandlerTimeoutDoesNotPreemptBackendTimeouts(t *testing.T) {
 	}
 }
 
-// startAnsweringInTwo is a backend that pauses in the middle of a body.
+// startAnsweringInTwo starts a backend that pauses in the middle of a body.
 func startAnsweringInTwo(t testing.TB, pause time.Duration) *testutil.Server {
 	return testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		in := bufio.NewReader(c)
@@ -86,14 +87,15 @@ func startAnsweringInTwo(t testing.TB, pause time.Duration) *testutil.Server {
 			}
 			io.Copy(io.Discard, r.Body)
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nfirst ")
-			time.Sleep(pause) // as a quiet stream of events does
+			time.Sleep(pause) // like a stream with rare events
 			io.WriteString(c, "second")
 		}
 	})
 }
 
-// What comes before the wait for a head has begun must not start its clock: an
-// interim response may have come together with the response before it.
+// Bytes that arrive before the gateway waits for a head must not start the
+// head's deadline: an interim response may arrive together with the response
+// before it.
 func TestEarlyHintsDoNotShortenTheDeadline(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
@@ -103,7 +105,7 @@ func TestEarlyHintsDoNotShortenTheDeadline(t *testing.T) {
 		http.ReadRequest(in)
 		http.ReadRequest(in)
 		io.WriteString(c, testutil.Response200("one")+"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
-		time.Sleep(2 * socket.PollInterval) // the rest takes its time
+		time.Sleep(2 * socket.PollInterval) // the final response is late
 		io.WriteString(c, testutil.Response200("two"))
 		c.Read(make([]byte, 1))
 	})
@@ -124,8 +126,8 @@ func TestEarlyHintsDoNotShortenTheDeadline(t *testing.T) {
 	assert.Equal(t, []string{"one", "two"}, story.parseBodies(t, 2))
 }
 
-// Every wait for a backend is a flag, for what is right for pages is wrong for
-// long polls.
+// Every timeout for a backend is a flag: what suits pages is too short for long
+// polling.
 func TestBackendTimeoutsAreFlags(t *testing.T) {
 	t.Parallel()
 	silent := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
@@ -149,20 +151,21 @@ func TestBackendTimeoutsAreFlags(t *testing.T) {
 			front := converse(t, addr, c.request)
 
 			if c.backend != s.Addr {
-				a := transcript{sent: c.request, rule: "house rule: " + c.flag + " is how long a gateway waits", look: "request.go, flags"}.readAll(front)
+				a := transcript{sent: c.request, rule: "house rule: " + c.flag + " is how long the gateway waits", look: "request.go, AddFlags"}.readAll(front)
 				a.wantPrefix(t, c.begins)
 				return
 			}
 
 			assert.Contains(t, receive(t, got, "the head of the request"), "100-continue")
 			began := time.Now()
-			receive(t, firstByte(front), "100 Continue for the client: its body is asked for")
-			assert.Less(t, time.Since(began), client.DefaultTimeouts.ContinueWait, "it waited as if there was no flag")
+			receive(t, firstByte(front), "100 Continue for the client")
+			assert.Less(t, time.Since(began), client.DefaultTimeouts.ContinueWait, "the flag was ignored")
 		})
 	}
 }
 
-// firstByte gets one when the first byte has come.
+// firstByte returns a channel that delivers the result of reading the first
+// byte from c.
 func firstByte(c net.Conn) <-chan error {
 	came := make(chan error, 1)
 	go func() { _, err := c.Read(make([]byte, 1)); came <- err }()

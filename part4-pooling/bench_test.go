@@ -19,8 +19,9 @@ import (
 	"socketup/part4-pooling/pool"
 )
 
-// BenchmarkClient counts calls per second by 64 callers: this pool with 32
-// connections, and net/http's with as many. notes/bench/pool has more peers.
+// BenchmarkClient measures requests from 64 concurrent callers: through this
+// pool with 32 connections, and through net/http's with as many.
+// notes/bench/pool compares more clients.
 func BenchmarkClient(b *testing.B) {
 	const callers, connections = 64, 32
 	b.Run("pool", func(b *testing.B) {
@@ -65,8 +66,8 @@ func BenchmarkClient(b *testing.B) {
 	})
 }
 
-// BenchmarkGateway is 32 clients, each with a connection and one request at a
-// time: through this gateway, and through net/http's.
+// BenchmarkGateway measures 32 clients, each with one connection and one
+// request at a time: through this gateway, and through net/http's.
 func BenchmarkGateway(b *testing.B) {
 	b.Run("gateway", func(b *testing.B) {
 		p := pool.New(pool.DefaultLimits)
@@ -83,7 +84,8 @@ func BenchmarkGateway(b *testing.B) {
 	})
 }
 
-// askInTurn lets 32 clients ask for / at addr and read the response, again and again.
+// askInTurn runs 32 clients that each send GET / to addr and read the response,
+// repeatedly.
 func askInTurn(b *testing.B, addr string) {
 	b.SetParallelism(max(1, 32/runtime.GOMAXPROCS(0)))
 	b.ReportAllocs()

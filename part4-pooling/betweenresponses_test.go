@@ -18,13 +18,14 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-// What a backend may say around its responses. The pool and the engine read the
-// same connection by the same rules.
+// What a backend may send around its responses: empty lines and interim
+// responses. The pool and the engine follow the same rules.
 
-// waitModes are the two ways to a backend.
+// waitModes are the two ways to reach a backend.
 var waitModes = []string{"the pool", "an engine"}
 
-// viaPoolOrEngine is the address of a gateway that takes this way to the backend at addr.
+// viaPoolOrEngine starts a gateway that reaches the backend at addr in this
+// way, and returns its address.
 func viaPoolOrEngine(t *testing.T, way, addr string) string {
 	t.Helper()
 	r, _ := startGateway(t, addr)
@@ -34,8 +35,8 @@ func viaPoolOrEngine(t *testing.T, way, addr string) string {
 	return r.addr
 }
 
-// readFinal sends text on c, which in reads, and returns what the final response to it
-// is: status and body. method is that of text.
+// readFinal sends the request text on c, which in reads, and returns the status
+// and body of the final response. method is the request's method.
 func readFinal(t *testing.T, c net.Conn, in *bufio.Reader, method, text string) string {
 	t.Helper()
 	_, err := io.WriteString(c, text)
@@ -51,8 +52,8 @@ func readFinal(t *testing.T, c net.Conn, in *bufio.Reader, method, text string) 
 	}
 }
 
-// respondInTurn is a backend that writes before(n), a response and behind(n) to
-// the request n of a connection.
+// respondInTurn starts a backend that responds to request n of a connection
+// with before(n), a response and behind(n).
 func respondInTurn(t *testing.T, before, behind func(n int) string) *testutil.Server {
 	t.Helper()
 	return testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
@@ -65,7 +66,7 @@ func respondInTurn(t *testing.T, before, behind func(n int) string) *testutil.Se
 	})
 }
 
-// responseHead is a response's head of n bytes, without a length.
+// responseHead returns a response head of n bytes without Content-Length.
 func responseHead(status string, n int) string {
 	const begin, end = "HTTP/1.1 ", "\r\nA: "
 	return begin + status + end + strings.Repeat("a", n-len(begin+status+end)-4) + "\r\n\r\n"
@@ -73,17 +74,18 @@ func responseHead(status string, n int) string {
 
 func noText(int) string { return "" }
 
-// An empty line behind a response may come with it, while the connection is
-// idle, or when the next request has left. POST shows it best: it is not sent twice.
+// An empty line after a response may arrive with it, while the connection is
+// idle, or after the next request was sent. POST shows it best: it is never
+// retried.
 func TestEmptyLinesBetweenResponsesAreSkipped(t *testing.T) {
 	t.Parallel()
-	const rule = "house rule, after RFC 9112 §2.2: empty lines before an answer are skipped, whenever they come, and as many as two"
+	const rule = "house rule, after RFC 9112 §2.2: up to two empty lines before a response are skipped, whenever they arrive"
 	line := func(int) string { return "\r\n" }
 	for name, s := range map[string]*testutil.Server{
-		"behind the answer":      respondInTurn(t, noText, line),
+		"after the response":     respondInTurn(t, noText, line),
 		"before the next":        respondInTurn(t, func(n int) string { return strings.Repeat("\r\n", min(n-1, 2)) }, noText),
 		"one here and one there": respondInTurn(t, func(n int) string { return strings.Repeat("\r\n", min(n-1, 1)) }, line),
-		"around interim answers": respondInTurn(t, func(n int) string {
+		"around interim responses": respondInTurn(t, func(n int) string {
 			return "HTTP/1.1 102 Processing\r\n\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n\r\n\r\n"
 		}, noText),
 	} {
@@ -102,13 +104,14 @@ func TestEmptyLinesBetweenResponsesAreSkipped(t *testing.T) {
 
 					require.Equal(t, "200 "+path, readFinal(t, c, in, method, text), "%s: conn.go, SkipEmptyLines", rule)
 				}
-				assert.Equal(t, 1, s.Accepted()-before, "%s: the connection is as good as before. conn.go, IsQuiet; http1read.go, finishResponse", rule)
+				assert.Equal(t, 1, s.Accepted()-before, "%s: the connection is reused. conn.go, IsQuiet; http1read.go, finishResponse", rule)
 			})
 		}
 	}
 }
 
-// A server that sends empty lines for ever is never late, and never answers.
+// A server that sends empty lines for ever would never miss a deadline and
+// never respond.
 func TestEmptyLinesBetweenResponsesAreBounded(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
@@ -116,7 +119,7 @@ func TestEmptyLinesBetweenResponsesAreBounded(t *testing.T) {
 		}
 	})
 	for _, way := range waitModes {
-		got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: what means nothing does not renew a limit", "conn.go, SkipEmptyLines", get("/", closeField))
+		got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: empty lines do not renew a deadline", "conn.go, SkipEmptyLines", get("/", closeField))
 		got.wantPrefix(t, "HTTP/1.1 502 ")
 		assert.Contains(t, got.wantFramed(t).body, "bad response", way)
 	}
@@ -133,7 +136,7 @@ func TestInterimResponsesAreBounded(t *testing.T) {
 		})
 		for _, way := range waitModes {
 			asked.Store(0)
-			got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: 100 interim answers are work, one more is an attack; what is answered badly is not asked twice", "responsehead.go, ReadHead; unanswered.go, resolveUnanswered", get("/", closeField))
+			got := sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: up to 100 interim responses are accepted; a request that got a malformed response is not retried", "responsehead.go, ReadHead; unanswered.go, resolveUnanswered", get("/", closeField))
 			all := got.parseAll(t, getMethods(min(many, 100)+1)...)
 			want := "200 OK"
 			if many > 100 {
@@ -154,16 +157,16 @@ func TestBadResponseIsNotRetried(t *testing.T) {
 	})
 	for _, way := range waitModes {
 		asked.Store(0)
-		sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: a bad answer is an answer", "retry.go, MayRetry; unanswered.go, isFinal", get("/", closeField)).wantPrefix(t, "HTTP/1.1 502 ")
+		sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: a malformed response counts as a response", "retry.go, MayRetry; unanswered.go, isFinal", get("/", closeField)).wantPrefix(t, "HTTP/1.1 502 ")
 		assert.EqualValues(t, 1, asked.Load(), way)
 	}
 }
 
-// The pool and the engine try the same calls once more.
+// The pool and the engine retry the same requests.
 func TestConnectionThatEndsBeforeItsResponseIsRetriedOnce(t *testing.T) {
 	t.Parallel()
-	for name, half := range map[string]string{"without a byte": "", "behind an empty line": "\r\n", "inside the head": "HTTP/1.1 200 OK\r\nContent-"} {
-		for uses, last := range map[string]int{"new": 1, "kept": 2} { // requests that the first connection takes
+	for name, half := range map[string]string{"without a byte": "", "after an empty line": "\r\n", "inside the head": "HTTP/1.1 200 OK\r\nContent-"} {
+		for uses, last := range map[string]int{"new": 1, "kept": 2} { // requests that the first connection answers, with the one that fails
 			for _, way := range waitModes {
 				t.Run(fmt.Sprintf("a %s one, %s, through %s", uses, name, way), func(t *testing.T) {
 					s := testutil.ServeScript(t, func(c *net.TCPConn, number int) {
@@ -182,7 +185,7 @@ func TestConnectionThatEndsBeforeItsResponseIsRetriedOnce(t *testing.T) {
 					in := bufio.NewReader(c)
 
 					for range 2 {
-						assert.Equal(t, "200 ok", readFinal(t, c, in, "GET", get("/")), "MAY, RFC 9112 §9.3.1: what is safe is sent once more. retry.go, MayRetry; unanswered.go, resolveUnanswered")
+						assert.Equal(t, "200 ok", readFinal(t, c, in, "GET", get("/")), "MAY, RFC 9112 §9.3.1: a safe request is retried once. retry.go, MayRetry; unanswered.go, resolveUnanswered")
 					}
 					assert.Equal(t, 2, s.Accepted())
 				})
@@ -191,8 +194,8 @@ func TestConnectionThatEndsBeforeItsResponseIsRetriedOnce(t *testing.T) {
 	}
 }
 
-// A 408 that a server says as it closes an idle connection meets a request on
-// its way; an engine, too, does not take it for the response.
+// A 408 that a server sends as it closes an idle connection may cross a request
+// in flight. The engine, too, must not treat it as the response.
 func TestKeepAliveTimeoutOfZeroIsNotReused(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeResponses(t, func(int, *http.Request) string {
@@ -202,7 +205,7 @@ func TestKeepAliveTimeoutOfZeroIsNotReused(t *testing.T) {
 		before := s.Accepted()
 		text, _ := getPaths("/", 3)
 
-		sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: a backend that keeps a connection for no time is not called on it again", "response.go, recordField", text).parseBodies(t, 3)
+		sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: a connection with Keep-Alive: timeout=0 is not reused", "response.go, recordField", text).parseBodies(t, 3)
 
 		assert.Equal(t, 3, s.Accepted()-before, "%s: one connection for each request. response.go, recordField", way)
 	}
@@ -212,13 +215,13 @@ func TestKeepAliveTimeoutOfZeroIsNotReused(t *testing.T) {
 	assert.Zero(t, p.Stats().Permits)
 }
 
-// A head of exactly the buffer's size left no room for the body, and a read into
-// no room looks like the end: an empty 200.
+// A head of exactly the buffer's size left no room for the body, and a read
+// into an empty slice looks like EOF: the client got an empty 200.
 func TestResponseHeadOverTheLimitGets502(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{client.MaxHead, client.MaxHead + 1, 16_445, client.BufferSize - 123, client.BufferSize, client.BufferSize + 1} {
 		for _, way := range waitModes {
-			for _, last := range []int{0, 6} { // bytes of the head that come later
+			for _, last := range []int{0, 6} { // bytes of the head that arrive later
 				s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 					readHead(t, c)
 					text := responseHead("200 OK", n)

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// send sends v on c, or ends the test.
+// send sends v on c, or fails the test after patience.
 func send[T any](t testing.TB, c chan<- T, v T, what string) {
 	t.Helper()
 	select {
 	case c <- v:
 	case <-time.After(patience()):
 		failedWaits.Add(1)
-		t.Fatalf("waited in vain for: %s", what)
+		t.Fatalf("timed out waiting for: %s", what)
 	}
 }

@@ -23,8 +23,8 @@ import (
 	"socketup/part4-pooling/pool"
 )
 
-// A failureMode is a backend that misbehaves, and the responses that a client of the
-// gateway may get: 0 stands for a response that is cut, or none.
+// A failureMode is a misbehaving backend and the statuses that a client of the
+// gateway may get; 0 means a truncated response or none.
 type failureMode struct {
 	path   string
 	script func(c *net.TCPConn, in *bufio.Reader)
@@ -37,7 +37,7 @@ var failureModes = []failureMode{
 	}, []int{200}},
 	{"/closes", func(c *net.TCPConn, in *bufio.Reader) {
 		testutil.ReadRequests(in, func(*http.Request) bool { io.WriteString(c, testutil.Response200("once")); return false })
-	}, []int{200, 502}}, // 502: a POST met the close
+	}, []int{200, 502}}, // 502: a POST crossed the close
 	{"/resets", func(c *net.TCPConn, in *bufio.Reader) {
 		testutil.ReadRequests(in, func(*http.Request) bool {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"+strings.Repeat("x", 50_000))
@@ -56,7 +56,7 @@ var failureModes = []failureMode{
 		})
 	}, []int{200, 502}},
 	{"/slams", func(c *net.TCPConn, in *bufio.Reader) { c.SetLinger(0) }, []int{502}},
-	{"/hasty", func(c *net.TCPConn, in *bufio.Reader) { // has its response before the body is there
+	{"/hasty", func(c *net.TCPConn, in *bufio.Reader) { // responds before it has read the body
 		for _, err := http.ReadRequest(in); err == nil; _, err = http.ReadRequest(in) {
 			io.WriteString(c, earlyHints+"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno\n")
 			c.CloseWrite()
@@ -65,7 +65,7 @@ var failureModes = []failureMode{
 	}, []int{413}},
 }
 
-// A tally counts what clients got.
+// A tally counts the results of clients. It is safe for concurrent use.
 type tally struct {
 	mu    sync.Mutex
 	count map[string]int
@@ -83,16 +83,17 @@ func (t *tally) String() string {
 		text += fmt.Sprintf("  %-14s %7d\n", what, t.count[what])
 		total += t.count[what]
 	}
-	return fmt.Sprintf("%d visits:\n%s", total, text)
+	return fmt.Sprintf("%d requests:\n%s", total, text)
 }
 
-// Whatever fails, each client gets the right status or a clean cut, and in the
-// end no connection and no descriptor is missing. CHAOS=10m makes it longer; go test then needs -timeout 15m.
-func TestChaosLeaksNothing(t *testing.T) { // alone: it counts descriptors
+// Whatever fails, each client gets the right status or a detectable truncation,
+// and no connection and no descriptor leaks. CHAOS=10m makes it longer; go test
+// then needs -timeout 15m.
+func TestChaosLeaksNothing(t *testing.T) { // not parallel: it counts descriptors
 	skipIfJudging(t)
 	length, _ := time.ParseDuration(os.Getenv("CHAOS"))
 	if length == 0 && (testing.Short() || raceDetector) {
-		length = 2 * time.Second // under the race detector people repeat: -count=20
+		length = 2 * time.Second // shorter under -race, where the test is repeated with -count=20
 	} else if length == 0 {
 		length = 10 * time.Second
 	}
@@ -100,7 +101,7 @@ func TestChaosLeaksNothing(t *testing.T) { // alone: it counts descriptors
 	p.StartEvictor(100 * time.Millisecond)
 	defer p.Close()
 	g, impatient := gateway.New(p, nil), gateway.New(p, nil)
-	impatient.Timeouts.Head = 100 * time.Millisecond // for /silent alone: the others answer when the machine lets them
+	impatient.Timeouts.Head = 100 * time.Millisecond // only for /silent: on a loaded machine the others may need longer
 	may := map[string][]int{"/paused": {200, 502, 503, 504}}
 	for _, d := range failureModes {
 		s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { d.script(c, bufio.NewReader(c)) })
@@ -121,12 +122,12 @@ func TestChaosLeaksNothing(t *testing.T) { // alone: it counts descriptors
 
 	var clients sync.WaitGroup
 	end := time.Now().Add(length)
-	clients.Go(func() { // and in the end it is killed
+	clients.Go(func() { // and in the end kills it
 		for time.Now().Before(end) {
 			paused.pause()
-			time.Sleep(60 * time.Millisecond) // the length of the pause; nothing waits for it
+			time.Sleep(60 * time.Millisecond) // the length of the pause; no synchronization
 			paused.resume()
-			time.Sleep(60 * time.Millisecond) // the same between two pauses
+			time.Sleep(60 * time.Millisecond) // the time between two pauses
 		}
 		paused.cmd.Process.Kill()
 	})
@@ -149,7 +150,7 @@ func TestChaosLeaksNothing(t *testing.T) { // alone: it counts descriptors
 	}
 	t.Logf("descriptors: %d, before %d", descriptors(), before)
 	began := time.Now()
-	eventually(t, "all leases are back and idle connections are gone", func() bool {
+	eventually(t, "all leases are returned and idle connections closed", func() bool {
 		for _, b := range p.Stats().Backends {
 			if b.Leased != 0 || b.Waiting != 0 {
 				return false
@@ -158,13 +159,14 @@ func TestChaosLeaksNothing(t *testing.T) { // alone: it counts descriptors
 		}
 		return p.Stats().Permits == 0
 	})
-	eventually(t, "no descriptor is left over", func() bool { return descriptors() <= before })
-	t.Logf("all connections and descriptors are back after %v", time.Since(began).Round(time.Millisecond))
-	assert.Less(t, time.Since(began), maxWait/2, "they should be within the gateway's own timeouts") // 1 s when nobody else is busy
+	eventually(t, "no descriptor leaks", func() bool { return descriptors() <= before })
+	t.Logf("all connections are returned and descriptors closed after %v", time.Since(began).Round(time.Millisecond))
+	assert.Less(t, time.Since(began), maxWait/2, "that should happen within the gateway's own timeouts") // 1 s on an idle machine
 	sendAndRead(t, r.addr, "house rule: a gateway survives its backends", "gateway.go", get("/good", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 }
 
-// chaosClient is one client: it asks and reads the response, or leaves at some byte.
+// chaosClient is one client: it sends a request and reads the response, or
+// closes after a random number of bytes.
 func chaosClient(t *testing.T, addr, path string, may []int, random *rand.Rand, answers *tally) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -198,7 +200,7 @@ func chaosClient(t *testing.T, addr, path string, may []int, random *rand.Rand, 
 			status = 0
 		}
 		if strings.Contains(string(body), "INJECTED") {
-			t.Errorf("%s: somebody else's answer", path)
+			t.Errorf("%s: got another request's response", path)
 		}
 	}
 	if !slices.Contains(may, status) {
@@ -207,7 +209,7 @@ func chaosClient(t *testing.T, addr, path string, may []int, random *rand.Rand, 
 	answers.add(fmt.Sprintf("%s %d", path, status))
 }
 
-// descriptors counts those that are open, where that can be seen.
+// descriptors returns the number of open descriptors, on systems that can tell.
 func descriptors() int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

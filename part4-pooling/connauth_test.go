@@ -17,15 +17,16 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-const ruleConnAuth = "house rule: what authenticates a connection makes it one user's, and no other request may come on it. connauth.go"
+const ruleConnAuth = "house rule: a connection that carries connection-based authentication is not used for any other client's request. connauth.go"
 
-// A requestLog is what came on which connection of a backend.
+// A requestLog records which request arrived on which connection of a backend.
 type requestLog struct {
 	mu    sync.Mutex
 	paths map[int][]string
 }
 
-// startChallenging is a backend that keeps a ledger, and challenges who asks for /login.
+// startChallenging starts a backend that logs its requests and responds to
+// /login with a challenge.
 func startChallenging(t testing.TB, challenge string) (s *testutil.Server, l *requestLog) {
 	l = &requestLog{paths: map[int][]string{}}
 	return testutil.ServeResponses(t, func(connection int, r *http.Request) string {
@@ -39,7 +40,8 @@ func startChallenging(t testing.TB, challenge string) (s *testutil.Server, l *re
 	}), l
 }
 
-// sharedWith are the paths that came on the connection of path.
+// sharedWith returns the paths of all requests on the connection that carried
+// path.
 func (l *requestLog) sharedWith(path string) (all []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,7 +78,7 @@ func TestConnectionWithUserCredentialsIsNotShared(t *testing.T) {
 				came := l.sharedWith("/user")
 				after := came[1+slices.Index(came, "/user"):]
 				if c.shared {
-					assert.NotEmpty(t, after, "%s says nothing of the connection", name)
+					assert.NotEmpty(t, after, "%s does not authenticate the connection", name)
 				} else {
 					assert.Empty(t, after, ruleConnAuth)
 				}
@@ -108,7 +110,7 @@ func TestChallengedConnectionIsNotReused(t *testing.T) {
 				sendAndRead(t, addr, ruleConnAuth, "connauth.go", get("/other", closeField)).wantPrefix(t, "HTTP/1.1 200 ")
 
 				if came := l.sharedWith("/login"); c.shared {
-					assert.Equal(t, []string{"/login", "/other"}, came, "%s says nothing of the connection", name)
+					assert.Equal(t, []string{"/login", "/other"}, came, "%s does not authenticate the connection", name)
 				} else {
 					assert.Equal(t, []string{"/login"}, came, ruleConnAuth)
 				}
@@ -117,8 +119,8 @@ func TestChallengedConnectionIsNotReused(t *testing.T) {
 	}
 }
 
-// An engine that ends its connection behind each challenge must not take that
-// for a failure of what comes behind.
+// An engine that closes its connection after each challenge must not treat that
+// as a failure of the requests after it.
 func TestRequestsAfterChallengesAreAnswered(t *testing.T) {
 	t.Parallel()
 	s, _ := startChallenging(t, "WWW-Authenticate: NTLM\r\n")
@@ -127,13 +129,13 @@ func TestRequestsAfterChallengesAreAnswered(t *testing.T) {
 	all := sendAndRead(t, addr, ruleConnAuth, "http1read.go, finishResponse", strings.Repeat(get("/login"), 7)+get("/login", closeField))
 
 	for _, one := range all.parseAll(t, getMethods(8)...) {
-		all.wantSame(t, "the status of an answer", "401 Unauthorized", one.status)
+		all.wantSame(t, "the status of a response", "401 Unauthorized", one.status)
 	}
 }
 
-// A client that closes before its response, and does not reset, may still want it:
-// HTTP lets it close its sending side. Only with the flag its requests are given
-// up, and others get the backend connection.
+// A client that sends FIN before it has its response may still want it: HTTP
+// allows half-closing. Only with the flag are its requests aborted and their
+// backend connections freed.
 func TestAbortOnCloseCancelsTheRequest(t *testing.T) {
 	if server.DefaultDriver != "loop" {
 		t.Skip("-abort-on-close needs -wait loop")
@@ -162,9 +164,9 @@ func TestAbortOnCloseCancelsTheRequest(t *testing.T) {
 						args = append(args, "-backend-wait=100ms")
 					}
 					_, addr, _ := startServing(t, args...)
-					const rule, look = "house rule: -abort-on-close frees the backend connection of a client that has closed; without it a client that has closed its sending side waits for its answer", "loop.go, handleEvent"
+					const rule, look = "house rule: -abort-on-close frees the backend connection of a client that has closed; without it a half-closed client gets its response", "loop.go, handleEvent"
 					left := converse(t, addr, slow)
-					receive(t, asked, "the request of the client that leaves")
+					receive(t, asked, "the request of the client that closes")
 					require.NoError(t, left.CloseWrite())
 
 					other := sendAndRead(t, addr, rule, look, post("/", "x", closeField))

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// testContext is a context for what a test waits for itself.
+// testContext returns a context that is cancelled after patience, for the
+// test's own waits.
 func testContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience())

@@ -21,10 +21,10 @@ func TestRepeatedPanicIsLoggedOnceASecond(t *testing.T) {
 	sendAndRead(t, r.addr, "", "", strings.Repeat(get("/"), 200)+get("/", closeField)).wantPrefix(t, "HTTP/1.1 500 ")
 
 	most := 1 + int(time.Since(began)/time.Second)
-	assert.LessOrEqual(t, strings.Count(r.logs.String(), "handler panicked"), most, "house rule: what repeats is logged once a second (dedup.go)")
+	assert.LessOrEqual(t, strings.Count(r.logs.String(), "handler panicked"), most, "house rule: a repeated message is logged once a second (dedup.go)")
 	c := converse(t, r.addr, "")
 	go io.Copy(io.Discard, c) // ends with the connection
-	eventually(t, "the next line says how many were left out", func() bool {
+	eventually(t, "the next line says how many were suppressed", func() bool {
 		io.WriteString(c, get("/"))
 		return strings.Contains(r.logs.String(), " left_out=")
 	})

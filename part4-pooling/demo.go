@@ -14,31 +14,32 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// demo plays the experiments of part 4 on this machine's kernel.
+// demo runs the experiments of part 4 on this machine's kernel; with asJSON it
+// prints only the first one's events.
 func demo(stdout io.Writer, asJSON bool) error {
 	t := newTimeline()
 	if err := staleReuse(t); err != nil || asJSON {
 		t.print(stdout, asJSON)
 		return err
 	}
-	fmt.Fprint(stdout, "REUSE: 500 calls, one after the other, to a server in this process.\n\n")
+	fmt.Fprint(stdout, "REUSE: 500 requests, one after the other, to a server in this process.\n\n")
 	if err := compareReuse(stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "\nA STALE CONNECTION: a server that keeps idle ones %v is paused for longer.\n\n", serverIdleTime)
+	fmt.Fprintf(stdout, "\nA STALE CONNECTION: a server keeps idle ones for %v, and is paused for longer.\n\n", serverIdleTime)
 	t.print(stdout, false)
 	const rounds, calls = 6, 10
-	fmt.Fprintf(stdout, "\nFOUR POLICIES: %d pauses each, and %d calls the moment the server goes on.\n\n", rounds, calls)
+	fmt.Fprintf(stdout, "\nFOUR POLICIES: %d pauses each, and %d requests as soon as the server continues.\n\n", rounds, calls)
 	failed, err := playPolicies(rounds, calls)
 	if err != nil {
 		return err
 	}
 	for i, p := range policies {
-		fmt.Fprintf(stdout, "  %-24s  %-4s  %2d of %d calls failed\n", p.name, p.method, failed[i], rounds*calls)
+		fmt.Fprintf(stdout, "  %-24s  %-4s  %2d of %d requests failed\n", p.name, p.method, failed[i], rounds*calls)
 	}
-	fmt.Fprint(stdout, "\nNo look can see a close that has not happened yet. Whoever pauses a server drops\n"+
-		"its connections; whoever does not know of the pause tries again, if the call may\n"+
-		"be made twice. notes/04-pooling.md tells the story.\n")
+	fmt.Fprint(stdout, "\nNo check can see a close that has not happened yet. If you pause a server, drop\n"+
+		"its connections; a client that does not know of the pause retries, if the request\n"+
+		"is idempotent. See notes/04-pooling.md.\n")
 	return demoEngine(stdout)
 }
 
@@ -47,17 +48,17 @@ func demoEngine(stdout io.Writer) error {
 	if err := shareConnection(stdout); err != nil {
 		return err
 	}
-	fmt.Fprint(stdout, "\nIS IT WORTH IT? A client has 32 requests on their way; answers per second.\n\n")
+	fmt.Fprint(stdout, "\nIS IT WORTH IT? A client keeps 32 requests in flight; responses per second.\n\n")
 	if err := compareEngine(stdout); err != nil {
 		return err
 	}
 	fmt.Fprint(stdout, "\nAn engine saves system calls: it wins when requests are cheap, or the backend\n"+
-		"works side by side. Before one that works one by one it makes all wait for each:\n"+
-		"there a pool is right.\n")
+		"handles them concurrently. With a serial backend each request waits for all those\n"+
+		"before it: use a pool there.\n")
 	return nil
 }
 
-// playPolicies plays all policies at once, each with a server of its own.
+// playPolicies runs all policies concurrently, each against its own server.
 func playPolicies(rounds, calls int) (failed []int, err error) {
 	failed, errs := make([]int, len(policies)), make([]error, len(policies))
 	var group sync.WaitGroup
@@ -73,7 +74,7 @@ func playPolicies(rounds, calls int) (failed []int, err error) {
 	return failed, nil
 }
 
-// compareReuse times calls on new connections and on a kept one.
+// compareReuse times requests on new connections and on a reused one.
 func compareReuse(stdout io.Writer) error {
 	fd, err := socket.Listen("127.0.0.1:0", backlog)
 	if err != nil {
@@ -103,12 +104,12 @@ func compareReuse(stdout io.Writer) error {
 			}
 			a.Close()
 		}
-		how := "on one that is kept"
+		how := "on a reused connection"
 		if drop {
 			how = "each on a new connection"
 		}
 		made := p.Stats().Backends[0].Dialled
-		fmt.Fprintf(stdout, "  %-24s  %5.0f µs per call, %d connections made\n",
+		fmt.Fprintf(stdout, "  %-24s  %5.0f µs per request, %d connections opened\n",
 			how, float64(time.Since(began).Microseconds())/calls, made-before)
 		before = made
 	}

@@ -20,11 +20,11 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// The engine's experiments: a client of the gateway has many requests on its
-// way, and the gateway brings them to the backend on one connection, or on as
-// many as its pool may have.
+// The engine's experiments: a client of the gateway has many requests in
+// flight, and the gateway forwards them to the backend on one connection, or on
+// as many as its pool may open.
 
-// A localServer is a server in this process, for as long as an experiment takes.
+// A localServer is a server in this process that runs until close.
 type localServer struct {
 	*server.Server
 	addr string
@@ -47,7 +47,7 @@ func startLocalServer(h server.Handler, t server.Offloader) (*localServer, error
 
 func (l *localServer) close() { l.Stop(); <-l.done }
 
-// A gatewayRig is a gateway in front of one backend, and its pool.
+// A gatewayRig is a gateway in front of one backend, with a pool of its own.
 type gatewayRig struct {
 	*localServer
 	gateway *gateway.Gateway
@@ -66,7 +66,8 @@ func (s *gatewayRig) close() {
 	s.gateway.Pool.Close()
 }
 
-// shareConnection plays a burst of requests that take their time.
+// shareConnection sends slow requests through an engine and prints what they
+// occupy.
 func shareConnection(stdout io.Writer) error {
 	const requests, work = 8, 200 * time.Millisecond
 	var working atomic.Int64
@@ -89,7 +90,7 @@ func shareConnection(stdout io.Writer) error {
 		return err
 	}
 	defer c.Close()
-	if err := c.roundTrips(getRequests(1, 1)); err != nil { // the connection to the backend is there, and known to persist
+	if err := c.roundTrips(getRequests(1, 1)); err != nil { // open the backend connection, and show that it persists
 		return err
 	}
 	began, before := time.Now(), working.Load()
@@ -101,19 +102,19 @@ func shareConnection(stdout io.Writer) error {
 		time.Sleep(time.Millisecond)
 	}
 	slots, running := s.InFlight()
-	fmt.Fprintf(stdout, "  meanwhile in the gateway: %d slots wait for their answers, %d handlers run\n", slots, running)
-	fmt.Fprintf(stdout, "  the backend works on %d requests, from %d connection\n", working.Load()-before, back.Connections())
+	fmt.Fprintf(stdout, "  meanwhile in the gateway: %d slots wait for responses, %d handlers run\n", slots, running)
+	fmt.Fprintf(stdout, "  the backend handles %d requests, on %d connection\n", working.Load()-before, back.Connections())
 	bodies, err := c.readBodies(requests)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "  after %d ms the client has the answers to %s\n",
+	fmt.Fprintf(stdout, "  after %d ms the client has the responses to %s\n",
 		time.Since(began).Milliseconds(), strings.Join(bodies, " "))
 	return nil
 }
 
-// compareEngine prints the table that says when an engine is worth it: answers
-// per second to a client with 32 requests on its way, always.
+// compareEngine prints the table that shows when an engine is worth it:
+// responses per second to a client that keeps 32 requests in flight.
 func compareEngine(stdout io.Writer) error {
 	fmt.Fprintf(stdout, "  %-34s  %10s  %10s  %10s\n", "backend", "pool of 1", "pool of 32", "engine")
 	for _, b := range []struct {
@@ -121,10 +122,10 @@ func compareEngine(stdout io.Writer) error {
 		parallel bool
 		work     time.Duration
 	}{
-		{"side by side (part 3), at once", true, 0},
-		{"side by side (part 3), 1 ms each", true, time.Millisecond},
-		{"one by one (most), at once", false, 0},
-		{"one by one (most), 1 ms each", false, time.Millisecond},
+		{"concurrent (part 3), no work", true, 0},
+		{"concurrent (part 3), 1 ms each", true, time.Millisecond},
+		{"serial (most servers), no work", false, 0},
+		{"serial (most servers), 1 ms each", false, time.Millisecond},
 	} {
 		addr, stop, err := startBackend(b.parallel, b.work)
 		if err != nil {
@@ -164,7 +165,7 @@ func responsesPerSecond(backend string, connections int, engine bool) (float64, 
 		return 0, err
 	}
 	began := time.Now()
-	for ; time.Since(began) < length; n += depth / 2 { // while one half is answered the other is on its way
+	for ; time.Since(began) < length; n += depth / 2 { // half of the requests are in flight while the other half is answered
 		if err := c.roundTrips(batch); err != nil {
 			return 0, err
 		}
@@ -172,8 +173,8 @@ func responsesPerSecond(backend string, connections int, engine bool) (float64, 
 	return float64(n) / time.Since(began).Seconds(), nil
 }
 
-// startBackend is a backend that works on the requests of a connection side by
-// side, or one after the other.
+// startBackend starts a backend that spends work on each request, concurrently
+// or one request of a connection after the other. The caller calls stop.
 func startBackend(parallel bool, work time.Duration) (addr string, stop func(), err error) {
 	if parallel {
 		l, err := startLocalServer(func(w *server.Response, _ *server.Request) {
@@ -218,7 +219,7 @@ func acceptSerially(listener socket.FD, work time.Duration) {
 	}
 }
 
-// answerSerially answers the requests of one connection, which have no bodies.
+// answerSerially responds to requests without bodies, one after the other.
 func answerSerially(c socket.FD, work time.Duration) {
 	defer c.Close()
 	var in, out []byte
@@ -242,7 +243,7 @@ func answerSerially(c socket.FD, work time.Duration) {
 
 const doneResponse = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone\n"
 
-// A rawClient is a client's connection, as raw as it gets.
+// A rawClient is a connection that sends bytes and reads only bodies.
 type rawClient struct {
 	socket.FD
 	buf []byte
@@ -253,7 +254,7 @@ func dialRaw(addr string) (*rawClient, error) {
 	return &rawClient{FD: p}, err
 }
 
-// getRequests is requests for /first and so on, n of them.
+// getRequests returns n GET requests, for /first, /first+1 and so on.
 func getRequests(first, n int) (b []byte) {
 	for i := range n {
 		b = fmt.Appendf(b, "GET /%d HTTP/1.1\r\nHost: socket.up\r\n\r\n", first+i)
@@ -261,7 +262,7 @@ func getRequests(first, n int) (b []byte) {
 	return b
 }
 
-// roundTrips sends requests, and reads as many responses.
+// roundTrips sends requests in one write and reads one response for each.
 func (t *rawClient) roundTrips(requests []byte) error {
 	if _, err := t.Write(requests); err != nil {
 		return err
@@ -270,7 +271,8 @@ func (t *rawClient) roundTrips(requests []byte) error {
 	return err
 }
 
-// readBodies reads n responses, which have a Content-Length.
+// readBodies reads n responses, each with a Content-Length, and returns their
+// bodies without surrounding space.
 func (t *rawClient) readBodies(n int) (all []string, err error) {
 	buf := make([]byte, 32<<10)
 	for len(all) < n {

@@ -21,18 +21,19 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// The pause experiment. A server is stopped (SIGSTOP; a frozen container is the
-// same) for longer than it keeps idle connections, and goes on. While it is
-// stopped its kernel answers for it: connections stand, handshakes succeed,
-// bytes are acknowledged. When it goes on, the first thing that it does is to
-// close what has been idle too long, and that is what its clients use next.
+// The pause experiment. A server is stopped (SIGSTOP; freezing a container has
+// the same effect) for longer than it keeps idle connections, then continues.
+// While it is stopped its kernel acts for it: connections stay open, handshakes
+// succeed, bytes are acknowledged. When it continues, it first closes the
+// connections that have been idle too long, and those are the ones its clients
+// use next.
 
-const serverIdleTime = 250 * time.Millisecond // idle connections; then it closes them
+const serverIdleTime = 250 * time.Millisecond // how long the server keeps an idle connection
 
-// serveUntilIdle is the server of the experiment: one goroutine for a connection, one
-// timer, one response. It takes every read for a request, which is true of the
-// client here. Part 3's server would not do: it counts its time in ticks, and
-// is not awake to tick.
+// serveUntilIdle is the server of the experiment: one goroutine, one timer and
+// one fixed response for each connection. It treats every read as one request,
+// which holds for the client here. Part 3's server would not show the effect:
+// it counts idle time in ticks, and a stopped process does not tick.
 func serveUntilIdle(addr string, idle time.Duration, stdout io.Writer) error {
 	fd, err := socket.Listen(addr, backlog)
 	if err != nil {
@@ -50,7 +51,7 @@ func serveUntilIdle(addr string, idle time.Duration, stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
-		go answerUntilIdle(p, idle) // until its client closes, or is idle too long
+		go answerUntilIdle(p, idle) // until the client closes, or is idle for too long
 	}
 }
 
@@ -63,12 +64,13 @@ func answerUntilIdle(p socket.FD, idle time.Duration) {
 	}
 }
 
-// A pausableServer is such a server, in a process of its own.
+// A pausableServer is serveUntilIdle in a process of its own.
 type pausableServer struct {
 	addr string
 	cmd  *exec.Cmd
 }
 
+// startPausableServer starts the verb keep; the caller calls Stop.
 func startPausableServer() (*pausableServer, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -87,7 +89,7 @@ func startPausableServer() (*pausableServer, error) {
 	return &pausableServer{strings.TrimPrefix(strings.TrimSpace(line), "listening on http://"), cmd}, err
 }
 
-// pause stops the process and returns when it has stopped.
+// pause stops the process (SIGSTOP) and returns when it has stopped.
 func (s *pausableServer) pause() error {
 	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -102,28 +104,29 @@ func (s *pausableServer) pause() error {
 
 func (s *pausableServer) resume() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
 
+// Stop kills the process and waits until it has ended.
 func (s *pausableServer) Stop() {
 	s.cmd.Process.Kill()
 	s.cmd.Wait()
 }
 
-// A policy is what a client does about connections that may have gone stale.
+// A policy is how a client handles connections that may have gone stale.
 type policy struct {
 	name        string
 	method      string
-	dropOnPause bool // all connections, when the server is paused
-	skipCheck   bool // uses a connection without looking at it
+	dropOnPause bool // drop all connections when the server is paused
+	skipCheck   bool // reuse a connection without checking it
 }
 
 var policies = []policy{
 	{name: "reuse unchecked", method: "POST", skipCheck: true},
-	{name: "look before reuse", method: "POST"},
+	{name: "check before reuse", method: "POST"},
 	{name: "drop all when paused", method: "POST", dropOnPause: true},
-	{name: "look, and try once more", method: "PUT"},
+	{name: "check, and retry once", method: "PUT"},
 }
 
-// play pauses a server rounds times while calls connections to it are idle, and
-// makes that many calls the moment it goes on. It returns how many failed.
+// play pauses a server rounds times while calls connections to it are idle,
+// sends a request on each as soon as it continues, and counts the failures.
 func (p policy) play(rounds, calls int) (failed int, err error) {
 	s, err := startPausableServer()
 	if err != nil {
@@ -141,7 +144,7 @@ func (p policy) play(rounds, calls int) (failed int, err error) {
 }
 
 func (p policy) playRound(s *pausableServer, calls int) (failed int, err error) {
-	pool := pool.New(pool.Limits{PerBackend: calls, Total: calls, IdleTime: time.Hour, Lifetime: time.Hour}) // longer than the server keeps them: the mistake
+	pool := pool.New(pool.Limits{PerBackend: calls, Total: calls, IdleTime: time.Hour, Lifetime: time.Hour}) // longer than the server keeps connections: the mistake
 	defer pool.Close()
 	links, err := fillPool(pool, s.addr, calls)
 	if err != nil {
@@ -153,7 +156,7 @@ func (p policy) playRound(s *pausableServer, calls int) (failed int, err error) 
 	if p.dropOnPause {
 		pool.DropAll(s.addr)
 	}
-	time.Sleep(serverIdleTime + serverIdleTime/2) // the pause itself
+	time.Sleep(serverIdleTime + serverIdleTime/2) // while the server is stopped
 	if err := s.resume(); err != nil {
 		return 0, err
 	}
@@ -170,7 +173,8 @@ func (p policy) playRound(s *pausableServer, calls int) (failed int, err error) 
 	return int(failures.Load()), nil
 }
 
-// fillPool makes n connections to addr, uses each once, and leaves them idle.
+// fillPool opens n connections to addr, sends one request on each, and leaves
+// them idle.
 func fillPool(p *pool.Pool, addr string, n int) (links []*pool.Lease, err error) {
 	var answers []*client.Response
 	defer func() {
@@ -200,8 +204,7 @@ func newRequest(method, target string) *client.Request {
 	return c
 }
 
-// roundTrip makes one call as the policy wants it. A blind one is made on l, behind
-// the pool's back.
+// roundTrip sends one request; with skipCheck on l itself, bypassing the pool.
 func (p policy) roundTrip(pool *pool.Pool, addr string, l *client.Conn) error {
 	c := newRequest(p.method, "/")
 	var a *client.Response
@@ -225,7 +228,7 @@ func (p policy) roundTrip(pool *pool.Pool, addr string, l *client.Conn) error {
 	return nil
 }
 
-// staleReuse puts on t what happens to one connection when its server pauses.
+// staleReuse records on t how one connection goes stale in a pause.
 func staleReuse(t *timeline) error {
 	s, err := startPausableServer()
 	if err != nil {
@@ -241,7 +244,7 @@ func staleReuse(t *timeline) error {
 	if err := postOnce(l); err != nil {
 		return err
 	}
-	say("client", "has the answer to a POST, and keeps the connection", "")
+	say("client", "has the response to a POST, and keeps the connection", "")
 	if err := s.pause(); err != nil {
 		return err
 	}
@@ -251,14 +254,14 @@ func staleReuse(t *timeline) error {
 		return err
 	}
 	defer another.Close()
-	say("kernel", "makes a new connection in its name", "client")
+	say("kernel", "accepts a new connection for it", "client")
 	time.Sleep(serverIdleTime + serverIdleTime/2)
-	say("client", "checks the kept one: "+describeCheck(l.CheckIdle()), "")
+	say("client", "checks it: "+describeCheck(l.CheckIdle()), "")
 	if err := s.resume(); err != nil {
 		return err
 	}
-	say("server", "goes on: SIGCONT", "")
-	say("client", "sends a POST on it at once", "server")
+	say("server", "continues: SIGCONT", "")
+	say("client", "sends a POST on it immediately", "server")
 	err = postOnce(l)
 	does, means := describeOutcome(err)
 	say("server", does, "client")
@@ -266,7 +269,7 @@ func staleReuse(t *timeline) error {
 	return nil
 }
 
-// postOnce makes a POST on l and reads the response.
+// postOnce sends a POST on l and reads the response.
 func postOnce(l *client.Conn) error {
 	a, err := l.RoundTrip(context.Background(), newRequest("POST", "/"), &client.DefaultTimeouts, time.Time{})
 	if err == nil {
@@ -277,18 +280,18 @@ func postOnce(l *client.Conn) error {
 
 func describeCheck(err error) string {
 	if err == nil {
-		return "no byte, no end. It looks healthy"
+		return "no byte, no FIN. It looks healthy"
 	}
 	return "the server has closed it"
 }
 
-// describeOutcome says what the server did in the end, and what its client knows of it.
+// describeOutcome says what the server did, and what its client knows of it.
 func describeOutcome(err error) (does, means string) {
 	switch {
 	case err == nil:
-		return "answers", "200 OK. Lucky: the timer came second"
+		return "responds", "200 OK. Lucky: the timer fired second"
 	case errors.Is(err, unix.ECONNRESET):
-		return "closes: RST", "connection reset by peer. Carried out?"
+		return "closes: RST", "connection reset by peer. Processed?"
 	}
-	return "closes: FIN", "the connection ended. Carried out?"
+	return "closes: FIN", "the connection ended. Processed?"
 }

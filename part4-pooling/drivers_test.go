@@ -11,12 +11,12 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-// A gateway with one connection to its backend answers a pipeline in order, whoever
-// waits for its clients: the places in the queue are in the order of the requests
-// (reserve.go). If they were not, two requests could wait for each other for ever.
+// A gateway with one connection to its backend responds to a pipeline in order
+// with every driver: requests enter the pool's queue in request order
+// (reserve.go). Otherwise two requests could wait for each other for ever.
 func TestGatewayAnswersAPipelineWithEveryDriver(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat(".", 64<<10) // no response can be put aside: who has the connection keeps it until its turn
+	long := strings.Repeat(".", 64<<10) // too long to buffer: a response holds its connection until its turn
 	back := testutil.ServeResponses(t, func(_ int, r *http.Request) string { return testutil.Response200(r.URL.Path + long) })
 	drivers := []string{"serial", "goroutines"}
 	if server.DefaultDriver == "loop" {
@@ -33,7 +33,7 @@ func TestGatewayAnswersAPipelineWithEveryDriver(t *testing.T) {
 					want = append(want, "/a", "/b", "/c", "/d")
 				}
 				asked, want = asked+get("/last", closeField), append(want, "/last")
-				s := transcript{sent: asked, rule: "RFC 9112 §9.3.2: answers in the order of the requests", look: "reserve.go; offload.go, tryOffload"}
+				s := transcript{sent: asked, rule: "RFC 9112 §9.3.2: responses in the order of the requests", look: "reserve.go; offload.go, tryOffload"}
 				got := s.readAll(converse(t, addr, asked)).parseBodies(t, len(want))
 				assert.Equal(t, strings.Join(want, " "), strings.ReplaceAll(strings.Join(got, " "), long, ""))
 			})

@@ -19,8 +19,8 @@ import (
 	"socketup/part4-pooling/pool"
 )
 
-// engineBackends are good and bad ones, by the path they are under. What they
-// answer is the path that they were asked for.
+// engineBackends are well-behaved and misbehaving backends by their path
+// prefix. The body of each response is the request's path.
 var engineBackends = map[string]func(c *net.TCPConn, in *bufio.Reader){
 	"/good": func(c *net.TCPConn, in *bufio.Reader) {
 		testutil.ReadRequests(in, func(r *http.Request) bool {
@@ -28,7 +28,7 @@ var engineBackends = map[string]func(c *net.TCPConn, in *bufio.Reader){
 			return err == nil
 		})
 	},
-	"/thrice": func(c *net.TCPConn, in *bufio.Reader) { // answers three, and closes
+	"/thrice": func(c *net.TCPConn, in *bufio.Reader) { // responds to three requests, then closes
 		n := 0
 		testutil.ReadRequests(in, func(r *http.Request) bool { io.WriteString(c, testutil.Response200(r.URL.Path)); n++; return n < 3 })
 	},
@@ -45,9 +45,9 @@ var engineBackends = map[string]func(c *net.TCPConn, in *bufio.Reader){
 	"/slams": func(c *net.TCPConn, _ *bufio.Reader) { c.SetLinger(0) },
 }
 
-// Many clients, each with requests to all kinds of backends on one connection,
-// some of whom leave; and somebody who drops connections. Nobody gets what is
-// somebody else's, and in the end nothing is left over.
+// Many clients, each with requests to all kinds of backends on one connection;
+// some close early, and some drop the pool's connections. No client gets
+// another's response, and nothing leaks.
 func TestEngineChaosLeaksNothing(t *testing.T) {
 	t.Parallel()
 	p := pool.New(pool.Limits{PerBackend: 4, Total: 12, MaxWait: maxWait, IdleTime: time.Hour, Lifetime: 20 * time.Millisecond})
@@ -84,14 +84,15 @@ func TestEngineChaosLeaksNothing(t *testing.T) {
 	for _, b := range g.Backends {
 		p.DropAll(b.Addr)
 	}
-	assert.Zero(t, p.Stats().Permits, "a connection was not given back")
-	assert.Positive(t, g.EngineCounts.Retried.Load(), "and some were tried again")
+	assert.Zero(t, p.Stats().Permits, "a connection was not returned to the pool")
+	assert.Positive(t, g.EngineCounts.Retried.Load(), "some requests were retried")
 	s := g.EngineCounts.Snapshot()
-	t.Logf("%d handed over, %d done, %d failed, %d withdrawn", g.EngineCounts.Pushed.Load(),
+	t.Logf("%d offloaded, %d done, %d failed, %d withdrawn", g.EngineCounts.Pushed.Load(),
 		s.Done, s.Failed, s.Withdrawn)
 }
 
-// askAll asks for all paths in one write, and looks at what comes, unless it leaves.
+// askAll sends requests for all paths on one connection. It checks the
+// responses, or resets the connection if leaves is true.
 func askAll(t *testing.T, addr string, asked []string, leaves bool) {
 	c, err := net.DialTimeout("tcp", addr, maxWait)
 	if err != nil {
@@ -114,15 +115,15 @@ func askAll(t *testing.T, addr string, asked []string, leaves bool) {
 			t.Errorf("%s is not answered. unanswered.go, resolveUnanswered", path)
 			return
 		} else if err != nil {
-			return // cut
+			return // truncated
 		}
 		body, err := io.ReadAll(a.Body)
 		good := strings.HasPrefix(path, "/good") || strings.HasPrefix(path, "/thrice")
 		switch {
 		case err != nil && strings.HasPrefix(path, string(body)):
-			return // cut
+			return // truncated
 		case err != nil || a.StatusCode == 200 && string(body) != path:
-			t.Errorf("%s was answered with %q: somebody else's answer. http1read.go, read", path, body)
+			t.Errorf("%s was answered with %q: another request's response. http1read.go, read", path, body)
 		case strings.HasPrefix(path, "/good") && a.StatusCode != 200, !good && a.StatusCode == 200:
 			t.Errorf("%s was answered with %d", path, a.StatusCode)
 		}

@@ -25,8 +25,8 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-// startEngineGateway is a gateway with engines for the backend at addr. When the test ends
-// nothing may be left over.
+// startEngineGateway starts a gateway with engines for the backend at addr.
+// When the test ends it requires all engines to have retired.
 func startEngineGateway(t testing.TB, addr string, change ...func(*gateway.Gateway)) (*testServer, *gateway.Gateway) {
 	t.Helper()
 	p := newSmallPool(t, 4)
@@ -39,27 +39,28 @@ func startEngineGateway(t testing.TB, addr string, change ...func(*gateway.Gatew
 	return r, g
 }
 
-// withOffload is for start: a gateway that hands over.
+// withOffload is an option of startServer: the handler and the offloader of g.
 func withOffload(g *gateway.Gateway) func(*server.Server) {
 	return func(s *server.Server) { s.Handler, s.Offloader = g.Handler(routes()), g.OffloadOrReserve }
 }
 
-// awaitEnginesRetired waits until all engines have retired, and looks whether the books are right.
+// awaitEnginesRetired waits until all engines have retired, and checks that
+// their counts add up.
 func awaitEnginesRetired(t testing.TB, g *gateway.Gateway) {
 	t.Helper()
 	c := &g.EngineCounts
 	eventually(t, "all engines have retired", func() bool { return c.Engines.Load() == c.Retired.Load() })
 	s := c.Snapshot()
 	assert.Equal(t, c.Pushed.Load(), s.Done+s.Failed+s.Withdrawn,
-		"a job was handed over and never ended, or ended twice: somebody waits for ever. unanswered.go, resolveUnanswered")
+		"an offloaded job never ended, or ended twice: a slot waits for ever. unanswered.go, resolveUnanswered")
 	for _, b := range g.Pool.Stats().Backends {
 		assert.Zero(t, b.Leased, "an engine has retired and kept its connection. engine.go, runLane")
 	}
 }
 
-// startParallelBackend is a backend that works on the requests of one connection side by
-// side: our own server. /hold/N waits until release is called; every response is
-// its path.
+// startParallelBackend starts a backend that handles the requests of one
+// connection concurrently: this part's server. /hold/N blocks until release is
+// called; the body of every response is the request's path.
 func startParallelBackend(t testing.TB) (r *testServer, held *atomic.Int64, release func()) {
 	t.Helper()
 	held = new(atomic.Int64)
@@ -79,16 +80,18 @@ func startParallelBackend(t testing.TB) (r *testServer, held *atomic.Int64, rele
 	return r, held, release
 }
 
-// proveConnection lets a connection to the backend be there, and known to persist.
+// proveConnection sends one request through the pool, which then has a backend
+// connection that is known to persist.
 func proveConnection(t testing.TB, addr string, g *gateway.Gateway) {
 	t.Helper()
 	sendAndRead(t, addr, "", "", post("/warm", "", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
-	eventually(t, "the connection is back in the pool", func() bool { return g.Pool.Stats().Backends[0].Idle == 1 })
+	eventually(t, "the connection has returned to the pool", func() bool { return g.Pool.Stats().Backends[0].Idle == 1 })
 }
 
-const ruleEngine = "house rule: what is handed over is answered, once, in its place"
+const ruleEngine = "house rule: every offloaded request gets one response, in its slot"
 
-// getPaths renders requests for n paths; the last closes.
+// getPaths returns GET requests for n paths, the last with Connection: close,
+// and the paths.
 func getPaths(prefix string, n int) (text string, want []string) {
 	for i := range n {
 		want = append(want, fmt.Sprintf("%s%d", prefix, i))
@@ -101,7 +104,7 @@ func getPaths(prefix string, n int) (text string, want []string) {
 	return text, want
 }
 
-func TestEngineSharesOneConnectionWithoutHandlers(t *testing.T) { // alone: it counts goroutines
+func TestEngineSharesOneConnectionWithoutHandlers(t *testing.T) { // not parallel: it counts goroutines
 	const many = 16
 	back, held, release := startParallelBackend(t)
 	r, g := startEngineGateway(t, back.addr)
@@ -113,14 +116,14 @@ func TestEngineSharesOneConnectionWithoutHandlers(t *testing.T) { // alone: it c
 
 	c := converse(t, r.addr, text)
 
-	eventually(t, "the backend works on all of them at once", func() bool { return held.Load() == many })
-	assert.Equal(t, 1, back.Connections(), "house rule: the requests of a client share a connection. registry.go, push")
-	eventually(t, "the warming client has gone", func() bool { return r.Connections() == 1 })
+	eventually(t, "the backend handles all of them concurrently", func() bool { return held.Load() == many })
+	assert.Equal(t, 1, back.Connections(), "house rule: the requests of one client share a connection. registry.go, Push")
+	eventually(t, "the warm-up client has disconnected", func() bool { return r.Connections() == 1 })
 	eventually(t, "no handler of the gateway is running", func() bool {
 		slots, running := r.InFlight()
 		return running == 0 && slots == many
 	})
-	eventually(t, "the engine is two goroutines, however many requests it has (engine.go, runWriter)", // those of earlier tests may linger
+	eventually(t, "an engine runs two goroutines, however many requests it has (engine.go, runWriter)", // goroutines of earlier tests may still be ending
 		func() bool { return goroutinesIn("socketup/part4-pooling/engine.(*Engine)") == 2 })
 	release()
 	_, err := io.WriteString(c, get("/last", closeField))
@@ -131,7 +134,8 @@ func TestEngineSharesOneConnectionWithoutHandlers(t *testing.T) { // alone: it c
 	assert.EqualValues(t, many+1, g.EngineCounts.Pushed.Load())
 }
 
-// goroutinesIn counts those that have a function in their stack whose name begins so.
+// goroutinesIn returns the number of goroutines whose stack has a function with
+// this prefix.
 func goroutinesIn(name string) (n int) {
 	buf := make([]byte, 4<<20)
 	buf = buf[:runtime.Stack(buf, true)]
@@ -144,7 +148,8 @@ func goroutinesIn(name string) (n int) {
 	return n
 }
 
-// The requests of one client go by the engine, by the pool, and nowhere at all.
+// The requests of one client go through the engine, through the pool, and to
+// the gateway's own routes.
 func TestResponsesKeepOrderAcrossPoolAndEngine(t *testing.T) {
 	t.Parallel()
 	back, _, _ := startParallelBackend(t)
@@ -177,10 +182,10 @@ func TestResponsesKeepOrderAcrossPoolAndEngine(t *testing.T) {
 	}
 	text.WriteString(get("/e/last", closeField))
 
-	s := sendAndRead(t, r.addr, "MUST, RFC 9112 §9.3.2: answers in the order of the requests", "offload.go, complete", text.String())
+	s := sendAndRead(t, r.addr, "MUST, RFC 9112 §9.3.2: responses in the order of the requests", "offload.go, complete", text.String())
 
 	for i, a := range s.parseAll(t, append(methods, "GET")...)[:300] {
-		if !assert.Equal(t, want[i], a.body, "answer %d of %s", i, s.rule) {
+		if !assert.Equal(t, want[i], a.body, "response %d of %s", i, s.rule) {
 			return
 		}
 	}
@@ -188,9 +193,9 @@ func TestResponsesKeepOrderAcrossPoolAndEngine(t *testing.T) {
 	awaitEnginesRetired(t, g)
 }
 
-// A request that overtakes another on its way to the backend may block the
-// connection until it is its turn, which does not come before the other is
-// answered, on that connection.
+// A request that overtakes an earlier one may occupy the backend connection
+// until its turn to respond, which does not come before the earlier one has its
+// response, on that same connection.
 func TestRequestsReachTheBackendInClientOrder(t *testing.T) {
 	t.Parallel()
 	const many = 24
@@ -209,25 +214,25 @@ func TestRequestsReachTheBackendInClientOrder(t *testing.T) {
 
 		sendAndRead(t, r.addr, ruleEngine, "offload.go, tryOffload", text).parseBodies(t, many)
 
-		require.Equal(t, want, got, "house rule: a place in the queue is reserved on arrival, as a slot is. offload.go, tryOffload")
+		require.Equal(t, want, got, "house rule: a place in the pool's queue is reserved on arrival, as a slot is. offload.go, tryOffload")
 	}
 }
 
-// While one request is taken the next one waits: whoever is quicker would
-// otherwise be first in the queue.
+// While one request is being offloaded the next one waits: otherwise the
+// quicker goroutine would be first in the queue.
 func TestRequestsAreOffloadedOneAtATime(t *testing.T) {
 	t.Parallel()
 	second := make(chan string, 1)
 	r := startServer(t, func(s *server.Server) {
 		s.Offloader = func(_ *server.Response, r *server.Request) bool {
 			if string(r.Path) == "/2" {
-				second <- "the second request was taken while the first one was"
+				second <- "the second request was offloaded while the first one was"
 				return false
 			}
 			select {
 			case early := <-second:
-				t.Errorf("%s: a place in the queue is reserved on arrival, as a slot is. offload.go, tryOffload", early)
-			case <-time.After(100 * time.Millisecond): // it can miss a fault, but not invent one
+				t.Errorf("%s: a place in the pool's queue is reserved on arrival, as a slot is. offload.go, tryOffload", early)
+			case <-time.After(100 * time.Millisecond): // can miss a fault, but not report a false one
 			}
 			return false
 		}
@@ -236,8 +241,8 @@ func TestRequestsAreOffloadedOneAtATime(t *testing.T) {
 	sendAndRead(t, r.addr, ruleEngine, "offload.go, tryOffload", get("/1")+get("/2", closeField)).parseAll(t, getMethods(2)...)
 }
 
-// A server that has not shown that it keeps connections gets one request:
-// another one behind it might be lost, or never read.
+// A connection that has not been shown to persist carries one request: another
+// one after it could be lost or never be read.
 func TestNewConnectionCarriesOneRequestUntilItPersists(t *testing.T) {
 	t.Parallel()
 	type arrival struct{ connection, requests int }
@@ -249,7 +254,7 @@ func TestNewConnectionCarriesOneRequestUntilItPersists(t *testing.T) {
 			if err != nil {
 				return
 			}
-			c.SetReadDeadline(time.Now().Add(30 * time.Millisecond)) // whoever comes too early is caught
+			c.SetReadDeadline(time.Now().Add(30 * time.Millisecond)) // catches a request that is sent too early
 			more, _ := c.Read(in[n:])
 			c.SetReadDeadline(time.Time{})
 			requests := strings.Count(string(in[:n+more]), "\r\n\r\n")
@@ -259,16 +264,16 @@ func TestNewConnectionCarriesOneRequestUntilItPersists(t *testing.T) {
 	})
 	r, _ := startEngineGateway(t, s.Addr)
 
-	c := converse(t, r.addr, strings.Repeat(get("/"), 8)) // none of them closes: that would go its own way
+	c := converse(t, r.addr, strings.Repeat(get("/"), 8)) // none has Connection: close, which would not go through the engine
 	c.CloseWrite()
 	transcript{rule: ruleEngine, look: "http1lane.go, capacity"}.readAll(c).parseBodies(t, 8)
 
 	require.Equal(t, arrival{1, 1}, receive(t, arrivals, "the first request"), "MUST NOT, RFC 9112 §9.3.2: do not pipeline before the connection has shown that it persists. http1lane.go, capacity")
-	assert.Equal(t, arrival{1, 7}, receive(t, arrivals, "the others"), "once it has, the rest goes in one write. engine.go, takeBatch")
+	assert.Equal(t, arrival{1, 7}, receive(t, arrivals, "the others"), "then the rest is sent in one write. engine.go, takeBatch")
 }
 
-// Connection: close in a response says that nothing behind it was looked at, so
-// what was sent there is sent again, as often as it takes.
+// Connection: close in a response says that the server processed no later
+// request, so the requests sent after it are sent again, as often as necessary.
 func TestBackendThatClosesConnectionsLosesNoRequest(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
@@ -287,7 +292,7 @@ func TestBackendThatClosesConnectionsLosesNoRequest(t *testing.T) {
 	r, _ := startEngineGateway(t, s.Addr)
 	text, want := getPaths("/", 100)
 
-	got := sendAndRead(t, r.addr, "MUST NOT, RFC 9112 §9.6: the server does not process what is behind its close", "http1lane.go, unprocessed", text).parseBodies(t, 100)
+	got := sendAndRead(t, r.addr, "MUST NOT, RFC 9112 §9.6: the server does not process requests after its Connection: close", "http1lane.go, unprocessed", text).parseBodies(t, 100)
 
 	assert.Equal(t, want, got)
 }
@@ -297,21 +302,21 @@ func TestClientDisconnectWithdrawsItsJobs(t *testing.T) {
 	back, held, _ := startParallelBackend(t)
 	r, g := startEngineGateway(t, back.addr)
 	proveConnection(t, r.addr, g)
-	c := converse(t, r.addr, strings.Repeat(get("/hold/x"), 24)) // some are on their way, some in the queue
-	eventually(t, "the backend works for a client", func() bool { return held.Load() > 8 })
+	c := converse(t, r.addr, strings.Repeat(get("/hold/x"), 24)) // some are in flight, some queued
+	eventually(t, "the backend is handling the client's requests", func() bool { return held.Load() > 8 })
 	began := time.Now()
 
 	c.SetLinger(0)
 	c.Close()
 
 	awaitEnginesRetired(t, g)
-	assert.Less(t, time.Since(began), 5*time.Second, "house rule: nobody works for a client that has gone. conn.go, fail")
+	assert.Less(t, time.Since(began), 5*time.Second, "house rule: requests of a disconnected client are cancelled. conn.go, fail")
 	assert.Positive(t, g.EngineCounts.Snapshot().Withdrawn)
 	eventually(t, "the connection is closed", func() bool { return g.Pool.Stats().Permits == 0 })
 }
 
-// On one connection they would wait for each other, and if the backend miscounts
-// one would get the other's answer.
+// On a shared connection clients would wait for each other, and a backend that
+// miscounts would give one client the other's response.
 func TestClientsNeverShareAnEngine(t *testing.T) {
 	t.Parallel()
 	const many = 4
@@ -323,18 +328,18 @@ func TestClientsNeverShareAnEngine(t *testing.T) {
 		clients = append(clients, converse(t, r.addr, get(fmt.Sprintf("/hold/%d", i))))
 	}
 
-	eventually(t, "the backend works on all of them at once", func() bool { return held.Load() == many })
-	assert.Equal(t, many, back.Connections(), "house rule: an engine belongs to one client. registry.go, push")
+	eventually(t, "the backend handles all of them concurrently", func() bool { return held.Load() == many })
+	assert.Equal(t, many, back.Connections(), "house rule: an engine belongs to one client. registry.go, Push")
 	release()
 
 	for i, client := range clients {
 		client.CloseWrite()
 		body := transcript{rule: ruleEngine, look: "engine.go, finishJob"}.readAll(client).parseBodies(t, 1)
-		assert.Equal(t, []string{fmt.Sprintf("/hold/%d", i)}, body, "each client gets its own answer")
+		assert.Equal(t, []string{fmt.Sprintf("/hold/%d", i)}, body, "each client gets its own response")
 	}
 }
 
-// A response that goes on and on is not read to its end when its client has left.
+// A long response is not read to its end after its client has disconnected.
 func TestLongResponseIsNotReadForADisconnectedClient(t *testing.T) {
 	t.Parallel()
 	var sent atomic.Int64
@@ -346,7 +351,7 @@ func TestLongResponseIsNotReadForADisconnectedClient(t *testing.T) {
 				if sent.Add(int64(n)); err != nil {
 					return false
 				}
-				time.Sleep(time.Millisecond) // the input: a response that takes its time
+				time.Sleep(time.Millisecond) // the input: a slow response
 			}
 			return true
 		})
@@ -359,10 +364,10 @@ func TestLongResponseIsNotReadForADisconnectedClient(t *testing.T) {
 	listener.Close()
 
 	awaitEnginesRetired(t, g)
-	assert.Less(t, sent.Load(), int64(100e6), "the rest was read, and no client wanted it. engine.go, deliver")
+	assert.Less(t, sent.Load(), int64(100e6), "the rest was read although the client had disconnected. engine.go, deliver")
 }
 
-// A response that is cut ends at once, not when the clock looks.
+// A truncated response ends immediately, not at the next clock tick.
 func TestTruncatedResponseEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	s := startAnsweringOnce(t, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
@@ -376,10 +381,10 @@ func TestTruncatedResponseEndsAtOnce(t *testing.T) {
 		took = append(took, time.Since(began))
 	}
 	slices.Sort(took)
-	assert.Less(t, took[4], 250*time.Millisecond, "the clock ticks once a second. offload.go, complete")
+	assert.Less(t, took[4], 250*time.Millisecond, "the end waited for the clock, which ticks once a second. offload.go, complete")
 }
 
-// Two engines want the only connection: each gives it up after a batch.
+// Two engines compete for the only connection: each returns it after a batch.
 func TestEnginesTakeTurnsWithOnePermit(t *testing.T) {
 	t.Parallel()
 	back, _, _ := startParallelBackend(t)
@@ -388,7 +393,7 @@ func TestEnginesTakeTurnsWithOnePermit(t *testing.T) {
 	for range 8 {
 		clients.Go(func() {
 			text, want := getPaths("/", 200)
-			assert.Equal(t, want, sendAndRead(t, r.addr, "house rule: an engine that others wait for gives its connection back", "evictor.go, ShouldReturn", text).parseBodies(t, 200))
+			assert.Equal(t, want, sendAndRead(t, r.addr, "house rule: an engine returns its connection to the pool when another caller waits for it", "evictor.go, ShouldReturn", text).parseBodies(t, 200))
 		})
 	}
 	waitGroup(t, &clients, "all goroutines of the test end")
@@ -406,7 +411,7 @@ func TestUnreachableBackendFailsAllQueuedJobs(t *testing.T) {
 	}
 }
 
-// A backend that accepts and closes must not be asked for ever.
+// A backend that accepts and closes must not be retried for ever.
 func TestBackendThatHangsUpIsTriedTwice(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeScript(t, func(*net.TCPConn, int) {})
@@ -415,7 +420,7 @@ func TestBackendThatHangsUpIsTriedTwice(t *testing.T) {
 	a := sendAndRead(t, r.addr, ruleEngine, "unanswered.go, resolveUnanswered", get("/")+get("/", closeField)).parseAll(t, getMethods(2)...)
 
 	assert.Equal(t, "502 Bad Gateway", a[0].status)
-	assert.LessOrEqual(t, s.Accepted(), 4, "house rule: each request is tried twice, whether it was sent or not. unanswered.go, resolveUnanswered")
+	assert.LessOrEqual(t, s.Accepted(), 4, "house rule: each request is tried at most twice, whether it was sent or not. unanswered.go, resolveUnanswered")
 }
 
 func TestDiscardedConnectionFreesAPermitForAWaiter(t *testing.T) {
@@ -443,22 +448,22 @@ func TestDiscardedConnectionFreesAPermitForAWaiter(t *testing.T) {
 	requireRead(t, first, transcript{rule: ruleEngine, look: "unanswered.go, resolveUnanswered"}, "HTTP/1.1 200 OK\r\n")
 }
 
-// The first request is not the engine's host: it is answered, and the engine
-// goes on for the others.
+// The first request gets its response as soon as it is complete; the engine
+// continues with the others.
 func TestFirstRequestDoesNotWaitForItsEngine(t *testing.T) {
 	t.Parallel()
 	back, held, release := startParallelBackend(t)
 	r, g := startEngineGateway(t, back.addr)
 	c := converse(t, r.addr, get("/first"))
-	s := transcript{rule: "house rule: no request lends its life to the engine", look: "registry.go, register"}
+	s := transcript{rule: "house rule: an engine outlives its first request", look: "registry.go, register"}
 	requireRead(t, c, s, "HTTP/1.1 200 OK\r\n")
 	in := bufio.NewReader(c)
 	io.WriteString(c, get("/second")+get("/hold/3"))
-	eventually(t, "the engine is at work", func() bool { return held.Load() == 1 })
+	eventually(t, "the engine is running", func() bool { return held.Load() == 1 })
 
-	for seen := ""; !strings.HasSuffix(seen, "/second"); { // and not later than that
+	for seen := ""; !strings.HasSuffix(seen, "/second"); { // the response must arrive before the next one
 		b, err := in.ReadByte()
-		require.NoError(t, err, "%s; so far came %q", s.rule, seen)
+		require.NoError(t, err, "%s; received so far: %q", s.rule, seen)
 		seen += string(b)
 	}
 
@@ -466,8 +471,8 @@ func TestFirstRequestDoesNotWaitForItsEngine(t *testing.T) {
 	assert.LessOrEqual(t, g.EngineCounts.Engines.Load(), uint64(2))
 }
 
-// An engine that waits costs nothing: its writer looks again when there is
-// something to look at.
+// An idle engine uses no CPU: its writer sleeps until there is something to
+// write.
 func TestIdleEngineDoesNotSpin(t *testing.T) {
 	t.Parallel()
 	r0 := startServer(t)
@@ -476,7 +481,7 @@ func TestIdleEngineDoesNotSpin(t *testing.T) {
 	sendAndRead(t, r.addr, "", "", get("/sleep/150ms")+get("/sleep/1ms", closeField))
 	awaitEnginesRetired(t, g)
 
-	assert.Less(t, g.EngineCounts.Iterations.Load(), uint64(20), "the writer goes round and round. engine.go, writeLoop")
+	assert.Less(t, g.EngineCounts.Iterations.Load(), uint64(20), "the writer spins. engine.go, writeLoop")
 }
 
 func TestEngineStreamsResponses(t *testing.T) {
@@ -497,16 +502,16 @@ func TestEngineForwardsInterimResponsesAndTrailers(t *testing.T) {
 	})
 	r, g := startEngineGateway(t, s.Addr)
 
-	got := sendAndRead(t, r.addr, ruleEngine, "offload.go, head and end", get("/", "Connection: TE, close\r\nTE: trailers\r\n")).got
+	got := sendAndRead(t, r.addr, ruleEngine, "offload.go, Head and End", get("/", "Connection: TE, close\r\nTE: trailers\r\n")).got
 
 	require.EqualValues(t, 1, g.EngineCounts.Pushed.Load())
-	assert.True(t, strings.HasPrefix(got, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n"), "MUST, RFC 9110 §15.2: an interim answer passes. Got %q", got)
-	assert.True(t, strings.HasSuffix(got, "2\r\nok\r\n0\r\nDigest: 42\r\n\r\n"), "who wants trailers gets them. Got %q", got)
+	assert.True(t, strings.HasPrefix(got, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n"), "MUST, RFC 9110 §15.2: interim responses are forwarded. Got %q", got)
+	assert.True(t, strings.HasSuffix(got, "2\r\nok\r\n0\r\nDigest: 42\r\n\r\n"), "a client with TE: trailers gets trailers. Got %q", got)
 }
 
-// What a client does not read stays at the backend: mod_proxy_http2 kept it in
-// memory, and that is why it lost its engines.
-func TestSlowClientBackpressuresTheBackend(t *testing.T) { // alone: it looks at the memory
+// What a client does not read stays at the backend, by flow control.
+// mod_proxy_http2 buffered it in memory, and lost its engines for that reason.
+func TestSlowClientBackpressuresTheBackend(t *testing.T) { // not parallel: it measures memory
 	const answers, size = 8, 64 << 20
 	var sent atomic.Int64
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
@@ -528,7 +533,7 @@ func TestSlowClientBackpressuresTheBackend(t *testing.T) { // alone: it looks at
 	runtime.ReadMemStats(&before)
 
 	c := converse(t, r.addr, strings.Repeat(get("/"), answers))
-	for still := int64(-1); still != sent.Load(); time.Sleep(100 * time.Millisecond) { // until it does not move
+	for still := int64(-1); still != sent.Load(); time.Sleep(100 * time.Millisecond) { // until the count stops changing
 		still = sent.Load()
 	}
 
@@ -538,7 +543,7 @@ func TestSlowClientBackpressuresTheBackend(t *testing.T) { // alone: it looks at
 	bound := int64(l.PerConnection()) - l.Body + g.Engines.MemoryBound(l.Head)
 	assert.Positive(t, sent.Load())
 	assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), bound,
-		"%d bytes came from the backend, the client has read none, and the gateway holds more than its bound. offload.go, data", sent.Load())
+		"%d bytes left the backend, the client has read none, and the gateway holds more than its bound. offload.go, Data", sent.Load())
 	c.SetLinger(0)
 	c.Close()
 }
@@ -556,19 +561,19 @@ func TestEngineStatsAreReported(t *testing.T) {
 	assert.Contains(t, sendAndRead(t, admin.addr, "", "", get("/-/metrics", closeField)).wantFramed(t).body, "engine_jobs_total{end=\"done\"} 5\n")
 }
 
-// A stop answers what an engine has in hand.
+// A stopping gateway responds to the requests an engine has in flight.
 func TestStopAnswersRequestsInAnEngine(t *testing.T) {
 	t.Parallel()
 	back, held, release := startParallelBackend(t)
 	cmd, addr, logged := startServing(t, "-engine", "http://"+back.addr)
 	c := converse(t, addr, get("/1")+get("/hold/2")+get("/hold/3"))
-	eventually(t, "the backend works", func() bool { return held.Load() == 2 })
+	eventually(t, "the backend is handling the request", func() bool { return held.Load() == 2 })
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	awaitLog(t, logged, "stopping")
 	release()
 
-	s := transcript{rule: "house rule: what was read is answered, also by a server that stops", look: "main.go, serve"}.readAll(c)
+	s := transcript{rule: "house rule: a stopping server responds to every request it has read", look: "main.go, serve"}.readAll(c)
 	assert.Equal(t, []string{"/1", "/hold/2", "/hold/3"}, s.parseBodies(t, 3))
 	assert.NoError(t, waitExit(t, cmd), "exit status")
 }
@@ -595,7 +600,7 @@ func TestEngineDemoShowsItsFigures(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, shareConnection(&out))
 
-	assert.Contains(t, out.String(), "8 slots wait for their answers, 0 handlers run")
-	assert.Contains(t, out.String(), "works on 8 requests, from 1 connection")
-	assert.Contains(t, out.String(), "the answers to /1 /2 /3 /4 /5 /6 /7 /8\n")
+	assert.Contains(t, out.String(), "8 slots wait for responses, 0 handlers run")
+	assert.Contains(t, out.String(), "handles 8 requests, on 1 connection")
+	assert.Contains(t, out.String(), "the responses to /1 /2 /3 /4 /5 /6 /7 /8\n")
 }

@@ -26,9 +26,9 @@ import (
 // It fails until you have changed the client, its pool or the gateway.
 // Solutions are in solutions/.
 
-// Some servers do not only say how long they keep a connection, but also for
-// how many requests more: Keep-Alive: max=2. After max=0 the next request had
-// better go on another connection: this one is about to be closed.
+// Some servers announce not only how long they keep a connection, but also for
+// how many more requests: Keep-Alive: max=2. After max=0 the next request
+// should use another connection: the server is about to close this one.
 func TestExercise1ClientCountsAsTheServerDoes(t *testing.T) {
 	const each = 3 // requests on one connection
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
@@ -47,7 +47,7 @@ func TestExercise1ClientCountsAsTheServerDoes(t *testing.T) {
 	for i := range 9 {
 		status, _, err := poolRoundTrip(p, s.Addr, postRequest("/", "x"))
 		require.NoError(t, err)
-		assert.Equal(t, 200, status, "call %d came on a connection whose server had said max=0. response.go, recordField", i+1)
+		assert.Equal(t, 200, status, "request %d arrived on a connection whose server had said max=0. response.go, recordField", i+1)
 	}
 
 	assert.Equal(t, 3, s.Accepted())
@@ -56,13 +56,13 @@ func TestExercise1ClientCountsAsTheServerDoes(t *testing.T) {
 	assert.Equal(t, 200, status, "a server that says nothing means no limit")
 }
 
-// Two backends for one path: when the first cannot be connected to, the second
-// is asked. Nothing has been sent by then, so that is right for a POST too. A
-// backend that has got the request is another matter: no second one may see it.
+// Two backends for one path: when connecting to the first fails, the gateway
+// uses the second. Nothing has been sent by then, so that is safe even for a
+// POST. Once a backend may have received the request, no other may get it.
 func TestExercise2AnotherBackendTakesOver(t *testing.T) {
 	good := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200("second") })
 	closes := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { c.Read(make([]byte, 4<<10)) })
-	const rule, look = "house rule: what was never sent may be sent elsewhere, and nothing else", "gateway.go, backendFor and forward"
+	const rule, look = "house rule: only a request that was never sent may go to another backend", "gateway.go, backendFor and forward"
 	for _, c := range []struct {
 		first  string
 		answer string
@@ -77,8 +77,8 @@ func TestExercise2AnotherBackendTakesOver(t *testing.T) {
 	assert.Equal(t, 1, good.Accepted())
 }
 
-// A server that is too busy says when to come again. A client that may send its
-// call twice waits, if it is not for long, and tries once more.
+// An overloaded server says when to retry. A client whose request is idempotent
+// waits, if the time is short, and retries once.
 func TestExercise3ClientRetriesAfterRetryAfter(t *testing.T) {
 	var asks atomic.Int64
 	busy := func(times int64, after string) *testutil.Server {
@@ -106,9 +106,9 @@ func TestExercise3ClientRetriesAfterRetryAfter(t *testing.T) {
 		status, _, err := poolRoundTrip(p, s.Addr, c.call)
 
 		require.NoError(t, err, name)
-		assert.Equal(t, c.status, status, "%s. house rule: Retry-After is heeded once, by who may send twice. roundtrip.go, RoundTrip", name)
-		assert.Equal(t, c.asks, asks.Load(), "%s: how often the server was asked", name)
-		assert.Equal(t, 1, s.Accepted(), "%s: what is left of the first answer is drained, and its connection used again", name)
+		assert.Equal(t, c.status, status, "%s. house rule: Retry-After is honoured once, for idempotent requests. roundtrip.go, RoundTrip", name)
+		assert.Equal(t, c.asks, asks.Load(), "%s: how many requests the server received", name)
+		assert.Equal(t, 1, s.Accepted(), "%s: the first response is drained, and its connection reused", name)
 	}
 }
 

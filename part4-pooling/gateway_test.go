@@ -26,7 +26,7 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-// startGateway is a gateway whose backend for all paths is at addr.
+// startGateway starts a gateway whose backend for all paths is at addr.
 func startGateway(t testing.TB, addr string, change ...func(*gateway.Gateway)) (*testServer, *gateway.Gateway) {
 	t.Helper()
 	p := newSmallPool(t, 4)
@@ -37,8 +37,8 @@ func startGateway(t testing.TB, addr string, change ...func(*gateway.Gateway)) (
 	return startServer(t, withOffload(g)), g
 }
 
-// startRecording is a backend that keeps the heads of the requests it got, byte by
-// byte, and their bodies as they were framed.
+// startRecording starts a backend that records each request it receives: the
+// exact bytes of its head, and of its body with the framing.
 func startRecording(t testing.TB, answer string) (s *testutil.Server, got chan string) {
 	t.Helper()
 	got = make(chan string, 100)
@@ -55,7 +55,7 @@ func startRecording(t testing.TB, answer string) (s *testutil.Server, got chan s
 	}), got
 }
 
-const ruleHopByHop = "MUST, RFC 9110 §7.6: what is for the next program only is not for the one after it"
+const ruleHopByHop = "MUST, RFC 9110 §7.6.1: hop-by-hop fields are not forwarded"
 
 func TestGatewayRemovesHopByHopFields(t *testing.T) {
 	t.Parallel()
@@ -64,12 +64,12 @@ func TestGatewayRemovesHopByHopFields(t *testing.T) {
 	r, _ := startGateway(t, s.Addr)
 	host, _, _ := net.SplitHostPort(r.addr)
 
-	front := sendAndRead(t, r.addr, ruleHopByHop, "forwarding.go, passFields",
+	front := sendAndRead(t, r.addr, ruleHopByHop, "forwarding.go, keepField",
 		"POST http://example.org/a?b=1 HTTP/1.1\r\nHost: other\r\nConnection: close, X-Secret\r\nX-Secret: 1\r\nTE: trailers\r\nKeep-Alive: 3\r\n"+
 			"Upgrade: h2c\r\nProxy-Authorization: x\r\nX-Forwarded-For: 192.0.2.1\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
 			"Transfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n0\r\nTrailer: x\r\n\r\n")
 
-	back := transcript{sent: front.sent, got: receive(t, got, "a request to the backend"), rule: ruleHopByHop, look: "forwarding.go, build"}
+	back := transcript{sent: front.sent, got: receive(t, got, "a request at the backend"), rule: ruleHopByHop, look: "forwarding.go, build"}
 	back.wantPrefix(t, "POST /a?b=1 HTTP/1.1\r\nHost: example.org\r\nVia: 1.0 before\r\nAccept: */*\r\n"+
 		"Connection: TE\r\nTE: trailers\r\nX-Forwarded-For: 192.0.2.1, "+host+"\r\nForwarded: for="+host+";host=\"example.org\";proto=http\r\nVia: 1.1 socketup\r\n"+
 		"X-Forwarded-Host: example.org\r\nX-Forwarded-Proto: http\r\nX-Real-IP: "+host+"\r\n"+
@@ -79,12 +79,12 @@ func TestGatewayRemovesHopByHopFields(t *testing.T) {
 	for _, name := range []string{"x-mine", "keep-alive"} {
 		assert.NotContains(t, reply.fields, name, ruleHopByHop)
 	}
-	assert.Equal(t, 2, strings.Count(answer, "Set-Cookie: "), "two lines stay two")
+	assert.Equal(t, 2, strings.Count(answer, "Set-Cookie: "), "two field lines stay two")
 	assert.Equal(t, 1, strings.Count(answer, "Date: "))
 	assert.Contains(t, answer, "Via: 1.0 other\r\nVia: 1.1 socketup\r\n")
 }
 
-// What two programs could read in two ways must not get through.
+// A request that two programs could frame differently must not be forwarded.
 func TestNoRequestIsSmuggledThroughTheGateway(t *testing.T) {
 	t.Parallel()
 	s, got := startRecording(t, testutil.Response200("ok"))
@@ -98,9 +98,9 @@ func TestNoRequestIsSmuggledThroughTheGateway(t *testing.T) {
 		"a bare LF":           "POST / HTTP/1.1\r\nHost: x\r\nA: b\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + evil,
 		"HTTP/1.0, chunked":   "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + evil,
 	} {
-		front := sendAndRead(t, r.addr, "MUST, RFC 9112 §6.3: a request of doubtful length is refused, not passed on", "request.go, parse", sent)
+		front := sendAndRead(t, r.addr, "MUST, RFC 9112 §6.3: a request with ambiguous framing is refused, not forwarded", "request.go, Parse", sent)
 
-		if !strings.HasPrefix(front.got, "HTTP/1.1 501") { // an unknown coding may be called that
+		if !strings.HasPrefix(front.got, "HTTP/1.1 501") { // 501 is right for an unknown coding
 			front.wantPrefix(t, "HTTP/1.1 400 ")
 		}
 		select {
@@ -111,8 +111,8 @@ func TestNoRequestIsSmuggledThroughTheGateway(t *testing.T) {
 	}
 }
 
-// A length that Connection strikes out, or a chunk's extension, is not passed
-// on: the backend gets a framing of the gateway's making.
+// A Content-Length that Connection names, or a chunk extension, is not
+// forwarded: the gateway writes the framing itself.
 func TestGatewayWritesItsOwnFraming(t *testing.T) {
 	t.Parallel()
 	s, got := startRecording(t, testutil.Response200("ok"))
@@ -120,13 +120,14 @@ func TestGatewayWritesItsOwnFraming(t *testing.T) {
 
 	sendAndRead(t, r.addr, "", "", "POST / HTTP/1.1\r\nHost: x\r\nConnection: close, Content-Length, Host\r\nContent-Length: 003\r\n\r\nabc")
 
-	back := transcript{got: receive(t, got, "a request to the backend"), rule: "house rule: framing is rewritten, never passed through", look: "request.go, appendTo"}
+	back := transcript{got: receive(t, got, "a request at the backend"), rule: "house rule: framing is rewritten, never forwarded", look: "request.go, AppendTo"}
 	back.wantPrefix(t, "POST / HTTP/1.1\r\nHost: x\r\n")
 	assert.True(t, strings.HasSuffix(back.got, "\r\nContent-Length: 3\r\n\r\nabc"), back.got)
 }
 
-// Connection strikes out fields. Who asks must not be among them: a backend that
-// trusts its gateway believes X-Forwarded-For (CVE-2022-31813).
+// Connection removes the fields it names. It must not remove those the gateway
+// adds: a backend that trusts its gateway believes X-Forwarded-For
+// (CVE-2022-31813).
 func TestConnectionFieldCannotRemoveForwardingFields(t *testing.T) {
 	t.Parallel()
 	s, got := startRecording(t, testutil.Response200("ok"))
@@ -137,7 +138,7 @@ func TestConnectionFieldCannotRemoveForwardingFields(t *testing.T) {
 
 	passed := receive(t, got, "the request")
 	for _, want := range []string{"X-Forwarded-For: 192.0.2.1, " + host, "Forwarded: for=" + host, "Via: 1.1 socketup"} {
-		assert.Contains(t, passed, "\r\n"+want, "house rule: what the gateway says itself stays. forwarding.go, build")
+		assert.Contains(t, passed, "\r\n"+want, "house rule: Connection cannot remove the gateway's own fields. forwarding.go, build")
 	}
 }
 
@@ -151,7 +152,7 @@ func TestBackendFailuresHaveAStatusAndAReason(t *testing.T) {
 		status int
 		says   string
 	}{
-		"nobody listens":    {testutil.FreeAddr(t), nil, 502, "refused: connection refused"},
+		"closed port":       {testutil.FreeAddr(t), nil, 502, "refused: connection refused"},
 		"closes at once":    {testutil.ServeScript(t, func(*net.TCPConn, int) {}).Addr, nil, 502, "the connection ended before the response"},
 		"garbage":           {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n" }).Addr, nil, 502, "bad response"},
 		"half a head":       {startAnsweringOnce(t, "HTTP/1.1 200 OK\r\nContent-"), nil, 502, "the connection ended before the response"},
@@ -171,7 +172,7 @@ func TestBackendFailuresHaveAStatusAndAReason(t *testing.T) {
 			}
 			r, g := startGateway(t, c.addr, change...)
 
-			s := sendAndRead(t, r.addr, "RFC 9110 §15.6: 502 for a bad response, 503 for none to be had, 504 for one that does not come", "gateway.go, sendError", get("/x", closeField))
+			s := sendAndRead(t, r.addr, "RFC 9110 §15.6: 502 for an invalid response, 503 without a free connection, 504 for a timeout", "gateway.go, sendError", get("/x", closeField))
 
 			if c.status != 0 {
 				s.wantPrefix(t, fmt.Sprintf("HTTP/1.1 %d ", c.status))
@@ -184,7 +185,8 @@ func TestBackendFailuresHaveAStatusAndAReason(t *testing.T) {
 	}
 }
 
-// startAnsweringOnce answers the first request with bytes, and closes.
+// startAnsweringOnce starts a backend that responds to the first request with
+// bytes, then closes.
 func startAnsweringOnce(t testing.TB, bytes string) (addr string) {
 	return testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		c.Read(make([]byte, 4<<10))
@@ -192,7 +194,8 @@ func startAnsweringOnce(t testing.TB, bytes string) (addr string) {
 	}).Addr
 }
 
-// Once a byte is out there is no other status to give: what is left is to cut.
+// Once a byte of the response is sent the status cannot change: all the gateway
+// can do is truncate.
 func TestTruncatedResponseStaysTruncated(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 100_000)
@@ -203,13 +206,13 @@ func TestTruncatedResponseStaysTruncated(t *testing.T) {
 	} {
 		r, g := startGateway(t, startAnsweringOnce(t, answer))
 
-		s := sendAndRead(t, r.addr, "house rule: cut, so that the client sees that it is not whole (RFC 9112 §8)", "gateway.go, copyResponse", get("/", closeField))
+		s := sendAndRead(t, r.addr, "house rule: a truncated response is detectable by the client (RFC 9112 §8)", "gateway.go, copyResponse", get("/", closeField))
 
 		s.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 		assert.Equal(t, 1, strings.Count(s.got, "HTTP/1.1"), "%s: a second status line is a part of the body", name)
 		assert.False(t, strings.HasSuffix(s.got, "0\r\n\r\n"), "%s: the answer ends as if it were whole: a lie. gateway.go, copyResponse", name)
-		eventually(t, "the cut is counted", func() bool { return g.Counts.Truncated.Load() == 1 })
-		eventually(t, "the link is closed", func() bool { return g.Pool.Stats().Permits == 0 })
+		eventually(t, "the truncation is counted", func() bool { return g.Counts.Truncated.Load() == 1 })
+		eventually(t, "the backend connection is closed", func() bool { return g.Pool.Stats().Permits == 0 })
 	}
 }
 
@@ -220,7 +223,7 @@ func TestIdempotentRequestIsRetriedOnAFreshConnection(t *testing.T) {
 		r, g := startGateway(t, s.Addr)
 		sendAndRead(t, r.addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 
-		again := sendAndRead(t, r.addr, "RFC 9110 §9.2.2: what is idempotent may be sent again", "roundtrip.go", request)
+		again := sendAndRead(t, r.addr, "RFC 9110 §9.2.2: an idempotent request may be retried", "roundtrip.go", request)
 
 		again.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 		assert.Equal(t, 2, s.Accepted())
@@ -234,13 +237,13 @@ func TestPOSTIsNeverRetried(t *testing.T) {
 	r, _ := startGateway(t, s.Addr)
 	sendAndRead(t, r.addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 
-	failed := sendAndRead(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not send again what is not idempotent", "retry.go, MayRetry", post("/pay", "10 euros", closeField))
+	failed := sendAndRead(t, r.addr, "MUST NOT, RFC 9110 §9.2.2: a proxy does not retry a request that is not idempotent", "retry.go, MayRetry", post("/pay", "10 euros", closeField))
 
 	assert.EqualValues(t, 1, requests("POST"), "somebody has paid twice")
 	failed.wantPrefix(t, "HTTP/1.1 502 ")
 }
 
-// A backend that always closes must not be asked for ever.
+// A backend that always closes must not be retried for ever.
 func TestRequestIsRetriedOnlyOnce(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeResponses(t, func(connection int, r *http.Request) string {
@@ -256,11 +259,12 @@ func TestRequestIsRetriedOnlyOnce(t *testing.T) {
 	_, _, err = poolRoundTrip(p, s.Addr, getRequest("/"))
 
 	assert.ErrorIs(t, err, client.ErrEnded)
-	assert.Equal(t, 2, s.Accepted(), "the kept connection, and a fresh one")
+	assert.Equal(t, 2, s.Accepted(), "the kept connection, and a new one")
 	assert.Zero(t, p.Stats().Permits)
 }
 
-// What a backend sends passes at once, and does not wait for the rest.
+// What a backend sends is forwarded immediately, not when the response is
+// complete.
 func TestGatewayStreamsResponses(t *testing.T) {
 	t.Parallel()
 	next := make(chan string)
@@ -278,12 +282,12 @@ func TestGatewayStreamsResponses(t *testing.T) {
 	r, _ := startGateway(t, s.Addr)
 	c := converse(t, r.addr, get("/"))
 	step := func(piece, want string) {
-		send(t, next, piece, "the backend has its last piece out")
+		send(t, next, piece, "the backend has sent its last piece")
 		seen := ""
 		for !strings.HasSuffix(seen, want) {
 			b := make([]byte, 1)
 			_, err := c.Read(b)
-			require.NoError(t, err, "house rule: what has come does not wait. gateway.go, copyResponse; so far came %q", seen)
+			require.NoError(t, err, "house rule: received bytes are forwarded immediately. gateway.go, copyResponse; received so far: %q", seen)
 			seen += string(b)
 		}
 	}
@@ -294,8 +298,9 @@ func TestGatewayStreamsResponses(t *testing.T) {
 	step("0\r\n\r\n", "0\r\n\r\n")
 }
 
-// Whoever does not read makes the others wait, and nothing is piled up for him.
-func TestSlowReaderBackpressuresTheOtherSide(t *testing.T) { // alone: it looks at the memory
+// A side that does not read stops the other side, by flow control: the gateway
+// does not buffer for it.
+func TestSlowReaderBackpressuresTheOtherSide(t *testing.T) { // not parallel: it measures memory
 	const much = 512 << 20
 	var sent atomic.Int64
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
@@ -317,12 +322,12 @@ func TestSlowReaderBackpressuresTheOtherSide(t *testing.T) { // alone: it looks 
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 
-	converse(t, r.addr, get("/")) // does not read
+	converse(t, r.addr, get("/")) // never reads
 	upload := converse(t, r.addr, fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", much))
 	var uploaded int64
 	piece := make([]byte, 64<<10)
 	still := int64(-1)
-	for { // until neither moves
+	for { // until neither count changes
 		upload.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 		n, err := upload.Write(piece)
 		uploaded += int64(n)
@@ -335,8 +340,8 @@ func TestSlowReaderBackpressuresTheOtherSide(t *testing.T) { // alone: it looks 
 
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	assert.Less(t, sent.Load(), int64(64<<20), "the download goes on, and somewhere it is piled up")
-	assert.Less(t, uploaded, int64(64<<20), "the upload goes on, and somewhere it is piled up")
+	assert.Less(t, sent.Load(), int64(64<<20), "the download continues: something buffers it")
+	assert.Less(t, uploaded, int64(64<<20), "the upload continues: something buffers it")
 	assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(8<<20))
 }
 
@@ -356,11 +361,11 @@ func TestDisconnectedClientsLeakNoConnection(t *testing.T) {
 	for cut := 1; cut < len(whole); cut += 1 + cut/4 {
 		c := dial(t, r.addr)
 		io.WriteString(c, whole[:cut])
-		c.SetLinger(0) // leaves with a reset
+		c.SetLinger(0) // closes with a reset
 		c.Close()
 	}
 
-	eventually(t, "all links are back", func() bool {
+	eventually(t, "all connections are back in the pool", func() bool {
 		b := g.Pool.Stats().Backend(s.Addr)
 		return b.Leased == 0 && b.Waiting == 0
 	})
@@ -394,7 +399,7 @@ func TestGatewayLoopGets508(t *testing.T) {
 	ready <- gateway.New(p, []gateway.Backend{{Path: "/", Addr: r.addr}}).Handler(routes())
 	defer p.Close()
 
-	sendAndRead(t, r.addr, "RFC 9110 §7.6.3: Via is there to find circles", "gateway.go, forward", get("/", closeField)).wantPrefix(t, "HTTP/1.1 508 ")
+	sendAndRead(t, r.addr, "RFC 9110 §7.6.3: Via detects forwarding loops", "gateway.go, forward", get("/", closeField)).wantPrefix(t, "HTTP/1.1 508 ")
 }
 
 func TestPipelinedRequestsAreAnsweredInOrderFromTheBackend(t *testing.T) {
@@ -418,7 +423,7 @@ func TestPipelinedRequestsAreAnsweredInOrderFromTheBackend(t *testing.T) {
 
 	close(release)
 
-	assert.Equal(t, []string{"/1", "/2", "/3"}, transcript{rule: "MUST, RFC 9112 §9.3.2: answers in the order of the requests", look: "slot.go"}.readAll(c).parseBodies(t, 3))
+	assert.Equal(t, []string{"/1", "/2", "/3"}, transcript{rule: "MUST, RFC 9112 §9.3.2: responses in the order of the requests", look: "slot.go"}.readAll(c).parseBodies(t, 3))
 }
 
 func TestHEADAndHTTP10ClientsGetASuitableResponse(t *testing.T) {
@@ -432,7 +437,7 @@ func TestHEADAndHTTP10ClientsGetASuitableResponse(t *testing.T) {
 	r, _ := startGateway(t, s.Addr)
 
 	head := sendAndRead(t, r.addr, "", "", "HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").parse(t)
-	old := sendAndRead(t, r.addr, "MUST NOT, RFC 9112 §6.1: no chunks for HTTP/1.0", "response.go", "GET / HTTP/1.0\r\n\r\n").parse(t)
+	old := sendAndRead(t, r.addr, "MUST NOT, RFC 9112 §6.1: no chunked coding to HTTP/1.0", "response.go", "GET / HTTP/1.0\r\n\r\n").parse(t)
 
 	assert.Equal(t, "1234", head.fields["content-length"])
 	assert.Empty(t, head.body)
@@ -440,8 +445,8 @@ func TestHEADAndHTTP10ClientsGetASuitableResponse(t *testing.T) {
 	assert.Equal(t, "hello", old.body)
 }
 
-// A client may be a stranger: it learns what kind of failure it was, and the log
-// learns whose.
+// A client may be untrusted: the response tells it the kind of failure, and
+// only the log names the backend.
 func TestClientsAreNotToldWhichBackendFailed(t *testing.T) {
 	t.Parallel()
 	silent := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) }).Addr
@@ -451,7 +456,7 @@ func TestClientsAreNotToldWhichBackendFailed(t *testing.T) {
 	}{
 		"the backend: refused\n":                                        {testutil.FreeAddr(t), 502},
 		"the backend: the connection ended before the response\n":       {testutil.ServeScript(t, func(*net.TCPConn, int) {}).Addr, 502},
-		"the backend: bad response\n":                                     {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }).Addr, 502},
+		"the backend: bad response\n":                                   {testutil.ServeResponses(t, func(int, *http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }).Addr, 502},
 		"the backend: no response in time\n":                            {silent, 504},
 		"the backend: no such host\n":                                   {"nobody.example:80", 502},
 		"the backend: the gateway cannot open another connection now\n": {"short.example:80", 503},
@@ -470,12 +475,12 @@ func TestClientsAreNotToldWhichBackendFailed(t *testing.T) {
 			}
 			r := startServer(t, withOffload(g))
 
-			s := sendAndRead(t, r.addr, "house rule: the addresses behind a gateway are none of its clients' business", "gateway.go, sendError", get("/", closeField))
+			s := sendAndRead(t, r.addr, "house rule: an error response does not reveal a backend's address", "gateway.go, sendError", get("/", closeField))
 
 			s.wantPrefix(t, fmt.Sprintf("HTTP/1.1 %d ", c.status))
 			s.wantSame(t, "the body", http1.StatusText(c.status)+": "+says, s.wantFramed(t).body)
 			assert.Equal(t, c.status == 503, strings.Contains(s.got, "\r\nRetry-After: 1\r\n"))
-			eventually(t, "the log has the backend's address", func() bool {
+			eventually(t, "the log names the backend's address", func() bool {
 				return strings.Contains(r.logs.String(), fmt.Sprintf("msg=\"backend %s: %d\" error=", c.addr, c.status))
 			})
 		}
@@ -491,14 +496,14 @@ func TestLocalShortageIs503(t *testing.T) {
 		}
 		r := startServer(t, withHandler(gateway.New(p, []gateway.Backend{{Path: "/", Addr: "127.0.0.1:1"}}).Handler(routes())))
 
-		s := sendAndRead(t, r.addr, "RFC 9110 §15.6.3, §15.6.4: 502 is for the backend's failure, 503 for ours", "failures.go, isLocalShortage", get("/", closeField))
+		s := sendAndRead(t, r.addr, "RFC 9110 §15.6.3, §15.6.4: 502 is for a failure of the backend, 503 for one of the gateway", "failures.go, isLocalShortage", get("/", closeField))
 
 		s.wantPrefix(t, "HTTP/1.1 503 ")
 		assert.Contains(t, s.got, "\r\nRetry-After: 1\r\n", errno)
 	}
 }
 
-// One line a second is enough to know; the rest is counted.
+// Of repeated failures one line a second is logged; the rest are counted.
 func TestRepeatedFailuresDoNotFillTheLog(t *testing.T) {
 	t.Parallel()
 	r, _ := startGateway(t, testutil.FreeAddr(t))
@@ -507,7 +512,7 @@ func TestRepeatedFailuresDoNotFillTheLog(t *testing.T) {
 
 	logged := strings.Count(r.logs.String(), "msg=\"backend ")
 	assert.NotZero(t, logged)
-	assert.Less(t, logged, 50, "house rule: lines that repeat are counted, not written. dedup.go") // 201 if each had one
+	assert.Less(t, logged, 50, "house rule: repeated log lines are counted, not written. dedup.go") // 201 if each failure were logged
 }
 
 func TestAdminShowsStatsAndDropsConnections(t *testing.T) {

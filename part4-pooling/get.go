@@ -16,8 +16,12 @@ import (
 	"socketup/part4-pooling/pool"
 )
 
-// fetch gets URLs through a pool, one after the other, and says for each which
-// connection it came on: where time goes, and what reuse is worth.
+// The verb get: a client on top of the pool, for one URL after another or, with
+// -callers, for as many requests per second as possible.
+
+// fetch gets URLs through a pool, one after the other, and prints status, size,
+// time and connection of each: what reuse is worth. It returns an error if any
+// URL could not be fetched.
 func fetch(stdout io.Writer, urls []string, times int, bodies bool) error {
 	p := pool.New(pool.DefaultLimits)
 	defer p.Close()
@@ -31,7 +35,7 @@ func fetch(stdout io.Writer, urls []string, times int, bodies bool) error {
 		}
 	}
 	for _, b := range p.Stats().Backends {
-		fmt.Fprintf(stdout, "%s: %d connections made, %d calls on one that was there\n", b.Addr, b.Dialled, b.Reused)
+		fmt.Fprintf(stdout, "%s: %d connections opened, %d requests on a reused one\n", b.Addr, b.Dialled, b.Reused)
 	}
 	return failed
 }
@@ -53,16 +57,16 @@ func fetchOne(stdout io.Writer, p *pool.Pool, rawURL string, bodies bool) error 
 		into = stdout
 	}
 	if a.Conn.Requests > 1 {
-		how = fmt.Sprintf("the connection's call %d", a.Conn.Requests)
+		how = fmt.Sprintf("a reused connection (request %d)", a.Conn.Requests)
 	}
 	n, err := io.Copy(into, struct{ io.Reader }{a})
 	fmt.Fprintf(stdout, "%-32s  %d %s, %d bytes in %.1f ms on %s\n", rawURL, a.Status, a.Reason, n, time.Since(began).Seconds()*1e3, how)
 	return err
 }
 
-// benchmark makes calls to one URL from callers at once for as long as length, and
-// prints how many there were in a second, and what one cost. The callers share
-// a pool, or one connection.
+// benchmark requests one URL from callers goroutines for the duration length,
+// and prints the rate and the CPU time of one request. The goroutines share a
+// pool, or with one true a single pipelined connection.
 func benchmark(stdout io.Writer, rawURL string, callers int, length time.Duration, one bool) error {
 	u, err := client.ParseURL(rawURL)
 	if err != nil {
@@ -116,7 +120,8 @@ func benchmarkOnce(p *pool.Pool, addr string, c *client.Request) error {
 	return nil
 }
 
-// cpuTime is what this process has used, in nanoseconds.
+// cpuTime returns the CPU time this process has used, in nanoseconds:
+// getrusage(2).
 func cpuTime() float64 {
 	var r unix.Rusage
 	unix.Getrusage(unix.RUSAGE_SELF, &r)

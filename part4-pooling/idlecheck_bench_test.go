@@ -13,9 +13,10 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-// BenchmarkIdleCheck is what it costs to find an idle connection good, beside the
-// price of a new one. On a good one nothing comes, so a look that waits for
-// something waits to its end, and longer: SO_RCVTIMEO counts in the kernel's ticks.
+// BenchmarkIdleCheck compares ways to check an idle connection with the cost of
+// a new one. Nothing arrives on a healthy connection, so a check that waits
+// always waits for its full timeout, and longer: SO_RCVTIMEO is rounded to
+// kernel ticks.
 func BenchmarkIdleCheck(b *testing.B) {
 	s := testutil.ServeScript(b, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
 	b.Run("check", func(b *testing.B) {

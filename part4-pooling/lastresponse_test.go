@@ -19,13 +19,14 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// A response with which the connection ends, and requests that were sent behind its
-// own.
+// The last response on a connection, and requests that were sent after its
+// request.
 
-const ruleLastResponse = "house rule, RFC 9112 §9.6: an answer that ends the connection is not cut because of what was sent behind its request"
+const ruleLastResponse = "house rule, RFC 9112 §9.6: the last response on a connection is not truncated because later requests were sent"
 
-// readRequestBytewise reads a request from c and not a byte more: what is behind it stays in
-// the kernel, which resets the connection when it is closed.
+// readRequestBytewise reads a request from c and not a byte more: later bytes
+// stay unread in the kernel, which therefore resets the connection when it is
+// closed.
 func readRequestBytewise(c net.Conn) (path string, ok bool) {
 	var head []byte
 	for b := make([]byte, 1); !strings.HasSuffix(string(head), "\r\n\r\n"); head = append(head, b[0]) {
@@ -38,12 +39,12 @@ func readRequestBytewise(c net.Conn) (path string, ok bool) {
 	return path, true
 }
 
-// The first response on a connection shows that it persists, so the second request
-// has others behind it; and the second response is the last.
+// The first response on a connection shows that it persists, so requests are
+// pipelined after the second one; and the second response is the last.
 func TestLastResponseIsNotCutByLaterRequests(t *testing.T) {
 	t.Parallel()
 	const many = 8
-	long := strings.Repeat("x", 4<<20) // a part of it is still in the kernel when the backend closes
+	long := strings.Repeat("x", 4<<20) // partly still in the kernel's send buffer when the backend closes
 	for name, last := range map[string]string{
 		"ends with the connection": "HTTP/1.1 200 OK\r\n\r\n%[2]s",
 		"in chunks, and close":     "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n%[1]x\r\n%[2]s\r\n0\r\n\r\n",
@@ -53,7 +54,7 @@ func TestLastResponseIsNotCutByLaterRequests(t *testing.T) {
 			t.Parallel()
 			s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 				path, ok := readRequestBytewise(c)
-				if ok && path != "/3" { // whose response is always the last, and so is alone in the end
+				if ok && path != "/3" { // whose response always closes, so that it is sent alone in the end
 					io.WriteString(c, testutil.Response200(path))
 					path, ok = readRequestBytewise(c)
 				}
@@ -70,12 +71,12 @@ func TestLastResponseIsNotCutByLaterRequests(t *testing.T) {
 			for i := range want {
 				assert.Equal(t, want[i], strings.TrimSuffix(got[i], long), "answer %d. %s", i, ruleLastResponse)
 			}
-			assert.True(t, strings.HasSuffix(got[3], long), "answer 3 was the last of its connection")
+			assert.True(t, strings.HasSuffix(got[3], long), "response 3 was the last on its connection")
 		})
 	}
 }
 
-// Half of the last response has come; what the client asks for then goes by another
+// Half of the last response has arrived; the client's next requests use another
 // connection.
 func TestNothingIsSentAfterAResponseWithClose(t *testing.T) {
 	t.Parallel()
@@ -91,7 +92,7 @@ func TestNothingIsSentAfterAResponseWithClose(t *testing.T) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n/l")
 			begun <- true
 			<-rest
-			c.SetReadDeadline(time.Now().Add(50 * time.Millisecond)) // it can miss a fault, but not invent one
+			c.SetReadDeadline(time.Now().Add(50 * time.Millisecond)) // can miss a fault, but not report a false one
 			more, _ := io.ReadAll(in)
 			behind <- string(more)
 			io.WriteString(c, "ast")
@@ -103,24 +104,24 @@ func TestNothingIsSentAfterAResponseWithClose(t *testing.T) {
 	in := bufio.NewReader(client)
 	requireResponse(t, client, in, "", "200 OK", "/1")
 	io.WriteString(client, get("/last"))
-	receive(t, begun, "half of the last answer")
+	receive(t, begun, "half of the last response")
 	a, err := http.ReadResponse(in, nil)
 	require.NoError(t, err)
 
 	io.WriteString(client, get("/2"))
 
-	eventually(t, "the next request is with the engine", func() bool { return g.EngineCounts.Pushed.Load() == 3 })
+	eventually(t, "the next request is in the engine", func() bool { return g.EngineCounts.Pushed.Load() == 3 })
 	rest <- true
-	assert.Empty(t, receive(t, behind, "what came behind the last request"), "MUST, RFC 9112 §9.6: nothing is sent behind an answer that says close. http1read.go, noteClose")
+	assert.Empty(t, receive(t, behind, "what arrived after the last request"), "MUST, RFC 9112 §9.6: nothing is sent behind an answer that says close. http1read.go, noteClose")
 	body, err := io.ReadAll(a.Body)
 	assert.NoError(t, err)
 	assert.Equal(t, "/last", string(body))
 	requireResponse(t, client, in, "", "200 OK", "/2")
 }
 
-// An engine that gives a connection up leaves nothing of it behind, though its client
-// stays: neither the buffer nor the watch over the client.
-func TestConnectionAnEngineClosedIsReleased(t *testing.T) { // alone: it measures the heap
+// An engine that closes a connection releases all of it while its client stays
+// connected: the buffer, and the watch on the client.
+func TestConnectionAnEngineClosedIsReleased(t *testing.T) { // not parallel: it measures the heap
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		first := true
 		testutil.ReadRequests(bufio.NewReader(c), func(r *http.Request) bool {
@@ -129,9 +130,9 @@ func TestConnectionAnEngineClosedIsReleased(t *testing.T) { // alone: it measure
 				io.WriteString(c, testutil.Response200(r.URL.Path))
 				return true
 			}
-			time.Sleep(2 * socket.PollInterval) // so that the client is watched
+			time.Sleep(2 * socket.PollInterval) // until the engine watches the client
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n")
-			return false // the body does not come: it has to be asked for again
+			return false // the body is missing: the request must be retried
 		})
 	})
 	r, g := startEngineGateway(t, s.Addr)
@@ -159,12 +160,12 @@ func TestConnectionAnEngineClosedIsReleased(t *testing.T) { // alone: it measure
 
 	grown, given := heapInUse()-before, g.Pool.Stats().Backend(s.Addr).Dialled-dialled
 	require.Greater(t, given, uint64(clients*rounds/2))
-	assert.Less(t, grown, int64(given)*client.BufferSize/4, "house rule: %d connections were given up, and leave nothing. http1lane.go, inFlight", given)
+	assert.Less(t, grown, int64(given)*client.BufferSize/4, "house rule: %d connections were closed, and must be released. http1lane.go, inFlight", given)
 }
 
 func heapInUse() int64 {
 	runtime.GC()
-	runtime.GC() // what sync.Pool keeps for one more
+	runtime.GC() // sync.Pool keeps its contents for one more collection
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)

@@ -1,9 +1,10 @@
-// Part 4: the other side of the connection. A client, a pool that keeps its
-// connections, and a gateway: part 3's server in front of them.
+// Part 4: the other side of the connection. An HTTP/1.1 client, a pool that
+// keeps its connections, and a gateway that forwards what part 3's server
+// receives.
 //
-//	go run ./part4-pooling -backend http://127.0.0.1:9000    serve http://127.0.0.1:8080 from there
+//	go run ./part4-pooling -backend http://127.0.0.1:9000    forward http://127.0.0.1:8080 to a backend
 //	go run ./part4-pooling get http://127.0.0.1:8080/         fetch through a pool
-//	go run ./part4-pooling demo                              watch reuse, and a server that was paused
+//	go run ./part4-pooling demo                              connection reuse, and a paused server
 package main
 
 import (
@@ -37,8 +38,8 @@ const backlog = 4096 // connections that may wait to be accepted; the kernel cap
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run is the program. Its exit status is 0 when all went well, 1 when it could
-// not do what it was asked for, 2 when it did not understand.
+// run executes one command line and returns the exit status: 0 on success, 1
+// when the action failed, 2 for a usage error.
 func run(args []string, stdout, stderr io.Writer) int {
 	verb := "serve"
 	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
@@ -46,7 +47,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() {} // help says it, in the right place
+	flags.Usage = func() {} // help prints it, to stdout or stderr as the case requires
 	help := func(w io.Writer) { fmt.Fprint(w, usage); flags.SetOutput(w); flags.PrintDefaults() }
 	check := func() error { return noArguments(flags) }
 	var action func() error
@@ -58,11 +59,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
 	case "get":
-		times := flags.Int("n", 1, "how `many` times")
-		bodies := flags.Bool("body", false, "print the bodies too")
-		callers := flags.Int("callers", 0, "how many call the first URL at once, as often as they can")
-		one := flags.Bool("one", false, "let them share one connection, and not wait for each other's answers")
-		length := flags.Duration("for", time.Second, "how long they do so")
+		times := flags.Int("n", 1, "fetch each URL this `many` times")
+		bodies := flags.Bool("body", false, "also print the response bodies")
+		callers := flags.Int("callers", 0, "`number` of goroutines that request the URL concurrently, as fast as they can; prints the rate")
+		one := flags.Bool("one", false, "with -callers: pipeline all requests on one connection instead of using a pool")
+		length := flags.Duration("for", time.Second, "with -callers: how long to send requests")
 		check = func() error { return urlArguments(flags) }
 		action = func() error {
 			if *callers > 0 {
@@ -71,8 +72,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 			return fetch(stdout, flags.Args(), *times, *bodies)
 		}
 	case "keep":
-		addr := flags.String("addr", "127.0.0.1:0", "IP `address` and port of the server that demo pauses")
-		idle := flags.Duration("idle", serverIdleTime, "that it keeps an idle connection")
+		addr := flags.String("addr", "127.0.0.1:0", "IP `address` and port to listen on; demo starts this server and pauses it")
+		idle := flags.Duration("idle", serverIdleTime, "how long an idle connection is kept open")
 		action = func() error { return serveUntilIdle(*addr, *idle, stdout) }
 	case "demo":
 		asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
@@ -84,7 +85,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		help(stdout)
 		return 0
-	} else if err != nil { // the flag package has said what
+	} else if err != nil { // the flag package has printed the error
 		help(stderr)
 		return 2
 	}
@@ -118,12 +119,12 @@ func urlArguments(flags *flag.FlagSet) error {
 	return nil
 }
 
-// options of serve.
+// options are the flags of serve.
 type options struct {
 	addr         string
 	grace        time.Duration
 	root         string
-	dotfiles     bool // files whose names begin with a dot are served too
+	dotfiles     bool // also serve files whose names begin with a dot
 	limits       server.Limits
 	backends     []gateway.Backend
 	admin        string
@@ -132,44 +133,44 @@ type options struct {
 	pool         pool.Limits
 	engines      gateway.EngineOptions
 
-	behindProxy, showBackends bool     // as gateway has them
-	adminNames                []string // as gateway has them
+	behindProxy, showBackends bool     // see gateway.Gateway
+	adminNames                []string // see gateway.Gateway
 }
 
 func serveFlags(f *flag.FlagSet) *options {
 	o := &options{}
 	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
-	f.DurationVar(&o.grace, "grace", 5*time.Second, "time to answer who is in line after SIGINT or SIGTERM")
+	f.DurationVar(&o.grace, "grace", 5*time.Second, "how long after SIGINT or SIGTERM requests in flight and queued connections may take to be served")
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
-	f.BoolVar(&o.dotfiles, "dotfiles", false, "serve files and directories whose names begin with a dot, too")
+	f.BoolVar(&o.dotfiles, "dotfiles", false, "also serve files and directories whose names begin with a dot")
 	o.limits.AddFlags(f)
-	f.Func("backend", "`[PATH=]URL` of a server of HTTP/1.1 that answers for all paths, or for those below PATH; can be repeated", func(s string) error {
+	f.Func("backend", "`[PATH=]URL` of an HTTP/1.1 server that requests are forwarded to: all of them, or those whose path begins with PATH; can be repeated", func(s string) error {
 		p, err := gateway.ParseBackend(s)
 		o.backends = append(o.backends, p)
 		return err
 	})
-	f.Func("engine", "`[PATH=]URL` of a backend that works on the requests of one connection side by side: like -backend, but each client's requests share a connection", func(s string) error {
+	f.Func("engine", "`[PATH=]URL` of a backend that handles pipelined requests concurrently: like -backend, but each client's requests share one connection", func(s string) error {
 		p, err := gateway.ParseBackend(s)
 		p.Engine = true
 		o.backends = append(o.backends, p)
 		return err
 	})
-	f.BoolVar(&o.behindProxy, "behind-proxy", false, "all clients are proxies of our own: what they say in X-Forwarded-Host, X-Forwarded-Proto, X-Real-IP and the like is passed on")
-	f.BoolVar(&o.showBackends, "show-backends", false, "a 502, 503 or 504 names the backend and all that is known of the failure, for learners; the log always does")
+	f.BoolVar(&o.behindProxy, "behind-proxy", false, "all clients are our own proxies: forward their X-Forwarded-Host, X-Forwarded-Proto, X-Real-IP and similar fields")
+	f.BoolVar(&o.showBackends, "show-backends", false, "name the backend and the cause of the failure in a 502, 503 or 504, for learning; the log always does")
 	f.StringVar(&o.admin, "admin", "", "IP `address` and port for /-/stats, /-/metrics and /-/drop; none if empty")
-	f.Func("admin-name", "`name` by which the admin address may be asked, besides localhost and IP addresses; can be repeated", func(s string) error {
+	f.Func("admin-name", "`name` that the admin address accepts in Host, besides localhost and IP addresses; can be repeated", func(s string) error {
 		o.adminNames = append(o.adminNames, s)
 		return nil
 	})
-	f.BoolVar(&o.abortOnClose, "abort-on-close", false, "abort the requests of a client that closes before its answer, and let others have their backend connections; a client that only closes its sending side, as HTTP allows, gets no answer then; needs -wait loop")
+	f.BoolVar(&o.abortOnClose, "abort-on-close", false, "abort the requests of a client that closes before the response, and free their backend connections; a client that only half-closes, as HTTP allows, then gets no response; needs -wait loop")
 	o.timeouts.AddFlags(f)
 	o.pool.AddFlags(f)
 	o.engines.AddFlags(f)
 	return o
 }
 
-// validateAbort refuses what only a loop sees: that a client closes while a handler
-// is at work.
+// validateAbort rejects -abort-on-close without the loop driver: no other
+// driver notices that a client closes while its handler runs.
 func (o *options) validateAbort() error {
 	if o.abortOnClose && o.limits.Driver != "loop" {
 		return errors.New("-abort-on-close needs -wait loop (Linux)")
@@ -177,7 +178,7 @@ func (o *options) validateAbort() error {
 	return nil
 }
 
-// backendConnections is how many the pool may have.
+// backendConnections returns how many connections the pool may open.
 func (o *options) backendConnections() int {
 	addrs := map[string]bool{}
 	for _, p := range o.backends {
@@ -186,7 +187,8 @@ func (o *options) backendConnections() int {
 	return min(o.pool.Total, max(1, len(addrs)*o.pool.PerBackend))
 }
 
-// handler is what answers: files, backends, and the routes of part 3 for the rest.
+// handler returns the handler of serve: files, backends, and the routes of part
+// 3 for all other paths.
 func (o *options) handler(g *gateway.Gateway) (server.Handler, error) {
 	var extra []route
 	if o.root != "" {
@@ -199,7 +201,7 @@ func (o *options) handler(g *gateway.Gateway) (server.Handler, error) {
 	return g.Handler(routes(extra...)), nil
 }
 
-// adminRoutes are what the gateway's admin address has.
+// adminRoutes returns the handler of the gateway's admin address.
 func adminRoutes(g *gateway.Gateway) server.Handler {
 	read, write := []string{"GET", "HEAD"}, []string{"POST"}
 	all := []route{
@@ -210,8 +212,8 @@ func adminRoutes(g *gateway.Gateway) server.Handler {
 	return func(w *server.Response, r *server.Request) { dispatch(w, r, all) }
 }
 
-// serve runs a server until SIGINT or SIGTERM and gives it grace to finish; a
-// second signal ends it at once.
+// serve runs a server until SIGINT or SIGTERM, then gives it o.grace to finish;
+// a second signal ends it immediately.
 func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	apart := 0
 	if o.admin != "" {
@@ -255,14 +257,14 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	go func() { s.Serve(); close(done) }()
 
 	<-signals
-	log.Info("stopping: first those who are in line; at once with a second signal")
+	log.Info("stopping: serving requests in flight and queued connections; a second signal stops immediately")
 	s.Stop()
 	select {
 	case <-done:
 		return nil
 	case <-signals:
-		return errors.New("stopped at once by a second signal")
+		return errors.New("stopped immediately by a second signal")
 	case <-time.After(o.grace):
-		return fmt.Errorf("grace is over after %v: not everybody got an answer", o.grace)
+		return fmt.Errorf("grace is over after %v: some clients got no response", o.grace)
 	}
 }

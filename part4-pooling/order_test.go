@@ -22,10 +22,10 @@ const (
 	lookOrder = "slot.go, slotQueue; takerequest.go, reserve"
 )
 
-// Latches let a test decide when the handler of a path may return; the body of
-// the response is the path.
+// Latches let a test decide when the handler of a path may return. The body of
+// each response is its request's path.
 type latches struct {
-	began, ended chan string // paths
+	began, ended chan string // paths of the handlers that began and ended
 	mu           sync.Mutex
 	open         map[string]chan struct{} // guarded by mu
 }
@@ -57,13 +57,13 @@ func (l *latches) handle(w *server.Response, r *server.Request) {
 	l.ended <- path
 }
 
-// The first experiment of MESOS-3705. Requests 1 and 2 are for one worker, who
-// takes them one after the other; 3 is for another one. When 3 is finished 2
-// has not even started. A server whose slots are reserved by the handlers
-// answers 1, 3, 2.
+// The first experiment of MESOS-3705. Requests 1 and 2 are for one worker,
+// which handles them one after the other; 3 is for another worker. When 3 is
+// finished 2 has not even started. A server whose handlers reserve the slots
+// responds 1, 3, 2.
 func TestHandlerThatStartsLateKeepsItsSlot(t *testing.T) {
 	l := newLatches()
-	worker := make(chan struct{}, 1) // has a token while it is at work
+	worker := make(chan struct{}, 1) // holds a token while the worker is busy
 	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		if string(r.Path) != "/3" {
 			worker <- struct{}{}
@@ -87,8 +87,8 @@ func TestHandlerThatStartsLateKeepsItsSlot(t *testing.T) {
 	s.wantCleanEnd(t)
 }
 
-// inRequestOrder wants these bodies, and looks at one after the other: what is
-// wrong first is what to be told of.
+// inRequestOrder requires responses with these bodies, and checks them one by
+// one, so that the failure names the first wrong one.
 func inRequestOrder(t testing.TB, s transcript, want ...string) {
 	t.Helper()
 	rest := s.got
@@ -102,11 +102,11 @@ func inRequestOrder(t testing.TB, s transcript, want ...string) {
 		}
 	}
 	if rest != "" {
-		s.fail(t, len(s.got)-len(rest), "there is something behind the last answer")
+		s.fail(t, len(s.got)-len(rest), "there is something after the last response")
 	}
 }
 
-// The second one: all have started, and they finish backwards.
+// The second experiment: all handlers have started, and they finish in reverse.
 func TestResponsesKeepOrderWhenHandlersFinishInReverse(t *testing.T) {
 	l := newLatches()
 	r := startServer(t, withHandler(l.handle))
@@ -114,7 +114,7 @@ func TestResponsesKeepOrderWhenHandlersFinishInReverse(t *testing.T) {
 	c := dial(t, r.addr)
 	io.WriteString(c, sent)
 	for range 3 {
-		receive(t, l.began, "all three begin: they are handled side by side")
+		receive(t, l.began, "all three begin: they are handled concurrently")
 	}
 
 	for _, path := range []string{"/3", "/2", "/1"} {
@@ -126,7 +126,7 @@ func TestResponsesKeepOrderWhenHandlersFinishInReverse(t *testing.T) {
 	inRequestOrder(t, s, "/1", "/2", "/3")
 }
 
-// The responses are told apart by what they say.
+// Each response is identified by its content.
 func TestPipelinedResponsesKeepRequestOrder(t *testing.T) {
 	sent := get("/sleep/100ms") + get("/") + get("/sleep/10ms") + get("/stream/2") + get("/none") + get("/sleep/1ms", closeField)
 	s := sendAndRead(t, contract(t), ruleOrder, lookOrder, sent)
@@ -135,7 +135,7 @@ func TestPipelinedResponsesKeepRequestOrder(t *testing.T) {
 	for i, want := range []string{"slept 100ms\n", "Hello, World!\n", "slept 10ms\n", "line 1\nline 2\n", r[4].body, "slept 1ms\n"} {
 		s.wantSame(t, fmt.Sprint("answer ", i+1), want, r[i].body)
 	}
-	s.wantSame(t, "the status of answer 5", "404", r[4].status[:3])
+	s.wantSame(t, "the status of response 5", "404", r[4].status[:3])
 	s.wantCleanEnd(t)
 }
 
@@ -149,11 +149,11 @@ func TestPipelinedSleepsTakeAsLongAsTheLongest(t *testing.T) {
 
 	s.parseBodies(t, n)
 	if took > n*each/2 {
-		s.fail(t, len(s.got), "%d pipelined sleeps of %v took %v: one after the other, not side by side", n, each, took)
+		s.fail(t, len(s.got), "%d pipelined sleeps of %v took %v: they were handled one after the other, not concurrently", n, each, took)
 	}
 }
 
-// What is sent later is handled, too, while the first one blocks.
+// Requests sent later are handled too while the first one blocks.
 func TestLaterHandlerRunsWhileAnEarlierOneBlocks(t *testing.T) {
 	l := newLatches()
 	r := startServer(t, withHandler(l.handle))
@@ -197,7 +197,7 @@ func TestFiftyThousandRequestsGetTheirOwnResponses(t *testing.T) {
 	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		switch n := rand.IntN(100); {
 		case n < 2:
-			time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond) // a handler that takes its time, nothing waits for it
+			time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond) // the input: handlers of random duration; no synchronization
 		case n < 30:
 			runtime.Gosched()
 		}
@@ -222,20 +222,20 @@ func TestFiftyThousandRequestsGetTheirOwnResponses(t *testing.T) {
 				_, after, _ := strings.Cut(rest, "\r\n\r\n")
 				want := fmt.Sprintf("/%d-%d", i, n)
 				if !strings.HasPrefix(after, want) {
-					t.Errorf("connection %d, answer %d: want %q, got %s (%s)", i, n, want, clip(after), ruleOrder)
+					t.Errorf("connection %d, response %d: want %q, got %s (%s)", i, n, want, clip(after), ruleOrder)
 					return
 				}
 				rest = after[len(want):]
 			}
-			assert.Empty(t, rest, "connection %d: something is behind the last answer", i)
+			assert.Empty(t, rest, "connection %d: there is something after the last response", i)
 		})
 	}
 	waitGroup(t, &all, "all goroutines of the test end")
-	t.Logf("%d requests on %d connections, each answered with its own answer, in order", conns*each, conns)
+	t.Logf("%d requests on %d connections, each got its own response, in order", conns*each, conns)
 }
 
-// An unsafe request is alone: it begins when all before it are answered, and
-// nothing behind it begins before it has ended.
+// An unsafe request runs exclusively: it begins when all requests before it
+// have responses, and no later request begins before it has ended.
 func TestUnsafeRequestIsABarrier(t *testing.T) {
 	l := newLatches()
 	r := startServer(t, withHandler(l.handle))
@@ -258,7 +258,7 @@ func TestPipelineIsBounded(t *testing.T) {
 	l := newLatches()
 	r := startServer(t, withHandler(l.handle), func(s *server.Server) { s.Limits.Pipeline = most })
 	c := dial(t, r.addr)
-	go func() { // ends when all are sent: the server takes them in the end
+	go func() { // ends when all are sent: the server reads them in the end
 		for i := range sent {
 			last := ""
 			if i == sent-1 {
@@ -271,7 +271,7 @@ func TestPipelineIsBounded(t *testing.T) {
 		receive(t, l.began, "the first 8 begin")
 	}
 
-	neverReceives(t, l.began, fmt.Sprintf("house rule: at most %d requests of a connection are in hand; a further one began (takerequest.go, pipelineFull)", most))
+	neverReceives(t, l.began, fmt.Sprintf("house rule: at most %d requests of a connection are in flight; one more began (takerequest.go, pipelineFull)", most))
 
 	var want []string
 	for i := range sent {
@@ -281,8 +281,8 @@ func TestPipelineIsBounded(t *testing.T) {
 	inRequestOrder(t, transcript{sent: "100 requests", rule: ruleOrder, look: "conn.go, advance"}.readAll(c), want...)
 }
 
-// Answers that wait behind a slow one are kept up to a limit; a handler that
-// has more to say waits for its turn.
+// Responses that wait for a slow one are buffered up to a limit; a handler that
+// writes more blocks until its turn.
 func TestBytesBufferedAfterASlowResponseAreBounded(t *testing.T) {
 	const n, size, parked = 8, 1 << 20, 32 << 10
 	block := make(chan struct{})
@@ -303,9 +303,9 @@ func TestBytesBufferedAfterASlowResponseAreBounded(t *testing.T) {
 	sent := get("/slow") + strings.Repeat(get("/large"), n-1) + get("/large", closeField)
 	c := converse(t, r.addr, sent)
 
-	eventually(t, "all handlers have written what they may", func() bool { return written.Load() == n*parked })
-	neverReceives(t, (chan bool)(nil), "") // a moment for one that writes more
-	assert.EqualValues(t, n*parked, written.Load(), "house rule: %d bytes wait behind another answer, not more (response.go, write)", parked)
+	eventually(t, "all handlers have written up to the limit", func() bool { return written.Load() == n*parked })
+	neverReceives(t, (chan bool)(nil), "") // time for a handler to write more than it may
+	assert.EqualValues(t, n*parked, written.Load(), "house rule: at most %d bytes are buffered while an earlier response is unfinished (response.go, write)", parked)
 	close(block)
 
 	s := transcript{sent: sent, rule: ruleOrder, look: lookOrder}.readAll(c)
@@ -320,7 +320,7 @@ func TestPanicGets500InOrderAndThePipelineContinues(t *testing.T) {
 	r := startServer(t, withHandler(func(w *server.Response, r *server.Request) {
 		switch string(r.Path) {
 		case "/panic":
-			w.WriteString("half an answer that nobody has seen")
+			w.WriteString("half a response that no client has received")
 			panic("oh")
 		case "/nothing":
 			return
@@ -329,12 +329,12 @@ func TestPanicGets500InOrderAndThePipelineContinues(t *testing.T) {
 	}))
 
 	sent := get("/") + get("/panic") + get("/nothing") + get("/", closeField)
-	s := sendAndRead(t, r.addr, "house rule: a handler that fails is answered 500, and does not stall the line", "exchange.go, callHandler", sent)
+	s := sendAndRead(t, r.addr, "house rule: a handler that fails gets its client a 500, and does not block later responses", "exchange.go, callHandler", sent)
 
 	a := s.parseAll(t, getMethods(4)...)
 	assert.Equal(t, []string{"200 OK", "500 Internal Server Error", "500 Internal Server Error", "200 OK"},
 		[]string{a[0].status, a[1].status, a[2].status, a[3].status})
-	assert.NotContains(t, s.got, "half an answer")
+	assert.NotContains(t, s.got, "half a response")
 	assert.Contains(t, r.logs.String(), "handler panicked")
 }
 
@@ -356,11 +356,11 @@ func TestHungHandlerGets503InOrderAndThePipelineContinues(t *testing.T) {
 
 	a := s.parseAll(t, getMethods(3)...)
 	assert.Equal(t, []string{"200 OK", "503 Service Unavailable", "200 OK"}, []string{a[0].status, a[1].status, a[2].status})
-	receive(t, gone, "the handler hears that nobody waits any more")
+	receive(t, gone, "the handler's Done channel is closed")
 }
 
-// The handler of an unsafe request has the token: when it hangs, the
-// connection ends behind its 503.
+// The handler of an unsafe request holds the token: when it hangs, the
+// connection is closed after the 503.
 func TestHungUnsafeHandlerGets503AndTheConnectionEnds(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
@@ -381,14 +381,14 @@ func TestFailureInsideAResponseTruncatesIt(t *testing.T) {
 		panic("oh")
 	}))
 
-	s := sendAndRead(t, r.addr, "house rule: after the first byte of an answer there is no second status line, only an end", "exchange.go, abort", get("/")+get("/"))
+	s := sendAndRead(t, r.addr, "house rule: after the first byte of a response there is no second status line, only a close", "exchange.go, abort", get("/")+get("/"))
 
 	s.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 	assert.Equal(t, 1, strings.Count(s.got, "HTTP/1.1 "), "status lines in %q", s.got)
-	assert.NotContains(t, s.got, "\r\n0\r\n", "the last chunk would say that the answer is whole")
+	assert.NotContains(t, s.got, "\r\n0\r\n", "the last chunk would mark the response as complete")
 }
 
-// A handler that hangs in the middle of its response cannot get a 503 any more.
+// When a handler hangs in the middle of its response, it is too late for a 503.
 func TestHungStreamIsAborted(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
@@ -398,11 +398,11 @@ func TestHungStreamIsAborted(t *testing.T) {
 		<-release
 	}))
 
-	s := sendAndRead(t, r.addr, "house rule: after the first byte of an answer there is no second status line, only an end", "deadlines.go, expire", get("/"))
+	s := sendAndRead(t, r.addr, "house rule: after the first byte of a response there is no second status line, only a close", "deadlines.go, expire", get("/"))
 
 	s.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 	assert.Equal(t, 1, strings.Count(s.got, "HTTP/1.1 "), "status lines in %q", s.got)
-	assert.NotContains(t, s.got, "\r\n0\r\n", "the last chunk would say that the answer is whole")
+	assert.NotContains(t, s.got, "\r\n0\r\n", "the last chunk would mark the response as complete")
 }
 
 func TestNoRequestAfterCloseIsProcessed(t *testing.T) {
@@ -416,11 +416,11 @@ func TestNoRequestAfterCloseIsProcessed(t *testing.T) {
 			var handled atomic.Int32
 			r := startServer(t, withHandler(func(w *server.Response, r *server.Request) { handled.Add(1); w.WriteString("x") }))
 
-			s := sendAndRead(t, r.addr, "MUST NOT, RFC 9112 §9.6: process no request behind one with close", "takerequest.go, takeRequest",
+			s := sendAndRead(t, r.addr, "MUST NOT, RFC 9112 §9.6: process a request after one with Connection: close", "takerequest.go, takeRequest",
 				get("/")+get("/", field)+get("/")+post("/", "x"))
 
 			if n := len(strings.Split(s.got, "HTTP/1.1 ")) - 1; n != 2 || handled.Load() != 2 {
-				s.fail(t, len(s.got), "a request behind Connection: close was processed: %d handled, %d answered, want 2", handled.Load(), n)
+				s.fail(t, len(s.got), "a request after Connection: close was processed: %d handled, %d answered, want 2", handled.Load(), n)
 			}
 			assert.Equal(t, "close", s.parseAll(t, getMethods(2)...)[1].fields["connection"])
 			s.wantCleanEnd(t)
@@ -430,21 +430,22 @@ func TestNoRequestAfterCloseIsProcessed(t *testing.T) {
 
 func TestBadRequestIsAnsweredInOrderAndEndsTheConnection(t *testing.T) {
 	sent := get("/sleep/50ms") + get("/") + "GET / HTTP/1.1\r\nHost : x\r\n\r\n" + get("/")
-	s := sendAndRead(t, contract(t), "MUST, RFC 9112 §5.1 and §9.3: 400 in its turn, then the end: what follows cannot be found", "takerequest.go, newRequest", sent)
+	s := sendAndRead(t, contract(t), "MUST, RFC 9112 §5.1 and §9.3: 400 in request order, then a close: the next request cannot be found", "takerequest.go, newRequest", sent)
 
 	a := s.parseAll(t, getMethods(3)...)
 	s.wantSame(t, "answer 1", "slept 50ms\n", a[0].body)
-	s.wantSame(t, "the status of answer 3", "400", a[2].status[:3])
+	s.wantSame(t, "the status of response 3", "400", a[2].status[:3])
 	s.wantCleanEnd(t)
 }
 
-// FIN says that no more requests come, not that no response is wanted.
+// FIN means that the client sends no more requests, not that it wants no
+// response.
 func TestHalfClosedClientGetsAllItsResponses(t *testing.T) {
 	sent := get("/sleep/50ms") + get("/") + get("/sleep/10ms")
 	c := converse(t, contract(t), sent)
 	require.NoError(t, c.CloseWrite())
 
-	s := transcript{sent: sent + "FIN", rule: "house rule, RFC 9112 §9.6: a half-closed connection still takes answers", look: "conn.go, nextAction"}.readAll(c)
+	s := transcript{sent: sent + "FIN", rule: "house rule, RFC 9112 §9.6: a half-closed connection still carries responses", look: "conn.go, nextAction"}.readAll(c)
 
 	for i, body := range s.parseBodies(t, 3) {
 		s.wantSame(t, fmt.Sprint("answer ", i+1), []string{"slept 50ms\n", "Hello, World!\n", "slept 10ms\n"}[i], body)
@@ -465,6 +466,6 @@ func TestResetCancelsTheHandlers(t *testing.T) {
 	c.SetLinger(0)
 	c.Close()
 
-	receive(t, gone, "the handler hears of the reset")
-	eventually(t, "the connection is forgotten", func() bool { return r.Connections() == 0 })
+	receive(t, gone, "the handler's Done channel is closed by the reset")
+	eventually(t, "the connection is unregistered", func() bool { return r.Connections() == 0 })
 }

@@ -21,20 +21,21 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-const ruleOrdering = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. reserve.go"
+const ruleOrdering = "house rule: requests of one client ask for connections in the order in which they came, or they deadlock. reserve.go"
 
-// longBody is more than a slot keeps: a response that waits for its turn with it
-// keeps its backend's connection.
+// longBody is more than a slot buffers: a response with it holds its backend
+// connection until its turn.
 var longBody = strings.Repeat("b", 200<<10)
 
-// delayFunction lets p's clock hold up the first who asks for a connection from inside
-// a function, so that others can overtake it if they are not kept from it.
+// delayFunction makes p's clock block the first goroutine that reads it inside
+// the named function, so that other requests overtake it if nothing prevents
+// that.
 func delayFunction(p *pool.Pool, function string) {
 	var begun atomic.Bool
 	p.Now = func() time.Time {
 		if strings.Contains(string(debug.Stack()), function) && !begun.Swap(true) {
 			for until := time.Now().Add(100 * time.Millisecond); time.Now().Before(until) && p.Stats().Permits == 0; {
-				time.Sleep(time.Millisecond) // a chance for the others; in vain, if all is well
+				time.Sleep(time.Millisecond) // a chance for the others to overtake; in vain in a correct server
 			}
 		}
 		return time.Now().Round(0)
@@ -49,15 +50,15 @@ func TestRequestIsNotOvertakenByALaterOne(t *testing.T) {
 	delayFunction(g.Pool, "(*Pool).Reserve")
 	r := startServer(t, withOffload(g), func(s *server.Server) { s.Handler = delayStart("/1", g.Pool, s.Handler) })
 
-	all := sendAndRead(t, r.addr, ruleOrdering, "reserve.go, lineUp", get("/1")+get("/2", closeField))
+	all := sendAndRead(t, r.addr, ruleOrdering, "reserve.go, OffloadOrReserve", get("/1")+get("/2", closeField))
 
 	for _, one := range all.parseAll(t, "GET", "GET") {
-		all.wantSame(t, "the status of an answer", "200 OK", one.status)
+		all.wantSame(t, "the status of a response", "200 OK", one.status)
 	}
 }
 
-// delayStart lets a request's handler begin when somebody has asked for a
-// connection: the request itself, if all is well, or one that overtakes it.
+// delayStart delays the handler of path until a request has asked for a
+// connection: that same request in a correct server, or one that overtakes it.
 func delayStart(path string, p *pool.Pool, h server.Handler) server.Handler {
 	return func(w *server.Response, r *server.Request) {
 		for until := time.Now().Add(maxWait); string(r.Path) == path && p.Stats().Permits == 0 && time.Now().Before(until); {
@@ -67,8 +68,8 @@ func delayStart(path string, p *pool.Pool, h server.Handler) server.Handler {
 	}
 }
 
-// Without any help: several clients with as many connections, and answers of
-// which none fits into a slot.
+// Without induced delays: several clients, as many connections, and responses
+// too long for a slot.
 func TestPipeliningClientsDoNotDeadlock(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200(longBody) })
@@ -93,7 +94,8 @@ func TestPipeliningClientsDoNotDeadlock(t *testing.T) {
 	assert.Zero(t, g.Pool.Stats().Backend(s.Addr).GaveUp, ruleOrdering)
 }
 
-// pipelineRequests asks for depth answers at once, and wants all of them whole.
+// pipelineRequests sends depth requests in one write, and requires a complete
+// response to each.
 func pipelineRequests(addr string, depth int) error {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -106,18 +108,18 @@ func pipelineRequests(addr string, depth int) error {
 	for i := range depth {
 		a, err := http.ReadResponse(in, nil)
 		if err != nil {
-			return fmt.Errorf("answer %d of %d: %w", i+1, depth, err)
+			return fmt.Errorf("response %d of %d: %w", i+1, depth, err)
 		}
 		n, err := io.Copy(io.Discard, a.Body)
 		if err != nil || a.StatusCode != 200 || n != int64(len(longBody)) {
-			return fmt.Errorf("answer %d of %d: status %d, %d bytes, %v", i+1, depth, a.StatusCode, n, err)
+			return fmt.Errorf("response %d of %d: status %d, %d bytes, %v", i+1, depth, a.StatusCode, n, err)
 		}
 	}
 	return nil
 }
 
-// An engine takes its place too: behind it in line may be requests for other
-// backends, and the pool has a total.
+// An engine also reserves a place in the queue: requests for other backends may
+// wait after it, and the pool limits the total.
 func TestEngineIsNotOvertakenByALaterRequest(t *testing.T) {
 	t.Parallel()
 	backend := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200(longBody) })
@@ -131,40 +133,41 @@ func TestEngineIsNotOvertakenByALaterRequest(t *testing.T) {
 	all := sendAndRead(t, r.addr, ruleOrdering, "offload.go, newEngine", get("/")+get("/other", closeField))
 
 	for _, one := range all.parseAll(t, "GET", "GET") {
-		all.wantSame(t, "the status of an answer", "200 OK", one.status)
+		all.wantSame(t, "the status of a response", "200 OK", one.status)
 	}
 }
 
-// A request must not get onto an engine's connection past one of the same client
-// that waits: its response would wait for the other's turn, and the other for the
-// connection.
+// A request must not be pushed onto an engine's connection past a waiting one
+// of the same client: its response would wait for the other's turn, and the
+// other for the connection.
 func TestOffloadedRequestDoesNotOvertakeAWaitingRequest(t *testing.T) {
 	t.Parallel()
 	a := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200(longBody) })
 	b := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200(longBody) })
 	for what, c := range map[string]struct {
-		b      bool // has an engine
+		b      bool // whether the second backend has an engine
 		second string
 	}{
-		"two engines":                 {true, get("/b")},
-		"an engine and a pool":        {false, get("/b")},
-		"a call that no engine takes": {false, get("/a", "Authorization: Negotiate x\r\n")},
+		"two engines":                      {true, get("/b")},
+		"an engine and a pool":             {false, get("/b")},
+		"a request that no engine accepts": {false, get("/a", "Authorization: Negotiate x\r\n")},
 	} {
 		r, _ := startEngineGateway(t, a.Addr, func(g *gateway.Gateway) {
 			g.Backends = []gateway.Backend{{Path: "/a", Addr: a.Addr, Engine: true}, {Path: "/b", Addr: b.Addr, Engine: c.b}}
 			g.Pool.Limits.Total, g.Pool.Limits.MaxWait = 1, 2*time.Second
 		})
 
-		all := sendAndRead(t, r.addr, ruleOrdering, "registry.go, push", get("/a")+c.second+get("/a")+c.second+get("/a", closeField))
+		all := sendAndRead(t, r.addr, ruleOrdering, "registry.go, Push", get("/a")+c.second+get("/a")+c.second+get("/a", closeField))
 
 		for _, one := range all.parseAll(t, getMethods(5)...) {
-			all.wantSame(t, "the status of an answer, with "+what, "200 OK", one.status)
+			all.wantSame(t, "the status of a response, with "+what, "200 OK", one.status)
 		}
 	}
 }
 
-// What an engine has in its queue goes before who waits for its connection: it
-// came before it, and may be what the response to it waits for.
+// An engine finishes its queue before it returns its connection to a waiting
+// request: the queued requests came first, and the waiting one's response may
+// have to wait for theirs.
 func TestRecalledEngineFinishesItsQueue(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -175,7 +178,7 @@ func TestRecalledEngineFinishesItsQueue(t *testing.T) {
 		return testutil.Response200(longBody)
 	})
 	r, g := startEngineGateway(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.PerBackend, g.Pool.Limits.MaxWait = 1, time.Second })
-	sent := get("/first") + get("/second") + get("/third", "Authorization: Negotiate x\r\n", closeField) // which no engine takes
+	sent := get("/first") + get("/second") + get("/third", "Authorization: Negotiate x\r\n", closeField) // which no engine accepts
 	c := converse(t, r.addr, sent)
 	eventually(t, "the third waits for a connection", func() bool { return g.Pool.Stats().Backend(s.Addr).Waiting == 1 })
 
@@ -183,6 +186,6 @@ func TestRecalledEngineFinishesItsQueue(t *testing.T) {
 
 	all := transcript{sent: sent, rule: ruleOrdering, look: "engine.go, writeLoop"}.readAll(c)
 	for _, one := range all.parseAll(t, getMethods(3)...) {
-		all.wantSame(t, "the status of an answer", "200 OK", one.status)
+		all.wantSame(t, "the status of a response", "200 OK", one.status)
 	}
 }

@@ -12,8 +12,8 @@ import (
 
 const rulePathConfusion = "house rule: a path that can be read in two ways passes only if both belong to one backend"
 
-// The backends' own readings differ: each of these paths is /admin/x, or /public/x,
-// to some server or other.
+// Servers normalize paths differently: to some server each of these paths is
+// /admin/x, to another /public/x.
 func TestAmbiguousPathIsRefused(t *testing.T) {
 	t.Parallel()
 	named := func(name string) string {
@@ -36,12 +36,12 @@ func TestAmbiguousPathIsRefused(t *testing.T) {
 			"/public/x/../y": "public /public/x/../y", "/public/a%2Fb": "public /public/a%2Fb", "/public/%7Eme": "public /public/%7Eme", "/public//x": "public /public//x",
 			"/public/a;b=c?d=/../admin": "public /public/a;b=c?d=/../admin", "/a.b/x": "dotted /a.b/x", "/admin/": "admin /admin/", "/administrator/..": "404 Not Found: nothing is at /administrator/..\n",
 		} {
-			assert.Equal(t, want, sendAndRead(t, r.addr, rulePathConfusion, "pathconfusion.go, normalizePath", get(path, closeField)).wantFramed(t).body, "%s passes as it came", path)
+			assert.Equal(t, want, sendAndRead(t, r.addr, rulePathConfusion, "pathconfusion.go, normalizePath", get(path, closeField)).wantFramed(t).body, "%s is forwarded unchanged", path)
 		}
 	}
 }
 
-// -engine /e=X is for /e, and not for another path that X answers for.
+// -engine /e=X is for /e only, not for other paths of the same backend X.
 func TestEngineServesItsPathOnly(t *testing.T) {
 	t.Parallel()
 	back, _, _ := startParallelBackend(t)
@@ -49,7 +49,7 @@ func TestEngineServesItsPathOnly(t *testing.T) {
 	r := startServer(t, withOffload(g))
 
 	sendAndRead(t, r.addr, "", "", get("/p/1")+get("/p/2", closeField)).wantPrefix(t, "HTTP/1.1 200 ")
-	assert.Zero(t, g.EngineCounts.Pushed.Load(), "an engine has been asked for a path that has none. offload.go, handOver")
+	assert.Zero(t, g.EngineCounts.Pushed.Load(), "a request for a path without an engine went through one. offload.go, Offload")
 	sendAndRead(t, r.addr, "", "", get("/e/1")+get("/e/2", closeField)).wantPrefix(t, "HTTP/1.1 200 ")
 
 	assert.EqualValues(t, 2, g.EngineCounts.Pushed.Load())

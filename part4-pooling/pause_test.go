@@ -8,13 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Which calls fail is a race between the server's timer and ours, so the counts
-// are over many; only the two zeros are certain.
+// Which requests fail is a race between the server's timer and the client, so
+// the test counts many; only the two zeros are certain.
 func TestOnlyUncheckedReuseFailsAfterAPause(t *testing.T) {
 	t.Parallel()
 	skipIfJudging(t)
 	if runtime.GOOS != "linux" {
-		t.Skip("how a paused process wakes up is the kernel's business: run this in a Linux container")
+		t.Skip("how a stopped process resumes depends on the kernel: run this in a Linux container")
 	}
 	const calls = 10
 	total := make([]int, len(policies))
@@ -29,7 +29,7 @@ func TestOnlyUncheckedReuseFailsAfterAPause(t *testing.T) {
 	for i, p := range policies {
 		t.Logf("%-24s %-4s  %d failed", p.name, p.method, total[i])
 	}
-	assert.NotZero(t, total[0], "reuse unchecked is the bug that this is about")
-	assert.Zero(t, total[2], "house rule: drop all connections of a server that is paused, and nothing is stale. evictor.go, DropAll")
-	assert.Zero(t, total[3], "house rule: what is idempotent is tried once more, on a fresh connection. roundtrip.go")
+	assert.NotZero(t, total[0], "unchecked reuse is the bug that this demonstrates")
+	assert.Zero(t, total[2], "house rule: after dropping all connections to a paused server none is stale. evictor.go, DropAll")
+	assert.Zero(t, total[3], "house rule: an idempotent request is retried once, on a new connection. roundtrip.go")
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The demo stops servers with SIGSTOP. Killed in the middle, it leaves neither a
-// stopped one behind nor one that runs.
+// The demo stops servers with SIGSTOP. Killed in the middle, it leaves no
+// server behind, neither stopped nor running.
 func TestKilledDemoLeavesNoServer(t *testing.T) {
 	t.Parallel()
 	cmd := programCommand(t, "demo")
@@ -39,7 +39,7 @@ func TestKilledDemoLeavesNoServer(t *testing.T) {
 	require.NoError(t, cmd.Process.Kill())
 
 	require.Error(t, waitExit(t, cmd))
-	eventually(t, "its servers are gone (demo_pause.go, startPausableServer)", func() bool {
+	eventually(t, "its servers have ended (demo_pause.go, startPausableServer)", func() bool {
 		for _, pid := range started {
 			if now := processState(pid); now != "" && now != "Z" {
 				return false
@@ -49,8 +49,8 @@ func TestKilledDemoLeavesNoServer(t *testing.T) {
 	})
 }
 
-// processState is a process's letter in proc(5): T for stopped, Z for one that has
-// ended and that its parent has not looked at; "" for none.
+// processState returns a process's state letter from proc(5): T for stopped, Z
+// for a zombie; "" when there is no such process.
 func processState(pid int) string {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(stat), ") ")

@@ -12,8 +12,9 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// A handler may still be at work when its client has reset the connection, and
-// the descriptor has gone to the next client. The log must not blame that one.
+// A handler may still be running when its client has reset the connection and
+// the descriptor has been reused for the next client. The log must not name
+// that one.
 func TestLogNamesTheRightClientWhenADescriptorIsReused(t *testing.T) {
 	t.Parallel()
 	began, release := make(chan bool), make(chan bool)
@@ -35,7 +36,7 @@ func TestLogNamesTheRightClientWhenADescriptorIsReused(t *testing.T) {
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()
 	eventually(t, "the connection is closed", func() bool { return r.Connections() == 0 })
-	for range 4 { // one of them has the number
+	for range 4 { // one of them has the same descriptor
 		requireRead(t, converse(t, r.addr, get("/")), transcript{}, "HTTP/1.1 200 OK\r\n")
 	}
 
@@ -43,10 +44,11 @@ func TestLogNamesTheRightClientWhenADescriptorIsReused(t *testing.T) {
 
 	eventually(t, "the panic is logged", func() bool { return strings.Contains(r.logs.String(), "handler panicked") })
 	assert.Contains(t, r.logs.String(), "client=127.0.0.9 ",
-		"house rule: an address is kept from accept(2); a descriptor may be another client's by now (server.go, addConn)")
+		"house rule: the address is recorded at accept(2); by now the descriptor may be another client's (server.go, addConn)")
 }
 
-// startOnIPv6 is start, on all addresses of both families. addr is for clients of IPv4.
+// startOnIPv6 is startServer on all addresses of both families. addr is for
+// IPv4 clients.
 func startOnIPv6(t testing.TB, change ...func(*server.Server)) (r *testServer, addr string) {
 	t.Helper()
 	c, err := net.Listen("tcp6", "[::]:0")
@@ -58,7 +60,7 @@ func startOnIPv6(t testing.TB, change ...func(*server.Server)) (r *testServer, a
 	return r, fmt.Sprintf("127.0.0.1:%d", socket.LocalAddr(r.fd).Port())
 }
 
-const ruleMappedIPv4 = "house rule: a listener on [::] calls 127.0.0.1 ::ffff:127.0.0.1, and no client of IPv4 does (socket.go, addrPort)"
+const ruleMappedIPv4 = "house rule: an IPv4 client of a listener on [::] is logged as 127.0.0.1, not as ::ffff:127.0.0.1 (socket.go, AddrPort)"
 
 func TestIPv4ClientOfAnIPv6ListenerHasAnIPv4Address(t *testing.T) {
 	r, addr := startOnIPv6(t, withHandler(func(*server.Response, *server.Request) { panic("any") }))

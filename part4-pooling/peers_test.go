@@ -20,11 +20,12 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-// The servers that people have, as backends.
+// Widely used servers, as backends.
 
 const large = 3 << 20
 
-// A peer starts a server that answers /large with large bytes, and / with "small\n".
+// A peer starts a server that responds to /large with large bytes, and to /
+// with "small\n".
 type peer struct {
 	name  string
 	start func(t *testing.T) (addr string)
@@ -62,20 +63,21 @@ var peers = []peer{
 	}},
 }
 
-// site is a directory with what peers serve.
+// site creates a directory with the files that peers serve.
 func site(t *testing.T) string {
 	dir := t.TempDir()
 	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
 	require.NoError(t, os.WriteFile(dir+"/index.html", []byte("small\n"), 0o644))
 	size := large
 	if strings.Contains(t.Name(), "HAProxy") {
-		size = 8 << 10 // it answers from one buffer
+		size = 8 << 10 // HAProxy's "return" sends a file from one buffer (tune.bufsize)
 	}
 	require.NoError(t, os.WriteFile(dir+"/large", bytes.Repeat([]byte("x"), size), 0o644))
 	return dir
 }
 
-// startPeer starts a program and waits until it listens on addr.
+// startPeer starts a program and waits until it listens on addr; it skips the
+// test when the program is not installed.
 func startPeer(t *testing.T, addr, name string, args ...string) string {
 	if _, err := exec.LookPath(name); err != nil {
 		t.Skipf("%s is not installed", name)
@@ -83,7 +85,7 @@ func startPeer(t *testing.T, addr, name string, args ...string) string {
 	cmd := exec.Command(name, args...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
-	end := killWithTest(t, cmd) // and its children: nginx has some
+	end := killWithTest(t, cmd) // with its children: nginx has some
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { end(); waitExit(t, cmd) })
 	eventually(t, name+" listens", func() bool {
@@ -122,13 +124,13 @@ func TestRealServersWorkAsBackends(t *testing.T) {
 			}
 			b := g.Pool.Stats().Backend(addr)
 			assert.EqualValues(t, 60, b.Dialled+b.Reused)
-			assert.LessOrEqual(t, b.Dialled, uint64(3), "a connection is used again: %+v", b)
+			assert.LessOrEqual(t, b.Dialled, uint64(3), "a connection is reused: %+v", b)
 		})
 	}
 }
 
-// Those who serve files do not read a body before they answer, and each has its
-// own idea of what to do with it then. None may cost the client its response.
+// File servers respond before they read a body, and each treats the unread body
+// differently. None of that may cost the client its response.
 func TestRealServersMayRespondBeforeReadingTheBody(t *testing.T) {
 	t.Parallel()
 	skipIfJudging(t)
@@ -158,7 +160,7 @@ func TestRealServersMayRespondBeforeReadingTheBody(t *testing.T) {
 					assert.Contains(t, []int{200, 405}, answer.StatusCode, name)
 				}
 			}
-			eventually(t, "all leases are back", func() bool { return g.Pool.Stats().Backend(addr).Leased == 0 })
+			eventually(t, "all leases are returned", func() bool { return g.Pool.Stats().Backend(addr).Leased == 0 })
 			assert.Zero(t, g.Counts.Gateway.Load()+g.Counts.Timeout.Load())
 		})
 	}
@@ -207,7 +209,8 @@ func TestRealServersMaySendInterimResponsesAndTrailers(t *testing.T) {
 	}
 }
 
-// Uploads as real clients make them, to a backend that gives back what it got.
+// Uploads as real clients send them, to a backend that reports what it
+// received.
 func TestRealClientsUploadFiles(t *testing.T) {
 	t.Parallel()
 	skipIfJudging(t)

@@ -20,24 +20,27 @@ import (
 	"socketup/part4-pooling/pool"
 )
 
-// A request goes by a handler and the pool, or by an engine. What becomes of it,
-// of its connection, and of what the pool knows of the backend is the same.
+// A request is forwarded by a handler through the pool, or by an engine. The
+// outcome for the request, for its connection and for the pool's knowledge of
+// the backend is the same.
 
-// onPoolAndEngine runs a test with a gateway that has no engine, and with one that has.
+// onPoolAndEngine runs test twice: for gateways without an engine, and for
+// gateways with one.
 func onPoolAndEngine(t *testing.T, test func(t *testing.T, change func(*gateway.Gateway))) {
 	t.Parallel()
 	for _, way := range []string{"pool", "engine"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			test(t, func(g *gateway.Gateway) {
-				g.Engines.IdleTime = 50 * time.Millisecond // so that the engine is still there for the next request
+				g.Engines.IdleTime = 50 * time.Millisecond // long enough for the next request to find the engine
 				g.Backends[0].Engine = way == "engine"
 			})
 		})
 	}
 }
 
-// requireResponse sends one request on a connection that stays, and wants the response.
+// requireResponse sends one request on c, which stays open, and requires this
+// status and body.
 func requireResponse(t testing.TB, c net.Conn, in *bufio.Reader, request, status, body string) {
 	t.Helper()
 	_, err := io.WriteString(c, request)
@@ -47,26 +50,26 @@ func requireResponse(t testing.TB, c net.Conn, in *bufio.Reader, request, status
 	defer a.Body.Close()
 	got, err := io.ReadAll(a.Body)
 	require.NoError(t, err)
-	require.Equal(t, status, a.Status, "the answer to %s: %s", clip(request), got)
+	require.Equal(t, status, a.Status, "the response to %s: %s", clip(request), got)
 	if body != "" {
-		require.Equal(t, body, string(got), "the answer to %s", clip(request))
+		require.Equal(t, body, string(got), "the response to %s", clip(request))
 	}
 }
 
-// What a backend does to a kept connection while nothing is asked for is found
-// out on both ways, counted as what it is, and remembered.
+// What a backend does to an idle connection is detected by pool and engine
+// alike, counted as what it is, and remembered.
 func TestFaultyConnectionIsDetectedAndCountedByPoolAndEngine(t *testing.T) {
 	onPoolAndEngine(t, func(t *testing.T, change func(*gateway.Gateway)) {
 		for name, c := range map[string]struct {
-			with  string               // is sent with the first response
-			later func(c *net.TCPConn) // happens when the client has the first response
+			with  string               // sent with the first response
+			later func(c *net.TCPConn) // called when the client has the first response
 			want  pool.Counts
 		}{
-			"a second answer with the first": {testutil.Response200("/evil"), nil, pool.Counts{Dialled: 3, Unsolicited: 1, Dropped: 2}},
-			"a second answer, later":         {"", func(c *net.TCPConn) { io.WriteString(c, testutil.Response200("/evil")) }, pool.Counts{Dialled: 3, Unsolicited: 1, Dropped: 2}},
-			"408, later":                     {"", func(c *net.TCPConn) { io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n") }, pool.Counts{Dialled: 2, Stale: 1}},
-			"an empty line with the first":   {"\r\n", nil, pool.Counts{Dialled: 1}},
-			"an end":                         {"", func(c *net.TCPConn) { c.Close() }, pool.Counts{Dialled: 2, Stale: 1}},
+			"a second response with the first": {testutil.Response200("/evil"), nil, pool.Counts{Dialled: 3, Unsolicited: 1, Dropped: 2}},
+			"a second response, later":         {"", func(c *net.TCPConn) { io.WriteString(c, testutil.Response200("/evil")) }, pool.Counts{Dialled: 3, Unsolicited: 1, Dropped: 2}},
+			"408, later":                       {"", func(c *net.TCPConn) { io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n") }, pool.Counts{Dialled: 2, Stale: 1}},
+			"an empty line with the first":     {"\r\n", nil, pool.Counts{Dialled: 1}},
+			"an end":                           {"", func(c *net.TCPConn) { c.Close() }, pool.Counts{Dialled: 2, Stale: 1}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -92,22 +95,22 @@ func TestFaultyConnectionIsDetectedAndCountedByPoolAndEngine(t *testing.T) {
 
 				requireResponse(t, client, in, get("/1"), "200 OK", "/1")
 				told <- true
-				receive(t, done, "the backend does what it does")
+				receive(t, done, "the backend has acted")
 				requireResponse(t, client, in, get("/2"), "200 OK", "/2")
 				requireResponse(t, client, in, get("/3"), "200 OK", "/3")
 
 				client.Close()
 				awaitEnginesRetired(t, g)
 				got := g.Pool.Stats().Backend(s.Addr).Counts
-				got.Reused, got.Waited = 0, 0 // an engine asks the pool once, for many requests
-				assert.Equal(t, c.want, got, "house rule: one distrust for all, whoever finds it. quarantine.go, quarantine")
+				got.Reused, got.Waited = 0, 0 // an engine asks the pool once for many requests
+				assert.Equal(t, c.want, got, "house rule: pool and engine share one quarantine. quarantine.go, quarantine")
 			})
 		}
 	})
 }
 
-// The requests that were in an engine's queue when its backend lost our trust go
-// one by one, each on a connection of its own, as the pool's do.
+// Requests that are in an engine's queue when its backend is quarantined are
+// sent one by one, each on its own connection, as the pool does.
 func TestEngineSendsOneRequestPerConnectionToAQuarantinedBackend(t *testing.T) {
 	t.Parallel()
 	for _, byName := range []bool{false, true} {
@@ -147,7 +150,8 @@ func requireSendsOnce(t *testing.T, byName bool) {
 	assert.EqualValues(t, 1, g.Pool.Stats().Backend(addr).Unsolicited)
 }
 
-// An engine has one connection, and would send them one after the other.
+// An engine has one connection, and would send requests to a quarantined
+// backend one after the other.
 func TestRequestsToAQuarantinedBackendUseThePool(t *testing.T) {
 	t.Parallel()
 	var held atomic.Int64
@@ -166,26 +170,27 @@ func TestRequestsToAQuarantinedBackendUseThePool(t *testing.T) {
 	client := converse(t, r.addr, "")
 	in := bufio.NewReader(client)
 	requireResponse(t, client, in, get("/first"), "200 OK", "first")
-	eventually(t, "the backend is not trusted", func() bool { return g.Pool.Stats().Backend(s.Addr).Unsolicited == 1 })
+	eventually(t, "the backend is quarantined", func() bool { return g.Pool.Stats().Backend(s.Addr).Unsolicited == 1 })
 
 	io.WriteString(client, get("/1")+get("/2")+get("/3"))
 
-	eventually(t, "the backend works on all three at once (offload.go, handOver)", func() bool { return held.Load() == 3 })
+	eventually(t, "the backend handles all three concurrently (offload.go, Offload)", func() bool { return held.Load() == 3 })
 	free()
 	for _, want := range []string{"/1", "/2", "/3"} {
 		requireResponse(t, client, in, "", "200 OK", want)
 	}
 }
 
-// What is no response today is none tomorrow: the backend is not asked again.
+// A request that got a malformed response is not retried: the next response
+// would be malformed too.
 func TestMalformedResponseIsNotRetried(t *testing.T) {
 	onPoolAndEngine(t, func(t *testing.T, change func(*gateway.Gateway)) {
 		for name, answer := range map[string]string{
-			"garbage":             "what?\r\n\r\n",
-			"two lengths":         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-			"a bad chunk":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
-			"interims for ever":   strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 500),
-			"a protocol unwanted": "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+			"garbage":                   "what?\r\n\r\n",
+			"two lengths":               "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+			"a bad chunk":               "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+			"endless interim responses": strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 500),
+			"an unrequested upgrade":    "HTTP/1.1 101 Switching Protocols\r\n\r\n",
 		} {
 			for _, kept := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, kept: %v", name, kept), func(t *testing.T) {
@@ -206,20 +211,20 @@ func TestMalformedResponseIsNotRetried(t *testing.T) {
 					}
 
 					io.WriteString(client, get("/bad"))
-					for status := 100; status < 200; { // interims pass
+					for status := 100; status < 200; { // skip forwarded interim responses
 						a, err := http.ReadResponse(in, nil)
 						require.NoError(t, err)
 						status = a.StatusCode
 					}
 
-					assert.EqualValues(t, 1, asked.Load(), "house rule: only a connection that ends without an answer is a reason to ask again. unanswered.go, isFinal")
+					assert.EqualValues(t, 1, asked.Load(), "house rule: only a connection that ends without a response is a reason to retry. unanswered.go, isFinal")
 				})
 			}
 		}
 	})
 }
 
-// A 408 on a kept connection has met the request on its way.
+// A 408 on a kept connection has crossed the request.
 func TestStale408IsNotTheResponseInPoolOrEngine(t *testing.T) {
 	onPoolAndEngine(t, func(t *testing.T, change func(*gateway.Gateway)) {
 		s := testutil.ServeScript(t, func(c *net.TCPConn, number int) {

@@ -27,7 +27,8 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// TestMain lets the test binary be the program, so that tests can start it.
+// TestMain lets the test binary act as the program, so that tests can start it
+// as a process.
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_THE_PROGRAM") != "" {
 		main()
@@ -38,8 +39,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// programCommand is this part's program with args, ready to start; it is killed when
-// the test ends, or when it has run for a long time.
+// programCommand returns a command that runs this part's program with args. The
+// process is killed when the test ends, or after it has run for a long time.
 func programCommand(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	skipIfJudging(t)
@@ -50,13 +51,13 @@ func programCommand(t testing.TB, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.WaitDelay = time.Second
 	killWithTest(t, cmd)
-	// A program under -race waits a second at its end, unless told not to.
+	// A program built with -race sleeps for a second at exit by default.
 	cmd.Env = append(os.Environ(), "BE_THE_PROGRAM=yes", "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
-// startServing starts `serve` and returns it with the address that it prints first,
-// and with what it logs.
+// startServing starts `serve` and returns the process, the address on its first
+// line of output, and its log.
 func startServing(t testing.TB, args ...string) (cmd *exec.Cmd, addr string, logged *bufio.Reader) {
 	t.Helper()
 	cmd = programCommand(t, append([]string{"serve", "-addr", "127.0.0.1:0"}, args...)...)
@@ -74,7 +75,7 @@ func startProgram(t testing.TB, cmd *exec.Cmd) (addr string, logged *bufio.Reade
 	return strings.TrimSpace(strings.TrimPrefix(line, "listening on http://")), bufio.NewReader(stderr)
 }
 
-// awaitLog reads what the program logs up to a line that contains text.
+// awaitLog reads the program's log up to a line that contains text.
 func awaitLog(t testing.TB, logged *bufio.Reader, text string) {
 	t.Helper()
 	for {
@@ -86,7 +87,7 @@ func awaitLog(t testing.TB, logged *bufio.Reader, text string) {
 	}
 }
 
-// A stop answers what is in flight, through to the backend and back.
+// A stopping gateway responds to requests that wait for a backend.
 func TestStopAnswersRequestsWaitingForABackend(t *testing.T) {
 	t.Parallel()
 	asked, release := make(chan bool), make(chan bool)
@@ -101,14 +102,15 @@ func TestStopAnswersRequestsWaitingForABackend(t *testing.T) {
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	awaitLog(t, logged, "stopping")
-	send(t, release, true, "the backend is asked to answer")
+	send(t, release, true, "the backend may respond")
 
-	a := transcript{sent: get("/"), rule: "house rule: what was read is answered, also by a server that stops", look: "main.go, serve"}.readAll(c)
+	a := transcript{sent: get("/"), rule: "house rule: a stopping server responds to every request it has read", look: "main.go, serve"}.readAll(c)
 	assert.Equal(t, []string{"ok"}, a.parseBodies(t, 1))
 	assert.NoError(t, waitExit(t, cmd), "exit status")
 }
 
-// Whether a request goes through the pool or through an engine.
+// A signal loses no request, whether it goes through the pool or through an
+// engine.
 func TestSignalLosesNoRequestOfAGateway(t *testing.T) {
 	backend := startServer(t)
 	for _, how := range []string{"-backend", "-engine"} {
@@ -149,36 +151,36 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		status int
 		says   string
 	}{
-		"unknown flag":      {"-bogus", 2, "flag provided but not defined: -bogus"},
-		"unknown verb":      {"dance", 2, `unknown verb "dance"`},
-		"extra argument":    {"serve now", 2, `unexpected argument "now"`},
-		"bad limit":         {"-head 10", 2, "-head 10: want 256 to 32768"},
-		"no connections":    {"-backend-connections 0", 2, "want at least 1"},
-		"no head time":      {"-backend-head-time 0s", 2, "-backend-head-time, -backend-body-time and -backend-continue-time: want more than 0"},
-		"a backend path":    {"-backend http://127.0.0.1:80/x", 2, `bad backend "http://127.0.0.1:80/x": paths and queries pass as they are: the backend's URL has none; want http://localhost:9000 or`},
-		"a backend query":   {"-backend http://localhost?", 2, "the backend's URL has none"},
-		"an https backend":  {"-backend https://127.0.0.1:443", 2, `bad URL "https://127.0.0.1:443": want http:// first`},
-		"a backend's user":  {"-backend http://me:secret@127.0.0.1:80", 2, "a user or a password is not sent"},
-		"a fragment":        {"-engine http://127.0.0.1:80/#top", 2, "a fragment (#…) is not sent"},
-		"port 0":            {"-engine http://localhost:0", 2, `bad address "localhost:0"`},
-		"no host":           {"-backend http://", 2, `bad address ":80"`},
-		"a bad name":        {"-backend http://a_b..c/", 2, `bad address "a_b..c:80"`},
-		"a prefix's query":  {"-backend /a?b=http://localhost", 2, `no request has the path "/a?b"`},
-		"a prefix's dots":   {"-backend /a/../b=http://localhost", 2, `no request has the path "/a/../b"`},
-		"a prefix escaped":  {"-engine /%61=http://localhost", 2, `no request has the path "/%61"`},
-		"a prefix, é":       {"-backend /é=http://localhost", 2, `no request has the path "/é"`},
-		"a prefix of //":    {"-backend //=http://localhost", 2, `no request has the path`},
-		"two for all paths": {"-backend http://localhost -backend http://localhost:81", 2, "the path / has two backends, -backend /=http://localhost:80 and -backend /=http://localhost:81: want one"},
-		"two for a path":    {"-backend /a=http://localhost -engine /a/=http://localhost", 2, "the path /a has two backends, -backend /a=http://localhost:80 and -engine /a=http://localhost:80: want one"},
-		"no URL":            {"get", 2, "want a URL"},
-		"get a user":        {"get http://me@127.0.0.1/", 2, "a user or a password is not sent"},
-		"get a fragment":    {"get http://127.0.0.1/a#b", 2, "a fragment (#…) is not sent"},
-		"get port 0":        {"get http://127.0.0.1:0/", 2, `bad address "127.0.0.1:0"`},
-		"get a number":      {"get http://127.1/", 2, `bad address "127.1:80"`},
-		"get nobody":        {"get http://" + testutil.FreeAddr(t) + "/", 1, "not every URL could be fetched"},
-		"press a user":      {"get -callers 1 http://me@127.0.0.1/", 2, "a user or a password is not sent"},
-		"taken port":        {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
-		"taken admin port":  {"-addr 127.0.0.1:0 -admin " + taken.addr, 1, "cannot listen on " + taken.addr},
+		"unknown flag":       {"-bogus", 2, "flag provided but not defined: -bogus"},
+		"unknown verb":       {"dance", 2, `unknown verb "dance"`},
+		"extra argument":     {"serve now", 2, `unexpected argument "now"`},
+		"bad limit":          {"-head 10", 2, "-head 10: want 256 to 32768"},
+		"no connections":     {"-backend-connections 0", 2, "want at least 1"},
+		"no head time":       {"-backend-head-time 0s", 2, "-backend-head-time, -backend-body-time and -backend-continue-time: want more than 0"},
+		"a backend path":     {"-backend http://127.0.0.1:80/x", 2, `bad backend "http://127.0.0.1:80/x": paths and queries pass as they are: the backend's URL has none; want http://localhost:9000 or`},
+		"a backend query":    {"-backend http://localhost?", 2, "the backend's URL has none"},
+		"an https backend":   {"-backend https://127.0.0.1:443", 2, `bad URL "https://127.0.0.1:443": want http:// first`},
+		"a backend's user":   {"-backend http://me:secret@127.0.0.1:80", 2, "a user or a password is not sent"},
+		"a fragment":         {"-engine http://127.0.0.1:80/#top", 2, "a fragment (#…) is not sent"},
+		"port 0":             {"-engine http://localhost:0", 2, `bad address "localhost:0"`},
+		"no host":            {"-backend http://", 2, `bad address ":80"`},
+		"a bad name":         {"-backend http://a_b..c/", 2, `bad address "a_b..c:80"`},
+		"a prefix's query":   {"-backend /a?b=http://localhost", 2, `no request has the path "/a?b"`},
+		"a prefix's dots":    {"-backend /a/../b=http://localhost", 2, `no request has the path "/a/../b"`},
+		"a prefix escaped":   {"-engine /%61=http://localhost", 2, `no request has the path "/%61"`},
+		"a prefix, é":        {"-backend /é=http://localhost", 2, `no request has the path "/é"`},
+		"a prefix of //":     {"-backend //=http://localhost", 2, `no request has the path`},
+		"two for all paths":  {"-backend http://localhost -backend http://localhost:81", 2, "the path / has two backends, -backend /=http://localhost:80 and -backend /=http://localhost:81: want one"},
+		"two for a path":     {"-backend /a=http://localhost -engine /a/=http://localhost", 2, "the path /a has two backends, -backend /a=http://localhost:80 and -engine /a=http://localhost:80: want one"},
+		"no URL":             {"get", 2, "want a URL"},
+		"get a user":         {"get http://me@127.0.0.1/", 2, "a user or a password is not sent"},
+		"get a fragment":     {"get http://127.0.0.1/a#b", 2, "a fragment (#…) is not sent"},
+		"get port 0":         {"get http://127.0.0.1:0/", 2, `bad address "127.0.0.1:0"`},
+		"get a number":       {"get http://127.1/", 2, `bad address "127.1:80"`},
+		"get without a host": {"get http://" + testutil.FreeAddr(t) + "/", 1, "not every URL could be fetched"},
+		"press a user":       {"get -callers 1 http://me@127.0.0.1/", 2, "a user or a password is not sent"},
+		"taken port":         {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
+		"taken admin port":   {"-addr 127.0.0.1:0 -admin " + taken.addr, 1, "cannot listen on " + taken.addr},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
@@ -217,12 +219,12 @@ func TestGetShowsReuse(t *testing.T) {
 	err := fetch(&stdout, []string{"http://" + r.addr + "/", "http://" + r.addr + "/stream/2"}, 2, true)
 
 	require.NoError(t, err)
-	requireInOrder(t, stdout.String(), "Hello, World!\n", "200 OK, 14 bytes", "on a new connection", "line 2", "the connection's call 2", "the connection's call 4",
-		"1 connections made, 3 calls on one that was there")
+	requireInOrder(t, stdout.String(), "Hello, World!\n", "200 OK, 14 bytes", "on a new connection", "line 2", "a reused connection (request 2)", "a reused connection (request 4)",
+		"1 connections opened, 3 requests on a reused one")
 }
 
-// localhost is what everybody types first. Which of the two addresses the server
-// has is not for the client to know, nor for the gateway.
+// localhost has two addresses, ::1 and 127.0.0.1. The client and the gateway
+// find the one on which the server listens.
 func TestNamesResolveInGetAndInTheGateway(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"127.0.0.1", "[::1]"} {
@@ -245,12 +247,13 @@ func TestNamesResolveInGetAndInTheGateway(t *testing.T) {
 		}
 		var stdout, stderr bytes.Buffer
 		assert.Zero(t, run([]string{"get", "-body", "-n", "2", "http://" + name}, &stdout, &stderr), "%s%s", &stdout, &stderr)
-		requireInOrder(t, stdout.String(), "for "+name, "200 OK", name+": 1 connections made, 1 calls on one that was there")
+		requireInOrder(t, stdout.String(), "for "+name, "200 OK", name+": 1 connections opened, 1 requests on a reused one")
 	}
 }
 
-// onOneLoopback listens on host, and has the same port of the other loopback address
-// refuse: another test's backend could be there.
+// onOneLoopback listens on host, and reserves the same port of the other
+// loopback address without listening, so that no other test's backend can be
+// there.
 func onOneLoopback(t *testing.T, host string) (net.Listener, error) {
 	t.Helper()
 	other := map[string]string{"127.0.0.1": "[::1]", "[::1]": "127.0.0.1"}[host]
@@ -263,9 +266,9 @@ func onOneLoopback(t *testing.T, host string) (net.Listener, error) {
 		require.NoError(t, err)
 		fd, err := socket.NewSocket(family)
 		if err != nil {
-			return l, nil // no IPv6: nothing is there
+			return l, nil // no IPv6: nothing to reserve
 		}
-		switch err = unix.Bind(fd, sa); err { // and does not listen
+		switch err = unix.Bind(fd, sa); err { // bound, but not listening: connections are refused
 		case unix.EADDRINUSE:
 			unix.Close(fd)
 			l.Close()
@@ -276,7 +279,8 @@ func onOneLoopback(t *testing.T, host string) (net.Listener, error) {
 	}
 }
 
-// What a request line cannot carry is escaped: a space would end the target.
+// Bytes that a request line cannot carry are escaped: a space would end the
+// target.
 func TestGetEscapesWhatARequestLineCannotCarry(t *testing.T) {
 	t.Parallel()
 	for rest, want := range map[string]string{
@@ -293,12 +297,13 @@ func TestGetEscapesWhatARequestLineCannotCarry(t *testing.T) {
 
 		require.NoError(t, fetch(&stdout, []string{"http://" + s.Addr + rest}, 1, false))
 
-		back := transcript{sent: rest, got: receive(t, got, "the request"), rule: "RFC 9112 §3.2: no space in a target", look: "url.go, escape"}
+		back := transcript{sent: rest, got: receive(t, got, "the request"), rule: "RFC 9112 §3.2: no space in a target", look: "url.go, EscapeTarget"}
 		back.wantPrefix(t, "GET "+want+" HTTP/1.1\r\nHost: "+s.Addr+"\r\n")
 	}
 }
 
-// demo is run as the reader runs it: what it claims must be so on this machine.
+// The demo is run as the reader runs it: what it claims must hold on this
+// machine.
 func TestDemoShowsReuseAndPolicies(t *testing.T) {
 	t.Parallel()
 	output, err := programCommand(t, "demo").CombinedOutput()
@@ -306,7 +311,7 @@ func TestDemoShowsReuseAndPolicies(t *testing.T) {
 	require.NoError(t, err, "%s", output)
 	text := string(output)
 	t.Log("\n" + text)
-	requireInOrder(t, text, "each on a new connection", "on one that is kept", "is stopped", "It looks healthy", "goes on", "and gets")
+	requireInOrder(t, text, "each on a new connection", "on a reused connection", "is stopped", "It looks healthy", "continues", "and gets")
 	failed := func(policy string) (n int) {
 		found := regexp.MustCompile(policy + ` +\w+ +(\d+) of 60`).FindStringSubmatch(text)
 		require.NotNil(t, found, policy)
@@ -314,17 +319,17 @@ func TestDemoShowsReuseAndPolicies(t *testing.T) {
 		return n
 	}
 	assert.Zero(t, failed("drop all when paused"))
-	assert.Zero(t, failed("look, and try once more"))
+	assert.Zero(t, failed("check, and retry once"))
 }
 
-// requireInOrder wants each of parts in text, one behind the other.
+// requireInOrder requires each of parts in text, one after the other.
 func requireInOrder(t testing.TB, text string, parts ...string) {
 	t.Helper()
 	rest := text
 	for _, part := range parts {
 		_, after, found := strings.Cut(rest, part)
 		if !found {
-			t.Fatalf("%q is not there, or not in its place, in:\n%s", part, text)
+			t.Fatalf("%q is missing or out of order in:\n%s", part, text)
 		}
 		rest = after
 	}
@@ -339,7 +344,7 @@ func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
 	for line := range strings.Lines(string(output)) {
 		var e event
 		require.NoError(t, json.Unmarshal([]byte(line), &e))
-		assert.GreaterOrEqual(t, e.US, before, "events come in the order of their times")
+		assert.GreaterOrEqual(t, e.US, before, "events are in the order of their times")
 		before = e.US
 	}
 	assert.Contains(t, string(output), "is stopped")

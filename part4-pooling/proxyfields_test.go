@@ -13,10 +13,10 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-const ruleForwardingFields = "house rule: what is said of a request's way is the gateway's word"
+const ruleForwardingFields = "house rule: fields that describe a request's path to the backend are the gateway's own"
 
-// forwardedFields is what the backend of a gateway gets when a client sends fields; by
-// name, in lower case, the values of all lines.
+// forwardedFields sends a request with fields through a gateway and returns the
+// fields that its backend received: the values of all lines by lower-case name.
 func forwardedFields(t testing.TB, fields string, change ...func(*gateway.Gateway)) (got map[string][]string, peer string) {
 	t.Helper()
 	heads := make(chan string, 1)
@@ -57,19 +57,20 @@ func TestClientsCannotSpoofForwardingFields(t *testing.T) {
 	}
 }
 
-// A program behind CGI cannot tell X_Real_IP from X-Real-IP.
+// A CGI program cannot distinguish X_Real_IP from X-Real-IP.
 func TestFieldsAmbiguousToCGIAreDropped(t *testing.T) {
 	t.Parallel()
 	got, _ := forwardedFields(t, "Proxy: http://evil/\r\nPROXY: http://evil/\r\nX_Forwarded_For: 192.0.2.1\r\nX_Real-IP: 192.0.2.1\r\nContent_Length: 5\r\nX.Real.IP: 192.0.2.1\r\nUser_Name: me\r\nX-User-2: me\r\n",
 		func(g *gateway.Gateway) { g.BehindProxy = true })
 
 	for name := range got {
-		assert.NotRegexp(t, `[_.]|^proxy$`, name, "house rule: a field that can be taken for another is not passed on. proxyfields.go, isDisguised")
+		assert.NotRegexp(t, `[_.]|^proxy$`, name, "house rule: a field that CGI would confuse with another is not forwarded. proxyfields.go, isDisguised")
 	}
 	assert.Equal(t, []string{"me"}, got["x-user-2"])
 }
 
-// Behind an open quote our own element would be a part of the client's.
+// After an unclosed quote the gateway's own element would become part of the
+// client's.
 func TestMalformedForwardedFieldIsDropped(t *testing.T) {
 	t.Parallel()
 	for value, passes := range map[string]bool{
@@ -99,7 +100,7 @@ func TestMalformedForwardedFieldIsDropped(t *testing.T) {
 		assert.Equal(t, []string{want}, got["forwarded"], "MUST, RFC 7239 §4: %q parses: %v. proxyfields.go, validForwarded", value, passes)
 	}
 	two, peer := forwardedFields(t, "Forwarded: for=\"a\r\nForwarded: for=b\r\nForwarded: c\"\r\nX-Forwarded-For: \"192.0.2.1\r\nX-Forwarded-For: 192.0.2.2\r\n")
-	assert.Equal(t, []string{"for=b, for=" + peer + `;host="socket.up";proto=http`}, two["forwarded"], "each line is looked at: a quote does not go over two")
+	assert.Equal(t, []string{"for=b, for=" + peer + `;host="socket.up";proto=http`}, two["forwarded"], "each line is validated alone: a quoted string does not span lines")
 	assert.Equal(t, []string{"192.0.2.2, " + peer}, two["x-forwarded-for"], "X-Forwarded-For has no quotes")
 }
 
@@ -113,11 +114,11 @@ func TestGatewayBehindAProxyKeepsItsForwardingFields(t *testing.T) {
 	}
 
 	got, _ = forwardedFields(t, "Connection: X-Forwarded-Proto\r\nX-Forwarded-Proto: https\r\n", trusting)
-	assert.Equal(t, []string{"http"}, got["x-forwarded-proto"], "%s: Connection cannot strike it out. forwarding.go, build", ruleForwardingFields)
+	assert.Equal(t, []string{"http"}, got["x-forwarded-proto"], "%s: Connection cannot remove it. forwarding.go, build", ruleForwardingFields)
 }
 
-// What a page of another site can make a browser send is not answered; what
-// programs and the address's own pages send is.
+// Requests that another site's page can make a browser send are rejected; those
+// of programs and of the admin address's own pages are served.
 func TestAdminRejectsCrossOriginRequests(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServePolite(t)
@@ -125,7 +126,7 @@ func TestAdminRejectsCrossOriginRequests(t *testing.T) {
 	sendAndRead(t, r.addr, "", "", get("/", closeField)).wantPrefix(t, "HTTP/1.1 200 ")
 	g.AdminNames = []string{"Gate.example"}
 	admin := startServer(t, withHandler(g.ProtectAdmin(adminRoutes(g))))
-	const rule, look = "house rule: the admin address is not for pages of other sites", "admin.go, crossOriginError"
+	const rule, look = "house rule: the admin address rejects cross-origin requests", "admin.go, crossOriginError"
 	ask := func(method, host, fields string) transcript {
 		return sendAndRead(t, admin.addr, rule, look, method+" HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n"+fields+"\r\n")
 	}

@@ -15,19 +15,20 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-// http10Get is a request of HTTP/1.0, whose response ends with the connection unless it
-// has a length.
+// http10Get returns an HTTP/1.0 request for path, whose response is delimited
+// by the close unless it has a Content-Length.
 func http10Get(path string) string { return "GET " + path + " HTTP/1.0\r\n\r\n" }
 
-const ruleResetOnTruncation = "house rule: an answer that ends with its connection, and is not whole, ends in a reset, or it looks whole (RFC 9112 §8)"
+const ruleResetOnTruncation = "house rule: an incomplete close-delimited response ends in a reset, or it would look complete (RFC 9112 §8)"
 
-// wantReset wants the connection to have ended in a reset, behind want.
+// wantReset requires that want was received and that the connection then ended
+// in a reset.
 func (s transcript) wantReset(t testing.TB, want string) {
 	t.Helper()
 	if !errors.Is(s.end, syscall.ECONNRESET) {
 		s.fail(t, len(s.got), "a broken answer ends as if it were whole, with FIN (%v), want a reset", s.end)
 	}
-	assert.Contains(t, s.got, want, "what was sent before the cut arrives")
+	assert.Contains(t, s.got, want, "what was sent before the reset arrives")
 }
 
 func TestTruncatedCloseDelimitedResponseEndsInAReset(t *testing.T) {
@@ -51,7 +52,7 @@ func TestTruncatedCloseDelimitedResponseEndsInAReset(t *testing.T) {
 		s.wantReset(t, "half")
 	}
 	for name, sent := range map[string]string{"whole": http10Get("/"), "in chunks": get("/panic")} {
-		s := sendAndRead(t, r.addr, "house rule: a reset can destroy bytes on their way; who can see the cut without one is spared it", "closedelimited.go", sent)
+		s := sendAndRead(t, r.addr, "house rule: a reset can destroy bytes in flight; a client that can detect the truncation without one gets FIN", "closedelimited.go", sent)
 
 		s.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
 		s.wantCleanEnd(t)
@@ -59,8 +60,8 @@ func TestTruncatedCloseDelimitedResponseEndsInAReset(t *testing.T) {
 	}
 }
 
-// The client that half-closes is not waited for when its response is out. That
-// close must not be a reset either.
+// The server does not wait for a half-closed client once its response is
+// written. That close must not be a reset either.
 func TestCompleteCloseDelimitedResponseEndsInFIN(t *testing.T) {
 	t.Parallel()
 	r := startServer(t)
@@ -73,14 +74,14 @@ func TestCompleteCloseDelimitedResponseEndsInFIN(t *testing.T) {
 	assert.Contains(t, s.got, "line 1000\n")
 }
 
-// A client that does not read is cut off; what it finds when it does read then
-// must not look like all.
+// A client that does not read is disconnected. What it receives when it reads
+// at last must not look complete.
 func TestResponseCutByTheWriteTimeoutEndsInAReset(t *testing.T) {
 	t.Parallel()
 	r := startServer(t, func(s *server.Server) { s.Limits.WriteTime = 50 * time.Millisecond })
 	c := converse(t, r.addr, http10Get("/stream/1000000"))
-	eventually(t, "the answer begins", func() bool { return r.Connections() == 1 })
-	eventually(t, "the client is cut off", func() bool { return r.Connections() == 0 })
+	eventually(t, "the response begins", func() bool { return r.Connections() == 1 })
+	eventually(t, "the client is disconnected", func() bool { return r.Connections() == 0 })
 
 	s := transcript{sent: http10Get("/stream/1000000"), rule: ruleResetOnTruncation, look: "closedelimited.go"}.readAll(c)
 
@@ -101,14 +102,14 @@ func TestResponseCutByProcessExitEndsInAReset(t *testing.T) {
 	transcript{sent: http10Get("/stream/1000000"), rule: ruleResetOnTruncation, look: "closedelimited.go"}.readAll(c).wantReset(t, "")
 }
 
-// A file's length is promised before it is read, so a file that shrinks needs no
-// reset: also to HTTP/1.0 the response lacks bytes that it has announced.
+// Content-Length is sent before the file is read, so a file that shrinks needs
+// no reset: even an HTTP/1.0 client sees that announced bytes are missing.
 func TestFileThatShrinksWhileItIsSentIsSeenAsTruncated(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	name := filepath.Join(dir, "large")
 	require.NoError(t, os.WriteFile(name, nil, 0o600))
-	require.NoError(t, os.Truncate(name, 64<<20)) // more than the kernel takes in for a client that does not read
+	require.NoError(t, os.Truncate(name, 64<<20)) // more than the kernel buffers for a client that does not read
 	files, err := filesRoute(dir, false)
 	require.NoError(t, err)
 	r := startServer(t, withHandler(routes(files)))
@@ -120,5 +121,5 @@ func TestFileThatShrinksWhileItIsSentIsSeenAsTruncated(t *testing.T) {
 
 	s := transcript{}.readAll(c)
 	assert.Contains(t, s.got, "Content-Length: 67108864\r\n")
-	assert.Less(t, len(s.got), 64<<20, "the rest that is not there is not made up (response.go, finish)")
+	assert.Less(t, len(s.got), 64<<20, "the missing bytes are not made up (response.go, finish)")
 }

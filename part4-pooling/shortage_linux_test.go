@@ -19,13 +19,14 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// withFreeDescriptors calls f while this process can open n descriptors and no more.
+// withFreeDescriptors calls f while this process can open exactly n more
+// descriptors.
 func withFreeDescriptors(t *testing.T, n int, f func()) {
 	t.Helper()
 	var was unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
 	low := was
-	low.Cur = uint64(len(openFiles(t)) + n + 64) // more than are open, if some are missing in between
+	low.Cur = uint64(len(openFiles(t)) + n + 64) // above the highest open descriptor, even if numbers below it are free
 	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &low))
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &was)
 	var taken []int
@@ -49,36 +50,36 @@ func withFreeDescriptors(t *testing.T, n int, f func()) {
 	f()
 }
 
-// openFiles are the files that this process has open, by descriptor.
+// openFiles returns the files that this process has open, by descriptor.
 func openFiles(t *testing.T) map[string]string {
 	t.Helper()
 	open := map[string]string{}
 	entries, err := os.ReadDir("/proc/self/fd")
 	require.NoError(t, err)
 	for _, e := range entries {
-		if file, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil { // ReadDir's own is closed by now
+		if file, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil { // fails for ReadDir's own descriptor, which is closed by now
 			open[e.Name()] = file
 		}
 	}
 	return open
 }
 
-// requireNoLeakedFiles wants f to close all that it opens.
+// requireNoLeakedFiles fails the test if f leaves a descriptor open.
 func requireNoLeakedFiles(t *testing.T, what string, f func()) {
 	t.Helper()
 	before := openFiles(t)
 	f()
 	left := openFiles(t)
 	maps.DeleteFunc(left, func(fd, file string) bool { return before[fd] == file })
-	assert.Empty(t, left, "house rule: %s leaves nothing open", what)
+	assert.Empty(t, left, "house rule: %s leaves no descriptor open", what)
 }
 
-// A server that cannot be made, because the descriptors do not suffice, gives
-// back those that it had got, and the listening socket.
+// A server that cannot start for lack of descriptors closes those it has
+// opened, and the listening socket.
 func TestFailedServerStartLeaksNoDescriptor(t *testing.T) {
-	startServer(t) // Go's runtime opens descriptors of its own for the first
+	startServer(t) // the Go runtime opens descriptors of its own for the first server
 	for free := range runtime.GOMAXPROCS(0) {
-		requireNoLeakedFiles(t, fmt.Sprintf("newServer with %d descriptors, one for each loop but one (server.go, newServer)", free), func() {
+		requireNoLeakedFiles(t, fmt.Sprintf("New with %d descriptors, one for each loop but one (server.go, New)", free), func() {
 			fd, err := socket.Listen("127.0.0.1:0", backlog)
 			require.NoError(t, err)
 			withFreeDescriptors(t, free, func() {
@@ -89,7 +90,8 @@ func TestFailedServerStartLeaksNoDescriptor(t *testing.T) {
 	}
 }
 
-// A gateway whose admin address cannot be had does not start, and leaves nothing.
+// A gateway that cannot listen on its admin address does not start, and leaves
+// no descriptor open.
 func TestFailedAdminListenerLeaksNoDescriptor(t *testing.T) {
 	taken := startServer(t)
 	requireNoLeakedFiles(t, "serve that fails (main.go, serve)", func() {
@@ -113,8 +115,8 @@ func requireBlamesItself(t *testing.T, flag, backend string) {
 	t.Helper()
 	cmd, addr, logged := startServing(t, flag, "/b=http://"+backend)
 	c := dial(t, addr)
-	transcript{sent: get("/")}.readFrom(t, c).wantPrefix(t, "HTTP/1.1 200 ") // it was accepted while there were descriptors
-	asks := transcript{sent: get("/b"), rule: "RFC 9110 §15.6.3, §15.6.4: 502 is for the backend's failure, 503 for ours", look: "failures.go, isLocalShortage"}
+	transcript{sent: get("/")}.readFrom(t, c).wantPrefix(t, "HTTP/1.1 200 ") // it was accepted before the descriptors ran out
+	asks := transcript{sent: get("/b"), rule: "RFC 9110 §15.6.3, §15.6.4: 502 is for a failure of the backend, 503 for one of the gateway", look: "failures.go, isLocalShortage"}
 
 	setMaxDescriptors(t, cmd.Process.Pid, 0)
 	without := asks.readFrom(t, c)

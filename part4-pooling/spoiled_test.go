@@ -15,8 +15,9 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-// What the two mean to clients of a gateway: an engine gets the connection that
-// had an upload, and loses it in the middle of other requests.
+// What a leftover write deadline means to clients of a gateway: an engine gets
+// the connection that carried an upload, and loses it in the middle of other
+// requests.
 func TestConnectionIsUsableByAnEngineAfterAnUpload(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200("ok") })
@@ -36,9 +37,9 @@ func TestConnectionIsUsableByAnEngineAfterAnUpload(t *testing.T) {
 
 	for began := time.Now(); time.Since(began) < 4*idle; {
 		io.WriteString(c, get("/"))
-		require.Equal(t, 200, asks(), "house rule: a write deadline is for one write. exchange.go, Conn.Write")
+		require.Equal(t, 200, asks(), "house rule: a write deadline is for one write. exchange.go, Write")
 	}
 
-	assert.Equal(t, 1, s.Accepted(), "house rule: a write deadline is for one write. exchange.go, Conn.Write")
+	assert.Equal(t, 1, s.Accepted(), "house rule: a write deadline is for one write. exchange.go, Write")
 	c.Close()
 }

@@ -18,7 +18,8 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// countThreads is how many threads the process has. Linux: /proc/PID/task.
+// countThreads returns the number of threads of the process pid:
+// /proc/PID/task.
 func countThreads(t *testing.T, pid int) int {
 	t.Helper()
 	all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
@@ -26,7 +27,8 @@ func countThreads(t *testing.T, pid int) int {
 	return len(all)
 }
 
-// A backend whose queue is full lets a gateway dial for as long as it likes.
+// A dial to a backend whose accept queue is full stays pending until its
+// timeout.
 func TestPendingDialsHoldNoThreads(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("/proc tells how many threads a process has")
@@ -39,14 +41,14 @@ func TestPendingDialsHoldNoThreads(t *testing.T) {
 	}
 
 	most := before
-	for began := time.Now(); time.Since(began) < client.DefaultTimeouts.Connect/6; time.Sleep(10 * time.Millisecond) { // while all are under way
+	for began := time.Now(); time.Since(began) < client.DefaultTimeouts.Connect/6; time.Sleep(10 * time.Millisecond) { // while all dials are pending
 		most = max(most, countThreads(t, cmd.Process.Pid))
 	}
 
-	assert.Less(t, most, before+dials/4, "house rule: %d dials under way wait in the poller, and not each in a thread; before them there were %d. dial.go, finishConnect", dials, before)
+	assert.Less(t, most, before+dials/4, "house rule: %d pending dials wait in the poller, not each in a thread; before them there were %d threads. dial.go, finishConnect", dials, before)
 }
 
-func TestWaitingRequestsNeedNoExtraGoroutine(t *testing.T) { // alone: it counts goroutines
+func TestWaitingRequestsNeedNoExtraGoroutine(t *testing.T) { // not parallel: it counts goroutines
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
 	const waiting = 30
 	r, g := startGateway(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.PerBackend, g.Pool.Limits.Total = waiting, waiting })
@@ -57,14 +59,14 @@ func TestWaitingRequestsNeedNoExtraGoroutine(t *testing.T) { // alone: it counts
 	eventually(t, "all wait", func() bool { return g.Pool.Stats().Backend(s.Addr).Leased == waiting })
 
 	watchers := 0
-	for began := time.Now(); time.Since(began) < 10*socket.PollInterval; time.Sleep(socket.PollInterval) { // they watch their client after one
+	for began := time.Now(); time.Since(began) < 10*socket.PollInterval; time.Sleep(socket.PollInterval) { // after one interval they watch their client
 		watchers = max(watchers, goroutinesIn("context.(*cancelCtx).propagateCancel"))
 	}
 
-	assert.Zero(t, watchers, "house rule: a wait costs no goroutine beside the one that waits. proxy.go, clientContext.AfterFunc")
+	assert.Zero(t, watchers, "house rule: a waiting request costs no second goroutine. proxy.go, clientContext.AfterFunc")
 	for _, c := range clients {
-		c.SetLinger(0) // a reset: the client has gone, and does not want the response
+		c.SetLinger(0) // close with a reset: the client does not want the response
 		c.Close()
 	}
-	eventually(t, "all have left", func() bool { return g.Pool.Stats().Permits == 0 })
+	eventually(t, "all requests have been cancelled", func() bool { return g.Pool.Stats().Permits == 0 })
 }

@@ -19,11 +19,11 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-// A dyingConn is a connection of a backend that dies after so many bytes.
+// A dyingConn is a backend's connection that closes after a number of bytes.
 type dyingConn struct {
 	*net.TCPConn
 	d       *deathPoint
-	in, out int // bytes that it lives to read and to write
+	in, out int // bytes left to read and to write before it closes
 }
 
 func (m *dyingConn) die() {
@@ -54,11 +54,12 @@ func (m *dyingConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// A deathPoint is one round of the cut test: a backend whose first connections die.
+// A deathPoint is one round of the test: a backend whose first connections
+// close after a number of bytes.
 type deathPoint struct {
-	in, out int  // after so many bytes
-	withRST bool // with a reset
-	deaths  int  // so many connections die; the others live for ever
+	in, out int  // bytes read and written before a connection closes
+	withRST bool // close with a reset
+	deaths  int  // how many connections close; later ones stay open
 
 	read, written atomic.Int64 // bytes, by all connections
 
@@ -95,7 +96,8 @@ func (d *deathPoint) serve(c *net.TCPConn, _ int) {
 	}
 }
 
-// A cutStage is a gateway with a backend that dies as the round says.
+// A cutStage is a gateway with a backend that closes connections as the
+// deathPoint of the round says.
 type cutStage struct {
 	addr  string
 	g     *gateway.Gateway
@@ -110,7 +112,7 @@ func newCutStage(t *testing.T) *cutStage {
 	return p
 }
 
-// play plays one round, and leaves nothing of it behind.
+// play runs one round, and leaves no connection open.
 func (p *cutStage) play(t *testing.T, d *deathPoint) bool {
 	d.seen = map[string]int{}
 	p.round.Store(d)
@@ -126,14 +128,14 @@ func (p *cutStage) play(t *testing.T, d *deathPoint) bool {
 		if request[:4] == "POST" {
 			most = 1
 		}
-		ok = ok && assert.LessOrEqual(t, times, most, "the backend has seen %s too often. unanswered.go, resolveUnanswered", request)
+		ok = ok && assert.LessOrEqual(t, times, most, "the backend has received %s too often. unanswered.go, resolveUnanswered", request)
 	}
 	return ok
 }
 
-// A backend dies after every byte of what it writes, and after every byte of
-// what it reads. Nobody gets what is not his, nothing is done three times, and
-// a POST not twice.
+// A backend closes after every byte that it writes, and after every byte that
+// it reads. No client gets another's response, no request is sent three times,
+// and no POST twice.
 func TestBackendDeathAfterEveryByteIsHandled(t *testing.T) {
 	t.Parallel()
 	first := newCutStage(t)
@@ -165,7 +167,7 @@ func TestBackendDeathAfterEveryByteIsHandled(t *testing.T) {
 	waitGroup(t, &workers, "all goroutines of the test end")
 }
 
-// check sends requests and looks at what comes back.
+// check sends requests and checks the responses.
 func (d *deathPoint) check(t *testing.T, addr string) bool {
 	c := converse(t, addr, get("/1")+get("/2")+get("/3")+post("/4", "pay"))
 	c.CloseWrite()
@@ -175,17 +177,17 @@ func (d *deathPoint) check(t *testing.T, addr string) bool {
 		a, err := http.ReadResponse(in, nil)
 		if err != nil {
 			_, timeout := err.(net.Error)
-			return assert.False(t, timeout && err.(net.Error).Timeout(), "nobody answers request %d", i)
+			return assert.False(t, timeout && err.(net.Error).Timeout(), "request %d got no response", i)
 		}
 		body, err := io.ReadAll(a.Body)
 		want := fmt.Sprintf("/%d", i)
 		switch {
 		case err != nil && !strings.HasPrefix(want, string(body)), err == nil && a.StatusCode == 200 && string(body) != want:
-			return assert.Failf(t, "an answer is somebody else's", "request %d was answered with %q", i, body)
+			return assert.Failf(t, "a response is for another request", "request %d was answered with %q", i, body)
 		case err != nil:
-			return true // cut: nothing is behind it
+			return true // truncated: nothing can follow
 		case a.StatusCode == 502 && d.deaths == 1 && i < 4:
-			return assert.Failf(t, "it could have been tried once more", "request %d", i)
+			return assert.Failf(t, "it should have been retried once", "request %d", i)
 		case a.StatusCode != 200 && a.StatusCode != 502:
 			return assert.Failf(t, "a status that means something else", "request %d: %d", i, a.StatusCode)
 		}

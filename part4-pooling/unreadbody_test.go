@@ -19,12 +19,13 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-// Servers that leave the body of a request unread, and take it for the next one.
+// Servers that leave a request's body unread, and parse it as the next request.
 
-const ruleUnreadBody = "house rule, RFC 9112 §11.2: a connection that carried a body which its method gives no meaning is not used again"
+const ruleUnreadBody = "house rule, RFC 9112 §11.2: a connection that carried a body unexpected for its method is not reused"
 
-// hiddenRequest is a request whose body, if the server leaves it unread, is the head of
-// another, up to where the next client's request line becomes a field of it.
+// hiddenRequest returns a request whose body, if the server leaves it unread,
+// is the beginning of another request: the next client's request line becomes
+// part of a field value.
 func hiddenRequest(method, framing string) string {
 	const evil = "GET /evil.txt HTTP/1.1\r\nX-Ignore: "
 	if framing == "chunked" {
@@ -33,7 +34,7 @@ func hiddenRequest(method, framing string) string {
 	return fmt.Sprintf("%s /index.html HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", method, len(evil), evil)
 }
 
-// startIgnoringBodies is a server that reads no body, of whatever method.
+// startIgnoringBodies starts a server that reads no request body.
 func startIgnoringBodies(t testing.TB) *testutil.Server {
 	return testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		in := bufio.NewReader(c)
@@ -55,8 +56,8 @@ func startIgnoringBodies(t testing.TB) *testutil.Server {
 	})
 }
 
-// attack sends a request that hides another, and waits until the connection to the
-// backend could be the next client's.
+// attack sends a request that hides another, and waits until the connection to
+// the backend is free for the next client.
 func attack(t testing.TB, addr string, g *gateway.Gateway, request string) {
 	t.Helper()
 	attacker := converse(t, addr, request)
@@ -67,7 +68,7 @@ func attack(t testing.TB, addr string, g *gateway.Gateway, request string) {
 	_, err = io.Copy(io.Discard, a.Body)
 	require.NoError(t, err)
 	attacker.Close()
-	eventually(t, "the connection is given back", func() bool { return g.Pool.Stats().Backends[0].Leased == 0 })
+	eventually(t, "the connection is returned to the pool", func() bool { return g.Pool.Stats().Backends[0].Leased == 0 })
 }
 
 func TestUnreadBodyIsNotParsedAsARequest(t *testing.T) {
@@ -80,7 +81,7 @@ func TestUnreadBodyIsNotParsedAsARequest(t *testing.T) {
 					for range 2 {
 						attack(t, r.addr, g, hiddenRequest(method, framing))
 
-						victim := sendAndRead(t, r.addr, ruleUnreadBody, "request.go, unexpectedBody", get("/mine", closeField))
+						victim := sendAndRead(t, r.addr, ruleUnreadBody, "request.go, HasUnexpectedBody", get("/mine", closeField))
 
 						require.Equal(t, "/mine", victim.wantFramed(t).body, "the victim got what another client asked for. %s", ruleUnreadBody)
 					}
@@ -90,7 +91,8 @@ func TestUnreadBodyIsNotParsedAsARequest(t *testing.T) {
 	})
 }
 
-// A body with a meaning, and none at all, cost no connection.
+// A request with an expected body, or without one, does not cost its
+// connection.
 func TestConnectionIsReusedAfterAnExpectedBody(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeResponses(t, func(_ int, r *http.Request) string { return testutil.Response200(r.URL.Path) })
@@ -107,7 +109,7 @@ func TestConnectionIsReusedAfterAnExpectedBody(t *testing.T) {
 	assert.Equal(t, 1, s.Accepted())
 }
 
-// The server that comes with Python reads no body of a GET.
+// Python's http.server does not read the body of a GET.
 func TestPythonServerAnswersNoSmuggledRequest(t *testing.T) {
 	t.Parallel()
 	skipIfJudging(t)
@@ -126,7 +128,7 @@ func TestPythonServerAnswersNoSmuggledRequest(t *testing.T) {
 			for range 10 {
 				attack(t, r.addr, g, hiddenRequest("GET", "a length"))
 
-				victim := sendAndRead(t, r.addr, ruleUnreadBody, "request.go, unexpectedBody", get("/mine.txt", closeField))
+				victim := sendAndRead(t, r.addr, ruleUnreadBody, "request.go, HasUnexpectedBody", get("/mine.txt", closeField))
 
 				require.Equal(t, "mine.txt", victim.wantFramed(t).body, "the victim got what another client asked for. %s", ruleUnreadBody)
 			}

@@ -29,7 +29,7 @@ func TestAcceptSkipsConnectionsThatFailedInTheQueue(t *testing.T) {
 
 		c, _, err := Accept(fd)
 
-		require.NoError(t, err, "house rule: one connection's end is not another's wait (accept(2); socket_linux.go, accept)")
+		require.NoError(t, err, "house rule: one connection's end is not another's wait (accept(2); server.go, accept)")
 		unix.Close(c)
 	}
 

@@ -9,7 +9,7 @@ import (
 
 func TestDatesInAllThreeFormats(t *testing.T) {
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
-	const rule = "MUST, RFC 9110 §5.6.7: a recipient accepts all three formats (date.go, parseDate): %q"
+	const rule = "MUST, RFC 9110 §5.6.7: a recipient accepts all three formats (date.go, ParseDate): %q"
 	for text, want := range map[string]string{
 		"Sun, 06 Nov 1994 08:49:37 GMT":     "1994-11-06T08:49:37Z",
 		"Sunday, 06-Nov-94 08:49:37 GMT":    "1994-11-06T08:49:37Z",
