@@ -49,6 +49,7 @@ func (s *Server) runClock() {
 		case t := <-ticker.C:
 			s.clock.advance(t, 2*interval)
 			s.checkDeadlines()
+			s.releaseToOS()
 		case <-s.stopRequested:
 			s.clock.advance(time.Now(), 2*interval) // what has passed by now is no part of the last call
 			s.stoppedAt.Store(s.clock.now())

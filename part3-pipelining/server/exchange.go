@@ -24,6 +24,7 @@ type exchange struct {
 	encoded    []byte // the response in bytes, or the part of it that is about to leave
 	slot       slot
 	seq        uint64             // among the requests of its stock
+	credit     int64              // bytes of the budget that it holds (waitingmemory.go); guarded by the lock
 	err        *http1.StatusError // the response to what is not handled
 	barrier    bool               // an unsafe method, or a body: RFC 9112 §9.3.2
 	closeAfter bool               // the connection ends behind it: nothing there is looked at
@@ -62,6 +63,8 @@ func (x *exchange) recycle() {
 		return
 	}
 	c, hadBody := x.conn, x.req.Body != nil
+	c.keepCredit(x, 0)
+	x.dropLarge(c.srv)
 	lines, fields, kept := x.req.Fields[:0], x.res.FieldLines[:0], x.res.body[:0]
 	x.req, x.res = Request{}, Response{} // as in request.parse
 	x.req.Fields, x.res.FieldLines, x.res.body = lines, fields, kept

@@ -22,6 +22,16 @@ type Limits struct {
 	WriteTime   time.Duration // for the client to take 64 KiB; then a close
 	LingerTime  time.Duration // for the client to close after us
 	Driver      string        // which driver serves the connections: driver.go
+
+	// WaitingMemory is how many bytes requests behind others, and their responses, may
+	// hold in all connections together; past that the readers stop (waitingmemory.go). All
+	// that busy connections hold is then at most
+	//
+	//	WaitingMemory + busy × (32 KiB read + Head + 2 × 32 KiB + HandlerMemory + 2 × (64 + 32) KiB on the way out)
+	//
+	// (ProcessMemory), twice that with what Go's collector has not collected yet.
+	WaitingMemory int64
+	HandlerMemory int // bytes that the program's handlers keep for a request that waits; no flag
 }
 
 var DefaultLimits = Limits{
@@ -37,6 +47,8 @@ var DefaultLimits = Limits{
 	WriteTime:   20 * time.Second,
 	LingerTime:  2 * time.Second,
 	Driver:      DefaultDriver,
+
+	WaitingMemory: 128 << 20, // 1,638 requests behind others with the head above: a client with 32 in flight is one of fifty
 }
 
 const (
@@ -58,6 +70,7 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 	f.Int64Var(&l.Body, "body", l.Body, "`bytes` of a request body")
 	f.IntVar(&l.Pipeline, "pipeline", l.Pipeline, "requests of one connection that may wait for their answers")
 	f.IntVar(&l.Connections, "connections", l.Connections, "open connections; more wait in the kernel's queue")
+	f.Int64Var(&l.WaitingMemory, "waiting-memory", l.WaitingMemory, "`bytes` of requests and responses that wait behind others, in all connections together")
 	f.DurationVar(&l.IdleTime, "idle-time", l.IdleTime, "between two requests of a connection")
 	f.DurationVar(&l.HeadTime, "head-time", l.HeadTime, "for a request head to come")
 	f.DurationVar(&l.BodyTime, "body-time", l.BodyTime, "for each 16 KiB of a request body to come")
@@ -79,8 +92,8 @@ func (l *Limits) Validate() error {
 	if l.Head < 256 || l.Head > readBufferSize {
 		return fmt.Errorf("-head %d: want 256 to %d", l.Head, readBufferSize)
 	}
-	if l.Fields < 1 || l.Pipeline < 1 || l.Connections < 1 || l.Body < 0 {
-		return errors.New("-fields, -pipeline and -connections: want at least 1; -body: at least 0")
+	if l.Fields < 1 || l.Pipeline < 1 || l.Connections < 1 || l.Body < 0 || l.WaitingMemory < 0 {
+		return errors.New("-fields, -pipeline and -connections: want at least 1; -body and -waiting-memory: at least 0")
 	}
 	if l.Driver != "serial" && l.Driver != "goroutines" && (l.Driver != "loop" || DefaultDriver != "loop") {
 		return fmt.Errorf("-wait %s: want serial, goroutines, or on Linux loop", l.Driver)

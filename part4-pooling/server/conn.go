@@ -34,6 +34,8 @@ type conn struct {
 	running    int // handlers that have not returned, and requests that an offloader has and did not deliver
 	output     writeQueue
 
+	waitingMemory int64 // bytes of credit that its requests have (waitingmemory.go)
+
 	idleSince    int64 // the clock when the queue became empty
 	waitingSince int64 // the clock when a wait began, for a head or for the end of lingering
 	lingerBudget int   // bytes that it may still discard
@@ -171,6 +173,7 @@ func (c *conn) fail(why error) {
 	for s := c.slots.head; s != nil; s = s.next {
 		s.exchange.cancel()
 	}
+	c.advance() // what waits for its turn will not have it
 	if c.attachment != nil && why != nil {
 		c.attachment.OnClientGone()
 	}
@@ -220,6 +223,12 @@ func (c *conn) complete(x *exchange) {
 	if !x.expired {
 		c.slots.complete(&x.slot, x.encoded)
 	}
+	switch {
+	case x.expired: // its slot has another response, or has left already
+		c.keepCredit(x, 0)
+	case x.credit > 0 && c.slots.head != &x.slot:
+		c.shrinkCredit(x)
+	}
 	c.advance()
 	if back && c.inputState == parsing {
 		c.queueTurn()
@@ -229,7 +238,7 @@ func (c *conn) complete(x *exchange) {
 // advance moves what is finished at the head of the queue into out. When out is
 // full the rest stays in the queue, and a full line stops the reader.
 func (c *conn) advance() {
-	for !c.output.full() {
+	for c.closeState != open || !c.output.full() {
 		s := c.slots.popReady()
 		if s == nil {
 			break

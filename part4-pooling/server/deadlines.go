@@ -57,6 +57,9 @@ func (c *conn) checkDeadlines() {
 	case c.inputState == exclusive || c.inputState == stuck:
 		c.actions |= actionWake // it looks itself
 	case c.inputState == inputClosed || c.turn != turnIdle:
+	case c.inputState == stalled && !c.pipelineFull(): // others have given memory back
+		c.inputState.moveTo(parsing)
+		c.queueTurn()
 	case c.inputState == stalled: // if all is answered, then by handlers that hang
 		if c.allWritten() && now >= c.srv.waitDeadline(waitIdle, c.idleSince) {
 			c.inputState.moveTo(inputClosed)

@@ -27,6 +27,7 @@ type Server struct {
 	stoppedAt     atomic.Int64  // the clock when it did: the last call begins
 	atCapacity    atomic.Bool   // somebody has to wait for room: idle connections had better go
 	lastSweep     time.Time     // when they were told so; Serve's own
+	memory        memoryBudget  // of all that waits for its turn (waitingmemory.go)
 
 	drivers    []driver
 	nextDriver int           // which of them gets the next connection
