@@ -44,6 +44,9 @@ func (l *Limits) ProcessMemory(busy int) int64 {
 	return l.WaitingMemory + int64(min(busy, l.Connections))*one
 }
 
+// WaitingMemory is how many bytes of the budget are out.
+func (s *Server) WaitingMemory() int64 { return s.memory.used.Load() }
+
 // mayWait says whether the next request of c may wait behind those that c has.
 func (c *conn) mayWait() bool {
 	return c.slots.length == 0 || c.waitingMemory+c.srv.Limits.slotMemory() <= c.srv.Limits.WaitingMemory-c.srv.memory.used.Load()
