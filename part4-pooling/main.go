@@ -220,6 +220,9 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 		apart = gateway.MaxAdminConnections + runtime.GOMAXPROCS(0) + 1
 	}
 	o.pool.Total = o.limits.ShareDescriptors(o.backendConnections(), apart, log)
+	if len(o.backends) > 0 {
+		o.limits.HandlerMemory = gateway.RequestMemory(o.limits.Head)
+	}
 	p := pool.New(o.pool)
 	defer p.Close()
 	p.StartEvictor(time.Second)

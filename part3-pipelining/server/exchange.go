@@ -26,6 +26,7 @@ type exchange struct {
 	encoded    []byte // the response as bytes, or the part of it that is about to be sent
 	slot       slot
 	seq        uint64             // number of the request, unique within the exchangeCache
+	credit     int64              // bytes of the budget that it holds (waitingmemory.go); guarded by the lock
 	err        *http1.StatusError // why the request is refused without a handler; nil if it is not
 	barrier    bool               // unsafe method, or has a body: RFC 9112 §9.3.2
 	closeAfter bool               // the connection closes after it; later input is ignored
@@ -64,6 +65,8 @@ func (x *exchange) recycle() {
 		return
 	}
 	c, hadBody := x.conn, x.req.Body != nil
+	c.keepCredit(x, 0)
+	x.dropLarge(c.srv)
 	lines, fields, kept := x.req.Fields[:0], x.res.FieldLines[:0], x.res.body[:0]
 	x.req, x.res = Request{}, Response{} // as RequestHead.Parse expects them
 	x.req.Fields, x.res.FieldLines, x.res.body = lines, fields, kept

@@ -9,8 +9,9 @@ import (
 // checkLaws returns the first invariant that c violates. The invariants hold between two
 // events, when the driver has performed all actions.
 func checkLaws(c *conn) error {
-	slots, undone := 0, 0
+	slots, undone, credit := 0, 0, int64(0)
 	for s := c.slots.head; s != nil; s = s.next {
+		credit += s.exchange.credit
 		if slots++; !s.done {
 			undone++
 		}
@@ -24,6 +25,11 @@ func checkLaws(c *conn) error {
 		{slots != c.slots.length, "the queue's length is the number of its slots"},
 		{undone > c.running, "every slot that is not done has a handler"},
 		{slots > c.srv.Limits.Pipeline, "the slot queue is not longer than the limit"},
+		{credit > c.waitingMemory, "what the slots have of the budget is counted"},
+		{c.running == 0 && credit != c.waitingMemory, "without handlers only slots have some of the budget"},
+		{c.srv.memory.used.Load() != c.waitingMemory, "what connections have of the budget is what is out"},
+		{c.waitingMemory > c.srv.Limits.WaitingMemory, "the budget is not overdrawn"},
+		{c.closeState == closed && c.running == 0 && c.waitingMemory != 0, "the ended give all back"},
 		{c.inputState == stalled && !c.pipelineFull(), "a stalled connection has a full queue: otherwise nothing would resume it"},
 		{(c.inputState == exclusive || c.inputState == stuck) && c.running == 0 && c.closeState == open, "an exclusive request has a handler"},
 		{(c.output.writeState == writing || c.output.writeState == writeRetry) && !sending, "a write writes something"},

@@ -40,6 +40,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	l := DefaultLimits
 	r := rand.New(rand.NewPCG(seed, 3))
 	l.Pipeline = []int{1, 2, 3, 8}[r.IntN(4)]
+	l.WaitingMemory = l.slotMemory() * []int64{0, 1, 4, 1000}[r.IntN(4)]
 	s := &Server{Limits: l, clock: newClock(), Log: slog.New(slog.DiscardHandler)}
 	tr := newTransport(s, noopDriver{}, &sync.Mutex{}, &exchangeCache{}, -1, netip.Addr{})
 	return &model{t: t, r: r, c: &tr.conn}

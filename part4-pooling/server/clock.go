@@ -49,6 +49,7 @@ func (s *Server) runClock() {
 		case t := <-ticker.C:
 			s.clock.advance(t, 2*interval)
 			s.checkDeadlines()
+			s.releaseToOS()
 		case <-s.stopRequested:
 			s.clock.advance(time.Now(), 2*interval) // time before the stop does not count as drain time
 			s.stoppedAt.Store(s.clock.now())

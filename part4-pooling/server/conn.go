@@ -33,6 +33,8 @@ type conn struct {
 	running    int // handlers that have not returned, and offloaded requests that are not complete
 	output     writeQueue
 
+	waitingMemory int64 // bytes of credit that its requests have (waitingmemory.go)
+
 	idleSince    int64 // the clock when the slot queue became empty
 	waitingSince int64 // the clock when the wait for a head, or lingering, began
 	lingerBudget int   // bytes that may still be discarded before the connection is closed
@@ -170,6 +172,7 @@ func (c *conn) fail(why error) {
 	for s := c.slots.head; s != nil; s = s.next {
 		s.exchange.cancel()
 	}
+	c.advance() // what waits for its turn will not have it
 	if c.attachment != nil && why != nil {
 		c.attachment.OnClientGone()
 	}
@@ -219,6 +222,12 @@ func (c *conn) complete(x *exchange) {
 	if !x.expired {
 		c.slots.complete(&x.slot, x.encoded)
 	}
+	switch {
+	case x.expired: // its slot has another response, or has left already
+		c.keepCredit(x, 0)
+	case x.credit > 0 && c.slots.head != &x.slot:
+		c.shrinkCredit(x)
+	}
 	c.advance()
 	if back && c.inputState == parsing {
 		c.queueTurn()
@@ -228,7 +237,7 @@ func (c *conn) complete(x *exchange) {
 // advance moves completed responses from the head of the slot queue to output. When
 // output is full the rest stays queued, and a full queue stalls the input.
 func (c *conn) advance() {
-	for !c.output.full() {
+	for c.closeState != open || !c.output.full() {
 		s := c.slots.popReady()
 		if s == nil {
 			break

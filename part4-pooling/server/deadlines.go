@@ -58,6 +58,9 @@ func (c *conn) checkDeadlines() {
 	case c.inputState == exclusive || c.inputState == stuck:
 		c.actions |= actionWake // the waiting handler checks its own deadline
 	case c.inputState == inputClosed || c.turn != turnIdle:
+	case c.inputState == stalled && !c.pipelineFull(): // others have given memory back
+		c.inputState.moveTo(parsing)
+		c.queueTurn()
 	case c.inputState == stalled: // stalled with nothing to write: the slots were answered by timeouts, and the handlers hang
 		if c.allWritten() && now >= c.srv.waitDeadline(waitIdle, c.idleSince) {
 			c.inputState.moveTo(inputClosed)

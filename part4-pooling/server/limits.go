@@ -23,6 +23,16 @@ type Limits struct {
 	WriteTime   time.Duration // for the client to read 64 KiB of responses; then the server closes
 	LingerTime  time.Duration // for the client to close after the server has sent FIN
 	Driver      string        // "serial", "goroutines" or "loop": driver.go
+
+	// WaitingMemory is how many bytes requests behind others, and their responses, may
+	// hold in all connections together; past that the readers stop (waitingmemory.go). All
+	// that busy connections hold is then at most
+	//
+	//	WaitingMemory + busy × (32 KiB read + Head + 2 × 32 KiB + HandlerMemory + 2 × (64 + 32) KiB on the way out)
+	//
+	// (ProcessMemory), twice that with what Go's collector has not collected yet.
+	WaitingMemory int64
+	HandlerMemory int // bytes that the program's handlers keep for a request that waits; no flag
 }
 
 // DefaultLimits are the defaults of the flags.
@@ -39,6 +49,8 @@ var DefaultLimits = Limits{
 	WriteTime:   20 * time.Second,
 	LingerTime:  2 * time.Second,
 	Driver:      DefaultDriver,
+
+	WaitingMemory: 128 << 20, // 1,638 requests behind others with the head above: a client with 32 in flight is one of fifty
 }
 
 // Bounds that have no flag. MaxEmptyLines is how many empty lines are ignored before a
@@ -63,6 +75,7 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 	f.Int64Var(&l.Body, "body", l.Body, "maximum `bytes` in a request body")
 	f.IntVar(&l.Pipeline, "pipeline", l.Pipeline, "maximum unanswered requests on one connection")
 	f.IntVar(&l.Connections, "connections", l.Connections, "maximum open connections; further clients wait in the kernel's accept queue")
+	f.Int64Var(&l.WaitingMemory, "waiting-memory", l.WaitingMemory, "`bytes` of requests and responses that wait behind others, in all connections together")
 	f.DurationVar(&l.IdleTime, "idle-time", l.IdleTime, "how long a connection may be idle between two requests")
 	f.DurationVar(&l.HeadTime, "head-time", l.HeadTime, "how long a request head may take to arrive")
 	f.DurationVar(&l.BodyTime, "body-time", l.BodyTime, "how long each 16 KiB of a request body may take to arrive")
@@ -85,8 +98,8 @@ func (l *Limits) Validate() error {
 	if l.Head < 256 || l.Head > readBufferSize {
 		return fmt.Errorf("-head %d: want 256 to %d", l.Head, readBufferSize)
 	}
-	if l.Fields < 1 || l.Pipeline < 1 || l.Connections < 1 || l.Body < 0 {
-		return errors.New("-fields, -pipeline and -connections: want at least 1; -body: at least 0")
+	if l.Fields < 1 || l.Pipeline < 1 || l.Connections < 1 || l.Body < 0 || l.WaitingMemory < 0 {
+		return errors.New("-fields, -pipeline and -connections: want at least 1; -body and -waiting-memory: at least 0")
 	}
 	if l.Driver != "serial" && l.Driver != "goroutines" && (l.Driver != "loop" || DefaultDriver != "loop") {
 		return fmt.Errorf("-wait %s: want serial, goroutines, or on Linux loop", l.Driver)

@@ -28,6 +28,7 @@ type Server struct {
 	stoppedAt     atomic.Int64  // the clock when the stop began; 0 before
 	atCapacity    atomic.Bool   // clients wait in the accept queue, and no more can be accepted: idle connections close early
 	lastSweep     time.Time     // when waitForCapacity last checked the idle ones; used by Serve only
+	memory        memoryBudget  // of all that waits for its turn (waitingmemory.go)
 
 	drivers    []driver
 	nextDriver int           // index, modulo len(drivers), of the last one used

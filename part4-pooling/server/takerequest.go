@@ -15,12 +15,11 @@ func (c *conn) takeRequest() *exchange {
 	if c.closeState != open || c.inputState != parsing && c.inputState != stalled {
 		return nil
 	}
-	if full := c.pipelineFull(); full != (c.inputState == stalled) {
-		if full {
-			c.inputState.moveTo(stalled)
-		} else {
-			c.inputState.moveTo(parsing)
-		}
+	switch {
+	case c.inputState == stalled && !c.pipelineFull():
+		c.inputState.moveTo(parsing)
+	case c.inputState == parsing && c.slotsFull():
+		c.inputState.moveTo(stalled)
 	}
 	if c.inputState == stalled {
 		return nil
@@ -29,12 +28,21 @@ func (c *conn) takeRequest() *exchange {
 	if n == 0 && refused == nil {
 		return nil
 	}
+	credit, ok := c.takeCredit()
+	if !ok {
+		c.inputState.moveTo(stalled)
+		return nil
+	}
 	x := c.newRequest(n, refused)
+	x.credit = credit
 	c.reserve(x)
 	return x
 }
 
-func (c *conn) pipelineFull() bool {
+// pipelineFull says whether no request can be taken now: waitingmemory.go.
+func (c *conn) pipelineFull() bool { return c.slotsFull() || !c.mayWait() }
+
+func (c *conn) slotsFull() bool {
 	return c.slots.length >= c.srv.Limits.Pipeline || c.running >= c.srv.Limits.Pipeline
 }
 

@@ -14,8 +14,11 @@ type writeQueue struct {
 
 func (o *writeQueue) empty() bool { return o.next == nil && o.sending == nil }
 
-// full reports that no further response should be queued.
-func (o *writeQueue) full() bool { return o.next != nil && len(o.next.b) >= writeBufferSize }
+// full says that no further response should be appended. While the client does not read
+// it would only wait here instead of in its slot, which has credit (waitingmemory.go).
+func (o *writeQueue) full() bool {
+	return o.writeState == writeBlocked || o.next != nil && len(o.next.b) >= writeBufferSize
+}
 
 func (o *writeQueue) enqueue(b []byte) {
 	if o.next == nil {
