@@ -45,11 +45,11 @@ func poolRoundTrip(p *pool.Pool, addr string, c *client.Request) (status int, bo
 	return status, body, err
 }
 
-// newSmallPool is a pool with room for n connections, without an evictor and with nothing
-// that goes by itself.
+// newSmallPool is a pool with room for n connections, without an evictor with nothing
+// that goes by itself, and with all of it for the one client that a test has.
 func newSmallPool(t testing.TB, n int) *pool.Pool {
 	t.Helper()
-	p := pool.New(pool.Limits{PerBackend: n, Total: n, MaxWait: patience(), IdleTime: time.Hour, Lifetime: 24 * time.Hour})
+	p := pool.New(pool.Limits{PerBackend: n, Total: n, OneClient: true, MaxWait: patience(), IdleTime: time.Hour, Lifetime: 24 * time.Hour})
 	t.Cleanup(p.Close)
 	return p
 }

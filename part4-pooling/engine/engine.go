@@ -41,8 +41,7 @@ type Engine struct {
 	ctx          context.Context // done when the client has gone
 	openLane     opener
 	idleTime     time.Duration
-	Ticket       uint64      // of the pool, the newest when the engine asked for its connection
-	Contended    func() bool // callers wait for connections
+	Number       uint64 // of the request for its connection, in the client's line
 	counts       *Counts
 	batch        []*Job  // the writer's
 	pendingFlush Flusher // the reader's: the client has answers that are not written yet

@@ -25,7 +25,7 @@ import (
 type Registry struct {
 	mu         sync.Mutex // nothing that waits is done with it
 	engines    map[string]*Engine
-	newestWait uint64          // the newest ticket of a request that had to wait for a connection
+	Line       pool.Line       // the client's requests that ask for connections
 	clientGone bool            // the client is; no more jobs
 	ctx        context.Context // done when gone; nil without an engine
 	cancel     context.CancelCauseFunc
@@ -38,7 +38,7 @@ func (r *Registry) Push(addr string, j *Job, create func() *Engine) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.engines[addr]
-	if e != nil && r.newestWait > e.Ticket && e.Contended() {
+	if e != nil && r.Line.Blocks(e.Number) {
 		e = nil // j must not overtake a request that waits and that its own response waits for: it asks behind it, and e goes on with what it has
 	}
 	switch {
@@ -53,20 +53,6 @@ func (r *Registry) Push(addr string, j *Job, create func() *Engine) bool {
 	e.counts.Pushed.Add(1)
 	e.wakeUp()
 	return true
-}
-
-// NoteWait notes that a request of the client waits for a connection, at a place.
-func (r *Registry) NoteWait(at pool.Reservation) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.NoteWaitLocked(at)
-}
-
-// NoteWaitLocked is waitsFor with r.mu held. at may be a grant: then nothing waits.
-func (r *Registry) NoteWaitLocked(at pool.Reservation) {
-	if at.Waiter != nil {
-		r.newestWait = at.Ticket
-	}
 }
 
 // register starts e. With r.mu held.

@@ -12,10 +12,10 @@ import "socketup/part4-pooling/server"
 // If the handlers took the places, a later request could get the only
 // connection. Its response waits for its turn, behind a response for which there is
 // no connection: the two wait for each other. With several clients and several
-// connections the circle is longer and just as closed. As it is, a request waits
-// for connections of requests that asked before it, and for answers before its
-// own, which asked before it too. So the oldest of all waits for nobody but its
-// backend and its client, and what is older than all others moves on.
+// connections the circle is longer and just as closed. As it is, a request gets a
+// connection only when all before it in its line have theirs (line.go in pool). So
+// who has one waits for nobody but its backend, its client, and others who have
+// one too.
 //
 // A request that is alone in its line (handlerio.go) needs no place in advance: all
 // before it is answered, and nothing behind it has been read.
@@ -29,10 +29,7 @@ func (g *Gateway) OffloadOrReserve(w *server.Response, r *server.Request) (taken
 	if p := g.backendFor(r.Path); p != nil && !g.isPathConfusing(r.Path, p) {
 		f := g.newForwardedRequest(w, r, p.Addr)
 		if f.reserved = f.goesToBackend(r); f.reserved {
-			f.reservation = g.Pool.Reserve(p.Addr)
-			if f.reservation.Waiter != nil {
-				registryFor(w).NoteWait(f.reservation)
-			}
+			f.reservation = g.Pool.Reserve(p.Addr, w.ClientAddr(), &registryFor(w).Line)
 		}
 		w.SetHandlerData(f)
 	}

@@ -50,6 +50,7 @@ func (p *Pool) evict() {
 		})
 		p.quarantine(b, found, now)
 	}
+	p.sweepAccounts()
 	p.grantWaiters(now)
 }
 
@@ -108,6 +109,7 @@ type Counts struct {
 	Reused      uint64 `json:"reused"`
 	Waited      uint64 `json:"waited"`      // callers who found everything in use
 	GaveUp      uint64 `json:"gave_up"`     // of those
+	TurnedAway  uint64 `json:"turned_away"` // callers for whom there was no room in the queue
 	Stale       uint64 `json:"stale"`       // closed by the server, and found out by a check
 	Unsolicited uint64 `json:"unsolicited"` // had bytes that nobody asked for
 	Expired     uint64 `json:"expired"`     // too long idle, or too old
@@ -153,7 +155,7 @@ func (p *Pool) Stats() Stats {
 	s := Stats{Permits: p.permits, Max: p.Limits.Total}
 	for _, b := range p.backendList {
 		s.Backends = append(s.Backends, backendStats{
-			Addr: b.addr, Leased: b.permits - len(b.idle), Idle: len(b.idle), Waiting: b.queue.length,
+			Addr: b.addr, Leased: b.inUse, Idle: len(b.idle), Waiting: b.queue.length + b.following,
 			Max: p.Limits.PerBackend, Counts: b.counts,
 		})
 	}
@@ -161,10 +163,11 @@ func (p *Pool) Stats() Stats {
 }
 
 // ShouldReturn says whether l had better be put back: its time is up, it was
-// dropped, or somebody waits for a connection. An engine that is never idle would keep it for ever.
+// dropped, or somebody waits for a connection who could then have one, or who has the
+// same address. An engine that is never idle would keep it for ever.
 func (l *Lease) ShouldReturn() bool {
 	p := l.pool
-	if p.Waiting.Load() > 0 {
+	if l.backend.wanted.Load() || p.wanted.Load() || l.client != nil && l.client.waiting.Load() > 0 {
 		return true
 	}
 	now := p.Now()
@@ -207,7 +210,7 @@ type Event struct {
 // Events are all counts, by name.
 func (c *Counts) Events() []Event {
 	return []Event{
-		{"dialled", c.Dialled}, {"dial_failed", c.DialFailed}, {"reused", c.Reused}, {"waited", c.Waited}, {"gave_up", c.GaveUp},
+		{"dialled", c.Dialled}, {"dial_failed", c.DialFailed}, {"reused", c.Reused}, {"waited", c.Waited}, {"gave_up", c.GaveUp}, {"turned_away", c.TurnedAway},
 		{"stale", c.Stale}, {"unsolicited", c.Unsolicited}, {"expired", c.Expired}, {"dropped", c.Dropped},
 		{"displaced", c.Displaced}, {"broken", c.Broken}, {"retried", c.Retried},
 	}

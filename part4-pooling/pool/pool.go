@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,8 @@ import (
 //	  v                     v the permit goes back
 //	wait <---------- to the caller who has waited longest
 //
-// Nobody waits while a connection that he could have is idle, or a permit free.
+// Nobody waits while a connection that he could have is idle, or a permit free: he
+// can have as many as he leaves (share.go), and in his turn (line.go).
 type Pool struct {
 	Limits Limits
 	Dial   func(ctx context.Context, addr string, timeout time.Duration) (*client.Conn, error)
@@ -45,11 +47,15 @@ type Pool struct {
 	// have the connection for themselves, without.)
 	mu             sync.Mutex
 	backends       map[string]*backend
-	backendList    []*backend   // the same, in the order of their first use
-	permits        int          // out, to all backends together
-	Waiting        atomic.Int64 // callers; changed with the lock held
-	anyQuarantined atomic.Bool  // one of the backends is, or was, not to be trusted
-	lastTicket     uint64       // given out to those who wait
+	backendList    []*backend // the same, in the order of their first use
+	permits        int        // out, to all backends together
+	inUse          int        // of them: in hand, or being dialled
+	clients        map[netip.Addr]*account
+	queued         int         // callers, in all queues
+	wanted         atomic.Bool // one of them could have a permit if one came back, of whatever backend; changed with the lock held
+	anyWanted      bool        // it, or that of a backend, is set
+	anyQuarantined atomic.Bool // one of the backends is, or was, not to be trusted
+	lastTicket     uint64      // given out to those who wait
 	toClose        []*Lease
 	closed         bool
 
@@ -60,10 +66,13 @@ type Pool struct {
 type backend struct {
 	addr             string
 	permits          int      // out: idle ones included
+	inUse            int      // the others
 	idle             []*Lease // the last was used last
 	queue            waitQueue
-	generation       uint64    // a connection of an older one dies when it comes back
-	quarantinedUntil time.Time // until then no connection is kept
+	following        int         // who wait behind others of their line
+	wanted           atomic.Bool // one who waits could have a permit if one of this backend came back; changed with the lock held
+	generation       uint64      // a connection of an older one dies when it comes back
+	quarantinedUntil time.Time   // until then no connection is kept
 	counts           Counts
 }
 
@@ -73,6 +82,7 @@ type Lease struct {
 	*client.Conn
 	pool       *Pool
 	backend    *backend
+	holder     // who has it; nobody when it is idle
 	state      leaseState
 	generation uint64    // of its backend, when it was dialled
 	dialledAt  time.Time // when it was dialled
@@ -89,8 +99,10 @@ const (
 
 // Limits are all that the pool may hold, and for how long.
 type Limits struct {
-	PerBackend int           // connections
-	Total      int           // connections to all backends together
+	PerBackend int           // connections; one client has at most half of them (share.go)
+	Total      int           // connections to all backends together; the same
+	Queue      int           // callers that may wait for one backend, heads of lines only; half of them of one client. 0: any number
+	OneClient  bool          // there is only one, and it may have all
 	MaxWait    time.Duration // of a caller, for a connection
 	IdleTime   time.Duration // of a connection; less if the server said so
 	Lifetime   time.Duration // of a connection
@@ -98,8 +110,9 @@ type Limits struct {
 }
 
 var DefaultLimits = Limits{
-	PerBackend: 32,  // 8 to 32 keep a core busy; more only wait at the server instead of here
-	Total:      256, // descriptors
+	PerBackend: 64,  // 8 to 32 keep a core busy, and one client has half of these
+	Total:      512, // descriptors
+	Queue:      256, // 4 × PerBackend: who is behind them would hardly be served within MaxWait
 	MaxWait:    5 * time.Second,
 	IdleTime:   4 * time.Second,  // node closes after 5, Apache too: be first
 	Lifetime:   10 * time.Minute, // so that a balancer in front of the backend gets to choose again
@@ -108,8 +121,10 @@ var DefaultLimits = Limits{
 
 func (l *Limits) AddFlags(f *flag.FlagSet) {
 	*l = DefaultLimits
-	f.IntVar(&l.PerBackend, "backend-connections", l.PerBackend, "connections to one backend")
-	f.IntVar(&l.Total, "all-backend-connections", l.Total, "connections to all backends together")
+	f.IntVar(&l.PerBackend, "backend-connections", l.PerBackend, "connections to one backend; one client, which is an address, has at most half of them, two have three quarters, and 7 can have all of 64")
+	f.IntVar(&l.Total, "all-backend-connections", l.Total, "connections to all backends together; half of them for one client")
+	f.IntVar(&l.Queue, "backend-queue", l.Queue, "clients' connections that may wait for one backend, half of them of one client; others get 503 at once")
+	f.BoolVar(&l.OneClient, "one-client", false, "one client may have all connections to backends: for a gateway that has only one, and for measurements; -behind-proxy includes it")
 	f.DurationVar(&l.MaxWait, "backend-wait", l.MaxWait, "for a connection to a backend to come free")
 	f.DurationVar(&l.IdleTime, "backend-idle", l.IdleTime, "that a connection to a backend is kept unused")
 	f.DurationVar(&l.Lifetime, "backend-life", l.Lifetime, "that a connection to a backend is kept at all")
@@ -118,8 +133,8 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 
 // Validate says what no pool can work with.
 func (l *Limits) Validate() error {
-	if l.PerBackend < 1 || l.Total < 1 || l.MaxWait < 0 || l.IdleTime <= 0 || l.Lifetime <= 0 {
-		return errors.New("-backend-connections and -all-backend-connections: want at least 1; -backend-idle and -backend-life: more than 0")
+	if l.PerBackend < 1 || l.Total < 1 || l.Queue < 0 || l.MaxWait < 0 || l.IdleTime <= 0 || l.Lifetime <= 0 {
+		return errors.New("-backend-connections and -all-backend-connections: want at least 1; -backend-queue: at least 0; -backend-idle and -backend-life: more than 0")
 	}
 	return nil
 }
@@ -128,13 +143,14 @@ func (l *Limits) Validate() error {
 var (
 	ErrClosed      = errors.New("the pool is closed")
 	ErrWaitTimeout = errors.New("no connection came free in time")
+	ErrQueueFull   = errors.New("too many requests wait for a connection")
 
 	errBroken      = errors.New("of no use after an exchange")
 	ErrQuarantined = errors.New("its server has lately sent what nobody asked for")
 )
 
 func New(limits Limits) *Pool {
-	return &Pool{Limits: limits, Dial: client.Dial, Now: wallTime, backends: map[string]*backend{}}
+	return &Pool{Limits: limits, Dial: client.Dial, Now: wallTime, backends: map[string]*backend{}, clients: map[netip.Addr]*account{}}
 }
 
 // wallTime has no monotonic part: that one stands still while a machine
@@ -145,22 +161,23 @@ func wallTime() time.Time { return time.Now().Round(0) }
 // last, or a new one. While there are as many as there may be, it waits. The
 // caller gives it back with put.
 func (p *Pool) Get(ctx context.Context, addr string, t *client.Timeouts) (*Lease, error) {
-	return p.Claim(ctx, p.Reserve(addr), t)
+	return p.Claim(ctx, p.Reserve(addr, netip.Addr{}, nil), t)
 }
 
 // A Reservation is what a caller has who has asked for a connection and not waited yet: a
 // grant, or a place in the queue. It must be claimed, once. What asks in the
 // right order and waits later cannot be overtaken by what asked after it
-// (reserve.go).
+// in its line (line.go).
 type Reservation struct {
 	backend *backend
 	grant   grant
-	Waiter  *waiter // nil with a grant
-	Ticket  uint64  // the newest when it was taken
+	waiter  *waiter // nil with a grant
+	Number  uint64  // in its line
 }
 
-// Reserve takes a place, and never waits.
-func (p *Pool) Reserve(addr string) (at Reservation) {
+// Reserve takes a place for a request of client, in line, and never waits. Without a line
+// it is alone; who has no client, because the program itself asks, may have all.
+func (p *Pool) Reserve(addr string, client netip.Addr, line *Line) (at Reservation) {
 	now := p.Now()
 	p.mu.Lock()
 	defer p.unlockAndClose()
@@ -169,11 +186,13 @@ func (p *Pool) Reserve(addr string) (at Reservation) {
 		at.grant.err = ErrClosed
 		return at
 	}
-	var ok bool
-	if at.grant, ok = p.tryAcquire(at.backend, now); !ok {
-		at.Waiter = p.enqueue(at.backend)
+	h := p.holderFor(client, line)
+	at.Number = line.number()
+	if !line.waits() && p.mayTake(at.backend, h, 0, 0) {
+		at.grant = p.take(at.backend, h, now)
+	} else if at.waiter = p.enqueue(at.backend, h, at.Number); at.waiter == nil {
+		at.grant.err = ErrQueueFull
 	}
-	at.Ticket = p.lastTicket
 	p.grantWaiters(now) // take may have closed more than it took
 	return at
 }
@@ -181,8 +200,8 @@ func (p *Pool) Reserve(addr string) (at Reservation) {
 // Claim waits until a place has become a connection.
 func (p *Pool) Claim(ctx context.Context, at Reservation, t *client.Timeouts) (*Lease, error) {
 	g := at.grant
-	if at.Waiter != nil {
-		g = p.wait(ctx, at.Waiter)
+	if at.waiter != nil {
+		g = p.wait(ctx, at.waiter)
 	}
 	if g.err != nil {
 		return nil, fmt.Errorf("connection to %s: %w", at.backend.addr, g.err)
@@ -194,27 +213,29 @@ func (p *Pool) Claim(ctx context.Context, at Reservation, t *client.Timeouts) (*
 type grant struct {
 	lease      *Lease
 	generation uint64
+	holder           // whose permit it is
 	err        error // neither: why not
 }
 
-// tryAcquire grants what can be had at once. With the lock held.
-func (p *Pool) tryAcquire(b *backend, now time.Time) (g grant, ok bool) {
+// take grants a connection to b, or a permit, to who may have it. With the lock held.
+func (p *Pool) take(b *backend, h holder, now time.Time) grant {
+	p.charge(b, h, 1)
 	for n := len(b.idle); n > 0; n = len(b.idle) {
 		l := b.idle[n-1]
 		b.idle[n-1], b.idle = nil, b.idle[:n-1]
 		if now.Before(l.expires) {
-			l.state = leaseHeld
+			l.state, l.holder = leaseHeld, h
 			b.counts.Reused++
-			return grant{lease: l}, true
+			return grant{lease: l, holder: h}
 		}
 		p.retire(l, &b.counts.Expired)
 	}
-	if b.permits == p.Limits.PerBackend || p.permits == p.Limits.Total && !p.evictForOther() {
-		return grant{}, false
+	if p.permits == p.Limits.Total {
+		p.evictForOther() // there is one: not all permits are in use, and none of ours is idle
 	}
 	b.permits++
 	p.permits++
-	return grant{generation: b.generation}, true
+	return grant{generation: b.generation, holder: h}
 }
 
 // checkOrDial makes a connection out of a grant. A connection that fails its check leaves its
@@ -237,7 +258,7 @@ func (p *Pool) dialPermitted(ctx context.Context, b *backend, g grant, t *client
 		now := p.Now()
 		p.mu.Lock()
 		defer p.unlockAndClose()
-		p.releasePermit(b, now)
+		p.releasePermit(b, g.holder, now)
 		return nil, fmt.Errorf("connection to %s: %w", b.addr, context.Cause(ctx))
 	}
 	dialled, err := p.Dial(ctx, b.addr, t.Connect)
@@ -246,11 +267,11 @@ func (p *Pool) dialPermitted(ctx context.Context, b *backend, g grant, t *client
 	defer p.unlockAndClose()
 	if err != nil {
 		b.counts.DialFailed++
-		p.releasePermit(b, now)
+		p.releasePermit(b, g.holder, now)
 		return nil, err
 	}
 	b.counts.Dialled++
-	l := &Lease{Conn: dialled, pool: p, backend: b, generation: g.generation, dialledAt: now}
+	l := &Lease{Conn: dialled, pool: p, backend: b, holder: g.holder, generation: g.generation, dialledAt: now}
 	dialled.Owner = l
 	return l, nil
 }
@@ -265,7 +286,7 @@ func (p *Pool) replace(l *Lease, why error) grant {
 	b.counts.Reused-- // which it was not, after all
 	p.retireBroken(l, why)
 	p.quarantine(b, why, now)
-	g, _ := p.tryAcquire(b, now) // there is at least the permit of l
+	g := p.take(b, l.holder, now) // there is at least the permit of l: it is not asked for again
 	p.grantWaiters(now)
 	return g
 }
@@ -284,7 +305,7 @@ func (l *Lease) Redial(ctx context.Context, again bool, t *client.Timeouts) (*Le
 		b.counts.Retried++
 	}
 	p.quarantine(b, l.Fault, now)
-	g := grant{generation: b.generation}
+	g := grant{generation: b.generation, holder: l.holder}
 	p.grantWaiters(now)
 	p.unlockAndClose()
 	return p.dialPermitted(ctx, b, g, t)
@@ -296,7 +317,7 @@ func (p *Pool) put(l *Lease, good bool) {
 	why := cmp.Or(l.Fault, errBroken)
 	if good {
 		why = nil
-		if p.Waiting.Load() == 0 { // else somebody gets it at once, and looks himself
+		if !l.backend.wanted.Load() { // else somebody gets it at once, and looks himself
 			why = l.CheckIdle()
 		}
 	}
@@ -317,7 +338,8 @@ func (p *Pool) put(l *Lease, good bool) {
 	case !now.Before(l.expires):
 		p.retire(l, &b.counts.Expired)
 	default:
-		l.state = leaseIdle
+		p.charge(b, l.holder, -1)
+		l.state, l.holder = leaseIdle, holder{}
 		b.idle = append(b.idle, l)
 	}
 	p.grantWaiters(now)
@@ -347,6 +369,9 @@ const keepAliveMargin = time.Second
 // settles before he unlocks, or takes the permit himself. With the lock held.
 func (p *Pool) retire(l *Lease, count *uint64) {
 	*count++
+	if l.state == leaseHeld {
+		p.charge(l.backend, l.holder, -1)
+	}
 	l.state = leaseClosed
 	l.backend.permits--
 	p.permits--
@@ -370,67 +395,60 @@ func (p *Pool) quarantine(b *backend, why error, now time.Time) {
 }
 
 // releasePermit is the end of a permit without a connection. With the lock held.
-func (p *Pool) releasePermit(b *backend, now time.Time) {
+func (p *Pool) releasePermit(b *backend, h holder, now time.Time) {
+	p.charge(b, h, -1)
 	b.permits--
 	p.permits--
 	p.grantWaiters(now)
 }
 
-// grantWaiters grants what has become free to those who wait, the oldest first. With
-// the lock held.
+// grantWaiters grants what has become free to those who wait and leave as much, the
+// oldest first. With the lock held.
 func (p *Pool) grantWaiters(now time.Time) {
-	for p.Waiting.Load() > 0 {
-		b := p.nextToServe()
-		if b == nil {
-			return
-		}
-		g, ok := p.tryAcquire(b, now)
-		if !ok {
-			return
-		}
-		p.deliver(b.queue.first, g)
+	if p.queued == 0 && !p.anyWanted {
+		return
 	}
+	for p.queued > 0 {
+		w := p.nextToServe()
+		if w == nil {
+			break
+		}
+		p.deliver(w, p.take(w.backend, w.holder, now))
+	}
+	p.noteWanted()
 }
 
-// nextToServe is the backend of the caller who has waited longest, of those who can
-// have something now. Who waits for a backend that has all its connections in
-// use stands in nobody's way.
-func (p *Pool) nextToServe() (eldest *backend) {
-	room := p.permits < p.Limits.Total || p.hasIdle()
+// nextToServe is the caller who has waited longest, of those who can have something
+// now. Who waits for a backend that has all its connections in use, or for a share that
+// is used up, stands in nobody's way. Queues are bounded, and so is this walk.
+func (p *Pool) nextToServe() (eldest *waiter) {
 	for _, b := range p.backendList {
+		if b.inUse == p.Limits.PerBackend {
+			continue
+		}
 		w := b.queue.first
-		if w != nil && (len(b.idle) > 0 || room && b.permits < p.Limits.PerBackend) && (eldest == nil || w.ticket < eldest.queue.first.ticket) {
-			eldest = b
+		for w != nil && !p.mayTake(b, w.holder, 0, 0) {
+			w = w.next
+		}
+		if w != nil && (eldest == nil || w.ticket < eldest.ticket) {
+			eldest = w
 		}
 	}
 	return eldest
 }
 
-func (p *Pool) hasIdle() bool {
-	for _, b := range p.backendList {
-		if len(b.idle) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // evictForOther closes the connection that has been idle longest, so that another backend
 // can have its permit. With the lock held.
-func (p *Pool) evictForOther() bool {
+func (p *Pool) evictForOther() {
 	var oldest *backend
 	for _, b := range p.backendList {
 		if len(b.idle) > 0 && (oldest == nil || b.idle[0].expires.Before(oldest.idle[0].expires)) {
 			oldest = b
 		}
 	}
-	if oldest == nil {
-		return false
-	}
 	l := oldest.idle[0]
 	oldest.idle = append(oldest.idle[:0], oldest.idle[1:]...)
 	p.retire(l, &oldest.counts.Displaced)
-	return true
 }
 
 // backendFor finds or makes the backend at addr. With the lock held.

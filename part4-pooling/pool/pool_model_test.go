@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"slices"
 	"testing"
@@ -29,6 +30,8 @@ type poolModel struct {
 	leased   []*Lease
 	dialling []pendingDial
 	waiters  []*waiter
+	lines    []*Line              // of clientLines; nil for who has none
+	numbers  map[*Lease]uint64    // in its holder's line
 	links    []*client.Conn       // all there ever were
 	peers    map[*client.Conn]int // the server's end; -1 when that is closed
 	addrs    map[*client.Conn]string
@@ -36,17 +39,25 @@ type poolModel struct {
 }
 
 type pendingDial struct {
-	b *backend
-	g grant
+	b      *backend
+	g      grant
+	number uint64
 }
 
-var places = []string{"a", "b", "c"}
+var (
+	places      = []string{"a", "b", "c"}
+	modelClient = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
+	clientLines = []int{0, 0, 1, 1} // whose they are
+)
 
 func newPoolModel(t testing.TB, choose func(int) int) *poolModel {
-	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*client.Conn]int{}, addrs: map[*client.Conn]string{}}
-	m.p = New(Limits{PerBackend: 2 + choose(2), Total: 3 + choose(3), IdleTime: 10 * time.Second, Lifetime: time.Minute, Quarantine: time.Duration(choose(2)) * 5 * time.Second})
+	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*client.Conn]int{}, addrs: map[*client.Conn]string{}, numbers: map[*Lease]uint64{}}
+	m.p = New(Limits{PerBackend: 2 + choose(6), Total: 3 + choose(9), Queue: 3 * choose(3), OneClient: choose(4) == 0, IdleTime: 10 * time.Second, Lifetime: time.Minute, Quarantine: time.Duration(choose(2)) * 5 * time.Second})
 	m.p.Now = func() time.Time { return m.clock }
 	m.p.Dial = m.dial
+	for range clientLines {
+		m.lines = append(m.lines, &Line{})
+	}
 	return m
 }
 
@@ -98,27 +109,41 @@ func (m *poolModel) step() {
 
 // reserve is a caller who wants a connection.
 func (m *poolModel) reserve(addr string) {
-	at := m.p.Reserve(addr)
-	m.note("%s is asked for: link %v, must wait %v", addr, at.grant.lease != nil, at.Waiter != nil)
-	if at.Waiter != nil {
-		m.waiters = append(m.waiters, at.Waiter)
-	} else {
-		m.granted(at.backend, at.grant)
+	var who netip.Addr
+	var line *Line
+	i := m.choose(len(m.lines) + 1)
+	if i < len(m.lines) {
+		who, line = modelClient[clientLines[i]], m.lines[i]
+	}
+	at := m.p.Reserve(addr, who, line)
+	m.note("%s is asked for by %d: link %v, must wait %v, %v", addr, i, at.grant.lease != nil, at.waiter != nil, at.grant.err)
+	switch {
+	case at.waiter != nil:
+		m.waiters = append(m.waiters, at.waiter)
+	case at.grant.err != nil:
+		m.require(m.p.Limits.Queue > 0 && errors.Is(at.grant.err, ErrQueueFull), "a request fails though there is no bound: %v", at.grant.err)
+	default:
+		m.granted(at.backend, at.grant, at.Number)
 	}
 }
 
 // granted goes on with a grant, as use does, but dials later.
-func (m *poolModel) granted(b *backend, g grant) {
+func (m *poolModel) granted(b *backend, g grant, number uint64) {
+	if errors.Is(g.err, ErrQueueFull) {
+		m.note("there is no room for it")
+		return
+	}
 	for l := g.lease; l != nil; l = g.lease {
 		err := l.CheckIdle()
 		if err == nil {
 			m.leased = append(m.leased, l)
+			m.numbers[l] = number
 			return
 		}
 		m.note("it fails its check")
 		g = m.p.replace(l, err)
 	}
-	m.dialling = append(m.dialling, pendingDial{b, g})
+	m.dialling = append(m.dialling, pendingDial{b, g, number})
 }
 
 func (m *poolModel) finishDial() {
@@ -131,6 +156,7 @@ func (m *poolModel) finishDial() {
 	if err == nil {
 		l.Requests = 1
 		m.leased = append(m.leased, l)
+		m.numbers[l] = d.number
 	}
 }
 
@@ -151,7 +177,7 @@ func (m *poolModel) giveUp() {
 	w := pick(m, &m.waiters)
 	m.note("a waiter for %s leaves", w.backend.addr)
 	if g := m.p.giveUp(w, os.ErrDeadlineExceeded); g.err == nil {
-		m.granted(w.backend, g)
+		m.granted(w.backend, g, w.number)
 	}
 }
 
@@ -187,7 +213,7 @@ func (m *poolModel) collectGrants() {
 		select {
 		case g := <-w.ready:
 			m.note("a waiter for %s is served", w.backend.addr)
-			m.granted(w.backend, g)
+			m.granted(w.backend, g, w.number)
 			return true
 		default:
 			return false
@@ -208,7 +234,7 @@ func (m *poolModel) check() {
 	p := m.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	permits, waiting, queued, anyIdle := 0, 0, 0, p.hasIdle()
+	permits, inUse, waiting, queued := 0, 0, 0, 0
 	for _, w := range m.waiters {
 		if w.queued {
 			queued++
@@ -227,9 +253,8 @@ func (m *poolModel) check() {
 			}
 		}
 		for _, w := range m.waiters {
-			if w.backend == b && !w.queued {
+			if w.backend == b && !w.queued && m.hasPermit(w) {
 				mine++ // delivered, and not looked at yet
-				m.require(b.queue.first == nil || w.ticket < b.queue.first.ticket, "%s: first come is not first served", b.addr)
 			}
 		}
 		m.require(b.permits == mine, "%s: %d permits are out, but %d links are in hand, delivered, idle or dialled", b.addr, b.permits, mine)
@@ -239,14 +264,16 @@ func (m *poolModel) check() {
 			m.require(l.generation == b.generation, "%s: an idle link is older than the last dropAll", b.addr)
 			m.require(!m.clock.Before(b.quarantinedUntil), "%s: a link is kept of a backend that is not trusted", b.addr)
 		}
-		room := p.permits < p.Limits.Total || anyIdle
-		m.require(b.queue.length == 0 || len(b.idle) == 0 && (b.permits == p.Limits.PerBackend || !room),
-			"%s: a caller waits although he could have a link", b.addr)
+		m.require(b.inUse == b.permits-len(b.idle), "%s: %d of %d permits are in use, but %d links are idle", b.addr, b.inUse, b.permits, len(b.idle))
 		permits += b.permits
-		waiting += b.queue.length
+		inUse += b.inUse
+		waiting += b.queue.length + b.following
 	}
+	m.require(p.inUse == inUse, "%d permits are in use, %d by addition", p.inUse, inUse)
+	m.checkShares()
+	m.checkLines()
 	m.require(p.permits == permits && permits <= p.Limits.Total, "%d permits are out, %d by addition, of %d", p.permits, permits, p.Limits.Total)
-	m.require(int(p.Waiting.Load()) == waiting && waiting == queued, "%d are waiting, %d are queued, the poolModel has %d", p.Waiting.Load(), waiting, queued)
+	m.require(waiting == queued, "%d are waiting, the poolModel has %d", waiting, queued)
 }
 
 func (m *poolModel) require(ok bool, format string, args ...any) {
@@ -271,8 +298,8 @@ func (m *poolModel) end() {
 	for _, w := range m.waiters {
 		m.require(len(w.ready) == 1, "close left somebody waiting")
 		if g := <-w.ready; g.err == nil {
-			m.granted(w.backend, g)
-		} else {
+			m.granted(w.backend, g, w.number)
+		} else if !errors.Is(g.err, ErrQueueFull) {
 			m.require(errors.Is(g.err, ErrClosed), "close told a waiter: %v", g.err)
 		}
 	}
@@ -283,6 +310,9 @@ func (m *poolModel) end() {
 		m.put()
 	}
 	m.require(m.p.permits == 0, "%d permits were never given back", m.p.permits)
+	m.require(m.p.inUse == 0, "%d permits are still in use", m.p.inUse)
+	m.p.sweepAccounts()
+	m.require(len(m.p.clients) == 0, "clients are remembered who have nothing: %v", m.p.clients)
 	for _, l := range m.links {
 		m.require(l.Owner.(*Lease).state == leaseClosed, "a link to %s was never closed", m.addrs[l])
 		if peer := m.peers[l]; peer >= 0 {

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"socketup/part4-pooling/client"
@@ -14,7 +15,7 @@ import (
 // before can tell. Then it is tried once more, on a fresh connection, if that
 // can do no harm. An engine does the same (engine.go, resolveUnanswered).
 func (p *Pool) RoundTrip(ctx context.Context, addr string, c *client.Request, t *client.Timeouts) (*client.Response, error) {
-	return p.RoundTripReserved(ctx, p.Reserve(addr), c, t)
+	return p.RoundTripReserved(ctx, p.Reserve(addr, netip.Addr{}, nil), c, t)
 }
 
 // RoundTripReserved is roundTrip for a caller who has a place, and claims it.

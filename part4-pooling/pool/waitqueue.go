@@ -13,8 +13,10 @@ import (
 // connection can be lost between the two.
 type waiter struct {
 	backend    *backend
-	ticket     uint64 // the smaller, the older
-	queued     bool
+	holder            // who it is
+	number     uint64 // in its line
+	ticket     uint64 // the smaller, the older; since it is in the queue
+	queued     bool   // or behind others of its line
 	prev, next *waiter
 	ready      chan grant // room for one
 	timer      *time.Timer
@@ -58,15 +60,47 @@ var waiterPool = sync.Pool{New: func() any {
 	return w
 }}
 
-// enqueue puts a caller at the end of b's queue. With the lock held.
-func (p *Pool) enqueue(b *backend) *waiter {
+// enqueue puts a caller at the end of b's queue, or of its line if that has one who
+// waits already. It returns nil if there is no room. With the lock held.
+func (p *Pool) enqueue(b *backend, h holder, number uint64) *waiter {
 	w := waiterPool.Get().(*waiter)
-	p.lastTicket++
-	w.backend, w.ticket = b, p.lastTicket
-	b.queue.push(w)
-	p.Waiting.Add(1)
+	w.backend, w.holder, w.number = b, h, number
+	if h.line.waits() {
+		p.follow(w)
+	} else if !p.enterQueue(w) {
+		w.holder = holder{}
+		waiterPool.Put(w)
+		b.counts.TurnedAway++
+		return nil
+	}
 	b.counts.Waited++
 	return w
+}
+
+// enterQueue puts w at the end of its backend's queue, if there is room. With the lock held.
+func (p *Pool) enterQueue(w *waiter) bool {
+	b := w.backend
+	if !p.mayQueue(b, w.holder) {
+		return false
+	}
+	p.lastTicket++
+	w.ticket = p.lastTicket
+	b.queue.push(w)
+	p.countQueued(w, 1)
+	if w.line != nil {
+		w.line.head = w
+		w.line.noteNewest()
+	}
+	return true
+}
+
+// countQueued counts w in the queue, or out of it.
+func (p *Pool) countQueued(w *waiter, n int) {
+	p.queued += n
+	if w.client != nil {
+		shareOf(&w.client.shares, w.backend).waiting += n
+		w.client.waiting.Add(int64(n))
+	}
 }
 
 // deliver hands g to w. With the lock held.
@@ -75,10 +109,17 @@ func (p *Pool) deliver(w *waiter, g grant) {
 	w.ready <- g // there is room: nobody is delivered to twice
 }
 
-// dequeue takes w out of its queue. With the lock held.
+// dequeue takes w out of its queue, and lets in who was behind it in its line. With the lock held.
 func (p *Pool) dequeue(w *waiter) {
+	if w.line != nil && w.line.head != w {
+		p.unfollow(w)
+		return
+	}
 	w.backend.queue.remove(w)
-	p.Waiting.Add(-1)
+	p.countQueued(w, -1)
+	if w.line != nil {
+		p.promote(w.line)
+	}
 }
 
 // wait waits for what is delivered to w, as long as ctx and the pool allow.
@@ -94,12 +135,14 @@ func (p *Pool) wait(ctx context.Context, w *waiter) (g grant) {
 		g = p.giveUp(w, ErrWaitTimeout)
 	}
 	w.timer.Stop()
+	w.holder = holder{}
 	waiterPool.Put(w)
 	return g
 }
 
 // giveUp takes w out of the queue, unless something has been delivered.
 func (p *Pool) giveUp(w *waiter, why error) grant {
+	now := p.Now()
 	p.mu.Lock()
 	defer p.unlockAndClose()
 	if !w.queued {
@@ -107,5 +150,6 @@ func (p *Pool) giveUp(w *waiter, why error) grant {
 	}
 	p.dequeue(w)
 	w.backend.counts.GaveUp++
+	p.grantWaiters(now) // to who was behind it
 	return grant{err: why}
 }
