@@ -126,7 +126,7 @@ func TestLeaveAsMuch(t *testing.T) {
 // newSharedPool is a pool whose connections lead nowhere.
 func newSharedPool(t *testing.T, l Limits) *Pool {
 	m := newPoolModel(t, func(n int) int { return n - 1 })
-	l.IdleTime, l.Lifetime = time.Hour, time.Hour
+	l.MaxWait, l.IdleTime, l.Lifetime = testutil.MaxWait, time.Hour, time.Hour
 	m.p.Limits = l
 	t.Cleanup(func() { m.p.Close(); m.end() })
 	return m.p
@@ -301,4 +301,6 @@ func TestRedialKeepsItsPermit(t *testing.T) {
 	require.NoError(t, err)
 	giveBack([]*Lease{l})
 	assert.Zero(t, p.inUse)
+	p.sweepAccounts()
+	assert.Empty(t, p.clients, "the client has nothing any more")
 }
