@@ -58,7 +58,7 @@ func TestWaitingRequestsNeedNoExtraGoroutine(t *testing.T) { // alone: it counts
 
 	watchers := 0
 	for began := time.Now(); time.Since(began) < 10*socket.PollInterval; time.Sleep(socket.PollInterval) { // they watch their client after one
-		watchers = max(watchers, goroutinesIn("context.(*cancelCtx).propagateCancel"))
+		watchers = max(watchers, goroutinesIn("context.(*cancelCtx).propagateCancel.func")) // and not who is about to register
 	}
 
 	assert.Zero(t, watchers, "house rule: a wait costs no goroutine beside the one that waits. proxy.go, clientContext.AfterFunc")
