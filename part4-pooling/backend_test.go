@@ -45,11 +45,11 @@ func poolRoundTrip(p *pool.Pool, addr string, c *client.Request) (status int, bo
 	return status, body, err
 }
 
-// newSmallPool returns a pool of up to n connections without an evictor, in
-// which no connection expires during a test.
+// newSmallPool returns a pool of up to n connections without an evictor, in which no
+// connection expires during a test, and of which one client may have all.
 func newSmallPool(t testing.TB, n int) *pool.Pool {
 	t.Helper()
-	p := pool.New(pool.Limits{PerBackend: n, Total: n, MaxWait: patience(), IdleTime: time.Hour, Lifetime: 24 * time.Hour})
+	p := pool.New(pool.Limits{PerBackend: n, Total: n, OneClient: true, MaxWait: patience(), IdleTime: time.Hour, Lifetime: 24 * time.Hour})
 	t.Cleanup(p.Close)
 	return p
 }

@@ -25,7 +25,9 @@ import (
 func BenchmarkClient(b *testing.B) {
 	const callers, connections = 64, 32
 	b.Run("pool", func(b *testing.B) {
-		addr, p := testutil.ServeCanned(b), pool.New(pool.DefaultLimits)
+		limits := pool.DefaultLimits
+		limits.PerBackend = connections
+		addr, p := testutil.ServeCanned(b), pool.New(limits)
 		defer p.Close()
 		c := getRequest("/")
 		b.SetParallelism(callers / 2)

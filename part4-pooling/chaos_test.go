@@ -97,7 +97,7 @@ func TestChaosLeaksNothing(t *testing.T) { // not parallel: it counts descriptor
 	} else if length == 0 {
 		length = 10 * time.Second
 	}
-	p := pool.New(pool.Limits{PerBackend: 8, Total: 40, MaxWait: maxWait, IdleTime: time.Second, Lifetime: 2 * time.Second})
+	p := pool.New(pool.Limits{PerBackend: 8, Total: 40, OneClient: true, MaxWait: maxWait, IdleTime: time.Second, Lifetime: 2 * time.Second})
 	p.StartEvictor(100 * time.Millisecond)
 	defer p.Close()
 	g, impatient := gateway.New(p, nil), gateway.New(p, nil)

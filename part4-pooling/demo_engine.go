@@ -55,7 +55,7 @@ type gatewayRig struct {
 
 func startGatewayRig(backend string, connections int, engine bool) (*gatewayRig, error) {
 	limits := pool.DefaultLimits
-	limits.PerBackend, limits.Total = connections, connections
+	limits.PerBackend, limits.Total, limits.OneClient = connections, connections, true // the demo is the only client
 	g := gateway.New(pool.New(limits), []gateway.Backend{{Path: "/", Addr: backend, Engine: engine}})
 	l, err := startLocalServer(g.Handler(routes()), g.Offload)
 	return &gatewayRig{l, g}, err

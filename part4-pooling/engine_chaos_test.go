@@ -50,7 +50,7 @@ var engineBackends = map[string]func(c *net.TCPConn, in *bufio.Reader){
 // another's response, and nothing leaks.
 func TestEngineChaosLeaksNothing(t *testing.T) {
 	t.Parallel()
-	p := pool.New(pool.Limits{PerBackend: 4, Total: 12, MaxWait: maxWait, IdleTime: time.Hour, Lifetime: 20 * time.Millisecond})
+	p := pool.New(pool.Limits{PerBackend: 4, Total: 12, OneClient: true, MaxWait: maxWait, IdleTime: time.Hour, Lifetime: 20 * time.Millisecond})
 	t.Cleanup(p.Close)
 	g := gateway.New(p, nil)
 	g.Engines.IdleTime = time.Millisecond

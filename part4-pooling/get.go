@@ -72,7 +72,9 @@ func benchmark(stdout io.Writer, rawURL string, callers int, length time.Duratio
 	if err != nil {
 		return err
 	}
-	p := pool.New(pool.DefaultLimits)
+	limits := pool.DefaultLimits
+	limits.PerBackend, limits.Queue = 32, 0 // all callers are this program's own: each may wait, however many there are
+	p := pool.New(limits)
 	defer p.Close()
 	call := func(c *client.Request) error { return benchmarkOnce(p, u.Addr, c) }
 	if one {

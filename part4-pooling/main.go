@@ -26,7 +26,7 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-behind-proxy] [-show-backends] [-abort-on-close] [-grace DURATION] [-root DIR [-dotfiles]] [-wait DRIVER] [LIMITS]
+const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-behind-proxy] [-one-client] [-show-backends] [-abort-on-close] [-grace DURATION] [-root DIR [-dotfiles]] [-wait DRIVER] [LIMITS]
        part4-pooling get [-n TIMES] [-body] URL...
        part4-pooling get -callers N [-one] [-for DURATION] URL
        part4-pooling keep [-addr ADDRESS] [-idle DURATION]
@@ -223,6 +223,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	if len(o.backends) > 0 {
 		o.limits.HandlerMemory = gateway.RequestMemory(o.limits.Head)
 	}
+	o.pool.OneClient = o.pool.OneClient || o.behindProxy // an address is then that of a proxy, which stands for many clients
 	p := pool.New(o.pool)
 	defer p.Close()
 	p.StartEvictor(time.Second)

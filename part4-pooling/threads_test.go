@@ -60,7 +60,7 @@ func TestWaitingRequestsNeedNoExtraGoroutine(t *testing.T) { // not parallel: it
 
 	watchers := 0
 	for began := time.Now(); time.Since(began) < 10*socket.PollInterval; time.Sleep(socket.PollInterval) { // after one interval they watch their client
-		watchers = max(watchers, goroutinesIn("context.(*cancelCtx).propagateCancel"))
+		watchers = max(watchers, goroutinesIn("context.(*cancelCtx).propagateCancel.func")) // not a goroutine that is about to register
 	}
 
 	assert.Zero(t, watchers, "house rule: a waiting request costs no second goroutine. proxy.go, clientContext.AfterFunc")

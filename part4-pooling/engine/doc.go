@@ -12,13 +12,12 @@
 //	defer registry.OnClientGone()
 //	timeouts := client.DefaultTimeouts
 //	create := func() *engine.Engine {
-//		at := p.Reserve(addr) // now, in the order of the requests
-//		registry.NoteWaitLocked(at)
+//		at := p.Reserve(addr, netip.Addr{}, &registry.Line) // now, in the order of the requests
 //		e := engine.New(func(ctx context.Context) (engine.Lane, error) {
 //			l, err := p.Claim(ctx, at, &timeouts)
 //			return engine.OpenHTTP1Lane(ctx, l, err, &timeouts, 32)
 //		}, 20*time.Millisecond, &counts)
-//		e.Ticket, e.Contended = at.Ticket, func() bool { return p.Waiting.Load() > 0 }
+//		e.Number = at.Number
 //		return e
 //	}
 //	var done sync.WaitGroup

@@ -39,8 +39,7 @@ type Engine struct {
 	ctx          context.Context // done when the client has gone
 	openLane     opener
 	idleTime     time.Duration
-	Ticket       uint64      // the pool's newest ticket when the engine reserved its connection (pool.Reservation)
-	Contended    func() bool // reports whether callers wait for connections of the pool
+	Number       uint64 // of the request that reserved its connection, in the client's line
 	counts       *Counts
 	batch        []*Job  // the writer's scratch space
 	pendingFlush Flusher // the reader's: holds complete responses that are not written to the client yet
@@ -67,8 +66,8 @@ type opener func(ctx context.Context) (Lane, error)
 
 // New returns an engine that is not running yet: only the create function of
 // Registry.Push calls it, and Push starts the engine. An engine without jobs retires
-// after linger. counts is shared by all engines of a gateway. The caller sets Ticket
-// and Contended before create returns.
+// after linger. counts is shared by all engines of a gateway. The caller sets Number
+// before create returns.
 func New(open opener, linger time.Duration, counts *Counts) *Engine {
 	counts.Engines.Add(1)
 	return &Engine{openLane: open, idleTime: linger, counts: counts, wake: make(chan struct{}, 1)}

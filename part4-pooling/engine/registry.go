@@ -27,7 +27,7 @@ import (
 type Registry struct {
 	mu         sync.Mutex // never held across anything that blocks
 	engines    map[string]*Engine
-	newestWait uint64          // newest pool ticket of a request of this client that had to wait for a connection
+	Line       pool.Line       // the requests of the client that reserve connections to backends
 	clientGone bool            // the client has gone; no more jobs
 	ctx        context.Context // done when the client has gone; nil before the first engine
 	cancel     context.CancelCauseFunc
@@ -43,7 +43,7 @@ func (r *Registry) Push(addr string, j *Job, create func() *Engine) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.engines[addr]
-	if e != nil && r.newestWait > e.Ticket && e.Contended() {
+	if e != nil && r.Line.Blocks(e.Number) {
 		e = nil // an earlier request of this client waits for a connection, and j's response waits for that request's: j must not overtake it, so a new engine queues after it; e keeps the jobs it has
 	}
 	switch {
@@ -58,23 +58,6 @@ func (r *Registry) Push(addr string, j *Job, create func() *Engine) bool {
 	e.counts.Pushed.Add(1)
 	e.wakeUp()
 	return true
-}
-
-// NoteWait records that a request of this client waits for a connection, if at is a
-// place in the pool's queue. Push does not let later jobs overtake that request.
-func (r *Registry) NoteWait(at pool.Reservation) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.NoteWaitLocked(at)
-}
-
-// NoteWaitLocked is NoteWait for the create function of Push, which runs with the
-// lock held. A reservation that is already granted (at.Waiter == nil) waits for
-// nothing, and is ignored.
-func (r *Registry) NoteWaitLocked(at pool.Reservation) {
-	if at.Waiter != nil {
-		r.newestWait = at.Ticket
-	}
 }
 
 // register adds e and starts it. Called with r.mu held.

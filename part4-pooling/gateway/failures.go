@@ -16,7 +16,7 @@ import (
 
 // errorKinds are the errors whose text a client may see, most specific first.
 var errorKinds = []error{
-	client.ErrConnectTimeout, client.ErrHeadTimeout, client.ErrBodyTimeout, client.ErrTotalTimeout, pool.ErrWaitTimeout, pool.ErrClosed,
+	client.ErrConnectTimeout, client.ErrHeadTimeout, client.ErrBodyTimeout, client.ErrTotalTimeout, pool.ErrWaitTimeout, pool.ErrQueueFull, pool.ErrClosed,
 	client.ErrRefused, client.ErrUnreachable, client.ErrUnknownHost, client.ErrUnsolicited, http1.ErrBadResponse, client.ErrTruncated, client.ErrEnded,
 }
 

@@ -132,7 +132,7 @@ func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedReq
 		}
 	}
 	if !f.reserved { // no other request of its connection is in progress: reserve.go
-		f.reservation = g.Pool.Reserve(addr)
+		f.reservation = g.Pool.Reserve(addr, w.ClientAddr(), nil)
 	}
 	a, err := g.Pool.RoundTripReserved(w.Context(), f.reservation, &f.Request, &g.Timeouts)
 	if err != nil {
@@ -219,7 +219,7 @@ func (g *Gateway) sendError(w *server.Response, addr string, why error) {
 	switch {
 	case errors.Is(why, client.ErrConnectTimeout), errors.Is(why, client.ErrHeadTimeout), errors.Is(why, client.ErrBodyTimeout), errors.Is(why, client.ErrTotalTimeout):
 		status, count = 504, &g.Counts.Timeout
-	case errors.Is(why, pool.ErrWaitTimeout), errors.Is(why, pool.ErrClosed), isLocalShortage(why):
+	case errors.Is(why, pool.ErrWaitTimeout), errors.Is(why, pool.ErrQueueFull), errors.Is(why, pool.ErrClosed), isLocalShortage(why):
 		status, count = 503, &g.Counts.Unavailable
 	case errors.Is(why, errLoop):
 		status, count = 508, &g.Counts.Refused

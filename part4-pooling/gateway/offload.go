@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -92,7 +93,7 @@ func (g *Gateway) Offload(w *server.Response, r *server.Request) bool {
 	p.forward.behindProxy = g.BehindProxy
 	p.forward.build(w, r, addr)
 	engines := registryFor(w)
-	if p.forward.viaCount <= maxViaHops && p.forward.maxForwards != 0 && !p.forward.ConnAuth && !g.Pool.IsQuarantined(addr) && engines.Push(addr, &p.Job, func() *engine.Engine { return g.newEngine(engines, addr) }) {
+	if p.forward.viaCount <= maxViaHops && p.forward.maxForwards != 0 && !p.forward.ConnAuth && !g.Pool.IsQuarantined(addr) && engines.Push(addr, &p.Job, func() *engine.Engine { return g.newEngine(engines, w.ClientAddr(), addr) }) {
 		g.Counts.Requests.Add(1)
 		return true
 	}
@@ -114,15 +115,14 @@ func registryFor(w *server.Response) *engine.Registry {
 }
 
 // newEngine returns an engine for addr, with a reservation of a connection. Push calls it.
-func (g *Gateway) newEngine(home *engine.Registry, addr string) *engine.Engine {
-	place := g.Pool.Reserve(addr) // now, in the order of the requests: reserve.go
-	home.NoteWaitLocked(place)
+func (g *Gateway) newEngine(home *engine.Registry, client netip.Addr, addr string) *engine.Engine {
+	place := g.Pool.Reserve(addr, client, &home.Line) // now, in the order of the requests: reserve.go
 	open := func(ctx context.Context) (engine.Lane, error) {
 		l, err := g.Pool.Claim(ctx, place, &g.Timeouts)
 		return engine.OpenHTTP1Lane(ctx, l, err, &g.Timeouts, g.Engines.depth)
 	}
 	e := engine.New(open, g.Engines.IdleTime, &g.EngineCounts)
-	e.Ticket, e.Contended = place.Ticket, func() bool { return g.Pool.Waiting.Load() > 0 }
+	e.Number = place.Number
 	return e
 }
 

@@ -12,9 +12,10 @@ import "socketup/part4-pooling/server"
 // If the handlers made the reservations, a later request could get the only
 // connection. Its response must wait for an earlier one, whose request waits for the
 // connection: a deadlock. With several clients and connections the cycle can be longer.
-// With ordered reservations a request waits only for older ones: for the connections of
-// requests that reserved earlier, and for the responses ahead of its own. So the oldest
-// request waits only for its backend and its client, and there is no cycle.
+// With ordered reservations a request gets a connection only when all earlier requests
+// of its client connection have had theirs (pool/line.go). So a request that has one
+// waits only for its backend, its client, and requests that have one too, and there is
+// no cycle.
 //
 // A request that has its connection to itself (server/handlerio.go) can reserve in its
 // handler: every earlier request is answered, and no later one has been read.
@@ -29,10 +30,7 @@ func (g *Gateway) OffloadOrReserve(w *server.Response, r *server.Request) (taken
 	if p := g.backendFor(r.Path); p != nil && !g.isPathConfusing(r.Path, p) {
 		f := g.newForwardedRequest(w, r, p.Addr)
 		if f.reserved = f.goesToBackend(r); f.reserved {
-			f.reservation = g.Pool.Reserve(p.Addr)
-			if f.reservation.Waiter != nil {
-				registryFor(w).NoteWait(f.reservation)
-			}
+			f.reservation = g.Pool.Reserve(p.Addr, w.ClientAddr(), &registryFor(w).Line)
 		}
 		w.SetHandlerData(f)
 	}

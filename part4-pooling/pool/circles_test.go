@@ -13,14 +13,25 @@ import (
 	"socketup/part4-pooling/client"
 )
 
-const ruleOrdering = "house rule: requests of one client ask for connections in the order in which they came, or they wait for each other. reservation.go, Reserve"
+const ruleOrdering = "house rule: requests of one client connection reserve connections in the order in which they arrived, and get none before all earlier ones have had theirs, or they wait for each other. line.go"
 
 // A queue models clients that pipeline. A request claims its reservation once a
 // grant is ready, and returns its connection only when all requests ahead of it
 // in its line have been answered, as if no response fitted into a slot.
 type queue struct {
-	p     *Pool
-	lines [3][]*pendingRequest
+	p       *Pool
+	lines   [4][]*pendingRequest
+	inLines bool // requests reserve in the Line of theirs
+	poolOf  [4]Line
+}
+
+// reserve makes a reservation for a request of line i. Two clients have two lines each.
+func (q *queue) reserve(i int, a *pendingRequest) {
+	var line *Line
+	if q.inLines {
+		line = &q.poolOf[i]
+	}
+	a.reservation, a.asked = q.p.Reserve(a.addr, modelClient[i/2], line), true
 }
 
 type pendingRequest struct {
@@ -31,7 +42,7 @@ type pendingRequest struct {
 }
 
 func (a *pendingRequest) ready() bool {
-	return a.asked && a.lease == nil && (a.reservation.Waiter == nil || len(a.reservation.Waiter.ready) > 0)
+	return a.asked && a.lease == nil && (a.reservation.waiter == nil || len(a.reservation.waiter.ready) > 0)
 }
 
 func (q *queue) claim(t *testing.T, a *pendingRequest) {
@@ -59,7 +70,8 @@ func (q *queue) drain(t *testing.T) bool {
 		for i := range q.lines {
 			for _, a := range slices.Backward(q.lines[i]) {
 				if !a.asked {
-					a.reservation, a.asked, moved = q.p.Reserve(a.addr), true, true
+					q.reserve(i, a)
+					moved = true
 				}
 				if a.ready() {
 					q.claim(t, a)
@@ -71,7 +83,7 @@ func (q *queue) drain(t *testing.T) bool {
 			moved = q.answer(i, true) || moved
 		}
 	}
-	return len(q.lines[0])+len(q.lines[1])+len(q.lines[2]) == 0
+	return len(slices.Concat(q.lines[:]...)) == 0
 }
 
 // cleanUp returns all connections, in any order.
@@ -92,7 +104,7 @@ func (q *queue) cleanUp(t *testing.T) {
 
 // countDeadlocks plays many histories and counts those in which requests wait for
 // each other in the end.
-func countDeadlocks(t *testing.T, inOrder bool) (found int) {
+func countDeadlocks(t *testing.T, inOrder, inLines bool) (found int) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 17))
 		m := newPoolModel(t, random.IntN)
@@ -102,8 +114,8 @@ func countDeadlocks(t *testing.T, inOrder bool) (found int) {
 			}
 			return l, err
 		}
-		m.p.Limits.PerBackend = 1 + random.IntN(2)
-		q := &queue{p: m.p}
+		m.p.Limits.PerBackend, m.p.Limits.Queue = 1+random.IntN(4), 0
+		q := &queue{p: m.p, inLines: inLines}
 		for range 60 {
 			i := random.IntN(len(q.lines))
 			line := q.lines[i]
@@ -120,7 +132,7 @@ func countDeadlocks(t *testing.T, inOrder bool) (found int) {
 				case a.ready() && random.IntN(2) == 0:
 					q.claim(t, a)
 				case !a.asked && (inOrder || random.IntN(3) == 0):
-					a.reservation, a.asked = q.p.Reserve(a.addr), true
+					q.reserve(i, a)
 				}
 			}
 		}
@@ -136,6 +148,7 @@ func countDeadlocks(t *testing.T, inOrder bool) (found int) {
 func TestReservationsInOrderNeverDeadlock(t *testing.T) {
 	t.Parallel()
 
-	assert.Zero(t, countDeadlocks(t, true), ruleOrdering)
-	assert.NotZero(t, countDeadlocks(t, false), "this test cannot find a deadlock")
+	assert.Zero(t, countDeadlocks(t, true, true), ruleOrdering)
+	assert.NotZero(t, countDeadlocks(t, false, true), "this test cannot find a deadlock")
+	assert.NotZero(t, countDeadlocks(t, true, false), "with shares it is not enough to reserve in order: a later request can overtake one whose client has used up its share")
 }

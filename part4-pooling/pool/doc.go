@@ -25,8 +25,10 @@
 //
 //   - Each connection, leased, idle or being dialled, has one permit, and the
 //     permits in use never exceed the limits.
-//   - No caller waits while an idle connection or a free permit could serve it. The
-//     caller that has waited longest is served first.
+//   - No caller waits while it could have an idle connection or a free permit. A
+//     client takes one only if it leaves at least as many as it has, and its requests
+//     in their order. Of the callers that may take one, the caller that has waited
+//     longest is served first.
 //
 // A lease has one holder. The pool never closes a leased connection, and hands out
 // an idle one only after it has passed a check (client.Conn.CheckIdle).

@@ -31,7 +31,7 @@ func (p *Pool) StartEvictor(interval time.Duration) {
 // evict closes the idle connections that have expired, and those that fail their
 // check: their servers have closed them, and without a request no caller would
 // notice. It never touches a leased connection, which is not in the idle list:
-// tryAcquire has removed it.
+// take has removed it.
 func (p *Pool) evict() {
 	now := p.Now()
 	p.mu.Lock()
@@ -49,6 +49,7 @@ func (p *Pool) evict() {
 		})
 		p.quarantine(b, found, now)
 	}
+	p.sweepAccounts()
 	p.grantWaiters(now)
 }
 
@@ -81,12 +82,12 @@ func (p *Pool) dropIdle(b *backend) {
 }
 
 // ShouldReturn reports whether the holder of l should end the lease soon: its
-// lifetime is over, it was dropped, the pool is closed, or a caller waits for a
-// connection. A holder that is never idle, such as an engine, must ask, or it
-// keeps the connection for ever.
+// lifetime is over, it was dropped, the pool is closed, or a caller waits that could
+// then have a connection, or that belongs to the same client. A holder that is never
+// idle, such as an engine, must ask, or it keeps the connection for ever.
 func (l *Lease) ShouldReturn() bool {
 	p := l.pool
-	if p.Waiting.Load() > 0 {
+	if p.queued.Load() > 0 && (l.backend.wanted.Load() || p.wanted.Load() || l.client != nil && l.client.waiting.Load() > 0) {
 		return true
 	}
 	now := p.Now()

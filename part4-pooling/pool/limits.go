@@ -8,8 +8,10 @@ import (
 
 // Limits bound what a pool holds, and for how long.
 type Limits struct {
-	PerBackend int           // connections
-	Total      int           // connections to all backends together
+	PerBackend int           // connections; one client has at most half of them (share.go)
+	Total      int           // connections to all backends together; one client has at most half of them
+	Queue      int           // callers that may wait for one backend, of each line only the first; one client has at most half of the places; 0: no bound
+	OneClient  bool          // all callers are one client, which may have all connections
 	MaxWait    time.Duration // of a caller, for a connection; 0: no bound
 	IdleTime   time.Duration // of a connection; less if the server announced less
 	Lifetime   time.Duration // of a connection, from its dial
@@ -18,8 +20,9 @@ type Limits struct {
 
 // DefaultLimits are the limits of the program's own clients and its gateway.
 var DefaultLimits = Limits{
-	PerBackend: 32,  // 8 to 32 keep a core busy; more would only queue at the server instead of here
-	Total:      256, // each is a descriptor
+	PerBackend: 64,  // 8 to 32 keep a core busy, and one client has at most half of these
+	Total:      512, // each is a descriptor
+	Queue:      256, // 4 × PerBackend: a caller behind them would hardly be served within MaxWait
 	MaxWait:    5 * time.Second,
 	IdleTime:   4 * time.Second,  // Node.js and Apache close after 5 s: be first
 	Lifetime:   10 * time.Minute, // so that a load balancer gets to choose again
@@ -29,8 +32,10 @@ var DefaultLimits = Limits{
 // AddFlags sets l to DefaultLimits and defines a flag on f for each limit.
 func (l *Limits) AddFlags(f *flag.FlagSet) {
 	*l = DefaultLimits
-	f.IntVar(&l.PerBackend, "backend-connections", l.PerBackend, "maximum number of connections to one backend")
-	f.IntVar(&l.Total, "all-backend-connections", l.Total, "maximum number of connections to all backends together")
+	f.IntVar(&l.PerBackend, "backend-connections", l.PerBackend, "maximum number of connections to one backend; one client, which is an address, has at most half of them, two have three quarters, and 7 can have all of 64")
+	f.IntVar(&l.Total, "all-backend-connections", l.Total, "maximum number of connections to all backends together; one client has at most half of them")
+	f.IntVar(&l.Queue, "backend-queue", l.Queue, "maximum number of client connections that wait for one backend, at most half of them of one client; others get 503 at once; 0: no bound")
+	f.BoolVar(&l.OneClient, "one-client", false, "one client may have all connections to backends: for a gateway that has only one client, and for measurements; -behind-proxy includes it")
 	f.DurationVar(&l.MaxWait, "backend-wait", l.MaxWait, "how long a request may wait for a connection to a backend; then 503")
 	f.DurationVar(&l.IdleTime, "backend-idle", l.IdleTime, "how long a connection to a backend is kept idle")
 	f.DurationVar(&l.Lifetime, "backend-life", l.Lifetime, "how long a connection to a backend is kept at all")
@@ -39,8 +44,8 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 
 // Validate returns an error for limits that no pool can work with.
 func (l *Limits) Validate() error {
-	if l.PerBackend < 1 || l.Total < 1 || l.MaxWait < 0 || l.IdleTime <= 0 || l.Lifetime <= 0 {
-		return errors.New("-backend-connections and -all-backend-connections: want at least 1; -backend-idle and -backend-life: more than 0")
+	if l.PerBackend < 1 || l.Total < 1 || l.Queue < 0 || l.MaxWait < 0 || l.IdleTime <= 0 || l.Lifetime <= 0 {
+		return errors.New("-backend-connections and -all-backend-connections: want at least 1; -backend-queue: at least 0; -backend-idle and -backend-life: more than 0")
 	}
 	return nil
 }

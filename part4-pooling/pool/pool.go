@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,8 @@ import (
 //	  v                     v the permit is released
 //	wait <---------- to the caller that has waited longest
 //
-// No caller waits while an idle connection or a free permit could serve it.
+// No caller waits while it could have an idle connection or a free permit: it may
+// have as many as it leaves to others (share.go), and in its turn (line.go).
 //
 // All methods may be called from any goroutine. Limits, Dial and Now must not
 // change while the pool is in use.
@@ -46,13 +48,17 @@ type Pool struct {
 	// blocks. The evictor makes it with the lock held. Get and put make it
 	// without: the connection is theirs alone.)
 	mu             sync.Mutex
+	queued         atomic.Int64 // callers in all queues; written with the lock held
 	backends       map[string]*backend
-	backendList    []*backend   // the same backends, in the order of their first use
-	permits        int          // in use, for all backends together
-	Waiting        atomic.Int64 // callers in all queues; written with the lock held
-	anyQuarantined atomic.Bool  // some backend is or was in quarantine
-	lastTicket     uint64       // of the newest waiter
-	toClose        []*Lease     // retired, and closed by unlockAndClose
+	backendList    []*backend // the same backends, in the order of their first use
+	permits        int        // of all backends together
+	inUse          int        // those of leased and dialled connections
+	clients        map[netip.Addr]*account
+	wanted         atomic.Bool // a queued caller could have a permit if one of any backend came back; written with the lock held
+	anyWanted      bool        // wanted is true, or that of a backend is
+	anyQuarantined atomic.Bool // some backend is or was in quarantine
+	lastTicket     uint64      // of the newest waiter in a queue
+	toClose        []*Lease    // retired, and closed by unlockAndClose
 	closed         bool
 
 	stopEvictor chan struct{}
@@ -61,11 +67,14 @@ type Pool struct {
 // A backend is one address and the pool's state for it. The pool's lock guards it.
 type backend struct {
 	addr             string
-	permits          int      // in use, by leased, idle and dialled connections
+	permits          int      // of leased, idle and dialled connections
+	inUse            int      // of leased and dialled ones
 	idle             []*Lease // most recently used last
 	queue            waitQueue
-	generation       uint64    // DropAll increments it; a connection of an older generation is closed on return
-	quarantinedUntil time.Time // until then no connection to it is kept
+	following        int         // waiters for it that are not in the queue yet, but behind others of their line
+	wanted           atomic.Bool // a queued caller could have a permit if one of this backend came back; written with the lock held
+	generation       uint64      // DropAll increments it; a connection of an older generation is closed on return
+	quarantinedUntil time.Time   // until then no connection to it is kept
 	counts           Counts
 }
 
@@ -76,6 +85,7 @@ type Lease struct {
 	*client.Conn
 	pool       *Pool
 	backend    *backend
+	holder     // the client and the line that its permit is charged to; zero when it is idle
 	state      leaseState
 	generation uint64 // of its backend, at the time of the dial
 	dialledAt  time.Time
@@ -93,7 +103,8 @@ const (
 // The ways in which Get fails, apart from the dial; test for them with errors.Is.
 var (
 	ErrClosed      = errors.New("the pool is closed")
-	ErrWaitTimeout = errors.New("no connection came free in time") // Limits.MaxWait
+	ErrWaitTimeout = errors.New("no connection came free in time")         // Limits.MaxWait
+	ErrQueueFull   = errors.New("too many requests wait for a connection") // Limits.Queue
 
 	errBroken      = errors.New("not reusable after an exchange")
 	ErrQuarantined = errors.New("the backend is in quarantine: it sent unsolicited bytes") // set as Conn.Fault by a holder that ends a lease for it
@@ -102,43 +113,46 @@ var (
 // New returns an empty pool that dials with client.Dial. Without StartEvictor, idle
 // connections are checked and expire only when they are asked for.
 func New(limits Limits) *Pool {
-	return &Pool{Limits: limits, Dial: client.Dial, Now: wallTime, backends: map[string]*backend{}}
+	return &Pool{Limits: limits, Dial: client.Dial, Now: wallTime, backends: map[string]*backend{}, clients: map[netip.Addr]*account{}}
 }
 
 // Get returns a connection to addr that no other caller has: the most recently
 // used idle one, or a new one. At a limit it waits for Limits.MaxWait at most.
 // The caller must end the lease with Return, Release or Redial. The errors are
-// ErrClosed, ErrWaitTimeout, context.Cause(ctx), and those of client.Dial.
+// ErrClosed, ErrWaitTimeout, ErrQueueFull, context.Cause(ctx), and those of
+// client.Dial.
 func (p *Pool) Get(ctx context.Context, addr string, t *client.Timeouts) (*Lease, error) {
-	return p.Claim(ctx, p.Reserve(addr), t)
+	return p.Claim(ctx, p.Reserve(addr, netip.Addr{}, nil), t)
 }
 
 // A grant is what the pool gives a caller: a connection, or a permit to dial one.
 type grant struct {
 	lease      *Lease // nil: dial, with this permit
 	generation uint64 // for the connection to be dialled
+	holder            // that the permit is charged to
 	err        error  // or why there is neither
 }
 
-// tryAcquire returns a grant if one is available without waiting. With the lock
+// take returns a grant to h, which must be one that mayTake allows. With the lock
 // held.
-func (p *Pool) tryAcquire(b *backend, now time.Time) (g grant, ok bool) {
+func (p *Pool) take(b *backend, h holder, now time.Time) grant {
+	p.charge(b, h, 1)
 	for n := len(b.idle); n > 0; n = len(b.idle) {
 		l := b.idle[n-1]
 		b.idle[n-1], b.idle = nil, b.idle[:n-1]
 		if now.Before(l.expires) {
-			l.state = leaseHeld
+			l.state, l.holder = leaseHeld, h
 			b.counts.Reused++
-			return grant{lease: l}, true
+			return grant{lease: l, holder: h}
 		}
 		p.retire(l, &b.counts.Expired)
 	}
-	if b.permits == p.Limits.PerBackend || p.permits == p.Limits.Total && !p.evictForOther() {
-		return grant{}, false
+	if p.permits == p.Limits.Total {
+		p.evictForOther() // another backend has an idle connection: fewer than Total permits were in use, and b has no idle one left
 	}
 	b.permits++
 	p.permits++
-	return grant{generation: b.generation}, true
+	return grant{generation: b.generation, holder: h}
 }
 
 // checkOrDial turns a grant into a connection. If the connection fails its check,
@@ -161,7 +175,7 @@ func (p *Pool) dialPermitted(ctx context.Context, b *backend, g grant, t *client
 		now := p.Now()
 		p.mu.Lock()
 		defer p.unlockAndClose()
-		p.releasePermit(b, now)
+		p.releasePermit(b, g.holder, now)
 		return nil, fmt.Errorf("connection to %s: %w", b.addr, context.Cause(ctx))
 	}
 	dialled, err := p.Dial(ctx, b.addr, t.Connect)
@@ -170,11 +184,11 @@ func (p *Pool) dialPermitted(ctx context.Context, b *backend, g grant, t *client
 	defer p.unlockAndClose()
 	if err != nil {
 		b.counts.DialFailed++
-		p.releasePermit(b, now)
+		p.releasePermit(b, g.holder, now)
 		return nil, err
 	}
 	b.counts.Dialled++
-	l := &Lease{Conn: dialled, pool: p, backend: b, generation: g.generation, dialledAt: now}
+	l := &Lease{Conn: dialled, pool: p, backend: b, holder: g.holder, generation: g.generation, dialledAt: now}
 	dialled.Owner = l
 	return l, nil
 }
@@ -186,34 +200,12 @@ func (p *Pool) replace(l *Lease, why error) grant {
 	p.mu.Lock()
 	defer p.unlockAndClose()
 	b := l.backend
-	b.counts.Reused-- // tryAcquire counted it as reused, and it is not
+	b.counts.Reused-- // take counted it as reused, and it is not
 	p.retireBroken(l, why)
 	p.quarantine(b, why, now)
-	g, _ := p.tryAcquire(b, now) // there is at least the permit of l
+	g := p.take(b, l.holder, now) // without mayTake: the permit of l has just become free
 	p.grantWaiters(now)
 	return g
-}
-
-// Redial closes l, counts it by l.Fault, and dials a new connection with its
-// permit, so that no other caller can get ahead. again counts it as a retry.
-// After an error the permit has been released; the errors are those of
-// client.Dial and context.Cause(ctx). The caller must not use l afterwards.
-func (l *Lease) Redial(ctx context.Context, again bool, t *client.Timeouts) (*Lease, error) {
-	p := l.pool
-	now := p.Now()
-	p.mu.Lock()
-	b := l.backend
-	l.state = leaseClosed
-	p.toClose = append(p.toClose, l)
-	*b.counts.counterFor(l.Fault)++
-	if again {
-		b.counts.Retried++
-	}
-	p.quarantine(b, l.Fault, now)
-	g := grant{generation: b.generation}
-	p.grantWaiters(now)
-	p.unlockAndClose()
-	return p.dialPermitted(ctx, b, g, t)
 }
 
 // put ends a lease. The pool keeps the connection if it is good, which the caller
@@ -223,7 +215,7 @@ func (p *Pool) put(l *Lease, good bool) {
 	why := cmp.Or(l.Fault, errBroken)
 	if good {
 		why = nil
-		if p.Waiting.Load() == 0 { // otherwise a waiter gets it now, and checks it itself
+		if !l.backend.wanted.Load() { // otherwise a waiter gets it now, and checks it itself
 			why = l.CheckIdle()
 		}
 	}
@@ -244,7 +236,8 @@ func (p *Pool) put(l *Lease, good bool) {
 	case !now.Before(l.expires):
 		p.retire(l, &b.counts.Expired)
 	default:
-		l.state = leaseIdle
+		p.charge(b, l.holder, -1)
+		l.state, l.holder = leaseIdle, holder{}
 		b.idle = append(b.idle, l)
 	}
 	p.grantWaiters(now)
@@ -259,6 +252,9 @@ func (l *Lease) Return(good bool) { l.pool.put(l, good) }
 // lock held.
 func (p *Pool) retire(l *Lease, count *uint64) {
 	*count++
+	if l.state == leaseHeld {
+		p.charge(l.backend, l.holder, -1)
+	}
 	l.state = leaseClosed
 	l.backend.permits--
 	p.permits--
@@ -269,7 +265,8 @@ func (p *Pool) retire(l *Lease, count *uint64) {
 func (p *Pool) retireBroken(l *Lease, why error) { p.retire(l, l.backend.counts.counterFor(why)) }
 
 // releasePermit releases a permit that has no connection. With the lock held.
-func (p *Pool) releasePermit(b *backend, now time.Time) {
+func (p *Pool) releasePermit(b *backend, h holder, now time.Time) {
+	p.charge(b, h, -1)
 	b.permits--
 	p.permits--
 	p.grantWaiters(now)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"slices"
 	"testing"
@@ -29,6 +30,8 @@ type poolModel struct {
 	leased   []*Lease
 	dialling []pendingDial
 	waiters  []*waiter
+	lines    []*Line              // one for each of clientLines
+	numbers  map[*Lease]uint64    // of the request that has it, in its line
 	links    []*client.Conn       // all that were ever dialled
 	peers    map[*client.Conn]int // the server's end; -1 once closed
 	addrs    map[*client.Conn]string
@@ -36,17 +39,25 @@ type poolModel struct {
 }
 
 type pendingDial struct {
-	b *backend
-	g grant
+	b      *backend
+	g      grant
+	number uint64
 }
 
-var places = []string{"a", "b", "c"}
+var (
+	places      = []string{"a", "b", "c"}
+	modelClient = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
+	clientLines = []int{0, 0, 1, 1} // the client of each line
+)
 
 func newPoolModel(t testing.TB, choose func(int) int) *poolModel {
-	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*client.Conn]int{}, addrs: map[*client.Conn]string{}}
-	m.p = New(Limits{PerBackend: 2 + choose(2), Total: 3 + choose(3), IdleTime: 10 * time.Second, Lifetime: time.Minute, Quarantine: time.Duration(choose(2)) * 5 * time.Second})
+	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*client.Conn]int{}, addrs: map[*client.Conn]string{}, numbers: map[*Lease]uint64{}}
+	m.p = New(Limits{PerBackend: 2 + choose(6), Total: 3 + choose(9), Queue: 3 * choose(3), OneClient: choose(4) == 0, IdleTime: 10 * time.Second, Lifetime: time.Minute, Quarantine: time.Duration(choose(2)) * 5 * time.Second})
 	m.p.Now = func() time.Time { return m.clock }
 	m.p.Dial = m.dial
+	for range clientLines {
+		m.lines = append(m.lines, &Line{})
+	}
 	return m
 }
 
@@ -98,27 +109,41 @@ func (m *poolModel) step() {
 
 // reserve is a caller that asks for a connection.
 func (m *poolModel) reserve(addr string) {
-	at := m.p.Reserve(addr)
-	m.note("Reserve %s: connection %v, must wait %v", addr, at.grant.lease != nil, at.Waiter != nil)
-	if at.Waiter != nil {
-		m.waiters = append(m.waiters, at.Waiter)
-	} else {
-		m.granted(at.backend, at.grant)
+	var who netip.Addr
+	var line *Line
+	i := m.choose(len(m.lines) + 1)
+	if i < len(m.lines) {
+		who, line = modelClient[clientLines[i]], m.lines[i]
+	}
+	at := m.p.Reserve(addr, who, line)
+	m.note("Reserve %s in line %d: connection %v, must wait %v, %v", addr, i, at.grant.lease != nil, at.waiter != nil, at.grant.err)
+	switch {
+	case at.waiter != nil:
+		m.waiters = append(m.waiters, at.waiter)
+	case at.grant.err != nil:
+		m.require(m.p.Limits.Queue > 0 && errors.Is(at.grant.err, ErrQueueFull), "a reservation fails although the queue has room: %v", at.grant.err)
+	default:
+		m.granted(at.backend, at.grant, at.Number)
 	}
 }
 
 // granted uses a grant as checkOrDial does, but dials later.
-func (m *poolModel) granted(b *backend, g grant) {
+func (m *poolModel) granted(b *backend, g grant, number uint64) {
+	if errors.Is(g.err, ErrQueueFull) {
+		m.note("the queue of %s has no room for it", b.addr)
+		return
+	}
 	for l := g.lease; l != nil; l = g.lease {
 		err := l.CheckIdle()
 		if err == nil {
 			m.leased = append(m.leased, l)
+			m.numbers[l] = number
 			return
 		}
 		m.note("the connection fails its check")
 		g = m.p.replace(l, err)
 	}
-	m.dialling = append(m.dialling, pendingDial{b, g})
+	m.dialling = append(m.dialling, pendingDial{b, g, number})
 }
 
 func (m *poolModel) finishDial() {
@@ -131,6 +156,7 @@ func (m *poolModel) finishDial() {
 	if err == nil {
 		l.Requests = 1
 		m.leased = append(m.leased, l)
+		m.numbers[l] = d.number
 	}
 }
 
@@ -151,7 +177,7 @@ func (m *poolModel) giveUp() {
 	w := pick(m, &m.waiters)
 	m.note("a waiter for %s gives up", w.backend.addr)
 	if g := m.p.giveUp(w, os.ErrDeadlineExceeded); g.err == nil {
-		m.granted(w.backend, g)
+		m.granted(w.backend, g, w.number)
 	}
 }
 
@@ -187,7 +213,7 @@ func (m *poolModel) collectGrants() {
 		select {
 		case g := <-w.ready:
 			m.note("a waiter for %s is served", w.backend.addr)
-			m.granted(w.backend, g)
+			m.granted(w.backend, g, w.number)
 			return true
 		default:
 			return false
@@ -201,58 +227,6 @@ func pick[T any](m *poolModel, list *[]T) T {
 	x := (*list)[i]
 	*list = slices.Delete(*list, i, i+1)
 	return x
-}
-
-// check checks the invariants.
-func (m *poolModel) check() {
-	p := m.p
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	permits, waiting, queued, anyIdle := 0, 0, 0, p.hasIdle()
-	for _, w := range m.waiters {
-		if w.queued {
-			queued++
-		}
-	}
-	for _, b := range p.backends {
-		mine := len(b.idle)
-		for _, l := range m.leased {
-			if l.backend == b {
-				mine++
-			}
-		}
-		for _, d := range m.dialling {
-			if d.b == b {
-				mine++
-			}
-		}
-		for _, w := range m.waiters {
-			if w.backend == b && !w.queued {
-				mine++ // delivered and not collected yet
-				m.require(b.queue.first == nil || w.ticket < b.queue.first.ticket, "%s: a later caller was served first", b.addr)
-			}
-		}
-		m.require(b.permits == mine, "%s: %d permits are out, but %d connections are leased, delivered, idle or being dialled", b.addr, b.permits, mine)
-		m.require(b.permits <= p.Limits.PerBackend, "%s: %d permits, more than PerBackend", b.addr, b.permits)
-		for _, l := range b.idle {
-			m.require(l.state == leaseIdle && !slices.Contains(m.leased, l), "%s: an idle connection is also leased", b.addr)
-			m.require(l.generation == b.generation, "%s: an idle connection is older than the last DropAll", b.addr)
-			m.require(!m.clock.Before(b.quarantinedUntil), "%s: a connection to a quarantined backend is idle", b.addr)
-		}
-		room := p.permits < p.Limits.Total || anyIdle
-		m.require(b.queue.length == 0 || len(b.idle) == 0 && (b.permits == p.Limits.PerBackend || !room),
-			"%s: a caller waits although it could be served", b.addr)
-		permits += b.permits
-		waiting += b.queue.length
-	}
-	m.require(p.permits == permits && permits <= p.Limits.Total, "%d permits are out, %d by addition, of %d", p.permits, permits, p.Limits.Total)
-	m.require(int(p.Waiting.Load()) == waiting && waiting == queued, "%d are waiting, %d are queued, the model has %d", p.Waiting.Load(), waiting, queued)
-}
-
-func (m *poolModel) require(ok bool, format string, args ...any) {
-	if !ok {
-		m.t.Fatalf("%s\n%v", fmt.Sprintf(format, args...), m)
-	}
 }
 
 // String returns the last steps.
@@ -271,8 +245,8 @@ func (m *poolModel) end() {
 	for _, w := range m.waiters {
 		m.require(len(w.ready) == 1, "Close left a caller waiting")
 		if g := <-w.ready; g.err == nil {
-			m.granted(w.backend, g)
-		} else {
+			m.granted(w.backend, g, w.number)
+		} else if !errors.Is(g.err, ErrQueueFull) {
 			m.require(errors.Is(g.err, ErrClosed), "Close failed a waiter with: %v", g.err)
 		}
 	}
@@ -283,6 +257,9 @@ func (m *poolModel) end() {
 		m.put()
 	}
 	m.require(m.p.permits == 0, "%d permits were never released", m.p.permits)
+	m.require(m.p.inUse == 0, "%d permits are still in use", m.p.inUse)
+	m.p.sweepAccounts()
+	m.require(len(m.p.clients) == 0, "accounts of clients that have nothing are left: %v", m.p.clients)
 	for _, l := range m.links {
 		m.require(l.Owner.(*Lease).state == leaseClosed, "a connection to %s was never closed", m.addrs[l])
 		if peer := m.peers[l]; peer >= 0 {

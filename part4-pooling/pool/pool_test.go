@@ -99,7 +99,7 @@ func TestIdleConnectionsAreReusedLIFO(t *testing.T) {
 
 	l, err := p.Get(t.Context(), s.Addr, &testTimeouts)
 	require.NoError(t, err)
-	assert.Same(t, second, l, "house rule: LIFO, so that surplus connections grow old and expire. pool.go, tryAcquire")
+	assert.Same(t, second, l, "house rule: LIFO, so that surplus connections grow old and expire. pool.go, take")
 	p.put(l, true)
 }
 

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"socketup/part4-pooling/client"
@@ -17,7 +18,7 @@ import (
 // (engine.resolveUnanswered). t.Total bounds both tries. The errors are those of
 // Get and of client.Conn.RoundTrip.
 func (p *Pool) RoundTrip(ctx context.Context, addr string, c *client.Request, t *client.Timeouts) (*client.Response, error) {
-	return p.RoundTripReserved(ctx, p.Reserve(addr), c, t)
+	return p.RoundTripReserved(ctx, p.Reserve(addr, netip.Addr{}, nil), c, t)
 }
 
 // RoundTripReserved is RoundTrip with a reservation, which it claims.
@@ -47,4 +48,26 @@ func (p *Pool) RoundTripReserved(ctx context.Context, at Reservation, c *client.
 	}
 	l.KeepAliveTimeout = r.KeepAliveTimeout
 	return r, nil
+}
+
+// Redial closes l, counts it by l.Fault, and dials a new connection with its
+// permit, so that no other caller can get ahead. again counts it as a retry.
+// After an error the permit has been released; the errors are those of
+// client.Dial and context.Cause(ctx). The caller must not use l afterwards.
+func (l *Lease) Redial(ctx context.Context, again bool, t *client.Timeouts) (*Lease, error) {
+	p := l.pool
+	now := p.Now()
+	p.mu.Lock()
+	b := l.backend
+	l.state = leaseClosed
+	p.toClose = append(p.toClose, l)
+	*b.counts.counterFor(l.Fault)++
+	if again {
+		b.counts.Retried++
+	}
+	p.quarantine(b, l.Fault, now)
+	g := grant{generation: b.generation, holder: l.holder}
+	p.grantWaiters(now)
+	p.unlockAndClose()
+	return p.dialPermitted(ctx, b, g, t)
 }

@@ -13,6 +13,7 @@ type Counts struct {
 	Reused      uint64 `json:"reused"`      // idle connections handed out
 	Waited      uint64 `json:"waited"`      // callers that had to wait
 	GaveUp      uint64 `json:"gave_up"`     // waiters whose time or context ended
+	TurnedAway  uint64 `json:"turned_away"` // callers for which the queue had no room
 	Stale       uint64 `json:"stale"`       // closed by the server while idle
 	Unsolicited uint64 `json:"unsolicited"` // unsolicited bytes
 	Expired     uint64 `json:"expired"`     // idle too long, or too old
@@ -59,7 +60,7 @@ func (p *Pool) Stats() Stats {
 	s := Stats{Permits: p.permits, Max: p.Limits.Total}
 	for _, b := range p.backendList {
 		s.Backends = append(s.Backends, backendStats{
-			Addr: b.addr, Leased: b.permits - len(b.idle), Idle: len(b.idle), Waiting: b.queue.length,
+			Addr: b.addr, Leased: b.inUse, Idle: len(b.idle), Waiting: b.queue.length + b.following,
 			Max: p.Limits.PerBackend, Counts: b.counts,
 		})
 	}
@@ -75,7 +76,7 @@ type Event struct {
 // Events returns all counts with their names.
 func (c *Counts) Events() []Event {
 	return []Event{
-		{"dialled", c.Dialled}, {"dial_failed", c.DialFailed}, {"reused", c.Reused}, {"waited", c.Waited}, {"gave_up", c.GaveUp},
+		{"dialled", c.Dialled}, {"dial_failed", c.DialFailed}, {"reused", c.Reused}, {"waited", c.Waited}, {"gave_up", c.GaveUp}, {"turned_away", c.TurnedAway},
 		{"stale", c.Stale}, {"unsolicited", c.Unsolicited}, {"expired", c.Expired}, {"dropped", c.Dropped},
 		{"displaced", c.Displaced}, {"broken", c.Broken}, {"retried", c.Retried},
 	}

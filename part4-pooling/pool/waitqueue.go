@@ -13,8 +13,10 @@ import (
 // connection is lost between the two.
 type waiter struct {
 	backend    *backend
-	ticket     uint64 // smaller is older
-	queued     bool
+	holder            // that its permit will be charged to
+	number     uint64 // in its line
+	ticket     uint64 // smaller has been in the queue for longer
+	queued     bool   // in its backend's queue, or behind others of its line
 	prev, next *waiter
 	ready      chan grant // capacity 1: deliver never blocks
 	timer      *time.Timer
@@ -59,73 +61,99 @@ var waiterPool = sync.Pool{New: func() any {
 	return w
 }}
 
-// grantWaiters grants what has become free to the waiting callers, in the order of
-// their tickets. With the lock held.
+// grantWaiters grants what has become free to the waiting callers that leave as much
+// (share.go), in the order of their tickets. With the lock held.
 func (p *Pool) grantWaiters(now time.Time) {
-	for p.Waiting.Load() > 0 {
-		b := p.nextToServe()
-		if b == nil {
-			return
-		}
-		g, ok := p.tryAcquire(b, now)
-		if !ok {
-			return
-		}
-		p.deliver(b.queue.first, g)
+	if p.queued.Load() == 0 && !p.anyWanted {
+		return
 	}
+	for p.queued.Load() > 0 {
+		w := p.nextToServe()
+		if w == nil {
+			break
+		}
+		p.deliver(w, p.take(w.backend, w.holder, now))
+	}
+	p.noteWanted()
 }
 
-// nextToServe returns the backend of the longest waiting caller that could be
-// served now. Callers for a backend that is at its own limit do not hold up the
-// others.
-func (p *Pool) nextToServe() (eldest *backend) {
-	room := p.permits < p.Limits.Total || p.hasIdle()
+// nextToServe returns the longest waiting caller that could be served now. Callers
+// for a backend that is at its own limit, and those whose client has used up its
+// share, do not hold up the others. Queues are bounded, and so is this walk.
+func (p *Pool) nextToServe() (eldest *waiter) {
 	for _, b := range p.backendList {
+		if b.inUse == p.Limits.PerBackend {
+			continue
+		}
 		w := b.queue.first
-		if w != nil && (len(b.idle) > 0 || room && b.permits < p.Limits.PerBackend) && (eldest == nil || w.ticket < eldest.queue.first.ticket) {
-			eldest = b
+		for w != nil && !p.mayTake(b, w.holder, 0, 0) {
+			w = w.next
+		}
+		if w != nil && (eldest == nil || w.ticket < eldest.ticket) {
+			eldest = w
 		}
 	}
 	return eldest
 }
 
-func (p *Pool) hasIdle() bool {
-	for _, b := range p.backendList {
-		if len(b.idle) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// evictForOther retires an idle connection, so that another backend can have its
-// permit: of each backend's least recently used one, that which expires first. With
-// the lock held.
-func (p *Pool) evictForOther() bool {
+// evictForOther retires an idle connection, of which there must be one, so that
+// another backend can have its permit: of each backend's least recently used one, that
+// which expires first. With the lock held.
+func (p *Pool) evictForOther() {
 	var oldest *backend
 	for _, b := range p.backendList {
 		if len(b.idle) > 0 && (oldest == nil || b.idle[0].expires.Before(oldest.idle[0].expires)) {
 			oldest = b
 		}
 	}
-	if oldest == nil {
-		return false
-	}
 	l := oldest.idle[0]
 	oldest.idle = append(oldest.idle[:0], oldest.idle[1:]...)
 	p.retire(l, &oldest.counts.Displaced)
+}
+
+// enqueue appends a caller to b's queue, or to its line if an earlier request of that
+// waits. It returns nil if the queue has no room. With the lock held.
+func (p *Pool) enqueue(b *backend, h holder, number uint64) *waiter {
+	w := waiterPool.Get().(*waiter)
+	w.backend, w.holder, w.number = b, h, number
+	if h.line.waits() {
+		p.follow(w)
+	} else if !p.enterQueue(w) {
+		w.holder = holder{}
+		waiterPool.Put(w)
+		b.counts.TurnedAway++
+		return nil
+	}
+	b.counts.Waited++
+	return w
+}
+
+// enterQueue appends w to its backend's queue and returns true, if there is room. With
+// the lock held.
+func (p *Pool) enterQueue(w *waiter) bool {
+	b := w.backend
+	if !p.mayQueue(b, w.holder) {
+		return false
+	}
+	p.lastTicket++
+	w.ticket = p.lastTicket
+	b.queue.push(w)
+	p.countQueued(w, 1)
+	if w.line != nil {
+		w.line.head = w
+		w.line.noteNewest()
+	}
 	return true
 }
 
-// enqueue appends a caller to b's queue. With the lock held.
-func (p *Pool) enqueue(b *backend) *waiter {
-	w := waiterPool.Get().(*waiter)
-	p.lastTicket++
-	w.backend, w.ticket = b, p.lastTicket
-	b.queue.push(w)
-	p.Waiting.Add(1)
-	b.counts.Waited++
-	return w
+// countQueued adds n to the counts that include w: 1 when it enters the queue, -1 when
+// it leaves. With the lock held.
+func (p *Pool) countQueued(w *waiter, n int) {
+	p.queued.Add(int64(n))
+	if w.client != nil {
+		shareOf(&w.client.shares, w.backend).waiting += n
+		w.client.waiting.Add(int64(n))
+	}
 }
 
 // deliver hands g to w. With the lock held.
@@ -134,10 +162,18 @@ func (p *Pool) deliver(w *waiter, g grant) {
 	w.ready <- g // never blocks: each waiter gets one grant
 }
 
-// dequeue removes w from its queue. With the lock held.
+// dequeue removes w from its backend's queue, which the next of its line then enters,
+// or from its line. With the lock held.
 func (p *Pool) dequeue(w *waiter) {
+	if w.line != nil && w.line.head != w {
+		p.unfollow(w)
+		return
+	}
 	w.backend.queue.remove(w)
-	p.Waiting.Add(-1)
+	p.countQueued(w, -1)
+	if w.line != nil {
+		p.promote(w.line)
+	}
 }
 
 // wait waits until a grant is delivered to w, or ctx is done, or MaxWait has
@@ -154,12 +190,14 @@ func (p *Pool) wait(ctx context.Context, w *waiter) (g grant) {
 		g = p.giveUp(w, ErrWaitTimeout)
 	}
 	w.timer.Stop()
+	w.holder = holder{}
 	waiterPool.Put(w)
 	return g
 }
 
 // giveUp removes w from the queue, unless a grant has already been delivered.
 func (p *Pool) giveUp(w *waiter, why error) grant {
+	now := p.Now()
 	p.mu.Lock()
 	defer p.unlockAndClose()
 	if !w.queued {
@@ -167,5 +205,6 @@ func (p *Pool) giveUp(w *waiter, why error) grant {
 	}
 	p.dequeue(w)
 	w.backend.counts.GaveUp++
+	p.grantWaiters(now) // the next of its line may have entered a queue
 	return grant{err: why}
 }
