@@ -167,7 +167,7 @@ func (p *Pool) Stats() Stats {
 // same address. An engine that is never idle would keep it for ever.
 func (l *Lease) ShouldReturn() bool {
 	p := l.pool
-	if l.backend.wanted.Load() || p.wanted.Load() || l.client != nil && l.client.waiting.Load() > 0 {
+	if p.queued.Load() > 0 && (l.backend.wanted.Load() || p.wanted.Load() || l.client != nil && l.client.waiting.Load() > 0) {
 		return true
 	}
 	now := p.Now()

@@ -18,12 +18,12 @@ import "sync/atomic"
 //
 // The pool's lock guards a line. Its zero value is ready.
 type Line struct {
+	newest    atomic.Uint64 // number of the last one that waits, of those asked; 0: none does. Changed with the lock held
 	client    *account
 	shares    []share
-	head      *waiter       // in its backend's queue; nil: nobody waits
-	followers waitQueue     // behind the head, in order
-	asked     uint64        // requests, so far
-	newest    atomic.Uint64 // number of the last one that waits, of those; 0: none does. Changed with the lock held
+	head      *waiter   // in its backend's queue; nil: nobody waits
+	followers waitQueue // behind the head, in order
+	asked     uint64    // requests, so far
 }
 
 // Blocks says whether a request of the line waits that asked after the one with that
@@ -78,6 +78,7 @@ func (p *Pool) promote(l *Line) {
 		case p.closed:
 			w.ready <- grant{err: ErrClosed}
 		case !p.enterQueue(w):
+			w.backend.counts.TurnedAway++
 			w.ready <- grant{err: ErrQueueFull}
 		}
 	}

@@ -46,12 +46,12 @@ type Pool struct {
 	// evictor makes it with the lock held; get and put, who are in a hurry and
 	// have the connection for themselves, without.)
 	mu             sync.Mutex
+	queued         atomic.Int64 // callers, in all queues; changed with the lock held
 	backends       map[string]*backend
 	backendList    []*backend // the same, in the order of their first use
 	permits        int        // out, to all backends together
 	inUse          int        // of them: in hand, or being dialled
 	clients        map[netip.Addr]*account
-	queued         int         // callers, in all queues
 	wanted         atomic.Bool // one of them could have a permit if one came back, of whatever backend; changed with the lock held
 	anyWanted      bool        // it, or that of a backend, is set
 	anyQuarantined atomic.Bool // one of the backends is, or was, not to be trusted
@@ -405,10 +405,10 @@ func (p *Pool) releasePermit(b *backend, h holder, now time.Time) {
 // grantWaiters grants what has become free to those who wait and leave as much, the
 // oldest first. With the lock held.
 func (p *Pool) grantWaiters(now time.Time) {
-	if p.queued == 0 && !p.anyWanted {
+	if p.queued.Load() == 0 && !p.anyWanted {
 		return
 	}
-	for p.queued > 0 {
+	for p.queued.Load() > 0 {
 		w := p.nextToServe()
 		if w == nil {
 			break

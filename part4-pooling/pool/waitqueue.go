@@ -96,7 +96,7 @@ func (p *Pool) enterQueue(w *waiter) bool {
 
 // countQueued counts w in the queue, or out of it.
 func (p *Pool) countQueued(w *waiter, n int) {
-	p.queued += n
+	p.queued.Add(int64(n))
 	if w.client != nil {
 		shareOf(&w.client.shares, w.backend).waiting += n
 		w.client.waiting.Add(int64(n))
