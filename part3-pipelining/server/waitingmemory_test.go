@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -219,4 +221,73 @@ func TestMemoryGoesBackWhenACrowdHasGone(t *testing.T) {
 	assert.Zero(t, ticks(3), "a crowd that comes again at once")
 	s.clock.nanos.Add(int64(time.Minute))
 	assert.EqualValues(t, 2, ticks(5), "a minute later")
+}
+
+// takeAll is a connection of s that has read n requests and taken what it may of them.
+func takeAll(s *Server, n int) (c *conn, taken []*exchange) {
+	c = &newTransport(s, noopDriver{}, &sync.Mutex{}, &exchangeCache{}, -1, netip.Addr{}).conn
+	c.onEvent(false)
+	c.onRead(copy(c.readSpace(), strings.Repeat(get("/"), n)))
+	for x := c.takeRequest(); x != nil; x = c.takeRequest() {
+		taken = append(taken, x)
+	}
+	c.endTurn()
+	return c, taken
+}
+
+func finishAll(c *conn, all ...*exchange) {
+	for _, x := range all {
+		x.res.WriteString("done\n")
+		x.encoded = x.res.finish(x.encoded[:0])
+		c.complete(x)
+	}
+}
+
+// wants says whether c asks for do, among what it asks for.
+func wants(c *conn, do action) bool {
+	for {
+		next, ok := c.nextAction()
+		if !ok || next == do {
+			return ok
+		}
+	}
+}
+
+// A client that does not read has its responses wait where they have credit.
+func TestResponsesWaitInTheirSlotsWhileAClientDoesNotRead(t *testing.T) {
+	s := &Server{Limits: DefaultLimits, clock: newClock()}
+	c, all := takeAll(s, 3)
+	finishAll(c, all[0])
+	require.True(t, wants(c, actionWrite))
+	c.output.onBlocked()
+
+	finishAll(c, all[1:]...)
+
+	assert.Nil(t, c.output.next, "what gathers on the way out has no credit (writequeue.go, full)")
+	assert.Equal(t, 2, c.slots.length)
+	assert.Positive(t, s.memory.used.Load())
+	c.onEvent(false) // there is room again
+	require.True(t, wants(c, actionWrite))
+	c.onWritten(len(c.output.unsent))
+	assert.NotNil(t, c.output.next)
+	assert.Zero(t, s.memory.used.Load())
+}
+
+// What others give back is found out at the next tick.
+func TestAStalledConnectionLooksAgainAtEveryTick(t *testing.T) {
+	s := &Server{Limits: DefaultLimits, clock: newClock()}
+	s.Limits.WaitingMemory = 3 * s.Limits.slotMemory()
+	first, taken := takeAll(s, 2)
+	second, got := takeAll(s, 3)
+	require.Len(t, taken, 2)
+	require.Len(t, got, 2)
+	require.Equal(t, stalled, second.inputState)
+	second.checkDeadlines()
+	require.Equal(t, stalled, second.inputState, "nothing has been given back")
+
+	finishAll(first, taken...)
+	second.checkDeadlines()
+
+	assert.Equal(t, parsing, second.inputState, "house rule: a reader goes on when there is memory again (deadlines.go, checkDeadlines)")
+	assert.True(t, wants(second, actionTurn))
 }
