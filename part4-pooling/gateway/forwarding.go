@@ -41,7 +41,8 @@ func indexByLength(names ...string) (table [32][]string) {
 	return table
 }
 
-// connectionOptions are the fields that Connection makes hop-by-hop as well.
+// connectionOptions are the fields that Connection makes hop-by-hop as well: a few, or the
+// message was refused (http1/request.go, maxOptions).
 type connectionOptions [][]byte
 
 // collect collects what the Connection fields name.
@@ -49,7 +50,8 @@ func (n connectionOptions) collect(fields []http1.Field) connectionOptions {
 	for _, f := range fields {
 		if len(f.Name) == len("connection") && http1.EqualFold(f.Name, "connection") {
 			for option := range bytes.SplitSeq(f.Value, []byte(",")) {
-				if option = bytes.ToLower(http1.TrimSpace(option)); string(option) != "close" && string(option) != "keep-alive" {
+				option = http1.TrimSpace(option)
+				if len(option) > 0 && !http1.EqualFold(option, "close") && !http1.EqualFold(option, "keep-alive") {
 					n = append(n, option)
 				}
 			}
@@ -59,8 +61,8 @@ func (n connectionOptions) collect(fields []http1.Field) connectionOptions {
 }
 
 func (n connectionOptions) contains(name []byte) bool {
-	for _, nominee := range n {
-		if http1.EqualFold(name, string(nominee)) {
+	for _, option := range n {
+		if len(name) == len(option) && bytes.EqualFold(name, option) {
 			return true
 		}
 	}
@@ -78,9 +80,9 @@ type forwardedRequest struct {
 	minor            int    // of the request's HTTP/1.minor
 	buf              []byte // what the request's own slices point into
 	upload           forwardedBody
-	forwardedFor     []byte // X-Forwarded-For, of all lines
-	forwarded        []byte // Forwarded, of all lines
-	behindProxy      bool   // the client is a proxy of our own; set before take
+	hasForwardedFor  bool // X-Forwarded-For came
+	hasForwarded     bool // Forwarded came
+	behindProxy      bool // the client is a proxy of our own; set before take
 	clientSet        [numProxyFields]bool
 	viaCount         int               // programs that it came through
 	maxForwards      int64             // what Max-Forwards allows; noMaxForwards without
@@ -143,8 +145,15 @@ func (f *forwardedRequest) build(w *server.Response, r *server.Request, addr str
 // appendGatewayFields appends what the gateway says of the request's way. Lists begin with
 // what the client said; what has one value is ours alone, unless a proxy has said it.
 func (f *forwardedRequest) appendGatewayFields(b []byte, r *server.Request, peer []byte) []byte {
-	b = append(append(appendList(b, "X-Forwarded-For: ", f.forwardedFor), peer...), "\r\n"...)
-	b = append(appendForwarded(appendList(b, "Forwarded: ", f.forwarded), peer, r.Host), "\r\n"...)
+	b = append(b, "X-Forwarded-For: "...)
+	if f.hasForwardedFor {
+		b = appendList(b, r.Fields, "x-forwarded-for", isAddressList)
+	}
+	b = append(append(b, peer...), "\r\nForwarded: "...)
+	if f.hasForwarded {
+		b = appendList(b, r.Fields, "forwarded", validForwarded)
+	}
+	b = append(appendForwarded(b, peer, r.Host), "\r\n"...)
 	b = append(b, viaField[r.Minor]...)
 	if len(r.Host) > 0 && !f.clientSet[forwardedHost] {
 		b = append(append(append(b, "X-Forwarded-Host: "...), r.Host...), "\r\n"...)
@@ -158,10 +167,13 @@ func (f *forwardedRequest) appendGatewayFields(b []byte, r *server.Request, peer
 	return b
 }
 
-// appendList begins a field whose list goes on behind what has come of it.
-func appendList(b []byte, name string, came []byte) []byte {
-	if b = append(b, name...); len(came) > 0 {
-		b = append(append(b, came...), ", "...)
+// appendList appends the lists that came as fields called name, each with a comma behind it,
+// for the list goes on. Each byte is copied once, however many fields there are.
+func appendList(b []byte, fields []http1.Field, name string, valid func(list []byte) bool) []byte {
+	for _, f := range fields {
+		if len(f.Value) > 0 && http1.EqualFold(f.Name, name) && valid(f.Value) {
+			b = append(append(b, f.Value...), ", "...)
+		}
 	}
 	return b
 }
@@ -176,18 +188,17 @@ func (f *forwardedRequest) keepField(r *server.Request, one *http1.Field) bool {
 		f.wantsTrailers = f.wantsTrailers || r.Minor == 1 && listContains(one.Value, "trailers")
 		return false
 	case http1.EqualFold(name, "x-forwarded-for"):
-		if isAddressList(one.Value) {
-			f.forwardedFor = f.appendToList(f.forwardedFor, one.Value)
-		}
+		f.hasForwardedFor = true
 		return false
 	case http1.EqualFold(name, "forwarded"):
-		if validForwarded(one.Value) {
-			f.forwarded = f.appendToList(f.forwarded, one.Value)
-		}
+		f.hasForwarded = true
 		return false
 	case http1.EqualFold(name, "trailer"):
+		if r.Length != http1.Chunked { // what it announces will not come
+			return false
+		}
 		one.Value = allowedTrailerNames(one.Value, f.upload.connectionOptions)
-		return r.Length == http1.Chunked && len(one.Value) > 0 // then what it announces will come
+		return len(one.Value) > 0
 	case isHopByHop(name), http1.EqualFold(name, "host"), http1.EqualFold(name, "expect"):
 		return false
 	case http1.EqualFold(name, "authorization"):
@@ -254,16 +265,6 @@ func (f *forwardedRequest) clientText(peer netip.Addr) []byte {
 func (f *forwardedRequest) store(s string) []byte {
 	from := len(f.buf)
 	f.buf = append(f.buf, s...)
-	return f.buf[from:len(f.buf):len(f.buf)]
-}
-
-// appendToList appends value to a list.
-func (f *forwardedRequest) appendToList(list, value []byte) []byte {
-	if len(list) == 0 {
-		return value
-	}
-	from := len(f.buf)
-	f.buf = append(append(append(f.buf, list...), ", "...), value...)
 	return f.buf[from:len(f.buf):len(f.buf)]
 }
 

@@ -23,6 +23,7 @@ type ResponseHead struct {
 	KeepAliveTimeout time.Duration // how long the server keeps an idle connection; 0: it did not say
 
 	lengthFields, codingFields int  // how often these fields came
+	options                    int  // members of Connection, in all of its fields
 	close, keepAlive           bool // Connection: close, keep-alive
 	ConnAuth                   bool // the connection is a user's (connauth.go)
 }
@@ -84,6 +85,9 @@ func (h *ResponseHead) recordField(f *Field) error {
 	switch len(f.Name) { // most fields are passed over by their length
 	case len("connection"): // keep-alive is as long
 		if EqualFold(f.Name, "connection") {
+			if h.options += countMembers(f.Value); h.options > maxOptions {
+				return BadResponse(errTooManyOptions.Detail)
+			}
 			h.parseConnection(f.Value)
 		} else if EqualFold(f.Name, "keep-alive") {
 			var told bool
