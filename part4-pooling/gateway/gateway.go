@@ -69,6 +69,9 @@ func (g *Gateway) backendFor(path []byte) *Backend {
 // isPathConfusing says whether path, which belongs to p, can be read as one that does
 // not (pathconfusion.go).
 func (g *Gateway) isPathConfusing(path []byte, p *Backend) bool {
+	if len(g.Backends) == 1 && g.Backends[0].Path == "/" {
+		return false // all readings are for the same one
+	}
 	return anyReading(path, func(reading []byte) bool { return g.backendFor(reading) != p })
 }
 
@@ -76,8 +79,9 @@ func (g *Gateway) isPathConfusing(path []byte, p *Backend) bool {
 func (g *Gateway) Handler(others server.Handler) server.Handler {
 	return func(w *server.Response, r *server.Request) {
 		p := g.backendFor(r.Path)
+		f, confusing := g.prepared(w, r, p)
 		switch {
-		case g.isPathConfusing(r.Path, p):
+		case confusing:
 			g.Counts.Requests.Add(1)
 			g.Counts.Refused.Add(1)
 			w.Error(400, "the path can be read in two ways, and they belong to different backends")
@@ -87,7 +91,9 @@ func (g *Gateway) Handler(others server.Handler) server.Handler {
 			return
 		}
 		g.Counts.Requests.Add(1)
-		f := g.reservedForward(w, r, p.Addr)
+		if f == nil {
+			f = g.newForwardedRequest(w, r, p.Addr)
+		}
 		defer f.free()
 		if err := g.forward(w, r, f, p.Addr); err != nil {
 			g.sendError(w, p.Addr, err)

@@ -23,28 +23,39 @@ import "socketup/part4-pooling/server"
 // OffloadOrReserve is the gateway's offloader. It gives a request to an engine, or takes its
 // place for the handler.
 func (g *Gateway) OffloadOrReserve(w *server.Response, r *server.Request) (taken bool) {
-	if g.Offload(w, r) {
+	p := g.backendFor(r.Path)
+	if confusing := g.isPathConfusing(r.Path, p); confusing || p == nil {
+		w.SetHandlerData(checkedPath{confusing})
+		return false
+	}
+	if g.offloadTo(p, w, r) {
 		return true
 	}
-	if p := g.backendFor(r.Path); p != nil && !g.isPathConfusing(r.Path, p) {
-		f := g.newForwardedRequest(w, r, p.Addr)
-		if f.reserved = f.goesToBackend(r); f.reserved {
-			f.reservation = g.Pool.Reserve(p.Addr)
-			if f.reservation.Waiter != nil {
-				registryFor(w).NoteWait(f.reservation)
-			}
+	f := g.newForwardedRequest(w, r, p.Addr)
+	if f.reserved = f.goesToBackend(r); f.reserved {
+		f.reservation = g.Pool.Reserve(p.Addr)
+		if f.reservation.Waiter != nil {
+			registryFor(w).NoteWait(f.reservation)
 		}
-		w.SetHandlerData(f)
 	}
+	w.SetHandlerData(f)
 	return false
 }
 
-// reservedForward is what lineUp has prepared; or it is prepared now, for who was not asked.
-func (g *Gateway) reservedForward(w *server.Response, r *server.Request, addr string) *forwardedRequest {
-	if f, ok := w.TakeHandlerData().(*forwardedRequest); ok {
-		return f
+// A checkedPath tells the handler what OffloadOrReserve found out of a path that it has not passed on:
+// all readings of a path are too much work to be done twice.
+type checkedPath struct{ confusing bool }
+
+// prepared returns what OffloadOrReserve has left for the handler: a request that is ready, nil for none,
+// and whether its path is confusing. Who was not asked checks that now.
+func (g *Gateway) prepared(w *server.Response, r *server.Request, p *Backend) (f *forwardedRequest, confusing bool) {
+	switch left := w.TakeHandlerData().(type) {
+	case *forwardedRequest:
+		return left, false
+	case checkedPath:
+		return nil, left.confusing
 	}
-	return g.newForwardedRequest(w, r, addr)
+	return nil, g.isPathConfusing(r.Path, p)
 }
 
 func (g *Gateway) newForwardedRequest(w *server.Response, r *server.Request, addr string) *forwardedRequest {
