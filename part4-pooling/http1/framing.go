@@ -26,6 +26,7 @@ type BodyDecoder struct {
 	budget       int64   // bytes a body may have
 	overhead     int64   // bytes of chunk lines beyond what is allowed for them
 	trailerLimit int     // bytes of trailers
+	scanned      int     // bytes of trailers that came and are not all
 	Trailers     []Field // the fields behind the body, once it has ended
 }
 
@@ -184,16 +185,18 @@ func (f *BodyDecoder) nextChunkEnd(b []byte) (int, *StatusError) {
 func (f *BodyDecoder) nextTrailers(b []byte) (int, *StatusError) {
 	n := 2
 	if len(b) < 2 || string(b[:2]) != "\r\n" {
-		n = HeadLength(b, 0)
+		n = HeadLength(b, f.scanned)
 	}
 	if n == 0 {
-		return 0, checkPartialTrailers(b, f.trailerLimit)
+		from := f.scanned
+		f.scanned = len(b)
+		return 0, checkPartialTrailers(b, from, f.trailerLimit)
 	} else if n > f.trailerLimit {
-		return 0, checkPartialTrailers(b[:n], f.trailerLimit)
+		return 0, checkPartialTrailers(b[:n], 0, f.trailerLimit)
 	}
 	var refused *StatusError
 	if f.Trailers, refused = parseFields(nil, bytes.Clone(b[:n]), maxTrailerFields); refused != nil {
-		return 0, cmp.Or(checkPrefix(b[:n], errFieldLine), refused)
+		return 0, cmp.Or(checkPrefix(b[:n], 0, errFieldLine), refused)
 	}
 	f.State = BodyEnd
 	return n, nil
@@ -209,8 +212,8 @@ func (f *BodyDecoder) AtEnd() bool { return f.State == BodyEnd }
 func (f *BodyDecoder) BytesRemaining() int64 { return f.remaining }
 
 // checkPartialTrailers is hopeless for fields that have no line before them.
-func checkPartialTrailers(b []byte, most int) *StatusError {
-	refused := checkPrefix(b[:min(len(b), most)], errFieldLine)
+func checkPartialTrailers(b []byte, from, most int) *StatusError {
+	refused := checkPrefix(b[:min(len(b), most)], from, errFieldLine)
 	if refused == nil && len(b) >= most {
 		return errHeadTooLong
 	}

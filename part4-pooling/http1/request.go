@@ -77,7 +77,7 @@ func (r *RequestHead) Parse(head []byte, maxFields int) *StatusError {
 		r.Fields, refused = parseFields(r.Fields, rest, maxFields)
 	}
 	if refused != nil {
-		return cmp.Or(checkPrefix(head, errRequestLine), refused)
+		return cmp.Or(checkPrefix(head, 0, errRequestLine), refused)
 	}
 	for i := range r.Fields {
 		r.recordField(&r.Fields[i])
@@ -309,9 +309,12 @@ func HeadLength(b []byte, from int) int {
 // CheckPartialHead refuses a head that is not there to its end yet but already wrong,
 // so that its sender need not wait for a timeout to hear of it. Nothing beyond
 // maxHead counts: the verdict must not depend on where the network cut the bytes.
-func CheckPartialHead(b []byte, maxHead int) *StatusError {
+//
+// The first from bytes have been checked before: a head that comes byte by byte is not read
+// from its beginning each time.
+func CheckPartialHead(b []byte, from, maxHead int) *StatusError {
 	seen := b[:min(len(b), maxHead)]
-	if refused := checkPrefix(seen, errRequestLine); refused != nil || len(b) < maxHead {
+	if refused := checkPrefix(seen, from, errRequestLine); refused != nil || len(b) < maxHead {
 		return refused
 	}
 	return tooLongError(seen)
@@ -320,22 +323,27 @@ func CheckPartialHead(b []byte, maxHead int) *StatusError {
 // checkPrefix is what is wrong in a head however little of it has come: its first
 // byte, which is what begin is for, or a bare LF. It comes before all else that
 // is wrong in a whole head, for in pieces it would have been found first.
-func checkPrefix(b []byte, begin *StatusError) *StatusError {
+func checkPrefix(b []byte, from int, begin *StatusError) *StatusError {
 	switch {
 	case len(b) > 0 && !TokenByte[b[0]] && b[0] != '\r':
 		return begin // a TLS hello, perhaps
-	case hasBareLF(b):
+	case hasBareLF(b, from):
 		return errLineEnding
 	}
 	return nil
 }
 
-func hasBareLF(b []byte) bool {
-	for lf := bytes.IndexByte(b, '\n'); lf >= 0; lf = bytes.IndexByte(b, '\n') {
-		if lf == 0 || b[lf-1] != '\r' {
+// hasBareLF says whether b has one, of which the first from bytes have none.
+func hasBareLF(b []byte, from int) bool {
+	for from < len(b) {
+		lf := bytes.IndexByte(b[from:], '\n')
+		if lf < 0 {
+			return false
+		}
+		if from += lf; from == 0 || b[from-1] != '\r' {
 			return true
 		}
-		b = b[lf+1:]
+		from++
 	}
 	return false
 }
