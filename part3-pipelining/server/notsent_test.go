@@ -6,12 +6,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"socketup/part3-pipelining/socket"
 )
 
 // What a client is promised for 64 KiB it has for each 64 KiB: a write may be longer.
 func TestLongWriteHasItsTimeForEachPiece(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int]int64{1: 1, maxUnsent: 1, maxUnsent + 1: 2, writeBufferSize + maxBuffered: 2} {
+	for n, want := range map[int]int64{1: 1, socket.MaxUnsent: 1, socket.MaxUnsent + 1: 2, writeBufferSize + maxBuffered: 2} {
 		var o writeQueue
 		o.enqueue(make([]byte, n))
 
@@ -21,7 +23,7 @@ func TestLongWriteHasItsTimeForEachPiece(t *testing.T) {
 	}
 }
 
-// A client that reads nothing finds no more in our kernel than is on its way and maxUnsent:
+// A client that reads nothing finds no more in our kernel than is on its way and MaxUnsent:
 // so room for more means that it has read.
 func TestKernelHoldsNoMoreThanMaxUnsent(t *testing.T) {
 	t.Parallel()
@@ -39,7 +41,7 @@ func TestKernelHoldsNoMoreThanMaxUnsent(t *testing.T) {
 		return blocked
 	})
 
-	require.Equal(t, maxUnsent, limit, "the option is not inherited (notsent.go, limitUnsent)")
+	require.Equal(t, socket.MaxUnsent, limit, "the option is not inherited (server.go, New)")
 	t.Logf("%d bytes in the kernel that it has not sent", unsent)
-	assert.LessOrEqual(t, unsent, 2*maxUnsent, "the kernel reports room late (notsent.go)") // it takes a packet whole
+	assert.LessOrEqual(t, unsent, 2*socket.MaxUnsent, "the kernel reports room late (notsent.go)") // it takes a packet whole
 }

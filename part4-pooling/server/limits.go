@@ -19,7 +19,7 @@ type Limits struct {
 	HeadTime    time.Duration // for the whole head: 408
 	BodyTime    time.Duration // for every 16 KiB of a body: 408
 	HandlerTime time.Duration // for a handler to answer, or to write on: 503. What it waits for its turn does not count
-	WriteTime   time.Duration // for the client to take 64 KiB (maxUnsent); then a close
+	WriteTime   time.Duration // for the client to take 64 KiB (notsent.go); then a close
 	LingerTime  time.Duration // for the client to close after us
 	Driver      string        // which driver serves the connections: driver.go
 }

@@ -39,7 +39,7 @@ type Server struct {
 // error nothing is left open.
 func New(fd int, h Handler, l Limits, log *slog.Logger) (*Server, error) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // accepted sockets inherit it: a response does not wait for an ACK
-	limitUnsent(fd)
+	socket.LimitUnsent(fd)
 	listener, err := socket.NewFD(fd)
 	if err != nil {
 		return nil, fmt.Errorf("park the listening socket: %w", err)
