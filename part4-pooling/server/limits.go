@@ -62,7 +62,7 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 	f.DurationVar(&l.HeadTime, "head-time", l.HeadTime, "for a request head to come")
 	f.DurationVar(&l.BodyTime, "body-time", l.BodyTime, "for each 16 KiB of a request body to come")
 	f.DurationVar(&l.HandlerTime, "handler-time", l.HandlerTime, "for a handler to answer, without what it waits for its turn")
-	f.DurationVar(&l.WriteTime, "write-time", l.WriteTime, "for a client to take each 64 KiB of answers: by default 3.3 kB/s")
+	f.DurationVar(&l.WriteTime, "write-time", l.WriteTime, "for a client to take each 64 KiB of answers, or a sixteenth of its receive buffer if that is more")
 	f.DurationVar(&l.LingerTime, "linger-time", l.LingerTime, "for a client to close after the last answer")
 	f.StringVar(&l.Driver, "wait", l.Driver, "how connections are served: `driver` serial, goroutines or loop (Linux)")
 }
