@@ -82,7 +82,7 @@ func FuzzParserAgainstNetHTTP(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		n := HeadLength(text, 0)
 		if n == 0 {
-			CheckPartialHead(text, 1000)
+			CheckPartialHead(text, 0, 1000)
 			return
 		}
 		head := string(text[:n])

@@ -21,6 +21,7 @@ type RequestHead struct {
 	Length         int64 // of the body in bytes, or Chunked; 0 without a body
 
 	hostFields, lengthFields, codingFields int // how often Host, Content-Length and Transfer-Encoding occur
+	options                                int // members of Connection, in all of its fields
 	chunked                                bool
 	closeAfter, keepAlive, ExpectContinue  bool         // Connection: close, keep-alive; Expect: 100-continue
 	err                                    *StatusError // the first error in a field
@@ -60,6 +61,7 @@ var (
 	errExpect          = &StatusError{417, "the only expectation implemented here is 100-continue"}
 	errConnectMethod   = &StatusError{501, "CONNECT is for proxies"}
 	errTooManyFields   = &StatusError{431, "too many fields"}
+	errTooManyOptions  = &StatusError{431, "Connection has too many options"}
 	errHeadTooLong     = &StatusError{431, "the head is too long"}
 	errTargetTooLong   = &StatusError{414, "the target is too long"}
 	errMethodTooLong   = &StatusError{501, "the method is too long to be a known one"}
@@ -78,7 +80,7 @@ func (r *RequestHead) Parse(head []byte, maxFields int) *StatusError {
 		r.Fields, refused = parseFields(r.Fields, rest, maxFields)
 	}
 	if refused != nil {
-		return cmp.Or(checkPrefix(head, errRequestLine), refused)
+		return cmp.Or(checkPrefix(head, 0, errRequestLine), refused)
 	}
 	for i := range r.Fields {
 		r.recordField(&r.Fields[i])
@@ -216,6 +218,10 @@ func (r *RequestHead) reject(ok bool, why *StatusError) {
 }
 
 func (r *RequestHead) parseConnection(list []byte) {
+	if r.options += countMembers(list); r.options > maxOptions {
+		r.reject(false, errTooManyOptions)
+		return
+	}
 	for option := range bytes.SplitSeq(list, []byte(",")) {
 		option = TrimSpace(option)
 		r.closeAfter = r.closeAfter || EqualFold(option, "close")

@@ -74,13 +74,13 @@ func TestHeadLengthIsFoundHoweverItIsFragmented(t *testing.T) {
 	head := get("/", "A: b\r\n")
 	for cut := range len(head) {
 		assert.Zero(t, HeadLength([]byte(head[:cut]), 0), "%q", head[:cut])
-		assert.Nil(t, CheckPartialHead([]byte(head[:cut]), 1000), "%q", head[:cut])
+		assert.Nil(t, CheckPartialHead([]byte(head[:cut]), 0, 1000), "%q", head[:cut])
 		assert.Equal(t, len(head), HeadLength([]byte(head+"more"), cut), "looked at %d bytes before", cut)
 	}
-	assert.Equal(t, errLineEnding, CheckPartialHead([]byte("GET / HTTP/1.1\nHost"), 1000))
-	assert.Equal(t, errRequestLine, CheckPartialHead([]byte("\x16\x03"), 1000))
-	assert.Equal(t, errTargetTooLong, CheckPartialHead([]byte("GET /"+strings.Repeat("a", 100)), 100))
-	assert.Equal(t, errHeadTooLong, CheckPartialHead([]byte("GET / HTTP/1.1\r\n"+strings.Repeat("a", 100)), 100))
+	assert.Equal(t, errLineEnding, CheckPartialHead([]byte("GET / HTTP/1.1\nHost"), 0, 1000))
+	assert.Equal(t, errRequestLine, CheckPartialHead([]byte("\x16\x03"), 0, 1000))
+	assert.Equal(t, errTargetTooLong, CheckPartialHead([]byte("GET /"+strings.Repeat("a", 100)), 0, 100))
+	assert.Equal(t, errHeadTooLong, CheckPartialHead([]byte("GET / HTTP/1.1\r\n"+strings.Repeat("a", 100)), 0, 100))
 }
 
 func TestParserAllocatesNothing(t *testing.T) {

@@ -38,17 +38,12 @@ type Body struct {
 // first Read that needs input sends it (RFC 9110 §10.1.1). An error other than io.EOF is
 // an *http1.StatusError; it becomes the response, unless a part of one has been sent.
 func (b *Body) Read(p []byte) (int, error) {
-	in := &b.x.conn.input
 	for b.err == nil && !b.Decoder.AtEnd() {
-		piece, used, refused := b.Decoder.Decode(in.bytes(), len(p))
-		n := copy(p, piece)
-		in.skip(used)
-		b.renewTimeout(n)
-		b.err = refused
-		if n > 0 || len(p) == 0 {
+		if n := b.gather(p); n > 0 || len(p) == 0 {
+			b.renewTimeout(n)
 			return n, nil
 		}
-		if used == 0 && refused == nil {
+		if b.err == nil && !b.Decoder.AtEnd() {
 			b.err = b.x.conn.transport.readMoreBody(b)
 		}
 	}
@@ -56,6 +51,21 @@ func (b *Body) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	return 0, io.EOF
+}
+
+// gather copies content into p until p is full or nothing more has arrived. A call of
+// Read costs its caller far more than a byte: a gateway writes what it returns to a
+// backend. If Read returned one chunk at a time, a client that sends chunks of one byte
+// would choose how many writes that are. An error is for the next Read.
+func (b *Body) gather(p []byte) (n int) {
+	in := &b.x.conn.input
+	for used := 1; used > 0 && b.err == nil && n < len(p); {
+		var piece []byte
+		piece, used, b.err = b.Decoder.Decode(in.bytes(), len(p)-n)
+		n += copy(p[n:], piece)
+		in.skip(used)
+	}
+	return n
 }
 
 // renewTimeout restarts the time limit after every pace bytes of content, not after

@@ -20,7 +20,7 @@ type Limits struct {
 	HeadTime    time.Duration // for a whole request head to arrive: 408
 	BodyTime    time.Duration // for each 16 KiB of a request body to arrive: 408
 	HandlerTime time.Duration // for a handler to return, or between two writes: 503. Waiting for its turn does not count
-	WriteTime   time.Duration // for the client to read 64 KiB of responses; then the server closes
+	WriteTime   time.Duration // for the client to take 64 KiB (notsent.go); then a close
 	LingerTime  time.Duration // for the client to close after the server has sent FIN
 	Driver      string        // "serial", "goroutines" or "loop": driver.go
 
@@ -80,7 +80,7 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 	f.DurationVar(&l.HeadTime, "head-time", l.HeadTime, "how long a request head may take to arrive")
 	f.DurationVar(&l.BodyTime, "body-time", l.BodyTime, "how long each 16 KiB of a request body may take to arrive")
 	f.DurationVar(&l.HandlerTime, "handler-time", l.HandlerTime, "how long a handler may run, not counting its wait for its turn")
-	f.DurationVar(&l.WriteTime, "write-time", l.WriteTime, "how long a client may take to read 64 KiB of responses")
+	f.DurationVar(&l.WriteTime, "write-time", l.WriteTime, "how long a client may take to read each 64 KiB of responses, or a sixteenth of its receive buffer if that is more")
 	f.DurationVar(&l.LingerTime, "linger-time", l.LingerTime, "how long a client may take to close after the last response")
 	f.StringVar(&l.Driver, "wait", l.Driver, "`driver` that serves the connections: serial, goroutines or loop (Linux)")
 }

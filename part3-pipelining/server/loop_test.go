@@ -97,7 +97,7 @@ func TestWritableEventDuringAWriteIsNotLost(t *testing.T) {
 	skipIfJudging(t)
 	var o writeQueue
 	o.enqueue([]byte("answer"))
-	o.startWrite(1) // transport.write, with the lock released
+	o.startWrite(0, 1) // transport.write, with the lock open
 
 	o.onWritable() // conn.onEvent
 	o.onBlocked()

@@ -41,6 +41,7 @@ type Server struct {
 // the same message.
 func New(fd int, h Handler, l Limits, log *slog.Logger) (*Server, error) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // tcp(7); accepted sockets inherit it: a response does not wait for an ACK
+	socket.LimitUnsent(fd)
 	listener, err := socket.NewFD(fd)
 	if err != nil {
 		unix.Close(fd)

@@ -87,6 +87,7 @@ func DialIP(ctx context.Context, addr string, timeout time.Duration) (*Conn, err
 		return nil, err
 	}
 	unix.SetsockoptInt(p.Sysfd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // the end of a request does not wait for an ACK (Nagle)
+	socket.LimitUnsent(p.Sysfd)                                        // a server that reads slowly is not taken for one that does not read
 	return NewConn(p, addr), nil
 }
 

@@ -35,7 +35,7 @@ func (r *Response) ReadHead(method []byte, patience time.Duration) error {
 			l.R, looked = 0, 0
 			continue
 		}
-		if err := checkPartialHead(b); err != nil && !l.IsQuiet() {
+		if err := checkPartialHead(b, looked); err != nil && !l.IsQuiet() {
 			return err
 		}
 		looked = len(b)
@@ -86,12 +86,12 @@ func (r *Response) handleInterim() error {
 }
 
 // checkPartialHead rejects a head that is incomplete but already malformed.
-func checkPartialHead(b []byte) error {
+func checkPartialHead(b []byte, from int) error {
 	const begins = "HTTP/1."
 	if n := min(len(b), len(begins)); string(b[:n]) != begins[:n] {
 		return http1.BadResponse("it does not begin with HTTP/1.")
 	}
-	if refused := http1.CheckPartialHead(b, MaxHead); refused != nil {
+	if refused := http1.CheckPartialHead(b, from, MaxHead); refused != nil {
 		return http1.BadResponse(refused.Detail)
 	}
 	return nil

@@ -41,7 +41,8 @@ func indexByLength(names ...string) (table [32][]string) {
 	return table
 }
 
-// connectionOptions are the fields that Connection declares hop-by-hop (RFC 9110 §7.6.1).
+// connectionOptions are the fields that Connection makes hop-by-hop as well: a few, or the
+// message was refused (http1/request.go, maxOptions).
 type connectionOptions [][]byte
 
 // collect appends the options of all Connection fields, in lower case.
@@ -49,7 +50,8 @@ func (n connectionOptions) collect(fields []http1.Field) connectionOptions {
 	for _, f := range fields {
 		if len(f.Name) == len("connection") && http1.EqualFold(f.Name, "connection") {
 			for option := range bytes.SplitSeq(f.Value, []byte(",")) {
-				if option = bytes.ToLower(http1.TrimSpace(option)); string(option) != "close" && string(option) != "keep-alive" {
+				option = http1.TrimSpace(option)
+				if len(option) > 0 && !http1.EqualFold(option, "close") && !http1.EqualFold(option, "keep-alive") {
 					n = append(n, option)
 				}
 			}
@@ -59,8 +61,8 @@ func (n connectionOptions) collect(fields []http1.Field) connectionOptions {
 }
 
 func (n connectionOptions) contains(name []byte) bool {
-	for _, nominee := range n {
-		if http1.EqualFold(name, string(nominee)) {
+	for _, option := range n {
+		if len(name) == len(option) && bytes.EqualFold(name, option) {
 			return true
 		}
 	}
@@ -78,9 +80,9 @@ type forwardedRequest struct {
 	minor            int    // of the request's HTTP/1.minor
 	buf              []byte // the memory of Host, Target and fields that are not the client's bytes
 	upload           forwardedBody
-	forwardedFor     []byte                          // the X-Forwarded-For list received, from all its lines
-	forwarded        []byte                          // the Forwarded list received, from all its lines
-	behindProxy      bool                            // the client is a trusted proxy; set before build
+	hasForwardedFor  bool                            // X-Forwarded-For came
+	hasForwarded     bool                            // Forwarded came
+	behindProxy      bool                            // the client is a proxy of our own; set before take
 	clientSet        [numProxyFields]bool            // fields that a trusted proxy has set
 	viaCount         int                             // members of Via: gateways and proxies passed so far
 	maxForwards      int64                           // the value of Max-Forwards, or noMaxForwards
@@ -145,8 +147,15 @@ func (f *forwardedRequest) build(w *server.Response, r *server.Request, addr str
 // Lists begin with what the client sent; fields with a single value are the gateway's,
 // unless a trusted proxy has set them.
 func (f *forwardedRequest) appendGatewayFields(b []byte, r *server.Request, peer []byte) []byte {
-	b = append(append(appendList(b, "X-Forwarded-For: ", f.forwardedFor), peer...), "\r\n"...)
-	b = append(appendForwarded(appendList(b, "Forwarded: ", f.forwarded), peer, r.Host), "\r\n"...)
+	b = append(b, "X-Forwarded-For: "...)
+	if f.hasForwardedFor {
+		b = appendList(b, r.Fields, "x-forwarded-for", isAddressList)
+	}
+	b = append(append(b, peer...), "\r\nForwarded: "...)
+	if f.hasForwarded {
+		b = appendList(b, r.Fields, "forwarded", validForwarded)
+	}
+	b = append(appendForwarded(b, peer, r.Host), "\r\n"...)
 	b = append(b, viaField[r.Minor]...)
 	if len(r.Host) > 0 && !f.clientSet[forwardedHost] {
 		b = append(append(append(b, "X-Forwarded-Host: "...), r.Host...), "\r\n"...)
@@ -160,10 +169,13 @@ func (f *forwardedRequest) appendGatewayFields(b []byte, r *server.Request, peer
 	return b
 }
 
-// appendList begins a field that continues the list received so far.
-func appendList(b []byte, name string, came []byte) []byte {
-	if b = append(b, name...); len(came) > 0 {
-		b = append(append(b, came...), ", "...)
+// appendList appends the lists that came as fields called name, each with a comma behind it,
+// for the list goes on. Each byte is copied once, however many fields there are.
+func appendList(b []byte, fields []http1.Field, name string, valid func(list []byte) bool) []byte {
+	for _, f := range fields {
+		if len(f.Value) > 0 && http1.EqualFold(f.Name, name) && valid(f.Value) {
+			b = append(append(b, f.Value...), ", "...)
+		}
 	}
 	return b
 }
@@ -178,18 +190,17 @@ func (f *forwardedRequest) keepField(r *server.Request, one *http1.Field) bool {
 		f.wantsTrailers = f.wantsTrailers || r.Minor == 1 && listContains(one.Value, "trailers")
 		return false
 	case http1.EqualFold(name, "x-forwarded-for"):
-		if isAddressList(one.Value) {
-			f.forwardedFor = f.appendToList(f.forwardedFor, one.Value)
-		}
+		f.hasForwardedFor = true
 		return false
 	case http1.EqualFold(name, "forwarded"):
-		if validForwarded(one.Value) {
-			f.forwarded = f.appendToList(f.forwarded, one.Value)
-		}
+		f.hasForwarded = true
 		return false
 	case http1.EqualFold(name, "trailer"):
+		if r.Length != http1.Chunked { // what it announces will not come
+			return false
+		}
 		one.Value = allowedTrailerNames(one.Value, f.upload.connectionOptions)
-		return r.Length == http1.Chunked && len(one.Value) > 0 // only a chunked body can have trailers
+		return len(one.Value) > 0
 	case isHopByHop(name), http1.EqualFold(name, "host"), http1.EqualFold(name, "expect"):
 		return false
 	case http1.EqualFold(name, "authorization"):
@@ -257,16 +268,6 @@ func (f *forwardedRequest) clientText(peer netip.Addr) []byte {
 func (f *forwardedRequest) store(s string) []byte {
 	from := len(f.buf)
 	f.buf = append(f.buf, s...)
-	return f.buf[from:len(f.buf):len(f.buf)]
-}
-
-// appendToList returns list with value appended, valid until free.
-func (f *forwardedRequest) appendToList(list, value []byte) []byte {
-	if len(list) == 0 {
-		return value
-	}
-	from := len(f.buf)
-	f.buf = append(append(append(f.buf, list...), ", "...), value...)
 	return f.buf[from:len(f.buf):len(f.buf)]
 }
 

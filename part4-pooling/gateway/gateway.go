@@ -86,6 +86,9 @@ func (g *Gateway) backendFor(path []byte) *Backend {
 // isPathConfusing reports whether another program could read path, which belongs to p,
 // as a path that does not (pathconfusion.go).
 func (g *Gateway) isPathConfusing(path []byte, p *Backend) bool {
+	if len(g.Backends) == 1 && g.Backends[0].Path == "/" {
+		return false // all readings are for the same one
+	}
 	return anyReading(path, func(reading []byte) bool { return g.backendFor(reading) != p })
 }
 
@@ -95,8 +98,9 @@ func (g *Gateway) isPathConfusing(path []byte, p *Backend) bool {
 func (g *Gateway) Handler(others server.Handler) server.Handler {
 	return func(w *server.Response, r *server.Request) {
 		p := g.backendFor(r.Path)
+		f, confusing := g.prepared(w, r, p)
 		switch {
-		case g.isPathConfusing(r.Path, p):
+		case confusing:
 			g.Counts.Requests.Add(1)
 			g.Counts.Refused.Add(1)
 			w.Error(400, "ambiguous path: it can be read in two ways, which belong to different backends")
@@ -106,7 +110,9 @@ func (g *Gateway) Handler(others server.Handler) server.Handler {
 			return
 		}
 		g.Counts.Requests.Add(1)
-		f := g.reservedForward(w, r, p.Addr)
+		if f == nil {
+			f = g.newForwardedRequest(w, r, p.Addr)
+		}
 		defer f.free()
 		if err := g.forward(w, r, f, p.Addr); err != nil {
 			g.sendError(w, p.Addr, err)

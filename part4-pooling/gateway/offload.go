@@ -82,8 +82,13 @@ var offloadedRequests = sync.Pool{New: func() any { return &offloadedRequest{for
 // unsafe requests or requests with a body: an engine may send a request twice, and
 // others wait behind it.
 func (g *Gateway) Offload(w *server.Response, r *server.Request) bool {
-	backend := g.backendFor(r.Path)
-	if backend == nil || !backend.Engine || string(r.Method) == "TRACE" || g.isPathConfusing(r.Path, backend) {
+	p := g.backendFor(r.Path)
+	return p != nil && !g.isPathConfusing(r.Path, p) && g.offloadTo(p, w, r)
+}
+
+// offloadTo is Offload for a request whose path belongs to backend, however it is read.
+func (g *Gateway) offloadTo(backend *Backend, w *server.Response, r *server.Request) bool {
+	if !backend.Engine || string(r.Method) == "TRACE" {
 		return false
 	}
 	addr := backend.Addr

@@ -24,26 +24,36 @@ import "socketup/part4-pooling/server"
 // engine and returns true, or reserves a connection for the handler and returns false.
 // It never waits. The driver calls it for one request at a time, in their order.
 func (g *Gateway) OffloadOrReserve(w *server.Response, r *server.Request) (taken bool) {
-	if g.Offload(w, r) {
+	p := g.backendFor(r.Path)
+	if confusing := g.isPathConfusing(r.Path, p); confusing || p == nil {
+		w.SetHandlerData(checkedPath{confusing})
+		return false
+	}
+	if g.offloadTo(p, w, r) {
 		return true
 	}
-	if p := g.backendFor(r.Path); p != nil && !g.isPathConfusing(r.Path, p) {
-		f := g.newForwardedRequest(w, r, p.Addr)
-		if f.reserved = f.goesToBackend(r); f.reserved {
-			f.reservation = g.Pool.Reserve(p.Addr, w.ClientAddr(), &registryFor(w).Line)
-		}
-		w.SetHandlerData(f)
+	f := g.newForwardedRequest(w, r, p.Addr)
+	if f.reserved = f.goesToBackend(r); f.reserved {
+		f.reservation = g.Pool.Reserve(p.Addr, w.ClientAddr(), &registryFor(w).Line)
 	}
+	w.SetHandlerData(f)
 	return false
 }
 
-// reservedForward returns what OffloadOrReserve has prepared for the handler. A request
-// that was not offered to it is prepared now.
-func (g *Gateway) reservedForward(w *server.Response, r *server.Request, addr string) *forwardedRequest {
-	if f, ok := w.TakeHandlerData().(*forwardedRequest); ok {
-		return f
+// A checkedPath tells the handler of a request that was not prepared whether its path is
+// confusing: comparing the readings of a path is too much work to be done twice.
+type checkedPath struct{ confusing bool }
+
+// prepared returns the request that OffloadOrReserve prepared for the handler, or nil, and
+// whether its path is confusing. A request that was not offered to it is checked now.
+func (g *Gateway) prepared(w *server.Response, r *server.Request, p *Backend) (f *forwardedRequest, confusing bool) {
+	switch left := w.TakeHandlerData().(type) {
+	case *forwardedRequest:
+		return left, false
+	case checkedPath:
+		return nil, left.confusing
 	}
-	return g.newForwardedRequest(w, r, addr)
+	return nil, g.isPathConfusing(r.Path, p)
 }
 
 func (g *Gateway) newForwardedRequest(w *server.Response, r *server.Request, addr string) *forwardedRequest {

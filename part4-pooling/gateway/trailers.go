@@ -45,6 +45,9 @@ func copyTrailerField(w *server.Response, a *client.Response) (named connectionO
 		return nil
 	}
 	named = named.collect(a.Fields)
+	for i, option := range named {
+		named[i] = bytes.Clone(option) // it is asked for behind the body, whose bytes may lie where the head was
+	}
 	for _, f := range a.Fields {
 		if !http1.EqualFold(f.Name, "trailer") {
 			continue

@@ -31,6 +31,7 @@ type BodyDecoder struct {
 	budget       int64      // bytes of data that later chunks may still have
 	overhead     int64      // bytes of chunk lines beyond the allowance for their data
 	trailerLimit int        // bytes of the trailer section
+	scanned      int        // bytes of trailers that came and are not all
 	Trailers     []Field    // the trailer fields, set at BodyEnd; a copy that the caller may keep
 }
 
@@ -178,16 +179,18 @@ func (f *BodyDecoder) nextChunkEnd(b []byte) (int, *StatusError) {
 func (f *BodyDecoder) nextTrailers(b []byte) (int, *StatusError) {
 	n := 2
 	if len(b) < 2 || string(b[:2]) != "\r\n" {
-		n = HeadLength(b, 0)
+		n = HeadLength(b, f.scanned)
 	}
 	if n == 0 {
-		return 0, checkPartialTrailers(b, f.trailerLimit)
+		from := f.scanned
+		f.scanned = len(b)
+		return 0, checkPartialTrailers(b, from, f.trailerLimit)
 	} else if n > f.trailerLimit {
-		return 0, checkPartialTrailers(b[:n], f.trailerLimit)
+		return 0, checkPartialTrailers(b[:n], 0, f.trailerLimit)
 	}
 	var refused *StatusError
 	if f.Trailers, refused = parseFields(nil, bytes.Clone(b[:n]), maxTrailerFields); refused != nil {
-		return 0, cmp.Or(checkPrefix(b[:n], errFieldLine), refused)
+		return 0, cmp.Or(checkPrefix(b[:n], 0, errFieldLine), refused)
 	}
 	f.State = BodyEnd
 	return n, nil
@@ -204,8 +207,8 @@ func (f *BodyDecoder) BytesRemaining() int64 { return f.remaining }
 
 // checkPartialTrailers is CheckPartialHead for a trailer section, which begins with
 // a field line instead of a request line.
-func checkPartialTrailers(b []byte, most int) *StatusError {
-	refused := checkPrefix(b[:min(len(b), most)], errFieldLine)
+func checkPartialTrailers(b []byte, from, most int) *StatusError {
+	refused := checkPrefix(b[:min(len(b), most)], from, errFieldLine)
 	if refused == nil && len(b) >= most {
 		return errHeadTooLong
 	}

@@ -20,10 +20,12 @@ func HeadLength(b []byte, from int) int {
 // CheckPartialHead returns an error if the incomplete request head b is already wrong
 // or has reached maxHead bytes, so that its sender gets a response now instead of
 // after a timeout; otherwise nil. It ignores bytes beyond maxHead: the result must
-// not depend on where the network cut the bytes.
-func CheckPartialHead(b []byte, maxHead int) *StatusError {
+// not depend on where the network cut the bytes. from is how many bytes of b an earlier
+// call has checked: a head that arrives byte by byte is not checked from its beginning
+// each time.
+func CheckPartialHead(b []byte, from, maxHead int) *StatusError {
 	seen := b[:min(len(b), maxHead)]
-	if refused := checkPrefix(seen, errRequestLine); refused != nil || len(b) < maxHead {
+	if refused := checkPrefix(seen, from, errRequestLine); refused != nil || len(b) < maxHead {
 		return refused
 	}
 	return tooLongError(seen)
@@ -33,22 +35,27 @@ func CheckPartialHead(b []byte, maxHead int) *StatusError {
 // byte, for which it returns begin, and a bare LF. Of the errors in a complete head
 // these two are reported first, because a head that arrives in pieces is refused for
 // them first.
-func checkPrefix(b []byte, begin *StatusError) *StatusError {
+func checkPrefix(b []byte, from int, begin *StatusError) *StatusError {
 	switch {
 	case len(b) > 0 && !TokenByte[b[0]] && b[0] != '\r':
 		return begin // a TLS ClientHello, perhaps
-	case hasBareLF(b):
+	case hasBareLF(b, from):
 		return errLineEnding
 	}
 	return nil
 }
 
-func hasBareLF(b []byte) bool {
-	for lf := bytes.IndexByte(b, '\n'); lf >= 0; lf = bytes.IndexByte(b, '\n') {
-		if lf == 0 || b[lf-1] != '\r' {
+// hasBareLF reports whether b has a LF without CR. The first from bytes have none.
+func hasBareLF(b []byte, from int) bool {
+	for from < len(b) {
+		lf := bytes.IndexByte(b[from:], '\n')
+		if lf < 0 {
+			return false
+		}
+		if from += lf; from == 0 || b[from-1] != '\r' {
 			return true
 		}
-		b = b[lf+1:]
+		from++
 	}
 	return false
 }

@@ -24,6 +24,7 @@ type ResponseHead struct {
 	KeepAliveTimeout time.Duration // how long the server keeps the connection idle; 0: it did not say
 
 	lengthFields, codingFields int  // how often Content-Length and Transfer-Encoding occur
+	options                    int  // members of Connection, in all of its fields
 	close, keepAlive           bool // Connection: close, keep-alive
 	ConnAuth                   bool // the response challenges with NTLM or Negotiate (connauth.go)
 }
@@ -90,6 +91,9 @@ func (h *ResponseHead) recordField(f *Field) error {
 	switch len(f.Name) { // the length alone rules out most fields
 	case len("connection"): // and of keep-alive
 		if EqualFold(f.Name, "connection") {
+			if h.options += countMembers(f.Value); h.options > maxOptions {
+				return BadResponse(errTooManyOptions.Detail)
+			}
 			h.parseConnection(f.Value)
 		} else if EqualFold(f.Name, "keep-alive") {
 			var told bool

@@ -67,7 +67,7 @@ func (c *conn) nextAction() (do action, ok bool) {
 		}
 		do = actionClose
 	case c.output.writeState == notWriting && !c.output.empty():
-		c.output.startWrite(c.srv.clock.now() + int64(c.srv.Limits.WriteTime))
+		c.output.startWrite(c.srv.clock.now(), int64(c.srv.Limits.WriteTime))
 		do = actionWrite
 	case c.closeState == lingering || c.inputState != inputClosed && c.inputState != stuck || !c.allWritten():
 		return 0, false

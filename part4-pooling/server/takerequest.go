@@ -60,13 +60,13 @@ func (c *conn) scanHead() (int, *http1.StatusError) {
 	n := http1.HeadLength(b, c.input.scanned)
 	switch {
 	case n > most:
-		return 0, http1.CheckPartialHead(b[:n], most)
+		return 0, http1.CheckPartialHead(b[:n], 0, most)
 	case n > 0:
 		c.input.scanned = 0
 		return n, nil
 	}
+	refused := http1.CheckPartialHead(b, c.input.scanned, most)
 	c.input.scanned = len(b)
-	refused := http1.CheckPartialHead(b, most)
 	if refused == nil && c.input.readState == atEOF && len(b) > 0 {
 		refused = errHeadTruncated
 	}

@@ -27,12 +27,12 @@ func (o *writeQueue) enqueue(b []byte) {
 	o.next.b = append(o.next.b, b...)
 }
 
-// startWrite begins a write of unsent. If that is a new buffer, all of it must be written
-// by until.
-func (o *writeQueue) startWrite(until int64) {
+// startWrite begins a write of unsent. If it has just been filled, all of it must be written
+// in writeTime, or as often that as it is long (notsent.go).
+func (o *writeQueue) startWrite(now, writeTime int64) {
 	if o.sending == nil {
 		o.sending, o.next = o.next, nil
-		o.unsent, o.deadline = o.sending.b, until
+		o.unsent, o.deadline = o.sending.b, now+writeTime*writeTimes(len(o.sending.b))
 	}
 	o.writeState.moveTo(writing)
 }
