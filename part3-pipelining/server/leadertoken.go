@@ -9,7 +9,8 @@ package server
 //	or it blocks: a follower finds the offer, acquires the token, and leads instead.
 //	              The old leader completes its slot when the handler returns, and exits
 //
-// So handlers run in parallel exactly when one of them blocks. An offer carries the
+// So handlers run in parallel when one of them blocks, or runs long enough for its
+// follower to be scheduled. An offer carries the
 // number of its request: a leader whose handler was slow must not reclaim an offer that
 // a later leader made, because then two goroutines would lead.
 //

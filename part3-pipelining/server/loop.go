@@ -154,7 +154,7 @@ func (l *loop) nextRequest() *exchange {
 
 // handleEvent reports event n to c. If c may have requests, it becomes current.
 func (l *loop) handleEvent(c *transport, n event) {
-	if n.hungUp && c.closeState == open && firstBrokenLaw(c.fd) {
+	if n.hungUp && c.closeState == open && isReset(c.fd) {
 		c.fail(errReset)
 	}
 	if c.handleEvent(n.peerClosed) {
@@ -162,10 +162,10 @@ func (l *loop) handleEvent(c *transport, n event) {
 	}
 }
 
-// firstBrokenLaw asks the kernel whether fd has been reset. read(2) would report it too,
+// isReset asks the kernel whether fd has been reset. read(2) would report it too,
 // but only after the bytes that arrived before it, and input may be full or belong to a
 // handler.
-func firstBrokenLaw(fd int) bool {
+func isReset(fd int) bool {
 	ask := []unix.PollFd{{Fd: int32(fd)}} // POLLERR and POLLHUP are always reported: poll(2)
 	n, _ := unix.Poll(ask, 0)
 	return n > 0 && ask[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0

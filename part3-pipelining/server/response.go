@@ -84,7 +84,7 @@ func (w *Response) failHandler(status int) {
 }
 
 // Write appends p to the body and keeps no reference to it. It blocks only when 32 KiB are
-// buffered: then it is a Flush first. An error means that the client will not receive
+// buffered: then it flushes first. An error means that the client will not receive
 // the rest: the connection failed, the handler's time is up, or p exceeds the declared
 // length. If the response has no body (HEAD, 204, 304), Write discards p.
 func (w *Response) Write(p []byte) (int, error) { return write(w, p) }

@@ -33,7 +33,7 @@ var inputMoves = [...]uint8{
 // A readState says what the kernel's receive buffer may hold.
 //
 //	wouldBlock ⇄ readable    a read filled the buffer, so more may follow; a read got less
-//	wouldBlock, readable ⇄ peerClosing  an event said that the client closed its side: a hint
+//	wouldBlock, readable → peerClosing  an event said that the client closed its side: a hint
 //	any → atEOF              a read returned 0
 type readState uint8
 

@@ -19,7 +19,6 @@ const (
 	BufferSize          = MaxHead + 16<<10 // bytes of Conn.Buf: the head stays in front while the body passes through the rest
 	maxInterimResponses = 100              // per exchange: 103 Early Hints, or a 102 each second, ahead of the final response
 	maxEmptyLines       = 2                // ahead of a response; a server that sends only these would never time out
-	continueWait        = time.Second      // for 100 Continue; many servers never send it, so the body goes without (RFC 9110 §10.1.1)
 )
 
 // A Conn is a connection to a server, seen from the client. It carries one
@@ -35,7 +34,8 @@ const (
 // itself (RFC 9112 §6.3), with no byte after it, to a request whose body the server
 // can be trusted to have read.
 //
-// A Conn owns its descriptor. Its current holder may close it, once.
+// A Conn owns its descriptor. A Conn that has an Owner is ended with
+// Release, never with Close.
 type Conn struct {
 	socket.FD
 	addr string
@@ -99,7 +99,7 @@ func NewConn(p socket.FD, addr string) *Conn {
 	return l
 }
 
-// CheckIdle reports whether an idle connection can still carry a request. It
+// CheckIdle returns nil if an idle connection can still carry a request. It
 // never waits and costs half a microsecond: one read(2). It need not keep
 // what it reads, because every byte that arrives between exchanges is the end of
 // the connection or poison: the next caller would take it for its response.

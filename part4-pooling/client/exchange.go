@@ -28,7 +28,7 @@ var ErrNotSent = errors.New("nothing was sent")
 // After an error there is no response, and the caller still holds the connection:
 // it may call MayRetry, and must Release it as not good. The exception is
 // ErrNotSent, after which the connection is as good as before. Other errors are
-// those in response.go, http1.ErrBadResponse, and context.Cause(ctx).
+// those in request.go, http1.ErrBadResponse, and context.Cause(ctx).
 func (l *Conn) RoundTrip(ctx context.Context, c *Request, t *Timeouts, until time.Time) (*Response, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("%s %s: %w: %w", c.Method, l.addr, ErrNotSent, context.Cause(ctx))

@@ -41,7 +41,7 @@ type Timeouts struct {
 	Head         time.Duration // from the end of the request, body included, to the end of the response head; a part of the head does not restart it
 	Idle         time.Duration // between two pieces of a body, in either direction
 	ContinueWait time.Duration // for 100 Continue; then the body is sent without it
-	Total        time.Duration // for the whole exchange, including the wait for a connection and a retry
+	Total        time.Duration // for the exchange and its retry; time spent waiting for a connection counts, but only pool.Limits.MaxWait ends that wait
 }
 
 // DefaultTimeouts are the timeouts of the program's own clients.

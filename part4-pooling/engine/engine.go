@@ -194,7 +194,9 @@ func (e *Engine) send(l Lane, batch []*Job) bool {
 	all := len(batch)
 	batch = slices.DeleteFunc(batch, func(j *Job) bool {
 		if !j.Sink.Wanted() {
-			e.finishJob(j, jobWithdrawn, nil)
+			if f := e.endJob(j, jobWithdrawn, nil); f != nil {
+				f.Flush() // not pendingFlush: that is the reader's
+			}
 			return true
 		}
 		return false
@@ -278,11 +280,16 @@ func (e *Engine) removeInFlight(n int) {
 
 // finishJob moves j to a final state and ends its sink: the engine no longer owns it.
 func (e *Engine) finishJob(j *Job, how jobState, why error) {
-	e.counts.byState[how].Add(1)
-	j.moveTo(how)
-	if f := j.Sink.End(why); f != nil { // nil if the sink has nothing to flush
+	if f := e.endJob(j, how, why); f != nil {
 		e.pendingFlush = f
 	}
+}
+
+// endJob ends j in its final state how. It returns what the sink has to flush, or nil.
+func (e *Engine) endJob(j *Job, how jobState, why error) Flusher {
+	e.counts.byState[how].Add(1)
+	j.moveTo(how)
+	return j.Sink.End(why)
 }
 
 // flushPending writes complete responses to the client.

@@ -29,8 +29,8 @@ func (e *Engine) requeue(jobs []*Job) (more bool) {
 //
 //	the response is no longer wanted      withdrawn
 //	part of the response has been sent    failed: the client sees it truncated
-//	the backend exceeded a timeout        failed
-//	the response was malformed            failed: asking again would give the same
+//	it is the oldest, and timed out       failed
+//	it is the oldest, and malformed       failed: asking again would give the same
 //	the backend has not processed it      retried; not counted as an attempt
 //	the response is unreliable            retried; not counted: the retry is the first request on a fresh connection
 //	the backend may have processed it     retried once
@@ -38,7 +38,7 @@ func (e *Engine) requeue(jobs []*Job) (more bool) {
 // Without a limit, a backend that closes every connection at once would be tried for
 // ever. So the oldest job is charged an attempt if the lane delivered no response at
 // all, even if the job was not sent. A lane that the engine itself ended, because
-// discarding a response took too long, charges its jobs no attempt for being sent.
+// the rest of an unwanted response was too long to discard, charges its jobs no attempt for being sent.
 func (e *Engine) resolveUnanswered(l Lane) (again bool) {
 	written := l.inFlight()
 	left := slices.Concat(written, e.unsent)

@@ -11,7 +11,7 @@ import (
 // A Backend is a server for one path and all paths below it.
 type Backend struct {
 	Path   string // begins with /; "/a" covers /a and /a/b, but not /ab
-	Addr   string // HOST:PORT; a name is resolved for each connection
+	Addr   string // HOST:PORT; a name is resolved when a connection is dialled, and cached for 5 s
 	Engine bool   // requests are offloaded to engines (offload.go)
 }
 

@@ -149,7 +149,7 @@ func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedReq
 }
 
 // setBody reads a short body completely. A long one is read while it is sent, and one
-// with Expect: 100-continue only when the backend asks for it.
+// with Expect: 100-continue when the backend asks for it, or Timeouts.ContinueWait has passed.
 func (f *forwardedRequest) setBody(r *server.Request) error {
 	if r.Length == http1.Chunked || r.Length > replayLimit || r.ExpectContinue {
 		f.upload.Body = r.Body

@@ -52,7 +52,8 @@ func (o *EngineOptions) Validate() error {
 	return nil
 }
 
-// MemoryBound returns that sum in bytes, where head is the size of the largest request
+// MemoryBound returns the most memory in bytes that an engine adds to a client
+// connection, where head is the size of the largest request
 // head that the server accepts.
 func (o *EngineOptions) MemoryBound(head int) int64 {
 	return int64(client.BufferSize + (2*o.depth+engine.MaxQueue)*head)

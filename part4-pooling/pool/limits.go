@@ -26,7 +26,7 @@ var DefaultLimits = Limits{
 	MaxWait:    5 * time.Second,
 	IdleTime:   4 * time.Second,  // Node.js and Apache close after 5 s: be first
 	Lifetime:   10 * time.Minute, // so that a load balancer gets to choose again
-	Quarantine: 10 * time.Second, // a new connection for each request costs some 60 µs; another client's response, a customer
+	Quarantine: 10 * time.Second, // a new connection for each request costs some 60 µs; delivering another client's response is far worse
 }
 
 // AddFlags sets l to DefaultLimits and defines a flag on f for each limit.
@@ -44,7 +44,10 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 
 // Validate returns an error for limits that no pool can work with.
 func (l *Limits) Validate() error {
-	if l.PerBackend < 1 || l.Total < 1 || l.Queue < 0 || l.MaxWait < 0 || l.IdleTime <= 0 || l.Lifetime <= 0 {
+	if l.MaxWait < 0 || l.Quarantine < 0 {
+		return errors.New("-backend-wait and -backend-wary: want at least 0")
+	}
+	if l.PerBackend < 1 || l.Total < 1 || l.Queue < 0 || l.IdleTime <= 0 || l.Lifetime <= 0 {
 		return errors.New("-backend-connections and -all-backend-connections: want at least 1; -backend-queue: at least 0; -backend-idle and -backend-life: more than 0")
 	}
 	return nil

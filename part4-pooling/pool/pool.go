@@ -38,8 +38,8 @@ import (
 // change while the pool is in use.
 type Pool struct {
 	Limits Limits
-	Dial   func(ctx context.Context, addr string, timeout time.Duration) (*client.Conn, error) // client.Dial, but in tests
-	Now    func() time.Time                                                                    // the wall clock, but in tests
+	Dial   func(ctx context.Context, addr string, timeout time.Duration) (*client.Conn, error) // client.Dial, except in tests
+	Now    func() time.Time                                                                    // the wall clock, except in tests
 
 	// The law of this lock: it is held to move connections and callers between
 	// lists, and never across anything that blocks: no dial, no write, no close.
@@ -79,8 +79,8 @@ type backend struct {
 }
 
 // A Lease is a connection of the pool, from its dial to its close. Its holder alone
-// may use it, until Return, Release or Redial. The pool's lock guards the fields
-// below Conn.
+// may use it, until Return, Release or Redial. pool and backend never
+// change; the pool's lock guards the rest.
 type Lease struct {
 	*client.Conn
 	pool       *Pool

@@ -20,7 +20,7 @@ type Counts struct {
 	Dropped     uint64 `json:"dropped"`     // by DropAll, Close or quarantine
 	Displaced   uint64 `json:"displaced"`   // closed for another backend
 	Broken      uint64 `json:"broken"`      // not reusable after an exchange
-	Retried     uint64 `json:"retried"`     // requests sent again on a new connection
+	Retried     uint64 `json:"retried"`     // connections replaced to send their requests again
 }
 
 // counterFor returns the count for a connection that was closed because of err.

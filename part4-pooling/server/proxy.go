@@ -14,7 +14,7 @@ import (
 
 // An Attachment is what an offloader keeps with a connection until the client is gone.
 type Attachment interface {
-	OnClientGone() // the connection has failed. Called once, with the connection locked: it must not block
+	OnClientGone() // the connection has failed. Called once at most, never after a normal close, and with the connection locked: it must not block
 }
 
 // Attachment returns the attachment of w's connection. The first call creates it with
