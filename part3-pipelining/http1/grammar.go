@@ -6,8 +6,8 @@ import (
 	"math/bits"
 )
 
-// A byteSet is a character class of the grammar: s[c] says whether c belongs to it.
-type byteSet [256]bool
+// A ByteSet is a character class of the grammar: s[c] says whether c belongs to it.
+type ByteSet [256]bool
 
 var (
 	// TokenByte is tchar, the bytes of methods and field names (RFC 9110 §5.6.2).
@@ -23,16 +23,16 @@ var (
 func init() { valueByte['\t'] = true }
 
 // ByteSetOf returns the set of the bytes in members.
-func ByteSetOf(members string) *byteSet {
-	var s byteSet
+func ByteSetOf(members string) *ByteSet {
+	var s ByteSet
 	for i := range len(members) {
 		s[members[i]] = true
 	}
 	return &s
 }
 
-func byteRange(first, last, without byte) *byteSet {
-	var s byteSet
+func byteRange(first, last, without byte) *ByteSet {
+	var s ByteSet
 	for c := int(first); c <= int(last); c++ {
 		s[c] = byte(c) != without
 	}
@@ -41,7 +41,7 @@ func byteRange(first, last, without byte) *byteSet {
 
 // Span returns how many bytes at the beginning of b are in s. In a complete head
 // that is always less than len(b): the head ends in CRLF, which no set contains.
-func Span(b []byte, s *byteSet) int {
+func Span(b []byte, s *ByteSet) int {
 	for i, c := range b {
 		if !s[c] {
 			return i

@@ -58,14 +58,14 @@ type Conn struct {
 	readDeadline time.Time          // as set in the poller
 	writesHalted atomic.Bool        // see haltWrites
 
-	Owner            owner         // nil: the caller
+	Owner            Owner         // nil: the caller
 	Fault            error         // set by the holder before a Release that is not good: ErrEnded, ErrUnsolicited or the owner's own; nil: any other reason
 	KeepAliveTimeout time.Duration // how long the server keeps an idle connection (its Keep-Alive field); 0: unknown
 }
 
-// An owner lends a connection and gets it back exactly once. It keeps a good one
+// An Owner lends a connection and gets it back exactly once. It keeps a good one
 // and closes a bad one.
-type owner interface{ Return(good bool) }
+type Owner interface{ Return(good bool) }
 
 // Release returns l to its owner, and the caller must not touch l afterwards. If
 // l has no owner, Release closes it unless it is good, and a good one stays with

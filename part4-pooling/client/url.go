@@ -7,9 +7,9 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// An httpURL is an http URL in parts: the server to connect to, and the target to
+// A URL is an http URL in parts: the server to connect to, and the target to
 // request.
-type httpURL struct {
+type URL struct {
 	Addr   string // host and port
 	Host   string // for the Host field: the port is left out if the URL has none
 	Target string // path and query, escaped for a request line; "/" if the URL has none
@@ -18,10 +18,10 @@ type httpURL struct {
 // ParseURL parses http://HOST[:PORT][/PATH][?QUERY] (RFC 9110 §4.2.1). It rejects
 // userinfo, which would have to become an Authorization field, and a fragment,
 // which is never sent.
-func ParseURL(s string) (httpURL, error) {
+func ParseURL(s string) (URL, error) {
 	const scheme = "http://"
 	if len(s) < len(scheme) || !http1.EqualFold([]byte(s[:len(scheme)]), scheme) {
-		return httpURL{}, fmt.Errorf("bad URL %q: want http:// first", s)
+		return URL{}, fmt.Errorf("bad URL %q: want http:// first", s)
 	}
 	authority, target := s[len(scheme):], ""
 	if end := strings.IndexAny(authority, "/?#"); end >= 0 {
@@ -29,21 +29,21 @@ func ParseURL(s string) (httpURL, error) {
 	}
 	switch {
 	case strings.Contains(authority, "@"):
-		return httpURL{}, fmt.Errorf("bad URL %q: a user or a password is not sent", s)
+		return URL{}, fmt.Errorf("bad URL %q: a user or a password is not sent", s)
 	case strings.Contains(target, "#"):
-		return httpURL{}, fmt.Errorf("bad URL %q: a fragment (#…) is not sent", s)
+		return URL{}, fmt.Errorf("bad URL %q: a fragment (#…) is not sent", s)
 	}
 	addr := strings.TrimSuffix(authority, ":")
 	if colon := strings.LastIndexByte(addr, ':'); colon <= strings.LastIndexByte(addr, ']') {
 		addr += ":80" // RFC 9110 §4.2.1
 	}
 	if _, _, err := splitHostPort(addr); err != nil {
-		return httpURL{}, fmt.Errorf("bad URL %q: %w", s, err)
+		return URL{}, fmt.Errorf("bad URL %q: %w", s, err)
 	}
 	if target == "" || target[0] == '?' {
 		target = "/" + target
 	}
-	return httpURL{addr, authority, EscapeTarget(target)}, nil
+	return URL{addr, authority, EscapeTarget(target)}, nil
 }
 
 // EscapeTarget percent-encodes the bytes that a path or a query cannot contain (RFC

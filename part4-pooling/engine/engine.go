@@ -37,7 +37,7 @@ type Engine struct {
 	registry     *Registry
 	addr         string
 	ctx          context.Context // done when the client has gone
-	openLane     opener
+	openLane     Opener
 	idleTime     time.Duration
 	Number       uint64 // of the request that reserved its connection, in the client's line
 	counts       *Counts
@@ -59,16 +59,16 @@ type Engine struct {
 	laneErr     error         // why the lane ended
 }
 
-// An opener opens an engine's first lane, and may block. It is called exactly once,
+// An Opener opens an engine's first lane, and may block. It is called exactly once,
 // even if the client has gone, because it holds a reservation that must be claimed;
 // it fails when ctx is done. Lane.redial opens the later lanes.
-type opener func(ctx context.Context) (Lane, error)
+type Opener func(ctx context.Context) (Lane, error)
 
 // New returns an engine that is not running yet: only the create function of
 // Registry.Push calls it, and Push starts the engine. An engine without jobs retires
 // after linger. counts is shared by all engines of a gateway. The caller sets Number
 // before create returns.
-func New(open opener, linger time.Duration, counts *Counts) *Engine {
+func New(open Opener, linger time.Duration, counts *Counts) *Engine {
 	counts.Engines.Add(1)
 	return &Engine{openLane: open, idleTime: linger, counts: counts, wake: make(chan struct{}, 1)}
 }

@@ -21,7 +21,7 @@ import (
 // Registry.Push has returned true the caller must not touch it.
 type Job struct {
 	Request   *client.Request // idempotent and without a body; unchanged until Sink.End
-	Sink      sink            // receives the response; go doc -u engine.sink has the contract
+	Sink      Sink            // receives the response
 	state     jobState
 	attempts  int                             // connections that ended with this job unanswered
 	offset    int64                           // of its first byte in the lane's output
@@ -30,12 +30,12 @@ type Job struct {
 	discarded int                             // bytes of the response that the sink refused
 }
 
-// A sink receives the response to one job. The engine calls it from one goroutine
+// A Sink receives the response to one job. The engine calls it from one goroutine
 // at a time:
 //
 //	Wanted                          at any time
 //	(Head Data* Pause*)* End        in this order; a retry begins again with Head
-type sink interface {
+type Sink interface {
 	// Wanted reports whether the client still waits for the response.
 	Wanted() bool
 	// Head begins a response. Its fields are valid until Head returns; a.Trailers

@@ -11,7 +11,7 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// A pipeline sends requests on one connection without waiting for the responses
+// A Pipeline sends requests on one connection without waiting for the responses
 // between them, and returns a future for each. Any number of goroutines may use it.
 // Its script:
 //
@@ -21,7 +21,7 @@ import (
 //	the reader       completes the futures, in the order of the requests
 //
 // When the connection ends all futures fail with the reason.
-type pipeline struct {
+type Pipeline struct {
 	*http1Lane
 	cancel   context.CancelCauseFunc // stops the reader
 	inFlight chan struct{}           // one token for each request without a response
@@ -87,9 +87,9 @@ var (
 // more, so it is for servers that are known to keep their connections. Of t only Head
 // and Idle apply. Its methods for other packages are Do, which sends a request and waits
 // for the response, and Close.
-func NewPipeline(l *client.Conn, t client.Timeouts) *pipeline {
+func NewPipeline(l *client.Conn, t client.Timeouts) *Pipeline {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	p := &pipeline{newHTTP1Lane(ctx, l, nil, &t, maxInFlight), cancel, make(chan struct{}, maxInFlight)}
+	p := &Pipeline{newHTTP1Lane(ctx, l, nil, &t, maxInFlight), cancel, make(chan struct{}, maxInFlight)}
 	go p.run() // ends when the connection does, after it has completed all futures; nothing waits for it
 	return p
 }
@@ -97,7 +97,7 @@ func NewPipeline(l *client.Conn, t client.Timeouts) *pipeline {
 // send sends c, or leaves it to another caller's flush, and returns a future. It blocks
 // while maxInFlight requests are in flight, until ctx is done. The caller may reuse c
 // when send has returned.
-func (p *pipeline) send(ctx context.Context, c *client.Request) (*future, error) {
+func (p *Pipeline) send(ctx context.Context, c *client.Request) (*future, error) {
 	switch {
 	case !client.IsIdempotent(c.Method) || c.Stream != nil:
 		return nil, ErrNotIdempotent
@@ -126,7 +126,7 @@ func (p *pipeline) send(ctx context.Context, c *client.Request) (*future, error)
 
 // acquire puts a token into inFlight. A select over one channel is cheaper than over
 // two, so it tries without ctx first.
-func (p *pipeline) acquire(ctx context.Context) error {
+func (p *Pipeline) acquire(ctx context.Context) error {
 	select {
 	case p.inFlight <- struct{}{}:
 		return nil
@@ -162,7 +162,7 @@ func (f *future) wait(ctx context.Context) (*bufferedResponse, error) {
 // Do sends c, waits for the response, and discards it. The error is that of the
 // exchange: a sentinel of this package, or one of package client. The status does not
 // matter.
-func (p *pipeline) Do(c *client.Request) error {
+func (p *Pipeline) Do(c *client.Request) error {
 	f, err := p.send(context.Background(), c)
 	if err != nil {
 		return err
@@ -174,7 +174,7 @@ func (p *pipeline) Do(c *client.Request) error {
 
 // run completes futures until the connection ends; then it closes the connection and
 // fails the futures that are left.
-func (p *pipeline) run() {
+func (p *Pipeline) run() {
 	why := p.readLoop()
 	jobs := p.fail(why) // first: from now on no sender checks the connection
 	p.conn.Close()
@@ -185,7 +185,7 @@ func (p *pipeline) run() {
 }
 
 // readLoop completes futures until the connection ends, and returns the reason.
-func (p *pipeline) readLoop() error {
+func (p *Pipeline) readLoop() error {
 	for {
 		switch v := p.read(); v.kind {
 		case laneHead:
@@ -203,14 +203,14 @@ func (p *pipeline) readLoop() error {
 }
 
 // resolve completes the future of j, and makes room for another request.
-func (p *pipeline) resolve(j *Job, why error) {
+func (p *Pipeline) resolve(j *Job, why error) {
 	j.Sink.End(why)
 	<-p.inFlight
 }
 
 // Close fails all requests without a response with ErrClosed. It does not wait for the
 // reader, which closes the connection.
-func (p *pipeline) Close() {
+func (p *Pipeline) Close() {
 	p.fail(ErrClosed)
 	p.cancel(ErrClosed)
 	p.conn.Interrupt()

@@ -21,7 +21,7 @@ import (
 )
 
 // startPipeline opens a pipeline to addr; it is closed when the test ends.
-func startPipeline(t testing.TB, addr string) *pipeline {
+func startPipeline(t testing.TB, addr string) *Pipeline {
 	t.Helper()
 	p := NewPipeline(dialConn(t, addr), testTimeouts)
 	t.Cleanup(p.Close)

@@ -41,10 +41,12 @@ func (c *Counts) counterFor(why error) *uint64 {
 type Stats struct {
 	Permits  int            `json:"permits"`
 	Max      int            `json:"max"`
-	Backends []backendStats `json:"backends"`
+	Backends []BackendStats `json:"backends"`
 }
 
-type backendStats struct {
+// BackendStats are the figures of one backend: its connections at one moment, and what has
+// happened to them since the pool was made.
+type BackendStats struct {
 	Addr    string `json:"addr"`
 	Leased  int    `json:"leased"` // includes those being dialled
 	Idle    int    `json:"idle"`
@@ -59,7 +61,7 @@ func (p *Pool) Stats() Stats {
 	defer p.unlockAndClose()
 	s := Stats{Permits: p.permits, Max: p.Limits.Total}
 	for _, b := range p.backendList {
-		s.Backends = append(s.Backends, backendStats{
+		s.Backends = append(s.Backends, BackendStats{
 			Addr: b.addr, Leased: b.inUse, Idle: len(b.idle), Waiting: b.queue.length + b.following,
 			Max: p.Limits.PerBackend, Counts: b.counts,
 		})
@@ -84,11 +86,11 @@ func (c *Counts) Events() []Event {
 
 // Backend returns the state of the backend at addr, or zeros if the pool has not
 // met it.
-func (s Stats) Backend(addr string) backendStats {
+func (s Stats) Backend(addr string) BackendStats {
 	for _, b := range s.Backends {
 		if b.Addr == addr {
 			return b
 		}
 	}
-	return backendStats{}
+	return BackendStats{}
 }
