@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/gateway"
 	"socketup/part4-pooling/internal/testutil"
 )
 
@@ -28,9 +29,10 @@ var waitModes = []string{"the pool", "an engine"}
 // way, and returns its address.
 func viaPoolOrEngine(t *testing.T, way, addr string) string {
 	t.Helper()
-	r, _ := startGateway(t, addr)
+	one := func(g *gateway.Gateway) { g.Pool.Limits.PerBackend = 1 } // a request that meets a retiring engine waits for its connection
+	r, _ := startGateway(t, addr, one)
 	if way == "an engine" {
-		r, _ = startEngineGateway(t, addr)
+		r, _ = startEngineGateway(t, addr, one)
 	}
 	return r.addr
 }
