@@ -16,7 +16,7 @@ import (
 // Hahne, 1998). It holds at four levels:
 //
 //	of                           no more than    so that
-//	a connection of a client     a client's      one connection leaves as much for the client's others
+//	a connection of a client     a client's      it has no more than half, whatever its client's others have
 //	a client at a backend        PerBackend      other clients can use that backend
 //	a client at all backends     Total           other clients can use any backend
 //	a backend                    Total           a slow backend leaves as much for the others, if Total is too small for all
@@ -132,7 +132,7 @@ func (p *Pool) mayTake(b *backend, h holder, lessHere, less int) bool {
 	}
 	mine := shareOf(&c.shares, b).held
 	return fits(mine, here, p.Limits.PerBackend) && fits(c.held, all, p.Limits.Total) &&
-		(h.line == nil || fits(shareOf(&h.line.shares, b).held, mine, half(p.Limits.PerBackend)))
+		(h.line == nil || shareOf(&h.line.shares, b).held < half(half(p.Limits.PerBackend)))
 }
 
 // half returns how many of n a client may have.

@@ -214,3 +214,28 @@ func TestRedialKeepsItsPermit(t *testing.T) {
 	p.sweepAccounts()
 	assert.Empty(t, p.clients, "the client has nothing left")
 }
+
+// The requests of a line keep the place of their arrival, although only one of them is
+// in the queue: a pipeline's responses then come together, and leave in one write.
+func TestPipelineKeepsTheOrderOfArrival(t *testing.T) {
+	t.Parallel()
+	s, p := testutil.ServePolite(t), newSmallPool(t, 1)
+	held, err := p.Get(t.Context(), s.Addr, &testTimeouts)
+	require.NoError(t, err)
+	var first, second Line
+	at := []Reservation{
+		p.Reserve(s.Addr, netip.Addr{}, &first), p.Reserve(s.Addr, netip.Addr{}, &first), p.Reserve(s.Addr, netip.Addr{}, &first),
+		p.Reserve(s.Addr, netip.Addr{}, &second), p.Reserve(s.Addr, netip.Addr{}, &first),
+	}
+
+	p.put(held, true)
+
+	for i, r := range at {
+		for j, later := range at[i+1:] {
+			assert.Empty(t, later.waiter.ready, "request %d is served before %d", i+1+j, i)
+		}
+		l, err := p.Claim(t.Context(), r, &testTimeouts)
+		require.NoError(t, err)
+		p.put(l, true)
+	}
+}

@@ -29,6 +29,27 @@ type waitQueue struct {
 	length      int
 }
 
+// insert puts w behind the waiters with smaller tickets. Few pass: a new caller has the
+// largest ticket, and a follower that becomes the head of its line one of the smallest.
+func (q *waitQueue) insert(w *waiter) {
+	if q.last == nil || q.last.ticket < w.ticket {
+		q.push(w)
+		return
+	}
+	next := q.first
+	for next.ticket < w.ticket {
+		next = next.next
+	}
+	w.prev, w.next, w.queued = next.prev, next, true
+	if next.prev == nil {
+		q.first = w
+	} else {
+		next.prev.next = w
+	}
+	next.prev = w
+	q.length++
+}
+
 func (q *waitQueue) push(w *waiter) {
 	w.prev, w.next, w.queued = q.last, nil, true
 	if q.last == nil {
@@ -115,7 +136,8 @@ func (p *Pool) evictForOther() {
 // waits. It returns nil if the queue has no room. With the lock held.
 func (p *Pool) enqueue(b *backend, h holder, number uint64) *waiter {
 	w := waiterPool.Get().(*waiter)
-	w.backend, w.holder, w.number = b, h, number
+	p.lastTicket++
+	w.backend, w.holder, w.number, w.ticket = b, h, number, p.lastTicket
 	if h.line.waits() {
 		p.follow(w)
 	} else if !p.enterQueue(w) {
@@ -135,9 +157,7 @@ func (p *Pool) enterQueue(w *waiter) bool {
 	if !p.mayQueue(b, w.holder) {
 		return false
 	}
-	p.lastTicket++
-	w.ticket = p.lastTicket
-	b.queue.push(w)
+	b.queue.insert(w)
 	p.countQueued(w, 1)
 	if w.line != nil {
 		w.line.head = w
