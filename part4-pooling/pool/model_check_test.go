@@ -113,7 +113,8 @@ func (m *poolModel) checkShares() {
 		}
 	}
 	for _, b := range m.p.backendList {
-		m.require(!scarce || b.inUse <= half(limits.Total) || len(m.p.backendList) == 1, "%s: the backend has %d of %d: %s", b.addr, b.inUse, limits.Total, ruleShare)
+		m.require(!scarce || b.inUse <= half(limits.Total) || len(m.p.backendList) < len(places), // its share may date from before another backend was known
+			"%s: the backend has %d of %d: %s", b.addr, b.inUse, limits.Total, ruleShare)
 		m.require(limits.Queue == 0 || b.queue.length <= limits.Queue, "%s: %d callers wait, in a queue for %d", b.addr, b.queue.length, limits.Queue)
 		for w := b.queue.first; w != nil; w = w.next {
 			m.require(w.prev == nil || w.prev.ticket < w.ticket, "%s: the queue is not in order", b.addr)
@@ -121,7 +122,7 @@ func (m *poolModel) checkShares() {
 			if free && w.client != nil {
 				mine := has[at{w.client, b}]
 				free = mine < limits.PerBackend-b.inUse && all[w.client] < limits.Total-m.p.inUse &&
-					has[at{w.line, b}] < half(limits.PerBackend)-mine
+					has[at{w.line, b}] < half(half(limits.PerBackend))
 			}
 			m.require(!free, "%s: a caller waits although it could be served", b.addr)
 		}
