@@ -113,8 +113,9 @@ func (m *poolModel) checkShares() {
 		}
 	}
 	for _, b := range m.p.backendList {
-		m.require(!scarce || b.inUse <= half(limits.Total) || len(m.p.backendList) < len(places), // its share may date from before another backend was known
-			"%s: the backend has %d of %d: %s", b.addr, b.inUse, limits.Total, ruleShare)
+		// What a backend had before others were known it keeps, but it takes no more.
+		m.require(!scarce || b.inUse <= max(half(limits.Total), m.before[b]), "%s: the backend has %d of %d: %s", b.addr, b.inUse, limits.Total, ruleShare)
+		m.before[b] = b.inUse
 		m.require(limits.Queue == 0 || b.queue.length <= limits.Queue, "%s: %d callers wait, in a queue for %d", b.addr, b.queue.length, limits.Queue)
 		for w := b.queue.first; w != nil; w = w.next {
 			m.require(w.prev == nil || w.prev.ticket < w.ticket, "%s: the queue is not in order", b.addr)

@@ -35,6 +35,7 @@ type poolModel struct {
 	links    []*client.Conn       // all that were ever dialled
 	peers    map[*client.Conn]int // the server's end; -1 once closed
 	addrs    map[*client.Conn]string
+	before   map[*backend]int // permits in use after the last step
 	history  []string
 }
 
@@ -51,7 +52,7 @@ var (
 )
 
 func newPoolModel(t testing.TB, choose func(int) int) *poolModel {
-	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*client.Conn]int{}, addrs: map[*client.Conn]string{}, numbers: map[*Lease]uint64{}}
+	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*client.Conn]int{}, addrs: map[*client.Conn]string{}, numbers: map[*Lease]uint64{}, before: map[*backend]int{}}
 	m.p = New(Limits{PerBackend: 2 + choose(6), Total: 3 + choose(9), Queue: 3 * choose(3), OneClient: choose(4) == 0, IdleTime: 10 * time.Second, Lifetime: time.Minute, Quarantine: time.Duration(choose(2)) * 5 * time.Second})
 	m.p.Now = func() time.Time { return m.clock }
 	m.p.Dial = m.dial
@@ -69,6 +70,7 @@ func (m *poolModel) dial(_ context.Context, addr string, _ time.Duration) (*clie
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(m.t, err)
 	unix.CloseOnExec(pair[1])
+	require.NoError(m.t, unix.SetNonblock(pair[1], true)) // the pool reads little: a server that says much must not stop the model
 	end, err := socket.NewFD(pair[0])
 	require.NoError(m.t, err)
 	l := client.NewConn(end, addr)
