@@ -35,7 +35,7 @@ type conn struct {
 
 	waitingMemory int64 // bytes of credit that its requests have (waitingmemory.go)
 
-	idleSince    int64 // the clock when the slot queue became empty
+	idleSince    int64 // the clock when the connection last made progress with no request left
 	waitingSince int64 // the clock when the wait for a head, or lingering, began
 	lingerBudget int   // bytes that may still be discarded before the connection is closed
 	closeState   closeState

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Limits bound everything that a client can make the server hold or wait for. Each has a
-// flag (AddFlags). A number in a comment is the status with which a request past that
+// Limits bound everything that a client can make the server hold or wait for. Each but
+// HandlerMemory has a flag (AddFlags). A number in a comment is the status with which a request past that
 // limit is refused (RFC 9110 §15, RFC 6585).
 type Limits struct {
 	Head        int           // bytes of a request head: 431; if the target alone is too long, 414

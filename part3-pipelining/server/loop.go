@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A loop serves many connections, with one goroutine as long as no handler blocks. The
-// goroutine that holds its token is the leader:
+// A loop serves many connections. Handlers that return quickly run on one goroutine; an
+// exclusive request gets one of its own (handlerio.go). The goroutine that holds the loop's
+// token is the leader:
 //
 //	the leader  waits for events of any connection, and reads what has arrived
 //	            takes one request after the other from it, and calls the handler itself

@@ -8,7 +8,7 @@ import "fmt"
 
 // An inputState says what the bytes that arrive are used for.
 //
-//	parsing ⇄ stalled            the slot queue is full; a response that leaves it makes room
+//	parsing ⇄ stalled            the slot queue or the memory budget is full; a response that leaves makes room
 //	parsing ⇄ exclusive → stuck  a handler has the connection, and its input, to itself;
 //	                             it is past its deadline and may never return them
 //	parsing, stalled, exclusive → inputClosed   no more requests are taken
@@ -34,6 +34,7 @@ var inputMoves = [...]uint8{
 //
 //	wouldBlock ⇄ readable    a read filled the buffer, so more may follow; a read got less
 //	wouldBlock, readable → peerClosing  an event said that the client closed its side: a hint
+//	peerClosing → wouldBlock  the hint was wrong: a read returned EAGAIN
 //	any → atEOF              a read returned 0
 type readState uint8
 

@@ -15,7 +15,7 @@ import (
 type transport struct {
 	conn
 	fd      int         // owned by the driver, which closes it after actionClose. Use it with mu held, or in writeState writing
-	mu      *sync.Mutex // guards the conn; released only during write(2) and by goroutines that wait
+	mu      *sync.Mutex // guards the conn; not held during write(2), while a handler runs, or while a goroutine waits
 	changed sync.Cond   // broadcast on actionWake
 	driver  connDriver
 }

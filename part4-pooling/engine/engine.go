@@ -45,11 +45,10 @@ type Engine struct {
 	pendingFlush Flusher // the reader's: holds complete responses that are not written to the client yet
 	finished     int     // the reader's: jobs that have left the lane but are still counted in inFlight
 
-	wake     chan struct{} // holds a token when the writer should check its queue
-	queue    []*Job        // guarded by registry.mu
-	inFlight int           // jobs on the lane; guarded by registry.mu
-
-	unregistered bool // no more jobs will be pushed; the writer's
+	wake         chan struct{} // holds a token when the writer should check its queue
+	queue        []*Job        // guarded by registry.mu
+	inFlight     int           // jobs on the lane; guarded by registry.mu
+	unregistered bool          // no more jobs will be pushed; the writer's
 
 	// Of the current lane. The reader writes them; the writer may read them when
 	// readerDone is closed. (unsent is the writer's.)

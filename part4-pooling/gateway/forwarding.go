@@ -82,7 +82,7 @@ type forwardedRequest struct {
 	upload           forwardedBody
 	hasForwardedFor  bool                            // X-Forwarded-For came
 	hasForwarded     bool                            // Forwarded came
-	behindProxy      bool                            // the client is a proxy of our own; set before take
+	behindProxy      bool                            // the client is a proxy of our own; set before build
 	clientSet        [numProxyFields]bool            // fields that a trusted proxy has set
 	viaCount         int                             // members of Via: gateways and proxies passed so far
 	maxForwards      int64                           // the value of Max-Forwards, or noMaxForwards

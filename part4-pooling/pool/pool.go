@@ -100,7 +100,8 @@ const (
 	leaseClosed                   // closed, or about to be
 )
 
-// The ways in which Get fails, apart from the dial; test for them with errors.Is.
+// The first three are ways in which Get fails, apart from the dial; test for them with
+// errors.Is.
 var (
 	ErrClosed      = errors.New("the pool is closed")
 	ErrWaitTimeout = errors.New("no connection came free in time")         // Limits.MaxWait
@@ -209,7 +210,8 @@ func (p *Pool) replace(l *Lease, why error) grant {
 }
 
 // put ends a lease. The pool keeps the connection if it is good, which the caller
-// decides, and still passes its check, which put runs. It panics if l is not
+// decides, and still passes its check. put checks it unless a waiter takes it: then the
+// waiter does. It panics if l is not
 // leased.
 func (p *Pool) put(l *Lease, good bool) {
 	why := cmp.Or(l.Fault, errBroken)

@@ -9,8 +9,8 @@ import (
 )
 
 // A Handler answers one request, on a goroutine that may block. For an HTTP/1.1 request
-// with a safe method (RFC 9110 §9.2.1) and no body it runs in parallel with other handlers
-// of the connection; for any other it starts when all earlier requests are answered, and
+// with a safe method (RFC 9110 §9.2.1) and no body it may run in parallel with other handlers
+// of the connection, though never with the serial driver; for any other it starts when all earlier requests are answered, and
 // runs alone (RFC 9112 §9.3.2). w and r are valid until it returns. A handler that
 // panics, or returns without a status, is answered with 500.
 type Handler func(w *Response, r *Request)
@@ -72,7 +72,7 @@ func (x *exchange) recycle() {
 	c.keepCredit(x, 0)
 	x.dropLarge(c.srv)
 	lines, fields, kept := x.req.Fields[:0], x.res.FieldLines[:0], x.res.body[:0]
-	x.req, x.res = Request{}, Response{} // as RequestHead.Parse expects them
+	x.req, x.res = Request{}, Response{}
 	x.req.Fields, x.res.FieldLines, x.res.body = lines, fields, kept
 	if hadBody { // most have none
 		x.body = Body{}

@@ -20,8 +20,8 @@ func (l *loop) queueTurn(c *transport) {
 	l.wake()
 }
 
-// othersWaiting reports whether another connection has an event or waits for its turn. If
-// none does, the turn is extended, and its responses leave in one write. The caller
+// othersWaiting reports whether there is an event, or a connection waits for its turn. If
+// not, the turn is extended, and its responses leave in one write. The caller
 // holds the lock; othersWaiting releases it while it polls.
 func (l *loop) othersWaiting() bool {
 	if l.nextEvent == l.numEvents && l.roundPos == len(l.round) {

@@ -68,8 +68,8 @@ func (s *Server) Close() {
 	s.listener.Close()
 }
 
-// Serve accepts connections until Stop is called, and returns when all of them are closed
-// and the server's goroutines have ended. Call it once.
+// Serve accepts connections until Stop is called, and returns when all of them are
+// closed. A handler that has outlived HandlerTime may still be running. Call it once.
 func (s *Server) Serve() {
 	var watch sync.WaitGroup
 	watch.Go(s.runClock)
