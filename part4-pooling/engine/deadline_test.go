@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -23,29 +22,7 @@ const ruleWriteDeadline = "house rule: a write deadline is for one write. exchan
 // waitTwice waits until a deadline that was set d ago or later has passed.
 func waitTwice(d time.Duration) { <-time.After(2 * d) }
 
-// The write deadline of an upload must not fail later writes on its connection.
-func TestUploadDeadlineDoesNotAffectLaterRequests(t *testing.T) {
-	t.Parallel()
-	s := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200("ok") })
-	p, hurried := newSmallPool(t, 1), testTimeouts
-	hurried.Idle = 100 * time.Millisecond
-	c := postRequest("/", "")
-	c.Stream, c.Length = strings.NewReader(strings.Repeat("x", 64<<10)), 64<<10
-	a, err := p.RoundTrip(t.Context(), s.Addr, c, &hurried)
-	require.NoError(t, err)
-	_, err = readAll(a) // the server has read the whole upload: it need not be stopped
-	require.NoError(t, err)
-	l, err := p.Get(t.Context(), s.Addr, &hurried)
-	require.NoError(t, err)
-	line := NewPipeline(l.Conn, hurried)
-	defer line.Close()
-
-	waitTwice(hurried.Idle)
-
-	require.NoError(t, line.Do(getRequest("/")), ruleWriteDeadline)
-}
-
-// Nor must the write deadline of a flush that had to wait.
+// The write deadline of a flush that had to wait must not fail later flushes.
 func TestFlushDeadlineDoesNotAffectLaterFlushes(t *testing.T) {
 	t.Parallel()
 	filled := make(chan struct{})
