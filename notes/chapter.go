@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -170,17 +169,12 @@ type notes struct {
 	sums     []string // one line per check: how much it looked at
 }
 
-// partOf returns the part that c is the chapter of: notes/02-….md belongs to
-// part2-…; "" when there is none.
-func (n *notes) partOf(c *chapter) string {
-	name := path.Base(c.file)
-	if len(name) < 3 || name[0] != '0' || name[2] != '-' {
-		return ""
-	}
-	parts := n.parts()
-	i := slices.IndexFunc(parts, func(part string) bool { return part[len("part")] == name[1] })
-	if i < 0 {
-		return ""
-	}
-	return parts[i]
+// taughtParts returns the parts whose code the chapters show.
+func (n *notes) taughtParts() []string {
+	return slices.DeleteFunc(n.parts(), func(part string) bool {
+		return !slices.ContainsFunc(n.chapters, func(c *chapter) bool {
+			fences, _ := c.fences()
+			return slices.ContainsFunc(fences, func(f fence) bool { return strings.HasPrefix(f.about.file, part+"/") })
+		})
+	})
 }

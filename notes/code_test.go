@@ -92,6 +92,21 @@ func TestEveryAddedLineIsShownOrLeftToTheReader(t *testing.T) {
 	drift(t, r, "coverage", "part2-backlog/add.go:18: `add` is in no chapter, to line 19")
 }
 
+func TestChapterShowsItsSubject(t *testing.T) {
+	about := "# Two\n\n<!-- subject part2-backlog/new.go part2-backlog/add.go -->\n" + strings.TrimPrefix(wholeChapter, "# Two\n")
+	r := fixture(t, map[string]string{"notes/02-backlog.md": about})
+	drift(t, r, "coverage", "40 % of the 5 lines of the subject are shown: 80 % have to be")
+
+	write(t, r, map[string]string{"notes/02-backlog.md": strings.Replace(about, " part2-backlog/add.go", "", 1)})
+	assert.Contains(t, truth(t, r, "coverage"), "and 100 % of the 2 lines of its subject")
+
+	write(t, r, map[string]string{"notes/02-backlog.md": strings.Replace(about, " part2-backlog/add.go", "", 1) + strings.Repeat("word ", 3000)})
+	drift(t, r, "coverage", "words of prose: 3000 at most")
+
+	write(t, r, map[string]string{"notes/02-backlog.md": strings.Replace(about, "add.go", "none.go", 1)})
+	drift(t, r, "coverage", "part2-backlog/none.go is not a file whose code")
+}
+
 func TestTheReadersListMustBeTrue(t *testing.T) {
 	for item, words := range map[string]string{
 		"`part2-backlog/new.go`: shown":           "nothing of part2-backlog/new.go, all is left",

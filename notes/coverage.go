@@ -28,13 +28,10 @@ type cover struct {
 // be shown in some chapter, or listed under "Left to the reader".
 func checkCoverage(n *notes) error {
 	covers := map[string]*cover{}
-	var parts []string
-	for _, c := range n.chapters {
-		if part := n.partOf(c); part != "" && !slices.Contains(parts, part) {
-			parts = append(parts, part)
-			if err := n.cover(part, covers); err != nil {
-				return err
-			}
+	parts := n.taughtParts()
+	for _, part := range parts {
+		if err := n.cover(part, covers); err != nil {
+			return err
 		}
 	}
 	for _, c := range n.chapters {
@@ -50,6 +47,9 @@ func checkCoverage(n *notes) error {
 	}
 	for _, part := range parts {
 		n.sumCover(part, covers)
+	}
+	for _, c := range n.chapters {
+		n.sumSubject(c, covers)
 	}
 	return nil
 }
@@ -209,4 +209,50 @@ func (c *cover) take(r region) []int {
 		c.left[line] = true
 	}
 	return bare
+}
+
+// A chapter that names its subject, `<!-- subject FILE... -->` under its title, shows
+// most of it and is not long.
+const (
+	subjectShown = 80   // percent of the subject's lines that some chapter shows
+	subjectWords = 3000 // of prose, tables included, code not
+)
+
+var subjectMark = regexp.MustCompile(`(?m)^<!-- subject ([^>]+) -->$`)
+
+// sumSubject says how much of its subject c shows and how long its prose is, and
+// reports what misses the mark.
+func (n *notes) sumSubject(c *chapter, covers map[string]*cover) {
+	m := subjectMark.FindSubmatchIndex(c.src)
+	if m == nil {
+		return
+	}
+	total, shown := 0, 0
+	for _, file := range strings.Fields(string(c.src[m[2]:m[3]])) {
+		cover := covers[file]
+		if cover == nil {
+			n.say(c, m[0], "%s is not a file whose code a chapter has to show", file)
+			continue
+		}
+		total, shown = total+len(cover.added), shown+len(cover.shown)
+	}
+	words, percent := c.words(), 100*shown/max(total, 1)
+	if percent < subjectShown {
+		n.say(c, m[0], "%d %% of the %d lines of the subject are shown: %d %% have to be", percent, total, subjectShown)
+	}
+	if words > subjectWords {
+		n.say(c, m[0], "%d words of prose: %d at most", words, subjectWords)
+	}
+	n.sum("%s: %d words, and %d %% of the %d lines of its subject", path.Base(c.file), words, percent, total)
+}
+
+// words counts the words of c outside of its code blocks.
+func (c *chapter) words() int {
+	fences, _ := c.fences()
+	words, from := 0, 0
+	for _, f := range append(fences, fence{start: len(c.src), end: len(c.src)}) {
+		words += len(strings.Fields(string(c.src[from:f.start])))
+		from = f.end
+	}
+	return words
 }

@@ -167,29 +167,30 @@ func growthVerb(r repo, q request, out io.Writer) error {
 var growthMark = regexp.MustCompile(`(?m)^<!-- (?:growth (\S+)|/growth) -->[ \t]*\n`)
 
 // checkGrowth compares the tables between `<!-- growth PART -->` and
-// `<!-- /growth -->` with the parts, and wants one in every part's chapter.
+// `<!-- /growth -->` with the parts, and wants one for every part that a chapter shows.
 func checkGrowth(n *notes) error {
-	tables := 0
+	var tables []string
 	for _, c := range n.chapters {
 		marks := growthMark.FindAllSubmatchIndex(c.src, -1)
-		found := ""
 		for i, m := range marks {
 			if m[2] < 0 {
 				continue // an end, met with its beginning
 			}
-			found = string(c.src[m[2]:m[3]])
+			found := string(c.src[m[2]:m[3]])
 			if i+1 == len(marks) || marks[i+1][2] >= 0 {
 				n.say(c, m[0], "`<!-- growth %s -->` has no `<!-- /growth -->` after it", found)
 			} else if err := n.checkTable(c, found, m[1], marks[i+1][0]); err != nil {
 				return err
 			}
-			tables++
-		}
-		if part := n.partOf(c); part != "" && found != part {
-			n.say(c, 0, "no growth table of %s: add the lines `<!-- growth %[1]s -->` and `<!-- /growth -->`, then refresh", part)
+			tables = append(tables, found)
 		}
 	}
-	n.sum("growth: %d tables", tables)
+	for _, part := range n.taughtParts() {
+		if !slices.Contains(tables, part) {
+			n.findings = append(n.findings, finding{"notes", 0, fmt.Sprintf("no growth table of %s: add the lines `<!-- growth %[1]s -->` and `<!-- /growth -->`, then refresh", part), nil})
+		}
+	}
+	n.sum("growth: %d tables", len(tables))
 	return nil
 }
 

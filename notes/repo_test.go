@@ -150,7 +150,7 @@ func TestCodeAndCoverageReachIntoPackages(t *testing.T) {
 }
 
 func TestGrowthTableIsWantedAndKept(t *testing.T) {
-	r := fixture(t, map[string]string{"notes/02-backlog.md": "# Two\n"})
+	r := fixture(t, map[string]string{"notes/02-backlog.md": "# Two\n\n`part2-backlog/new.go`, `main`\n\n```go\n```\n"})
 	drift(t, r, "growth", "no growth table of part2-backlog")
 
 	write(t, r, map[string]string{"notes/02-backlog.md": "# Two\n<!-- growth part2-backlog -->\n| stale |\n<!-- /growth -->\nMore.\n"})

@@ -39,7 +39,7 @@ func demo(stdout io.Writer, asJSON bool) error {
 	}
 	fmt.Fprint(stdout, "\nNo check can see a close that has not happened yet. If you pause a server, drop\n"+
 		"its connections; a client that does not know of the pause retries, if the request\n"+
-		"is idempotent. See notes/04-pooling.md.\n")
+		"is idempotent. See notes/06-kept-connections.md.\n")
 	return demoEngine(stdout)
 }
 
