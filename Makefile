@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PARTS := $(wildcard part[1-4]-*)
 NOTES := go -C notes run .
 
-.PHONY: help demo test check part1 part2 part3 part4 read facts judge bugs solutions growth bench fuzz notes notes-check
+.PHONY: help demo test check part1 part2 part3 part4 read facts judge bug hint mend story exercise bugs solutions growth bench fuzz notes notes-check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,21 @@ judge: ## judge a server in any language: make judge PART=1 SERVER='node my.js'
 	@test -n "$$SERVER" || { echo "say which server, a command that listens on \$$ADDR: make judge PART=1 SERVER='node my.js'"; exit 2; }
 	@set -o pipefail; SERVER="cd '$(CURDIR)' && $$SERVER" go test -v -count=1 -parallel=1 ./part$(PART)-* \
 		| grep -vE '^=== |^ *--- SKIP|about our own program|left out: others'
+
+bug: ## symptoms of the planted bugs; NAME=… plants one for you to find
+	@$(NOTES) bug $$NAME
+
+hint: ## which file a bug is in: NAME=…; LEVEL=2 function, LEVEL=3 line
+	@$(NOTES) hint -level $${LEVEL:-1} $$NAME
+
+mend: ## take a planted bug out again, and see it: NAME=…
+	@$(NOTES) mend $$NAME
+
+story: ## run a part's tests and read each as a sentence: PART=1
+	@$(NOTES) story -part=$(or $(firstword $(wildcard part$(PART)-*)),part$(PART))
+
+exercise: ## run an exercise's test: PART=3 N=1
+	go test -count=1 -tags exercise -run 'TestExercise$(or $(N),1)' ./part$(PART)-*
 
 bugs: ## prove that each planted bug is caught by the test it names
 	$(NOTES) bugs

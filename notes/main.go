@@ -24,6 +24,10 @@ const usage = `usage: go -C notes run . VERB [flags] [NAME…]
   growth [PART…]                        what each part adds to the one before it
   bugs [-part PART] [-v] [NAME…]        every planted bug is caught by the test it names
   solutions [-part PART] [-v] [NAME…]   every exercise fails unsolved and passes solved
+  bug [NAME]                            the symptoms of all bugs; plants one, and runs the test that catches it
+  hint [-level 1|2|3] NAME              where a bug is: file, function, line
+  mend NAME                             takes a planted bug out again, and shows it
+  story -part PART                      runs a part's tests, and prints each name as a sentence
   check [-only LIST] [-strict] [FILE…]  say where the chapters are not true; write nothing
   refresh [-only LIST] [FILE…]          write into the chapters what can be computed
   html DIR                              the chapters as pages for a browser
@@ -38,6 +42,7 @@ type request struct {
 	names           []string // of parts, patches, chapters or a directory
 	only, part      string
 	strict, verbose bool
+	level           int // of a hint
 }
 
 // A verb does one of the jobs above.
@@ -47,6 +52,10 @@ var verbs = map[string]verb{
 	"growth":    growthVerb,
 	"bugs":      bugsVerb,
 	"solutions": solutionsVerb,
+	"bug":       bugVerb,
+	"hint":      hintVerb,
+	"mend":      mendVerb,
+	"story":     storyVerb,
 	"check":     checkVerb,
 	"refresh":   refreshVerb,
 	"html":      htmlVerb,
@@ -106,6 +115,7 @@ func (v verb) run(r repo, args []string, out io.Writer) error {
 	flags.StringVar(&q.part, "part", "", "")
 	flags.BoolVar(&q.strict, "strict", false, "")
 	flags.BoolVar(&q.verbose, "v", false, "")
+	flags.IntVar(&q.level, "level", 1, "")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return err
 	} else if err != nil {
