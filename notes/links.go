@@ -5,21 +5,22 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/yuin/goldmark/ast"
 )
 
-// checkLinks wants every relative link and image of the chapters and of the
-// README to lead to a file that exists, and to a heading that exists in it.
+// checkLinks wants every relative link and image of the chapters and of the pages
+// beside the code to lead to a file that exists, and to a heading that exists in it.
 func checkLinks(n *notes) error {
-	chapters := n.chapters
-	if len(n.glob("README.md")) > 0 {
-		readme, err := n.chapter("README.md")
+	chapters := slices.Clone(n.chapters)
+	for _, file := range slices.Concat(n.glob("*.md"), n.glob("part*/*.md")) {
+		page, err := n.chapter(file)
 		if err != nil {
 			return err
 		}
-		chapters = append([]*chapter{readme}, chapters...)
+		chapters = append(chapters, page)
 	}
 	links := 0
 	for _, c := range chapters {
