@@ -107,6 +107,21 @@ func TestChapterShowsItsSubject(t *testing.T) {
 	drift(t, r, "coverage", "part2-backlog/none.go is not a file whose code")
 }
 
+func TestNamesAreIntroducedBeforeTheirChapterEnds(t *testing.T) {
+	files := map[string]string{
+		"part2-backlog/use.go": "package main\n\ntype box struct {\n\tsize int\n}\n\nfunc (b *box) grow() { b.size += step }\n\nconst step = 1\n",
+		"notes/02-backlog.md":  "# Two\n\n<!-- subject part2-backlog/use.go -->\n\n`part2-backlog/use.go`, `box.grow`\n\n```go\n```\n",
+	}
+	r := fixture(t, files)
+	for _, name := range []string{"box", "size", "step"} {
+		drift(t, r, "names", "02-backlog.md:7: the code uses `"+name+"`, which no chapter")
+	}
+
+	files["notes/01-hello.md"] = "# One\n\n`part2-backlog/use.go`, `box`\n\n```go\n```\n"
+	files["notes/02-backlog.md"] += "\nIt grows by a `step`.\n"
+	assert.Contains(t, truth(t, fixture(t, files), "names"), "02-backlog.md: 0 names")
+}
+
 func TestTheReadersListMustBeTrue(t *testing.T) {
 	for item, words := range map[string]string{
 		"`part2-backlog/new.go`: shown":           "nothing of part2-backlog/new.go, all is left",
