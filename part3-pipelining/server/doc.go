@@ -1,7 +1,7 @@
 // Package server is an HTTP/1.1 server for persistent connections (RFC 9112 §9). A
 // client may pipeline: send the next request before it has the response to the last
-// one. Handlers of safe requests may then run in parallel, and the responses are sent in the
-// order of the requests. Limits.Driver chooses how the server waits: serial.go,
+// one. Handlers of safe requests may then run in parallel, and the responses are sent in
+// the order of the requests. Limits.Driver chooses how the server waits: serial.go,
 // goroutines.go or loop.go. The rules are in conn.go; transport.go makes the system calls.
 //
 // A program listens, serves, and stops:

@@ -180,8 +180,8 @@ func (l *loop) discardInput(c *transport)  {}
 func (l *loop) closeSocket(c *transport)   { l.closeLater(c.fd) }
 
 // handlerExited starts a new leader if the handler ended the leader's goroutine.
-func (l *loop) handlerExited(c *transport, alone bool, number uint64) {
-	if !alone && l.token.reclaim(number) {
+func (l *loop) handlerExited(c *transport, exclusive bool, seq uint64) {
+	if !exclusive && l.token.reclaim(seq) {
 		go l.lead()
 	}
 }

@@ -39,7 +39,7 @@ func (l *loop) othersWaiting() bool {
 // holds the lock; beginRound releases it while it waits.
 func (l *loop) beginRound() bool {
 	l.closePending()
-	idle := len(l.nextRound) == 0
+	idle := len(l.nextRound) == 0 // no connection waits for its turn
 	l.waiting = idle
 	l.mu.Unlock()
 	if !l.poller.blocked {

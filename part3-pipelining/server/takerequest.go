@@ -39,7 +39,8 @@ func (c *conn) takeRequest() *exchange {
 	return x
 }
 
-// pipelineFull says whether no request can be taken now: waitingmemory.go.
+// pipelineFull reports whether no request can be taken now, because the queue is full or
+// the budget for waiting requests is used up (waitingmemory.go).
 func (c *conn) pipelineFull() bool { return c.slotsFull() || !c.mayWait() }
 
 func (c *conn) slotsFull() bool {
@@ -53,19 +54,19 @@ func (c *conn) scanHead() (int, *http1.StatusError) {
 	if c.input.emptyLines += c.input.skipEmptyLines(); c.input.emptyLines > MaxEmptyLines {
 		return 0, errEmptyLines
 	}
-	b, most := c.input.bytes(), c.srv.Limits.Head
+	b, limit := c.input.bytes(), c.srv.Limits.Head
 	if c.input.scanned == 0 && len(b) > 0 {
 		c.waitingSince = c.srv.clock.now()
 	}
 	n := http1.HeadLength(b, c.input.scanned)
 	switch {
-	case n > most:
-		return 0, http1.CheckPartialHead(b[:n], 0, most)
+	case n > limit:
+		return 0, http1.CheckPartialHead(b[:n], 0, limit)
 	case n > 0:
 		c.input.scanned = 0
 		return n, nil
 	}
-	refused := http1.CheckPartialHead(b, c.input.scanned, most)
+	refused := http1.CheckPartialHead(b, c.input.scanned, limit)
 	c.input.scanned = len(b)
 	if refused == nil && c.input.readState == atEOF && len(b) > 0 {
 		refused = errHeadTruncated
@@ -114,8 +115,8 @@ func (c *conn) reserve(x *exchange) {
 	c.slots.reserve(&x.slot)
 }
 
-// endTurn ends a turn in which takeRequest has returned nil. The driver then writes what is
-// ready: an incomplete request must not delay a complete response.
+// endTurn ends the connection's turn, because takeRequest has returned nil. The driver then
+// writes what is ready: an incomplete request must not delay a complete response.
 func (c *conn) endTurn() {
 	if c.turn == turnActive {
 		c.turn.moveTo(turnIdle)

@@ -14,45 +14,46 @@ import (
 //	complete     its response is whole: it keeps credit for what it really holds
 //	recycle      its slot has left the queue: the rest goes back
 //
-// The request at the head of a queue needs no credit. So every connection goes on, with
-// one request at a time if need be, and nothing fails: the reader stops, as it does when
-// the queue is full, and the client's next requests stay in the kernel.
+// The request at the head of a queue needs no credit. So every connection makes progress,
+// one request at a time if it must, and no request fails: the server stops reading, as
+// it does when the queue is full, and the client's next requests stay in the kernel.
 //
-// Law: a connection may have as much as it leaves to others, and no more. One that asks
-// alone gets half of the budget; among n, each gets a part in n + 1, and the part that
-// is left is for the next that connects.
+// Law: a connection has no more credit than it leaves to all others. A connection that is
+// alone gets half of the budget; n connections get 1/(n+1) each, and 1/(n+1) is left for
+// the next one.
 //
-// A stalled connection is not told when others give credit back. It looks whenever one of
-// its own responses leaves, and at every tick of the clock.
+// Returned credit wakes no other connection. A stalled connection checks the budget when
+// one of its own responses leaves, and at every tick of the clock.
 type memoryBudget struct {
-	used        atomic.Int64 // bytes of credit in hand, of all connections
-	wasHigh     bool         // more than half was out since the last collection; the clock's own, as is what follows
-	collect     int          // ticks that are to collect garbage
-	nextCollect int64        // the clock before which it is too early to do so again
+	used        atomic.Int64 // bytes of credit that all connections have
+	wasHigh     bool         // more than half was in use since the last collection; only the clock uses this field and the next two
+	collect     int          // garbage collections to run, one at each tick
+	nextCollect int64        // the clock when garbage may be collected again
 }
 
-// slotMemory is how many bytes a request and its response hold at most while they wait: the
-// head, the response as written and as it will leave, and what the handler keeps.
+// slotMemory is the largest number of bytes that a request and its response hold while
+// they wait: the head, the response as written and as encoded, and what the handler keeps.
 func (l *Limits) slotMemory() int64 { return int64(l.Head + 2*maxBuffered + l.HandlerMemory) }
 
-// ProcessMemory is how many bytes all connections can hold at most, if busy of them have
-// a request under way or a response that their client does not read; bodies that
-// handlers keep (Body) come on top. Idle connections hold nothing. Go's collector may
-// let the heap grow to twice that (GOGC) before it is collected.
+// ProcessMemory returns the largest number of bytes that all connections hold when busy of
+// them have a request in progress, or a response that their client does not read. Idle
+// connections hold no buffer. Not included are bodies that handlers keep (Body), and
+// garbage: the heap may grow to twice this size before Go collects it (GOGC).
 func (l *Limits) ProcessMemory(busy int) int64 {
 	one := readBufferSize + l.slotMemory() + 2*(writeBufferSize+maxBuffered)
 	return l.WaitingMemory + int64(min(busy, l.Connections))*one
 }
 
-// WaitingMemory is how many bytes of the budget are out.
+// WaitingMemory returns how many bytes of Limits.WaitingMemory are in use.
 func (s *Server) WaitingMemory() int64 { return s.memory.used.Load() }
 
-// mayWait says whether the next request of c may wait behind those that c has.
+// mayWait reports whether the next request of c would get credit (takeCredit).
 func (c *conn) mayWait() bool {
 	return c.slots.length == 0 || c.waitingMemory+c.srv.Limits.slotMemory() <= c.srv.Limits.WaitingMemory-c.srv.memory.used.Load()
 }
 
-// takeCredit is mayWait, and takes the credit.
+// takeCredit takes credit for the next request of c. It returns false if the law leaves
+// none.
 func (c *conn) takeCredit() (credit int64, ok bool) {
 	if c.slots.length == 0 {
 		return 0, true
@@ -66,24 +67,25 @@ func (c *conn) takeCredit() (credit int64, ok bool) {
 	return credit, true
 }
 
-// keepCredit gives back what of x's credit is more than most.
-func (c *conn) keepCredit(x *exchange, most int64) {
-	if back := x.credit - most; back > 0 {
+// returnCredit returns the credit of x to the budget, except for keep bytes.
+func (c *conn) returnCredit(x *exchange, keep int64) {
+	if back := x.credit - keep; back > 0 {
 		x.credit -= back
 		c.waitingMemory -= back
 		c.srv.memory.used.Add(-back)
 	}
 }
 
-// shrinkCredit is for x, whose response is whole and waits for its turn.
+// shrinkCredit leaves x, whose response is complete and waits for its turn, the credit for
+// the bytes that it holds, and returns the rest.
 func (c *conn) shrinkCredit(x *exchange) {
 	if c.srv.memoryIsScarce() {
-		x.res.body = nil // it is in encoded too
+		x.res.body = nil // encoded contains it
 	}
-	c.keepCredit(x, int64(cap(x.head)+cap(x.encoded)+cap(x.res.body)+cap(x.res.FieldLines)))
+	c.returnCredit(x, int64(cap(x.head)+cap(x.encoded)+cap(x.res.body)+cap(x.res.FieldLines)))
 }
 
-// dropLarge frees the large buffers of x, which is to be used again, while memory is scarce.
+// dropLarge frees the large buffers of x before x is used again, if memory is scarce.
 func (x *exchange) dropLarge(s *Server) {
 	const large = 4 << 10
 	if max(cap(x.head), cap(x.encoded), cap(x.res.body)) > large && s.memoryIsScarce() {
@@ -93,10 +95,11 @@ func (x *exchange) dropLarge(s *Server) {
 
 func (s *Server) memoryIsScarce() bool { return s.memory.used.Load() > s.Limits.WaitingMemory/2 }
 
-// releaseToOS gives memory back to the kernel when a crowd has gone: Go would keep it for
-// minutes, and sync.Pool for two collections. The clock calls it at every tick.
+// releaseToOS returns memory to the kernel when most waiting requests have left: Go would
+// keep it for minutes, and a sync.Pool for two collections. The clock calls it at every
+// tick.
 func (s *Server) releaseToOS() {
-	const often = int64(10 * time.Second) // a crowd that comes and goes must not keep the collector busy
+	const pause = int64(10 * time.Second) // a load that rises and falls must not keep the collector busy
 	b, used := &s.memory, s.memory.used.Load()
 	switch {
 	case used > s.Limits.WaitingMemory/2:
@@ -107,6 +110,6 @@ func (s *Server) releaseToOS() {
 	if b.collect > 0 {
 		b.collect--
 		debug.FreeOSMemory()
-		b.nextCollect = s.clock.now() + often
+		b.nextCollect = s.clock.now() + pause
 	}
 }

@@ -12,10 +12,10 @@ import (
 // (driver.go) waits for the kernel, reads and writes. The path of a request:
 //
 //	onEvent, onRead        the socket is readable; bytes were read into input
-//	takeRequest            a request is removed from input and gets a slot
-//	complete               its handler has returned: the slot holds the response
+//	takeRequest            a request leaves input (takerequest.go) and gets a slot (slot.go)
+//	complete               its handler (exchange.go) has returned: the slot holds the response
 //	advance                completed responses move from the head of the queue to output
-//	nextAction, onWritten  output is written, as far as the kernel accepts it
+//	nextAction, onWritten  output (writequeue.go) is written, as far as the kernel accepts it
 //	nextAction             all is answered and no more requests can come: close
 //
 // Nothing here makes a system call, starts a goroutine, or waits. The driver's
@@ -71,15 +71,15 @@ func (c *conn) nextAction() (do action, ok bool) {
 		do = actionWrite
 	case c.closeState == lingering || c.inputState != inputClosed && c.inputState != stuck || !c.allWritten():
 		return 0, false
-	case c.output.closeDelimited: // and complete
+	case c.output.closeDelimited: // the response is complete: a FIN is now correct
 		c.output.closeDelimited = false
 		do = actionFINOnClose
 	case c.input.readState == atEOF:
 		c.closeState.moveTo(closing)
 		do = actionWake
 	default: // the client may still send: a close with unread input would reset the connection (part 1)
-		const most = 64 << 20 // bytes
-		c.lingerBudget, c.waitingSince = most, c.srv.clock.now()
+		const maxLinger = 64 << 20 // bytes
+		c.lingerBudget, c.waitingSince = maxLinger, c.srv.clock.now()
 		c.closeState.moveTo(lingering)
 		c.actions |= actionWake
 		do = actionFIN
@@ -211,12 +211,12 @@ func (c *conn) queueTurn() {
 // complete puts the response of x in its slot. Its handler has returned.
 func (c *conn) complete(x *exchange) {
 	c.running--
-	back := x.exclusive && !x.expired // x had the connection to itself, and returns it
+	returned := x.exclusive && !x.expired // x had the connection to itself
 	switch {
-	case back && (x.closeAfter || c.closeState != open):
+	case returned && (x.closeAfter || c.closeState != open):
 		c.inputState.moveTo(inputClosed)
 		c.input.clear()
-	case back:
+	case returned:
 		c.inputState.moveTo(parsing)
 	}
 	if !x.expired {
@@ -224,12 +224,12 @@ func (c *conn) complete(x *exchange) {
 	}
 	switch {
 	case x.expired: // its slot has another response, or has left already
-		c.keepCredit(x, 0)
+		c.returnCredit(x, 0)
 	case x.credit > 0 && c.slots.head != &x.slot:
 		c.shrinkCredit(x)
 	}
 	c.advance()
-	if back && c.inputState == parsing {
+	if returned && c.inputState == parsing {
 		c.queueTurn()
 	}
 }

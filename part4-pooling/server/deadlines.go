@@ -48,11 +48,11 @@ func (c *conn) checkDeadlines() {
 	case c.output.deadline != 0 && now >= c.output.deadline:
 		c.fail(errWriteTimeout)
 	case c.closeState == lingering:
-		most := c.srv.Limits.LingerTime
+		limit := c.srv.Limits.LingerTime
 		if c.srv.stopping.Load() && c.srv.atCapacity.Load() { // a client in the accept queue waits for this connection to close
-			most = min(most, drainIdleTime)
+			limit = min(limit, drainIdleTime)
 		}
-		if now >= c.waitingSince+int64(most) {
+		if now >= c.waitingSince+int64(limit) {
 			c.fail(nil)
 		}
 	case c.inputState == exclusive || c.inputState == stuck:

@@ -1,7 +1,7 @@
 // Package server is an HTTP/1.1 server for persistent connections (RFC 9112 §9). A
 // client may pipeline: send the next request before it has the response to the last
-// one. Handlers of safe requests may then run in parallel, and the responses are sent in the
-// order of the requests. Limits.Driver chooses how the server waits: serial.go,
+// one. Handlers of safe requests may then run in parallel, and the responses are sent in
+// the order of the requests. Limits.Driver chooses how the server waits: serial.go,
 // goroutines.go or loop.go. The rules are in conn.go; transport.go makes the system calls.
 //
 // A program listens, serves, and stops:
@@ -33,4 +33,8 @@
 //     sent, and no byte of another one is sent in the middle of it.
 //   - Bounds. Every wait ends and every buffer has a largest size (Limits). A handler that
 //     panics or hangs costs its own response, and at most its own connection.
+//
+// A gateway also sets Server.Offloader, which may take a request in the order of arrival,
+// before its handler starts (offload.go), and uses the methods in proxy.go: Context,
+// Attachment, WriteInterim, WriteTrailers, Complete.
 package server

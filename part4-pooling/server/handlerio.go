@@ -22,7 +22,7 @@ func (t *transport) handleExclusive(x *exchange) {
 // runExclusive is handleExclusive with the lock held. It releases the lock while the
 // handler runs.
 func (t *transport) runExclusive(x *exchange) {
-	if !t.waitForHead(x) {
+	if !t.waitToStart(x) {
 		x.err = errConnEnded
 	}
 	t.mu.Unlock()
@@ -34,10 +34,10 @@ func (t *transport) runExclusive(x *exchange) {
 
 var errConnEnded = &http1.StatusError{Status: 503, Detail: "the connection ended before it was this request's turn"}
 
-// waitForHead waits until x is at the head of the queue: every earlier request is
+// waitToStart waits until x is at the head of the queue: every earlier request is
 // answered. The time limits of its handler and its body start then. It returns false if
 // the connection ends or x expires first.
-func (t *transport) waitForHead(x *exchange) bool {
+func (t *transport) waitToStart(x *exchange) bool {
 	x.deadline = noDeadline
 	for t.closeState == open && !x.expired && t.slots.head != &x.slot {
 		t.changed.Wait()
@@ -47,9 +47,9 @@ func (t *transport) waitForHead(x *exchange) bool {
 	return t.closeState == open && !x.expired
 }
 
-// waitForTurn waits until x, whose handler is running, is at the head of the queue. The
+// waitUntilFirst waits until x, whose handler is running, is at the head of the queue. The
 // wait does not count as the handler's time.
-func (t *transport) waitForTurn(x *exchange) error {
+func (t *transport) waitUntilFirst(x *exchange) error {
 	if x.expired {
 		return errResponseTimeout
 	}
@@ -67,7 +67,7 @@ func (t *transport) waitForTurn(x *exchange) error {
 func (t *transport) stream(x *exchange, b []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.waitForTurn(x); err != nil {
+	if err := t.waitUntilFirst(x); err != nil {
 		return err
 	}
 	t.queueStreamed(x, b)

@@ -8,8 +8,8 @@ import (
 )
 
 // Limits bound everything that a client can make the server hold or wait for. Each but
-// HandlerMemory has a flag (AddFlags). A number in a comment is the status with which a request past that
-// limit is refused (RFC 9110 §15, RFC 6585).
+// HandlerMemory has a flag (AddFlags). A number in a comment is the status with which a
+// request past that limit is refused (RFC 9110 §15, RFC 6585).
 type Limits struct {
 	Head        int           // bytes of a request head: 431; if the target alone is too long, 414
 	Fields      int           // fields in a request head: 431
@@ -25,12 +25,12 @@ type Limits struct {
 	Driver      string        // "serial", "goroutines" or "loop": driver.go
 
 	// WaitingMemory is how many bytes requests behind others, and their responses, may
-	// hold in all connections together; past that the readers stop (waitingmemory.go). All
-	// that busy connections hold is then at most
+	// hold in all connections together; at the limit the server stops reading
+	// (waitingmemory.go). All that busy connections hold is then at most
 	//
 	//	WaitingMemory + busy × (32 KiB read + Head + 2 × 32 KiB + HandlerMemory + 2 × (64 + 32) KiB on the way out)
 	//
-	// (ProcessMemory), twice that with what Go's collector has not collected yet.
+	// (ProcessMemory), or twice that with the garbage that Go has not collected yet.
 	WaitingMemory int64
 	HandlerMemory int // bytes that the program's handlers keep for a request that waits; no flag
 }
@@ -53,14 +53,13 @@ var DefaultLimits = Limits{
 	WaitingMemory: 128 << 20, // 1,638 requests behind others with the head above: a client with 32 in flight is one of fifty
 }
 
-// Bounds that have no flag. MaxEmptyLines is how many empty lines are ignored before a
-// request (RFC 9112 §2.2 asks for at least one); one more is refused with 400.
+// Bounds that have no flag.
 const (
 	readBufferSize   = 32 << 10               // bytes of a read buffer; an idle connection has none
 	writeBufferSize  = 64 << 10               // bytes of queued responses above which completed slots stay in the slot queue
 	maxBuffered      = 32 << 10               // bytes of a response that are buffered before its turn; a handler that writes more blocks
 	maxTurnRequests  = 64                     // requests that a loop takes from one connection before the others have their turns
-	MaxEmptyLines    = 2                      // empty lines ignored before a request; RFC 9112 §2.2 asks for at least one
+	MaxEmptyLines    = 2                      // MaxEmptyLines is how many empty lines are ignored before a request (RFC 9112 §2.2 asks for at least one); one more gets 400
 	drainIdleTime    = 100 * time.Millisecond // how long a stopping server waits for another request on an idle connection
 	drainReadTime    = time.Second            // how long it waits for the rest of a request
 	capacityIdleTime = time.Second            // IdleTime while clients wait and no further connection can be accepted

@@ -8,13 +8,13 @@ import (
 	"socketup/part4-pooling/http1"
 )
 
-// This file is what handlers and offloaders need that forward requests to another server,
-// such as a gateway: the client's address and whether it is gone, a context that ends
-// with it, interim responses (RFC 9110 §15.2), trailers (§6.5), and truncation.
+// This file has the methods for handlers and offloaders that forward requests to another
+// server: the client's address, and whether the client is gone; a context that ends with
+// it; interim responses (RFC 9110 §15.2), trailers (§6.5) and truncated responses.
 
 // An Attachment is what an offloader keeps with a connection until the client is gone.
 type Attachment interface {
-	OnClientGone() // the connection has failed. Called once at most, never after a normal close, and with the connection locked: it must not block
+	OnClientGone() // called once if the connection fails, never after a normal close. The connection is locked: it must not block
 }
 
 // Attachment returns the attachment of w's connection. The first call creates it with
@@ -95,7 +95,7 @@ func (w *Response) WriteInterim(b []byte) error {
 	t := w.x.conn.transport
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.waitForTurn(w.x); err != nil || w.x.committed { // the client would read it as a part of the response
+	if err := t.waitUntilFirst(w.x); err != nil || w.x.committed { // the client would read it as a part of the response
 		return err
 	}
 	t.output.enqueue(b)
@@ -105,13 +105,13 @@ func (w *Response) WriteInterim(b []byte) error {
 
 // WriteTrailers ends the response with trailers (RFC 9112 §7.1.2). If it has no body or
 // cannot be chunked, because the client speaks HTTP/1.0 or the length was declared, it
-// drops them. It always returns nil: a failed connection shows in Wanted.
+// drops them. An error means that the client will not receive the rest.
 func (w *Response) WriteTrailers(trailers []http1.Field) error {
 	if len(trailers) == 0 || w.hasLength || w.bodiless() {
 		return nil
 	}
-	if w.Flush() != nil || !w.chunked {
-		return nil // the connection failed, or the response is not chunked
+	if err := w.Flush(); err != nil || !w.chunked {
+		return err
 	}
 	w.chunked = false // finish must not add the last chunk again
 	x := w.x
@@ -120,8 +120,7 @@ func (w *Response) WriteTrailers(trailers []http1.Field) error {
 		x.encoded = append(append(append(append(x.encoded, f.Name...), ": "...), f.Value...), "\r\n"...)
 	}
 	x.encoded = append(x.encoded, "\r\n"...)
-	x.conn.transport.stream(x, x.encoded)
-	return nil
+	return x.conn.transport.stream(x, x.encoded)
 }
 
 // CancelRead makes a Read that waits for the client, and every later Read that would wait,
@@ -154,8 +153,9 @@ func (b *Body) RestoreRead() {
 }
 
 // Context returns a context that is done when the connection has failed or
-// Limits.HandlerTime has passed. Its error is context.Canceled. It must not be used by the
-// caller after the handler returns.
+// Limits.HandlerTime has passed; its error is context.Canceled in both cases. Until Done
+// is called, Err reports only that the connection has failed. The caller must not use the
+// context after the handler returns.
 func (w *Response) Context() context.Context { return &clientContext{w: w, t: w.x.conn.transport} }
 
 // A clientContext implements Context. A channel is allocated only if Done is called. The
@@ -201,7 +201,7 @@ func (f *clientContext) AfterFunc(wake func()) (stop func() bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.err != nil || x.expired {
-		go wake() // ends at once
+		go wake() // ends when wake returns
 		return func() bool { return false }
 	}
 	x.afterFunc = wake

@@ -19,7 +19,7 @@ type Server struct {
 	listener      socket.FD
 	Handler       Handler
 	Offloader     Offloader // called before the handler (offload.go); nil for none
-	AbortOnClose  bool      // a FIN from the client fails its connection, like a reset (loop driver only)
+	AbortOnClose  bool      // a FIN from the client fails its connection, like a reset. Only the loop driver does this
 	Limits        Limits
 	Log           *slog.Logger
 	clock         *clock

@@ -14,7 +14,7 @@ package server
 //     order of the scheduler, not of the requests (MESOS-3705).
 //  2. The slot is released when its first byte is sent. Then the next response
 //     lands in the middle of this one.
-//  3. A slot is never completed, because its handler panicked or hangs. Then no
+//  3. The slot is never completed, because its handler panicked or hangs. Then no
 //     later request of the connection is ever answered.
 //
 // A slotQueue has no lock of its own: its connection's lock guards it.
@@ -44,11 +44,11 @@ func (l *slotQueue) reserve(s *slot) {
 }
 
 // complete stores the response of s. It can be popped when s is at the head.
-func (l *slotQueue) complete(s *slot, answer []byte) {
+func (l *slotQueue) complete(s *slot, response []byte) {
 	if s.done {
-		panic("slot finished twice")
+		panic("slot completed twice")
 	}
-	s.done, s.encoded = true, answer
+	s.done, s.encoded = true, response
 }
 
 // popReady removes and returns the slot at the head if it is done, and returns nil if not.

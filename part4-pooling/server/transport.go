@@ -23,25 +23,25 @@ type transport struct {
 // A connDriver is what a transport needs of its driver. Every method is called with the
 // lock held.
 type connDriver interface {
-	queueTurn(*transport)                                  // gives it a turn
-	rearm(*transport)                                      // has the kernel report the socket's state again
-	awaitWritable(*transport)                              // calls onWritable when the socket is writable
-	awaitInput(*transport)                                 // releases the lock until input may have arrived, or wakeReader is called
-	wakeReader(*transport)                                 // makes awaitInput return
-	discardInput(*transport)                               // discards input until the client closes
-	closeSocket(*transport)                                // closes the socket, which is no longer used
-	handlerExited(t *transport, alone bool, number uint64) // the handler's goroutine ends in runtime.Goexit
+	queueTurn(*transport)                                   // gives it a turn
+	rearm(*transport)                                       // has the kernel report the socket's state again
+	awaitWritable(*transport)                               // calls onWritable when the socket is writable
+	awaitInput(*transport)                                  // releases the lock until input may have arrived, or wakeReader is called
+	wakeReader(*transport)                                  // makes awaitInput return
+	discardInput(*transport)                                // discards input until the client closes
+	closeSocket(*transport)                                 // closes the socket, which is no longer used
+	handlerExited(t *transport, exclusive bool, seq uint64) // the goroutine of that exchange's handler ends in runtime.Goexit
 }
 
-func newTransport(s *Server, h connDriver, mu *sync.Mutex, stock *exchangeCache, fd int, peer netip.Addr) *transport {
+func newTransport(s *Server, d connDriver, mu *sync.Mutex, cache *exchangeCache, fd int, peer netip.Addr) *transport {
 	t := &transport{}
-	t.init(s, h, mu, stock, fd, peer)
+	t.init(s, d, mu, cache, fd, peer)
 	return t
 }
 
-func (t *transport) init(s *Server, h connDriver, mu *sync.Mutex, stock *exchangeCache, fd int, peer netip.Addr) {
-	t.fd, t.mu, t.driver, t.changed.L = fd, mu, h, mu
-	t.conn = conn{srv: s, transport: t, exchanges: stock, peer: peer, waitingSince: s.clock.now()}
+func (t *transport) init(s *Server, d connDriver, mu *sync.Mutex, cache *exchangeCache, fd int, peer netip.Addr) {
+	t.fd, t.mu, t.driver, t.changed.L = fd, mu, d, mu
+	t.conn = conn{srv: s, transport: t, exchanges: cache, peer: peer, waitingSince: s.clock.now()}
 }
 
 // runActions performs the connection's actions until there are none. The caller holds the
@@ -97,7 +97,7 @@ func (t *transport) runEventActions() {
 
 // read reads what has arrived, without blocking. It returns false if that is nothing
 // (EAGAIN).
-func (t *transport) read() (news bool) {
+func (t *transport) read() (found bool) {
 	room := t.readSpace()
 	if len(room) == 0 {
 		t.onRead(0)
@@ -121,6 +121,8 @@ func (t *transport) read() (news bool) {
 	return true
 }
 
+// write writes what the kernel accepts, without blocking. It releases the lock during the
+// system call.
 func (t *transport) write() {
 	t.mu.Unlock()
 	n, err := socket.WriteNow(uintptr(t.fd), t.output.unsent)
@@ -162,9 +164,9 @@ func (t *transport) discard() {
 // may be requests to take.
 func (t *transport) handleEvent(fin bool) bool { return t.react(t.onEvent(fin)) }
 
-// react performs w, and returns whether there may be requests to take.
-func (t *transport) react(w reaction) bool {
-	switch w {
+// react performs r, and returns whether there may be requests to take.
+func (t *transport) react(r reaction) bool {
+	switch r {
 	case reactRead:
 		t.read()
 	case reactDiscard:
@@ -173,15 +175,15 @@ func (t *transport) react(w reaction) bool {
 	case reactNothing:
 		t.runActions()
 	}
-	return w == reactRead || w == reactTake
+	return r == reactRead || r == reactTake
 }
 
 // goexit completes x, whose handler is ending its goroutine. It returns with the lock held:
 // the deferred calls of the goroutine expect that, and unlock it.
 func (t *transport) goexit(x *exchange) {
 	t.mu.Lock()
-	alone, number := x.exclusive, x.seq
+	exclusive, seq := x.exclusive, x.seq
 	t.onGoexit(x)
 	t.runActions()
-	t.driver.handlerExited(t, alone, number)
+	t.driver.handlerExited(t, exclusive, seq)
 }
