@@ -114,7 +114,7 @@ func TestChaosLeaksNothing(t *testing.T) { // not parallel: it counts descriptor
 	}
 	paused, err := startPausableServer()
 	require.NoError(t, err)
-	defer paused.Stop()
+	defer paused.stop()
 	g.Backends = append(g.Backends, gateway.Backend{Path: "/paused", Addr: paused.addr})
 	r := startServer(t, withHandler(impatient.Handler(g.Handler(routes()))))
 	paths := slices.Sorted(maps.Keys(may))

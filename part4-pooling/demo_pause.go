@@ -77,7 +77,7 @@ func startPausableServer() (*pausableServer, error) {
 		return nil, err
 	}
 	cmd := exec.Command(self, "keep", "-idle", serverIdleTime.String())
-	cmd.Env, cmd.SysProcAttr = append(os.Environ(), "BE_THE_PROGRAM=yes"), client.KillWithParent()
+	cmd.Env, cmd.SysProcAttr = append(os.Environ(), "BE_THE_PROGRAM=yes"), killWithParent()
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (s *pausableServer) pause() error {
 func (s *pausableServer) resume() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Stop kills the process and waits until it has ended.
-func (s *pausableServer) Stop() {
+func (s *pausableServer) stop() {
 	s.cmd.Process.Kill()
 	s.cmd.Wait()
 }
@@ -132,7 +132,7 @@ func (p policy) play(rounds, calls int) (failed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer s.Stop()
+	defer s.stop()
 	for range rounds {
 		n, err := p.playRound(s, calls)
 		if err != nil {
@@ -234,7 +234,7 @@ func staleReuse(t *timeline) error {
 	if err != nil {
 		return err
 	}
-	defer s.Stop()
+	defer s.stop()
 	l, err := client.DialIP(context.Background(), s.addr, client.DefaultTimeouts.Connect)
 	if err != nil {
 		return err

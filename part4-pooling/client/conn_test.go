@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -95,4 +96,27 @@ func TestBodyThatFailsBetweenWaitsEndsTheRequest(t *testing.T) {
 	}()
 
 	assert.ErrorIs(t, testutil.Receive(t, failed, "the request whose body failed ends. wait.go, waitRead: is there an interrupt that comes too early?"), ErrUpload)
+}
+
+// A context ends a request that the kernel does not accept, because the server does not
+// read, as it ends the wait for a response.
+func TestContextEndsABlockedWrite(t *testing.T) {
+	t.Parallel()
+	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { <-t.Context().Done() })
+	long := strings.Repeat("x", 64<<20)
+	for name, c := range map[string]*Request{
+		"with its head":     {Body: []byte(long)},
+		"in the head alone": {FieldLines: []byte("A: " + long + "\r\n"), Stream: strings.NewReader("x"), Length: 1},
+		"streamed":          {Stream: strings.NewReader(long), Length: int64(len(long))},
+	} {
+		c.Method, c.Target, c.Host = []byte("POST"), []byte("/"), []byte("socket.up")
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		began := time.Now()
+
+		_, err := dialConn(t, s.Addr).RoundTrip(ctx, c, &testTimeouts, time.Time{})
+
+		cancel()
+		assert.ErrorIs(t, err, context.DeadlineExceeded, name)
+		assert.Less(t, time.Since(began), testTimeouts.Head/2, name)
+	}
 }

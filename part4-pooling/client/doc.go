@@ -23,8 +23,8 @@
 //
 //   - A connection is reused only after a response that ended where it said it would,
 //     with no byte after it. Otherwise one client reads another client's response.
-//   - Every wait for a response ends with a timeout or its context, and every such
-//     timeout has its own error. A write ends with its deadline.
+//   - Every wait, to send or to receive, ends with a timeout or the context, and every
+//     timeout has its own error.
 //
 // Which connection a request gets is the pool's decision: see package pool.
 package client

@@ -21,8 +21,9 @@ import (
 // connection is as it was.
 var ErrNotSent = errors.New("nothing was sent")
 
-// RoundTrip sends c and returns the response when its head has arrived. The
-// caller must Close the response.
+// RoundTrip sends c and returns the response when its head has arrived. (ReadHead
+// sends: one wait in the poller writes the request and then reads.) The caller must
+// Close the response.
 //
 // until bounds the whole exchange, body included; the zero time is no bound.
 // After an error there is no response, and the caller still holds the connection:
@@ -102,9 +103,16 @@ func (l *Conn) writeReady(fd uintptr) {
 	}
 }
 
-// writeRest waits until the kernel has accepted all of unsent.
-func (l *Conn) writeRest(until time.Time) {
+// writeRest waits until the kernel has accepted all of unsent, until the given time, or
+// until the context is done. It is called only when the send buffer is full, so other
+// requests do not pay for watching the context.
+func (r *Response) writeRest(until time.Time) {
+	l := r.Conn
+	stop := context.AfterFunc(r.Ctx, l.haltWrites)
 	n, err := l.Write(l.unsent, until)
+	if !stop() { // haltWrites may still be about to run: nothing more is sent on this connection
+		err = context.Cause(r.Ctx)
+	}
 	l.unsent, l.bytesSent, l.writeErr, l.writeBlocked = l.unsent[n:], l.bytesSent+n, err, false
 }
 

@@ -36,8 +36,9 @@ var uploadBuffers = sync.Pool{New: func() any { return new([chunkPrefix + 16<<10
 // startUpload sends what is left of the head of c, and starts to send its body.
 func (r *Response) startUpload(c *Request) {
 	until, _ := r.deadlineFor(time.Now(), r.IdleTimeout, nil)
-	if r.heldRequest = nil; len(r.Conn.unsent) > 0 {
-		r.Conn.writeRest(until)
+	r.heldRequest = nil
+	if r.Conn.writeReady(uintptr(r.Conn.Sysfd)); r.Conn.writeBlocked {
+		r.writeRest(until)
 	}
 	r.Conn.upload = &upload{conn: r.Conn, request: c, done: make(chan struct{})}
 	if r.Conn.writeErr != nil { // a response may have arrived nevertheless

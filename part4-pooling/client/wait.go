@@ -16,10 +16,9 @@ import (
 // of the connection, a deadline, a cancelled context, or a request body that
 // failed.
 
-// waitRead waits until more of the response has arrived, for at most patience,
-// which ends in the error late, and no longer than the deadline of the whole
-// exchange. It starts to watch the context only after PollInterval: most waits
-// are shorter and save that work.
+// waitRead waits until more of the response has arrived. After patience it fails with
+// late, after the deadline of the whole exchange with ErrTotalTimeout. It starts to watch
+// the context only after PollInterval: most waits are shorter and save that work.
 func (r *Response) waitRead(patience time.Duration, late error) error {
 	l, began := r.Conn, time.Now()
 	from := began
@@ -45,7 +44,7 @@ func (r *Response) waitRead(patience time.Duration, late error) error {
 		err := l.RawConn.Read(l.onReadyFn)
 		switch {
 		case err == nil && l.writeBlocked:
-			l.writeRest(until)
+			r.writeRest(until)
 		case err == nil:
 			return l.readResult()
 		case !socket.IsTimeout(err):

@@ -21,32 +21,32 @@ import (
 // of the client's connection, whose bound is in server/limits.go, and nowhere else. So
 // an engine adds no more memory to a client connection than
 //
-//	client.BufferSize + (2 × depth + engine.MaxQueue) × head
+//	client.BufferSize + (2 × Depth + engine.MaxQueue) × head
 //
 // bytes: the read buffer, the requests being sent, and the queued requests whose slots
 // already have another response, such as a timeout. The zero value is invalid: New and
 // AddFlags set the defaults.
 type EngineOptions struct {
-	depth    int           // requests in flight on one connection, at most
+	Depth    int           // requests in flight on one connection, at most
 	IdleTime time.Duration // how long an engine without jobs keeps its connection
 }
 
 var defaultEngineOptions = EngineOptions{
-	depth:    32,                    // as many as part 3 reads ahead on a connection
+	Depth:    32,                    // as many as part 3 reads ahead on a connection
 	IdleTime: 20 * time.Millisecond, // a client's next request often follows the response
 }
 
 // AddFlags sets o to the defaults, and defines -engine-depth and -engine-linger in f.
 func (o *EngineOptions) AddFlags(f *flag.FlagSet) {
 	*o = defaultEngineOptions
-	f.IntVar(&o.depth, "engine-depth", o.depth, "maximum number of requests in flight on an engine's connection")
+	f.IntVar(&o.Depth, "engine-depth", o.Depth, "maximum number of requests in flight on an engine's connection")
 	f.DurationVar(&o.IdleTime, "engine-linger", o.IdleTime, "how long an engine without requests keeps its connection")
 }
 
 // Validate returns an error that names the flags with values that no engine can work
 // with.
 func (o *EngineOptions) Validate() error {
-	if o.depth < 1 || o.IdleTime <= 0 {
+	if o.Depth < 1 || o.IdleTime <= 0 {
 		return errors.New("-engine-depth: want at least 1; -engine-linger: more than 0")
 	}
 	return nil
@@ -56,7 +56,7 @@ func (o *EngineOptions) Validate() error {
 // connection, where head is the size of the largest request
 // head that the server accepts.
 func (o *EngineOptions) MemoryBound(head int) int64 {
-	return int64(client.BufferSize + (2*o.depth+engine.MaxQueue)*head)
+	return int64(client.BufferSize + (2*o.Depth+engine.MaxQueue)*head)
 }
 
 // An offloadedRequest is the job of a request, and the job's sink: it writes the
@@ -125,7 +125,7 @@ func (g *Gateway) newEngine(home *engine.Registry, client netip.Addr, addr strin
 	place := g.Pool.Reserve(addr, client, &home.Line) // now, in the order of the requests: reserve.go
 	open := func(ctx context.Context) (engine.Lane, error) {
 		l, err := g.Pool.Claim(ctx, place, &g.Timeouts)
-		return engine.OpenHTTP1Lane(ctx, l, err, &g.Timeouts, g.Engines.depth)
+		return engine.OpenHTTP1Lane(ctx, l, err, &g.Timeouts, g.Engines.Depth)
 	}
 	e := engine.New(open, g.Engines.IdleTime, &g.EngineCounts)
 	e.Number = place.Number

@@ -34,7 +34,7 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 	*l = DefaultLimits
 	f.IntVar(&l.PerBackend, "backend-connections", l.PerBackend, "maximum number of connections to one backend; one client, which is an address, has at most half of them, two have three quarters, and 7 can have all of 64")
 	f.IntVar(&l.Total, "all-backend-connections", l.Total, "maximum number of connections to all backends together; one client has at most half of them")
-	f.IntVar(&l.Queue, "backend-queue", l.Queue, "maximum number of client connections that wait for one backend, at most half of them of one client; others get 503 at once; 0: no bound")
+	f.IntVar(&l.Queue, "backend-queue", l.Queue, "maximum number of client connections that wait for one backend, at most half of them of one client; others get 503 immediately; 0: no bound")
 	f.BoolVar(&l.OneClient, "one-client", false, "one client may have all connections to backends: for a gateway that has only one client, and for measurements; -behind-proxy includes it")
 	f.DurationVar(&l.MaxWait, "backend-wait", l.MaxWait, "how long a request may wait for a connection to a backend; then 503")
 	f.DurationVar(&l.IdleTime, "backend-idle", l.IdleTime, "how long a connection to a backend is kept idle")

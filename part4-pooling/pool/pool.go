@@ -17,19 +17,19 @@ import (
 // permit is the right to one connection, whether that is leased, idle or still
 // being dialled. A connection and its permit are in one of these states:
 //
-//	             dial fails
-//	        +-----------------> the permit is released
-//	        |
-//	 Get ---+--> leased <----------------------+
-//	  |     dial   |                           | Get: the most recently used one,
-//	  |            | put                       | if it passes its check
-//	  |            +----> good? --- yes ---> idle
-//	  |                     | no               | idle too long or too old (evict, Get),
-//	  |                     v                  | DropAll, quarantine, evicted for another backend
-//	  |                   closed <-------------+
-//	  |                     |
-//	  v                     v the permit is released
-//	wait <---------- to the caller that has waited longest
+//	                dial fails
+//	            +-----------------> the permit is released
+//	            |
+//	Reserve, ---+--> leased <---------------------+
+//	Claim       dial   |                          | Claim: the most recently used one,
+//	  |                | Return                   | if it passes its check
+//	  |                +----> good? --- yes ---> idle
+//	  |                         | no              | idle too long or too old, or failed its
+//	  |                         v                 | check (evict, Claim); DropAll, quarantine;
+//	  |                       closed <------------+ displaced for another backend
+//	  |                         |
+//	  v                         v the permit is released
+//	wait <-------------- to the caller that has waited longest
 //
 // No caller waits while it could have an idle connection or a free permit: it may
 // have as many as it leaves to others (share.go), and in its turn (line.go).
@@ -79,8 +79,8 @@ type backend struct {
 }
 
 // A Lease is a connection of the pool, from its dial to its close. Its holder alone
-// may use it, until Return, Release or Redial. pool and backend never
-// change; the pool's lock guards the rest.
+// may use it, until Release or Redial. pool and backend never change; the pool's lock
+// guards the rest.
 type Lease struct {
 	*client.Conn
 	pool       *Pool
@@ -119,7 +119,7 @@ func New(limits Limits) *Pool {
 
 // Get returns a connection to addr that no other caller has: the most recently
 // used idle one, or a new one. At a limit it waits for Limits.MaxWait at most.
-// The caller must end the lease with Return, Release or Redial. The errors are
+// The caller must end the lease with Release or Redial. The errors are
 // ErrClosed, ErrWaitTimeout, ErrQueueFull, context.Cause(ctx), and those of
 // client.Dial.
 func (p *Pool) Get(ctx context.Context, addr string, t *client.Timeouts) (*Lease, error) {
@@ -149,7 +149,7 @@ func (p *Pool) take(b *backend, h holder, now time.Time) grant {
 		p.retire(l, &b.counts.Expired)
 	}
 	if p.permits == p.Limits.Total {
-		p.evictForOther() // another backend has an idle connection: fewer than Total permits were in use, and b has no idle one left
+		p.displaceIdle() // another backend has an idle connection: fewer than Total permits were in use, and b has no idle one left
 	}
 	b.permits++
 	p.permits++
@@ -210,9 +210,8 @@ func (p *Pool) replace(l *Lease, why error) grant {
 }
 
 // put ends a lease. The pool keeps the connection if it is good, which the caller
-// decides, and still passes its check. put checks it unless a waiter takes it: then the
-// waiter does. It panics if l is not
-// leased.
+// decides, and still passes its check. put checks it unless a waiting caller gets it now,
+// because that caller checks it itself. It panics if l is not leased.
 func (p *Pool) put(l *Lease, good bool) {
 	why := cmp.Or(l.Fault, errBroken)
 	if good {
@@ -246,7 +245,8 @@ func (p *Pool) put(l *Lease, good bool) {
 }
 
 // Return ends the lease; good means that the connection can carry another request.
-// It panics if the lease has already ended. client.Conn.Release calls it.
+// It panics if the lease has already ended. It is the method of client.Owner: a holder
+// calls Release, or closes the Response, and Release calls Return.
 func (l *Lease) Return(good bool) { l.pool.put(l, good) }
 
 // retire marks a connection for closing and takes its permit back. The caller
@@ -263,7 +263,7 @@ func (p *Pool) retire(l *Lease, count *uint64) {
 	p.toClose = append(p.toClose, l)
 }
 
-// retireBroken retires a connection and counts it by err. With the lock held.
+// retireBroken retires a connection and counts it by why. With the lock held.
 func (p *Pool) retireBroken(l *Lease, why error) { p.retire(l, l.backend.counts.counterFor(why)) }
 
 // releasePermit releases a permit that has no connection. With the lock held.

@@ -13,7 +13,7 @@ import (
 // response to it. A server that does it once does it again, so each request gets
 // a connection of its own.
 
-// quarantine quarantines b if err is client.ErrUnsolicited: its idle connections
+// quarantine quarantines b if why is client.ErrUnsolicited: its idle connections
 // are closed now, its leased ones when they return. With the lock held.
 func (p *Pool) quarantine(b *backend, why error, now time.Time) {
 	if errors.Is(why, client.ErrUnsolicited) && p.Limits.Quarantine > 0 {

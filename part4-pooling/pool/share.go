@@ -16,22 +16,25 @@ import (
 // Hahne, 1998). It holds at four levels:
 //
 //	of                           no more than    so that
-//	a connection of a client     a client's      it has no more than half, whatever its client's others have
+//	a connection of a client     a client's      it has at most half, whatever its client's other connections have
 //	a client at a backend        PerBackend      other clients can use that backend
 //	a client at all backends     Total           other clients can use any backend
 //	a backend                    Total           a slow backend leaves as much for the others, if Total is too small for all
 //
 // A client is an address, or with IPv6 its /64, which is what one customer has. So
 // clients that share an address share its connections. And k addresses that each take
-// their share leave n/2^k: 7 addresses take all of 64. Two bounds limit what they can do:
-// the time that a backend may take, and the length of the queue, to which the same rule
-// applies: a caller for which it has no room is told so at once, not after MaxWait.
+// their share leave n/2^k: 7 addresses take all of 64. Two bounds limit the harm: the time
+// that a backend may take, and the length of the queue, to which the same rule applies. A
+// caller for which the queue has no room fails immediately, not after MaxWait.
 //
 //	one client holds at most  ceil(PerBackend/2) connections to a backend, ceil(Total/2) in all,
 //	                          and ceil(Queue/2) places in a backend's queue
 //	one connection            half of what its client may have at a backend
 //
 // The pool's lock guards all of this.
+
+// fits reports whether a client that has some of a resource may take one more: out of most
+// are in use, its own included, and it must leave at least as many as it then has.
 func fits(has, out, most int) bool { return has < most-out }
 
 // A holder is the client and the line that have a permit or wait for one. If the client

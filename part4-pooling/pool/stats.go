@@ -23,7 +23,7 @@ type Counts struct {
 	Retried     uint64 `json:"retried"`     // connections replaced to send their requests again
 }
 
-// counterFor returns the count for a connection that was closed because of err.
+// counterFor returns the count for a connection that was closed because of why.
 func (c *Counts) counterFor(why error) *uint64 {
 	switch {
 	case errors.Is(why, client.ErrUnsolicited):

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// A waiter is a caller that waits for a connection. It is queued until a grant is
-// delivered to it or it gives up, and the pool's lock decides once which of the
-// two comes first: nothing is delivered to a caller that has given up, and a
-// caller that was delivered to takes the grant, even if it wanted to give up. So no
-// connection is lost between the two.
+// A waiter is a caller that waits for a connection. It is queued until the pool delivers
+// a grant to it or it gives up, and the pool's lock decides once which of the two happens
+// first: the pool delivers nothing to a caller that has given up, and a caller takes the
+// grant that was delivered, even if it was about to give up. So no connection is lost
+// between the two.
 type waiter struct {
 	backend    *backend
 	holder            // that its permit will be charged to
@@ -29,8 +29,9 @@ type waitQueue struct {
 	length      int
 }
 
-// insert puts w behind the waiters with smaller tickets. Few pass: a new caller has the
-// largest ticket, and a follower that becomes the head of its line one of the smallest.
+// insert puts w after the waiters with smaller tickets. It passes few of them: a new caller
+// has the largest ticket, and is appended; a follower that becomes the head of its line has
+// one of the smallest.
 func (q *waitQueue) insert(w *waiter) {
 	if q.last == nil || q.last.ticket < w.ticket {
 		q.push(w)
@@ -82,8 +83,8 @@ var waiterPool = sync.Pool{New: func() any {
 	return w
 }}
 
-// grantWaiters grants what has become free to the waiting callers that leave as much
-// (share.go), in the order of their tickets. With the lock held.
+// grantWaiters grants free permits and idle connections to the waiting callers that leave
+// as much (share.go), in the order of their tickets. With the lock held.
 func (p *Pool) grantWaiters(now time.Time) {
 	if p.queued.Load() == 0 && !p.anyWanted {
 		return
@@ -117,10 +118,10 @@ func (p *Pool) nextToServe() (eldest *waiter) {
 	return eldest
 }
 
-// evictForOther retires an idle connection, of which there must be one, so that
-// another backend can have its permit: of each backend's least recently used one, that
-// which expires first. With the lock held.
-func (p *Pool) evictForOther() {
+// displaceIdle retires an idle connection, of which there must be one, so that another
+// backend can have its permit: of each backend's least recently used connection, the one
+// that expires first. With the lock held.
+func (p *Pool) displaceIdle() {
 	var oldest *backend
 	for _, b := range p.backendList {
 		if len(b.idle) > 0 && (oldest == nil || b.idle[0].expires.Before(oldest.idle[0].expires)) {
@@ -132,7 +133,7 @@ func (p *Pool) evictForOther() {
 	p.retire(l, &oldest.counts.Displaced)
 }
 
-// enqueue appends a caller to b's queue, or to its line if an earlier request of that
+// enqueue appends a caller to b's queue, or to its line if an earlier request of the line
 // waits. It returns nil if the queue has no room. With the lock held.
 func (p *Pool) enqueue(b *backend, h holder, number uint64) *waiter {
 	w := waiterPool.Get().(*waiter)
@@ -182,8 +183,8 @@ func (p *Pool) deliver(w *waiter, g grant) {
 	w.ready <- g // never blocks: each waiter gets one grant
 }
 
-// dequeue removes w from its backend's queue, which the next of its line then enters,
-// or from its line. With the lock held.
+// dequeue removes w from its line if it is a follower. Otherwise it removes w from its
+// backend's queue, and the next request of the line enters one. With the lock held.
 func (p *Pool) dequeue(w *waiter) {
 	if w.line != nil && w.line.head != w {
 		p.unfollow(w)
