@@ -215,7 +215,7 @@ func (c *cover) take(r region) []int {
 // most of it and is not long.
 const (
 	subjectShown = 80   // percent of the subject's lines that some chapter shows
-	subjectWords = 3000 // of prose, tables included, code not
+	subjectWords = 3000 // of prose
 )
 
 var subjectMark = regexp.MustCompile(`(?m)^<!-- subject ([^>]+) -->$`)
@@ -246,12 +246,17 @@ func (n *notes) sumSubject(c *chapter, covers map[string]*cover) {
 	n.sum("%s: %d words, and %d %% of the %d lines of its subject", path.Base(c.file), words, percent, total)
 }
 
-// words counts the words of c outside of its code blocks.
+// words counts the words of c's prose: without code blocks and the lines that say where
+// those are from, tables, and the lists of a step's tests.
 func (c *chapter) words() int {
 	fences, _ := c.fences()
 	words, from := 0, 0
 	for _, f := range append(fences, fence{start: len(c.src), end: len(c.src)}) {
-		words += len(strings.Fields(string(c.src[from:f.start])))
+		for line := range strings.Lines(string(c.src[from:f.start])) {
+			if !quoted.MatchString(strings.TrimSpace(line)) && !strings.HasPrefix(line, "Tests: ") && !strings.HasPrefix(line, "|") {
+				words += len(strings.Fields(line))
+			}
+		}
 		from = f.end
 	}
 	return words
