@@ -115,11 +115,11 @@ func readResponse(in *bufio.Reader) (status string, body []byte, err error) {
 
 const (
 	maxInterimResponses = 100
-	UntilClose          = -2 // as a length: the body is delimited by the close of the connection
+	untilClose          = -2 // as a length: the body is delimited by the close of the connection
 )
 
 // readHead reads a response head and returns the length of its body, Chunked or
-// UntilClose. It skips up to server.MaxEmptyLines empty lines before the head,
+// untilClose. It skips up to server.MaxEmptyLines empty lines before the head,
 // as a server does (RFC 9112 §2.2).
 func readHead(in *bufio.Reader) (status string, length int64, err error) {
 	line, err := readLine(in)
@@ -130,7 +130,7 @@ func readHead(in *bufio.Reader) (status string, length int64, err error) {
 	if err == nil && !strings.HasPrefix(version, "HTTP/1.") {
 		err = fmt.Errorf("not a status line: %q", line)
 	}
-	for length = UntilClose; err == nil; {
+	for length = untilClose; err == nil; {
 		if line, err = readLine(in); err != nil || line == "" {
 			break
 		}
@@ -138,11 +138,11 @@ func readHead(in *bufio.Reader) (status string, length int64, err error) {
 		value = strings.Trim(value, " \t")
 		n, ok := http1.ParseNumber([]byte(value))
 		switch {
-		case name == "content-length" && (length != UntilClose || !ok || n == http1.MaxNumber):
+		case name == "content-length" && (length != untilClose || !ok || n == http1.MaxNumber):
 			err = fmt.Errorf("invalid or repeated Content-Length: %q", line)
 		case name == "content-length":
 			length = n
-		case name == "transfer-encoding" && (length != UntilClose || value != "chunked"):
+		case name == "transfer-encoding" && (length != untilClose || value != "chunked"):
 			err = fmt.Errorf("transfer coding other than a single chunked: %q", line)
 		case name == "transfer-encoding":
 			length = http1.Chunked

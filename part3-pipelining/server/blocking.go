@@ -195,8 +195,8 @@ func (s *blockingConn) discardInput(*transport) {
 
 // handlerExited replaces the connection's goroutine if the handler ended it with
 // runtime.Goexit.
-func (s *blockingConn) handlerExited(_ *transport, alone bool, _ uint64) {
-	if alone || s.parent.serial {
+func (s *blockingConn) handlerExited(_ *transport, wasExclusive bool, _ uint64) {
+	if wasExclusive || s.parent.serial {
 		go s.serveConn()
 	}
 }

@@ -18,9 +18,7 @@ func serveConcurrently(s *blockingConn) {
 
 // handle calls the handler of x and completes its slot. It writes what is ready.
 func (s *blockingConn) handle(x *exchange) {
-	s.lock.Lock()
-	defer s.lock.Unlock() // also if the handler calls runtime.Goexit: goexit returns with the lock held
-	s.lock.Unlock()
+	defer s.lock.Unlock() // the lock is held at every end of handle: goexit takes it if the handler calls runtime.Goexit
 	x.run()
 	s.lock.Lock()
 	s.complete(x)

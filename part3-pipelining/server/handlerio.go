@@ -7,12 +7,13 @@ import "socketup/part3-pipelining/http1"
 // runs, because the request may change what the others see (RFC 9112 §9.3.2). Nothing
 // else reads from the socket, because the next bytes may be its body. The script:
 //
-//	the driver       removes the head from input, reserves a slot, and calls handleExclusive
-//	handleExclusive  waits until every earlier request is answered, and calls the handler
-//	the handler      reads the body; the driver wakes it when the socket has an event
-//	handleExclusive  completes the slot: the driver resumes the connection
+//	the driver    removes the head from input, reserves a slot, and calls runExclusive
+//	runExclusive  waits until every earlier request is answered, and calls the handler
+//	the handler   reads the body, and waits for more of it in readMoreBody
+//	runExclusive  completes the slot: the driver resumes the connection
 //
-// While inputState is exclusive, input belongs to that goroutine.
+// While inputState is exclusive, input belongs to that goroutine. In the loop it is a
+// goroutine that the loop starts; in the other drivers it is the connection's own.
 func (t *transport) handleExclusive(x *exchange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -22,7 +23,7 @@ func (t *transport) handleExclusive(x *exchange) {
 // runExclusive is handleExclusive with the lock held. It releases the lock while the
 // handler runs.
 func (t *transport) runExclusive(x *exchange) {
-	if !t.waitForHead(x) {
+	if !t.waitToStart(x) {
 		x.err = errConnEnded
 	}
 	t.mu.Unlock()
@@ -32,12 +33,12 @@ func (t *transport) runExclusive(x *exchange) {
 	t.runActions()
 }
 
-var errConnEnded = &http1.StatusError{Status: 503, Detail: "the connection ended before it was this request's turn"}
+var errConnEnded = &http1.StatusError{Status: 503, Detail: "the connection ended before this request could start"}
 
-// waitForHead waits until x is at the head of the queue: every earlier request is
+// waitToStart waits until x is at the head of the queue: every earlier request is
 // answered. The time limits of its handler and its body start then. It returns false if
 // the connection ends or x expires first.
-func (t *transport) waitForHead(x *exchange) bool {
+func (t *transport) waitToStart(x *exchange) bool {
 	x.deadline = noDeadline
 	for t.closeState == open && !x.expired && t.slots.head != &x.slot {
 		t.changed.Wait()
@@ -47,9 +48,9 @@ func (t *transport) waitForHead(x *exchange) bool {
 	return t.closeState == open && !x.expired
 }
 
-// waitForTurn waits until x, whose handler is running, is at the head of the queue. The
+// waitUntilFirst waits until x, whose handler is running, is at the head of the queue. The
 // wait does not count as the handler's time.
-func (t *transport) waitForTurn(x *exchange) error {
+func (t *transport) waitUntilFirst(x *exchange) error {
 	if x.expired {
 		return errResponseTimeout
 	}
@@ -67,7 +68,7 @@ func (t *transport) waitForTurn(x *exchange) error {
 func (t *transport) stream(x *exchange, b []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.waitForTurn(x); err != nil {
+	if err := t.waitUntilFirst(x); err != nil {
 		return err
 	}
 	t.queueStreamed(x, b)

@@ -125,7 +125,7 @@ func TestWaitingForItsTurnDoesNotCountAsHandlerTime(t *testing.T) {
 
 	eventually(t, "more time has passed than a handler has", func() bool { return r.clock.now() > begun+int64(own)*5/4 })
 
-	const rule = "house rule: a handler's wait for its turn does not count as its time (handlerio.go, waitForHead and stream)"
+	const rule = "house rule: a handler's wait for its turn does not count as its time (handlerio.go, waitToStart and stream)"
 	in := bufio.NewReader(c)
 	for _, want := range []int{size, len("flushed, and ended")} {
 		status, body, err := readResponse(in)

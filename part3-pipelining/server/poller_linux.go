@@ -63,17 +63,17 @@ func interest(fd int) *unix.EpollEvent {
 	return &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(fd)}
 }
 
-// wait gets events and returns how many. If there are none it waits for some, provided
-// that the caller is idle. After Wake it fails with a timeout (socket.IsTimeout) until
+// wait gets events and returns how many. If there are none and block is set, it waits for
+// some. After Wake it fails with a timeout (socket.IsTimeout) until
 // ClearWake; after Close it always fails. With an error there are no events.
-func (p *poller) wait(idle bool) (n int, err error) {
+func (p *poller) wait(block bool) (n int, err error) {
 	find := p.waitFn
-	if !idle {
+	if !block {
 		find = p.peekFn
 	}
 	p.numEvents, p.blocked = 0, false
 	err = p.RawConn.Read(find)
-	p.blocked = p.blocked && idle
+	p.blocked = p.blocked && block
 	return p.numEvents, err
 }
 

@@ -8,7 +8,7 @@ package server
 //	the handler  completes its slot: the slot holds the encoded response
 //	the queue    releases completed slots at its head, and none after an incomplete one
 //
-// Three mistakes are possible, and each has been made (bugs/):
+// Three mistakes are common. Part 3 has each as a planted bug (bugs/):
 //
 //  1. The slot is reserved when the handler starts. Then the queue is in the
 //     order of the scheduler, not of the requests (MESOS-3705).
@@ -44,11 +44,11 @@ func (l *slotQueue) reserve(s *slot) {
 }
 
 // complete stores the response of s. It can be popped when s is at the head.
-func (l *slotQueue) complete(s *slot, answer []byte) {
+func (l *slotQueue) complete(s *slot, response []byte) {
 	if s.done {
-		panic("slot finished twice")
+		panic("slot completed twice")
 	}
-	s.done, s.encoded = true, answer
+	s.done, s.encoded = true, response
 }
 
 // popReady removes and returns the slot at the head if it is done, and returns nil if not.

@@ -39,7 +39,8 @@ func (c *conn) takeRequest() *exchange {
 	return x
 }
 
-// pipelineFull says whether no request can be taken now: waitingmemory.go.
+// pipelineFull reports whether the slot queue or the memory budget (waitingmemory.go)
+// leaves no room for another request.
 func (c *conn) pipelineFull() bool { return c.slotsFull() || !c.mayWait() }
 
 func (c *conn) slotsFull() bool {
@@ -53,19 +54,19 @@ func (c *conn) scanHead() (int, *http1.StatusError) {
 	if c.input.emptyLines += c.input.skipEmptyLines(); c.input.emptyLines > MaxEmptyLines {
 		return 0, errEmptyLines
 	}
-	b, most := c.input.bytes(), c.srv.Limits.Head
+	b, maxHead := c.input.bytes(), c.srv.Limits.Head
 	if c.input.scanned == 0 && len(b) > 0 {
 		c.waitingSince = c.srv.clock.now()
 	}
 	n := http1.HeadLength(b, c.input.scanned)
 	switch {
-	case n > most:
-		return 0, http1.CheckPartialHead(b[:n], 0, most)
+	case n > maxHead:
+		return 0, http1.CheckPartialHead(b[:n], 0, maxHead)
 	case n > 0:
 		c.input.scanned = 0
 		return n, nil
 	}
-	refused := http1.CheckPartialHead(b, c.input.scanned, most)
+	refused := http1.CheckPartialHead(b, c.input.scanned, maxHead)
 	c.input.scanned = len(b)
 	if refused == nil && c.input.readState == atEOF && len(b) > 0 {
 		refused = errHeadTruncated
@@ -114,8 +115,9 @@ func (c *conn) reserve(x *exchange) {
 	c.slots.reserve(&x.slot)
 }
 
-// endTurn ends a turn in which takeRequest has returned nil. The driver then writes what is
-// ready: an incomplete request must not delay a complete response.
+// endTurn ends a turn. No more requests can be taken now: takeRequest has returned nil, or
+// a request that has the connection to itself. The driver then writes what is ready: an
+// incomplete request must not delay a complete response.
 func (c *conn) endTurn() {
 	if c.turn == turnActive {
 		c.turn.moveTo(turnIdle)

@@ -50,7 +50,7 @@ func (r *Response) TryNext() (piece []byte, err error) {
 		return nil, errors.New("the response is closed")
 	}
 	for used := 1; used > 0; {
-		if r.State == http1.BodyEnd {
+		if r.AtEnd() {
 			return nil, io.EOF
 		}
 		var refused *http1.StatusError
@@ -118,7 +118,7 @@ func (r *Response) Detach() (clean bool) {
 // whether it reached the end.
 func (r *Response) drainBuffered() bool {
 	const most = 64 << 10 // bytes; a new connection is cheaper than copying more
-	for total := 0; r.State != http1.BodyEnd; {
+	for total := 0; !r.AtEnd(); {
 		_, used, refused := r.Decode(r.Conn.Buf[r.Conn.R:r.Conn.W], BufferSize)
 		r.Conn.R += used
 		total += used

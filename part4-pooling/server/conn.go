@@ -8,15 +8,15 @@ import (
 )
 
 // A conn is one connection without its socket: a driver reports events, and conn decides
-// what to do next. The rules of order, bounds, deadlines and closing are here; a driver
-// (driver.go) waits for the kernel, reads and writes. The path of a request:
+// what to do next. Its methods are the rules of order, bounds, deadlines and closing; a
+// driver (driver.go) waits for the kernel, reads and writes. The path of a request:
 //
 //	onEvent, onRead        the socket is readable; bytes were read into input
-//	takeRequest            a request is removed from input and gets a slot
-//	complete               its handler has returned: the slot holds the response
-//	advance                completed responses move from the head of the queue to output
-//	nextAction, onWritten  output is written, as far as the kernel accepts it
-//	nextAction             all is answered and no more requests can come: close
+//	takeRequest            a request is removed from input and gets a slot (takerequest.go, slot.go)
+//	complete               its handler or an engine has answered it: the slot holds the response (exchange.go, offload.go)
+//	advance                completed responses move from the head of the queue to output (writequeue.go)
+//	nextAction, onWritten  output is written, as far as the kernel accepts it (transport.go)
+//	nextAction             all is answered and no more requests can come: close (state.go)
 //
 // Nothing here makes a system call, starts a goroutine, or waits. The driver's
 // lock guards all of it.
@@ -71,15 +71,15 @@ func (c *conn) nextAction() (do action, ok bool) {
 		do = actionWrite
 	case c.closeState == lingering || c.inputState != inputClosed && c.inputState != stuck || !c.allWritten():
 		return 0, false
-	case c.output.closeDelimited: // and complete
+	case c.output.closeDelimited: // the response is complete: a FIN is now correct
 		c.output.closeDelimited = false
 		do = actionFINOnClose
 	case c.input.readState == atEOF:
 		c.closeState.moveTo(closing)
 		do = actionWake
 	default: // the client may still send: a close with unread input would reset the connection (part 1)
-		const most = 64 << 20 // bytes
-		c.lingerBudget, c.waitingSince = most, c.srv.clock.now()
+		const maxLinger = 64 << 20 // bytes
+		c.lingerBudget, c.waitingSince = maxLinger, c.srv.clock.now()
 		c.closeState.moveTo(lingering)
 		c.actions |= actionWake
 		do = actionFIN
@@ -172,7 +172,7 @@ func (c *conn) fail(why error) {
 	for s := c.slots.head; s != nil; s = s.next {
 		s.exchange.cancel()
 	}
-	c.advance() // what waits for its turn will not have it
+	c.advance() // recycles the completed exchanges, whose responses are not sent
 	if c.attachment != nil && why != nil {
 		c.attachment.OnClientGone()
 	}
@@ -208,7 +208,8 @@ func (c *conn) queueTurn() {
 	}
 }
 
-// complete puts the response of x in its slot. Its handler has returned.
+// complete puts the response of x in its slot. Its handler has returned, or the engine that
+// took x has answered it.
 func (c *conn) complete(x *exchange) {
 	c.running--
 	back := x.exclusive && !x.expired // x had the connection to itself, and returns it
@@ -224,7 +225,7 @@ func (c *conn) complete(x *exchange) {
 	}
 	switch {
 	case x.expired: // its slot has another response, or has left already
-		c.keepCredit(x, 0)
+		c.returnCredit(x, 0)
 	case x.credit > 0 && c.slots.head != &x.slot:
 		c.shrinkCredit(x)
 	}

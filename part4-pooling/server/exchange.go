@@ -9,10 +9,11 @@ import (
 )
 
 // A Handler answers one request, on a goroutine that may block. For an HTTP/1.1 request
-// with a safe method (RFC 9110 §9.2.1) and no body it may run in parallel with other handlers
-// of the connection, though never with the serial driver; for any other it starts when all earlier requests are answered, and
-// runs alone (RFC 9112 §9.3.2). w and r are valid until it returns. A handler that
-// panics, or returns without a status, is answered with 500.
+// with a safe method (RFC 9110 §9.2.1) and no body it may run in parallel with other
+// handlers of the connection, though never with the serial driver. For any other it starts
+// when all earlier requests are answered, and no other handler of the connection runs
+// meanwhile (RFC 9112 §9.3.2). w and r are valid until it returns. If a handler panics, or
+// returns without a status, the response is 500.
 type Handler func(w *Response, r *Request)
 
 // An exchange is a request, its response, and its slot in the queue. It is recycled when
@@ -34,7 +35,7 @@ type exchange struct {
 	offloaded   bool               // an offloader took it; it has no handler; guarded by the lock
 	handlerData any                // what the offloader prepared for the handler; nil for nothing
 
-	deadline        int64         // the clock when its handler must have answered, or noDeadline while it waits for its turn or its client; guarded by the lock
+	deadline        int64         // the clock when its handler must have answered, or noDeadline while it waits for earlier responses or its client; guarded by the lock
 	committed       bool          // a part of the response has been queued to be sent; guarded by the lock
 	timeoutDisabled bool          // every wait of its handler has a limit of its own; guarded by the lock
 	expired         bool          // answered with a timeout while its handler still runs; guarded by the lock
@@ -69,7 +70,7 @@ func (x *exchange) recycle() {
 		return
 	}
 	c, hadBody := x.conn, x.req.Body != nil
-	c.keepCredit(x, 0)
+	c.returnCredit(x, 0)
 	x.dropLarge(c.srv)
 	lines, fields, kept := x.req.Fields[:0], x.res.FieldLines[:0], x.res.body[:0]
 	x.req, x.res = Request{}, Response{}
@@ -106,14 +107,16 @@ func (x *exchange) parse() {
 
 // run calls the handler and encodes its response into x.encoded.
 func (x *exchange) run() {
-	switch {
-	case x.err != nil:
-	case !x.callHandler() && x.committed:
-		x.abort()
-		return
-	case x.req.Body != nil:
-		x.closeAfter = !x.req.Body.discard() || x.closeAfter
-		x.err = x.body.err
+	if x.err == nil {
+		ok := x.callHandler()
+		if !ok && x.committed {
+			x.abort()
+			return
+		}
+		if x.req.Body != nil {
+			x.closeAfter = !x.req.Body.discard() || x.closeAfter
+			x.err = x.body.err
+		}
 	}
 	if x.err != nil && !x.committed {
 		x.closeAfter = true

@@ -10,9 +10,9 @@ package server
 //	              The old leader completes its slot when the handler returns, and exits
 //
 // So handlers run in parallel when one of them blocks, or runs long enough for its
-// follower to be scheduled. An offer carries the
-// number of its request: a leader whose handler was slow must not reclaim an offer that
-// a later leader made, because then two goroutines would lead.
+// follower to be scheduled. An offer carries the number of its request: a leader whose
+// handler was slow must not reclaim an offer that a later leader made, because then two
+// goroutines would lead.
 //
 // loop.mu guards it.
 type token struct {

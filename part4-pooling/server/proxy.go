@@ -95,7 +95,7 @@ func (w *Response) WriteInterim(b []byte) error {
 	t := w.x.conn.transport
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.waitForTurn(w.x); err != nil || w.x.committed { // the client would read it as a part of the response
+	if err := t.waitUntilFirst(w.x); err != nil || w.x.committed { // the client would read it as a part of the response
 		return err
 	}
 	t.output.enqueue(b)

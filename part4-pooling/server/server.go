@@ -28,7 +28,7 @@ type Server struct {
 	stoppedAt     atomic.Int64  // the clock when the stop began; 0 before
 	atCapacity    atomic.Bool   // clients wait in the accept queue, and no more can be accepted: idle connections close early
 	lastSweep     time.Time     // when waitForCapacity last checked the idle ones; used by Serve only
-	memory        memoryBudget  // of all that waits for its turn (waitingmemory.go)
+	memory        memoryBudget  // of requests that wait behind others (waitingmemory.go)
 
 	drivers    []driver
 	nextDriver int           // index, modulo len(drivers), of the last one used
@@ -189,18 +189,18 @@ const (
 // shortens every wait, but counts from the stop at the earliest: a client that sends
 // within drainIdleTime of it is answered.
 func (s *Server) waitDeadline(kind waitKind, since int64) int64 {
-	most, rest := s.Limits.IdleTime, drainIdleTime+2*stopTick // stopTick twice: a recorded time may be a tick late, and the check a tick early
+	limit, drainLimit := s.Limits.IdleTime, drainIdleTime+2*stopTick // stopTick twice: a recorded time may be a tick late, and the check a tick early
 	switch kind {
 	case waitHead:
-		most, rest = s.Limits.HeadTime, drainReadTime
+		limit, drainLimit = s.Limits.HeadTime, drainReadTime
 	case waitBody:
-		most, rest = s.Limits.BodyTime, drainReadTime
+		limit, drainLimit = s.Limits.BodyTime, drainReadTime
 	}
 	if stopped := s.stoppedAt.Load(); stopped != 0 {
-		return min(since+int64(most), max(since, stopped)+int64(rest))
+		return min(since+int64(limit), max(since, stopped)+int64(drainLimit))
 	}
 	if kind == waitIdle && s.atCapacity.Load() {
-		most = min(most, capacityIdleTime)
+		limit = min(limit, capacityIdleTime)
 	}
-	return since + int64(most)
+	return since + int64(limit)
 }

@@ -15,7 +15,7 @@ import (
 type transport struct {
 	conn
 	fd      int         // owned by the driver, which closes it after actionClose. Use it with mu held, or in writeState writing
-	mu      *sync.Mutex // guards the conn; not held during write(2), while a handler runs, or while a goroutine waits
+	mu      *sync.Mutex // guards the conn; not held during write(2), during calls of Server.Handler (in part 4 also Offloader), or while a goroutine waits
 	changed sync.Cond   // broadcast on actionWake
 	driver  connDriver
 }
@@ -23,25 +23,25 @@ type transport struct {
 // A connDriver is what a transport needs of its driver. Every method is called with the
 // lock held.
 type connDriver interface {
-	queueTurn(*transport)                                  // gives it a turn
-	rearm(*transport)                                      // has the kernel report the socket's state again
-	awaitWritable(*transport)                              // calls onWritable when the socket is writable
-	awaitInput(*transport)                                 // releases the lock until input may have arrived, or wakeReader is called
-	wakeReader(*transport)                                 // makes awaitInput return
-	discardInput(*transport)                               // discards input until the client closes
-	closeSocket(*transport)                                // closes the socket, which is no longer used
-	handlerExited(t *transport, alone bool, number uint64) // the handler's goroutine ends in runtime.Goexit
+	queueTurn(*transport)                                      // calls onTurn after other connections have had their turns
+	rearm(*transport)                                          // has the kernel report the socket's events again
+	awaitWritable(*transport)                                  // calls onWritable when the socket is writable
+	awaitInput(*transport)                                     // waits, without the lock, until input may have arrived or wakeReader is called
+	wakeReader(*transport)                                     // ends an awaitInput that does not wait on changed; perform has broadcast that
+	discardInput(*transport)                                   // FIN was sent: makes sure that a goroutine discards what the client still sends
+	closeSocket(*transport)                                    // closes the socket, perhaps later
+	handlerExited(t *transport, wasExclusive bool, seq uint64) // the handler has called runtime.Goexit: replaces its goroutine if that did more
 }
 
-func newTransport(s *Server, h connDriver, mu *sync.Mutex, stock *exchangeCache, fd int, peer netip.Addr) *transport {
+func newTransport(s *Server, d connDriver, mu *sync.Mutex, cache *exchangeCache, fd int, peer netip.Addr) *transport {
 	t := &transport{}
-	t.init(s, h, mu, stock, fd, peer)
+	t.init(s, d, mu, cache, fd, peer)
 	return t
 }
 
-func (t *transport) init(s *Server, h connDriver, mu *sync.Mutex, stock *exchangeCache, fd int, peer netip.Addr) {
-	t.fd, t.mu, t.driver, t.changed.L = fd, mu, h, mu
-	t.conn = conn{srv: s, transport: t, exchanges: stock, peer: peer, waitingSince: s.clock.now()}
+func (t *transport) init(s *Server, d connDriver, mu *sync.Mutex, cache *exchangeCache, fd int, peer netip.Addr) {
+	t.fd, t.mu, t.driver, t.changed.L = fd, mu, d, mu
+	t.conn = conn{srv: s, transport: t, exchanges: cache, peer: peer, waitingSince: s.clock.now()}
 }
 
 // runActions performs the connection's actions until there are none. The caller holds the
@@ -97,7 +97,7 @@ func (t *transport) runEventActions() {
 
 // read reads what has arrived, without blocking. It returns false if that is nothing
 // (EAGAIN).
-func (t *transport) read() (news bool) {
+func (t *transport) read() (found bool) {
 	room := t.readSpace()
 	if len(room) == 0 {
 		t.onRead(0)
@@ -121,6 +121,8 @@ func (t *transport) read() (news bool) {
 	return true
 }
 
+// write writes what output has to send, as far as the kernel accepts it, without blocking.
+// It releases the lock during write(2). The driver calls onWritable when it can continue.
 func (t *transport) write() {
 	t.mu.Unlock()
 	n, err := socket.WriteNow(uintptr(t.fd), t.output.unsent)
@@ -180,8 +182,8 @@ func (t *transport) react(w reaction) bool {
 // the deferred calls of the goroutine expect that, and unlock it.
 func (t *transport) goexit(x *exchange) {
 	t.mu.Lock()
-	alone, number := x.exclusive, x.seq
+	wasExclusive, seq := x.exclusive, x.seq
 	t.onGoexit(x)
 	t.runActions()
-	t.driver.handlerExited(t, alone, number)
+	t.driver.handlerExited(t, wasExclusive, seq)
 }

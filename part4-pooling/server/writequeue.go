@@ -14,8 +14,8 @@ type writeQueue struct {
 
 func (o *writeQueue) empty() bool { return o.next == nil && o.sending == nil }
 
-// full says that no further response should be appended. While the client does not read
-// it would only wait here instead of in its slot, which has credit (waitingmemory.go).
+// full reports whether no further response should be appended: if the client does not read,
+// a response waits in its slot, which has credit for it (waitingmemory.go), and not here.
 func (o *writeQueue) full() bool {
 	return o.writeState == writeBlocked || o.next != nil && len(o.next.b) >= writeBufferSize
 }
@@ -27,8 +27,8 @@ func (o *writeQueue) enqueue(b []byte) {
 	o.next.b = append(o.next.b, b...)
 }
 
-// startWrite begins a write of unsent. If it has just been filled, all of it must be written
-// in writeTime, or as often that as it is long (notsent.go).
+// startWrite begins a write of unsent. If that is empty, startWrite takes next, which must be
+// written within writeTime for each socket.MaxUnsent bytes of it (notsent.go).
 func (o *writeQueue) startWrite(now, writeTime int64) {
 	if o.sending == nil {
 		o.sending, o.next = o.next, nil
