@@ -7,8 +7,8 @@ package server
 //
 //	the driver     reserves a slot, and calls the offloader
 //	the offloader  passes the request to an engine, and returns true
-//	the engine     writes to w as a handler would: a write blocks while 32 KiB wait for
-//	               the slot's turn, or for a slow client
+//	the engine     writes to w as a handler would: a write blocks when 32 KiB are buffered,
+//	               until earlier responses are complete and the client has taken them
 //	the engine     calls w.Complete once: the response is complete, and w and r belong
 //	               to the server again
 //
@@ -16,7 +16,7 @@ package server
 // arrival, and takes no other request meanwhile. Handlers could not keep that order: they
 // run in parallel, and one may pass on its request after the next one's. That is how
 // responses got out of order in MESOS-3705 (slot.go), and here it would be a deadlock:
-// the later response would hold the backend connection while it waits for its turn, and
+// the later response would hold the backend connection until the earlier one is sent, and
 // the earlier one would wait for that connection. For the same reason an offloader that
 // returns false may have prepared something for the handler (SetHandlerData).
 type Offloader func(w *Response, r *Request) bool

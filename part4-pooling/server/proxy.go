@@ -3,18 +3,23 @@ package server
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"socketup/part4-pooling/http1"
 )
 
-// This file is what handlers and offloaders need that forward requests to another server,
-// such as a gateway: the client's address and whether it is gone, a context that ends
-// with it, interim responses (RFC 9110 §15.2), trailers (§6.5), and truncation.
+// This file has the methods of Response and Body that only a gateway uses, that is, handlers
+// and offloaders that forward requests to another server: ClientAddr, Wanted and Context
+// (who the client is, and whether it still waits), Attachment and SetHandlerData (what an
+// offloader keeps for later), WriteInterim (RFC 9110 §15.2), WriteTrailers (§6.5), Abort
+// and Complete (how a response ends), and CancelRead.
 
 // An Attachment is what an offloader keeps with a connection until the client is gone.
 type Attachment interface {
-	OnClientGone() // the connection has failed. Called once at most, never after a normal close, and with the connection locked: it must not block
+	// OnClientGone is called once if the connection fails; never after a normal close. The
+	// connection's lock is held: it must not block, or call a method of a Response.
+	OnClientGone()
 }
 
 // Attachment returns the attachment of w's connection. The first call creates it with
@@ -105,13 +110,13 @@ func (w *Response) WriteInterim(b []byte) error {
 
 // WriteTrailers ends the response with trailers (RFC 9112 §7.1.2). If it has no body or
 // cannot be chunked, because the client speaks HTTP/1.0 or the length was declared, it
-// drops them. It always returns nil: a failed connection shows in Wanted.
+// drops them. An error means that the client will not receive the rest.
 func (w *Response) WriteTrailers(trailers []http1.Field) error {
 	if len(trailers) == 0 || w.hasLength || w.bodiless() {
 		return nil
 	}
-	if w.Flush() != nil || !w.chunked {
-		return nil // the connection failed, or the response is not chunked
+	if err := w.Flush(); err != nil || !w.chunked {
+		return err
 	}
 	w.chunked = false // finish must not add the last chunk again
 	x := w.x
@@ -120,8 +125,7 @@ func (w *Response) WriteTrailers(trailers []http1.Field) error {
 		x.encoded = append(append(append(append(x.encoded, f.Name...), ": "...), f.Value...), "\r\n"...)
 	}
 	x.encoded = append(x.encoded, "\r\n"...)
-	x.conn.transport.stream(x, x.encoded)
-	return nil
+	return x.conn.transport.stream(x, x.encoded)
 }
 
 // CancelRead makes a Read that waits for the client, and every later Read that would wait,
@@ -153,63 +157,72 @@ func (b *Body) RestoreRead() {
 	b.awaitsContinue = true // makes discard return false instead of reading the rest
 }
 
-// Context returns a context that is done when the connection has failed or
-// Limits.HandlerTime has passed. Its error is context.Canceled. It must not be used by the
-// caller after the handler returns.
-func (w *Response) Context() context.Context { return &clientContext{w: w, t: w.x.conn.transport} }
-
-// A clientContext implements Context. A channel is allocated only if Done is called. The
-// context package may use a clientContext after the handler has returned and w belongs to
-// another request, so only the first Done uses w.
-type clientContext struct {
-	w    *Response
-	t    *transport
-	done <-chan struct{} // nil until Done is called
-}
-
-func (f *clientContext) Done() <-chan struct{} {
-	if f.done == nil {
-		f.done = f.w.Done()
+// Context returns a context that ends when the response is no longer wanted: with
+// context.Canceled if the connection has failed, or with context.DeadlineExceeded if
+// Limits.HandlerTime has passed. Every call for a request returns the same context. It
+// does not end after the handler has returned.
+func (w *Response) Context() context.Context {
+	t := w.x.conn.transport
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w.x.context == nil {
+		w.x.context = &clientContext{t: t, done: make(chan struct{})}
+		if t.err != nil || w.x.expired {
+			w.x.context.end(w.x.expired)
+		}
 	}
-	return f.done
+	return w.x.context
 }
+
+// A clientContext implements Context. It refers to no exchange, because package context may
+// use it after the handler has returned and the exchange belongs to another request.
+type clientContext struct {
+	t         *transport
+	done      chan struct{}
+	err       atomic.Pointer[error] // set once, before done is closed. Without the lock, because end's caller has it when afterFunc calls Err
+	afterFunc func()                // called once by end, with the lock held; nil for none; guarded by the lock
+}
+
+// end ends f, unless it has ended. The caller holds the lock.
+func (f *clientContext) end(expired bool) {
+	why := &context.Canceled
+	if expired {
+		why = &context.DeadlineExceeded
+	}
+	if !f.err.CompareAndSwap(nil, why) {
+		return
+	}
+	close(f.done)
+	if f.afterFunc != nil {
+		f.afterFunc()
+		f.afterFunc = nil
+	}
+}
+
+func (f *clientContext) Done() <-chan struct{} { return f.done }
 
 func (f *clientContext) Err() error {
-	if f.clientGone() {
-		return context.Canceled
+	if why := f.err.Load(); why != nil {
+		return *why
 	}
 	return nil
-}
-
-func (f *clientContext) clientGone() bool {
-	if f.done == nil {
-		return f.t.isClientGone()
-	}
-	select {
-	case <-f.done:
-		return true
-	default:
-		return false
-	}
 }
 
 // AfterFunc implements the interface that context.AfterFunc looks for. Without it, each
 // wait for a backend would cost a goroutine. It supports one function at a time.
 func (f *clientContext) AfterFunc(wake func()) (stop func() bool) {
-	x := f.w.x
-	t := x.conn.transport
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.err != nil || x.expired {
+	f.t.mu.Lock()
+	defer f.t.mu.Unlock()
+	if f.Err() != nil {
 		go wake() // ends at once
 		return func() bool { return false }
 	}
-	x.afterFunc = wake
+	f.afterFunc = wake
 	return func() bool {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		waits := x.afterFunc != nil
-		x.afterFunc = nil
+		f.t.mu.Lock()
+		defer f.t.mu.Unlock()
+		waits := f.afterFunc != nil
+		f.afterFunc = nil
 		return waits
 	}
 }
