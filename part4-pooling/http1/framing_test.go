@@ -10,10 +10,10 @@ import (
 
 // decodeAll feeds text to a decoder in pieces of n bytes, and returns the body and
 // the bytes after it.
-func decodeAll(f BodyDecoder, text string, n int) (body, rest string, refused *StatusError) {
+func decodeAll(d BodyDecoder, text string, n int) (body, rest string, refused *StatusError) {
 	in := ""
-	for f.state != bodyEnd && refused == nil {
-		piece, used, why := f.Decode([]byte(in), 1<<20)
+	for d.state != bodyEnd && refused == nil {
+		piece, used, why := d.Decode([]byte(in), 1<<20)
 		body, in, refused = body+string(piece), in[used:], why
 		if used == 0 && refused == nil {
 			if text == "" {

@@ -10,7 +10,7 @@ type StatusError struct {
 }
 
 // Error returns the text of the response body, such as "400 Bad Request: …".
-func (r *StatusError) Error() string { return StatusText(r.Status) + ": " + r.Detail }
+func (e *StatusError) Error() string { return StatusText(e.Status) + ": " + e.Detail }
 
 // reasonPhrases are from RFC 9110 §15 and the IANA status code registry.
 // Programs read the number; the phrase is for people (RFC 9112 §4).

@@ -53,14 +53,14 @@ var DefaultLimits = Limits{
 	WaitingMemory: 128 << 20, // 1,638 requests behind others with the head above: a client with 32 in flight is one of fifty
 }
 
-// Bounds that have no flag. MaxEmptyLines is how many empty lines are ignored before a
-// request (RFC 9112 §2.2 asks for at least one); one more is refused with 400.
+// Bounds that have no flag. MaxEmptyLines is how many empty lines a server ignores before a
+// request (RFC 9112 §2.2 asks for at least one); one more is a 400.
 const (
-	readBufferSize   = 32 << 10               // bytes of a read buffer; an idle connection has none
-	writeBufferSize  = 64 << 10               // bytes of queued responses above which completed slots stay in the slot queue
-	maxBuffered      = 32 << 10               // bytes of a response that are buffered; a handler that writes more blocks until it can send them
-	maxTurnRequests  = 64                     // requests that a loop takes from one connection before the others have their turns
-	MaxEmptyLines    = 2                      // empty lines ignored before a request; RFC 9112 §2.2 asks for at least one
+	readBufferSize   = 32 << 10 // bytes of a read buffer; an idle connection has none
+	writeBufferSize  = 64 << 10 // bytes of queued responses above which completed slots stay in the slot queue
+	maxBuffered      = 32 << 10 // bytes of a response that are buffered; a handler that writes more blocks until it can send them
+	maxTurnRequests  = 64       // requests that a loop takes from one connection before the others have their turns
+	MaxEmptyLines    = 2
 	drainIdleTime    = 100 * time.Millisecond // how long a stopping server waits for another request on an idle connection
 	drainReadTime    = time.Second            // how long it waits for the rest of a request
 	capacityIdleTime = time.Second            // IdleTime while clients wait and no further connection can be accepted

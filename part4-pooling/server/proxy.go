@@ -184,25 +184,25 @@ type clientContext struct {
 }
 
 // end ends f, unless it has ended. The caller holds the lock.
-func (f *clientContext) end(expired bool) {
+func (c *clientContext) end(expired bool) {
 	why := &context.Canceled
 	if expired {
 		why = &context.DeadlineExceeded
 	}
-	if !f.err.CompareAndSwap(nil, why) {
+	if !c.err.CompareAndSwap(nil, why) {
 		return
 	}
-	close(f.done)
-	if f.afterFunc != nil {
-		f.afterFunc()
-		f.afterFunc = nil
+	close(c.done)
+	if c.afterFunc != nil {
+		c.afterFunc()
+		c.afterFunc = nil
 	}
 }
 
-func (f *clientContext) Done() <-chan struct{} { return f.done }
+func (c *clientContext) Done() <-chan struct{} { return c.done }
 
-func (f *clientContext) Err() error {
-	if why := f.err.Load(); why != nil {
+func (c *clientContext) Err() error {
+	if why := c.err.Load(); why != nil {
 		return *why
 	}
 	return nil
@@ -210,22 +210,22 @@ func (f *clientContext) Err() error {
 
 // AfterFunc implements the interface that context.AfterFunc looks for. Without it, each
 // wait for a backend would cost a goroutine. It supports one function at a time.
-func (f *clientContext) AfterFunc(wake func()) (stop func() bool) {
-	f.t.mu.Lock()
-	defer f.t.mu.Unlock()
-	if f.Err() != nil {
+func (c *clientContext) AfterFunc(wake func()) (stop func() bool) {
+	c.t.mu.Lock()
+	defer c.t.mu.Unlock()
+	if c.Err() != nil {
 		go wake() // ends at once
 		return func() bool { return false }
 	}
-	f.afterFunc = wake
+	c.afterFunc = wake
 	return func() bool {
-		f.t.mu.Lock()
-		defer f.t.mu.Unlock()
-		waits := f.afterFunc != nil
-		f.afterFunc = nil
+		c.t.mu.Lock()
+		defer c.t.mu.Unlock()
+		waits := c.afterFunc != nil
+		c.afterFunc = nil
 		return waits
 	}
 }
 
-func (f *clientContext) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (f *clientContext) Value(any) any               { return nil }
+func (c *clientContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c *clientContext) Value(any) any               { return nil }

@@ -32,19 +32,19 @@ type slot struct {
 }
 
 // reserve puts s at the end of the queue.
-func (l *slotQueue) reserve(s *slot) {
+func (q *slotQueue) reserve(s *slot) {
 	s.next, s.done, s.encoded = nil, false, nil
-	if l.tail == nil {
-		l.head = s
+	if q.tail == nil {
+		q.head = s
 	} else {
-		l.tail.next = s
+		q.tail.next = s
 	}
-	l.tail = s
-	l.length++
+	q.tail = s
+	q.length++
 }
 
 // complete stores the response of s. It can be popped when s is at the head.
-func (l *slotQueue) complete(s *slot, response []byte) {
+func (q *slotQueue) complete(s *slot, response []byte) {
 	if s.done {
 		panic("slot completed twice")
 	}
@@ -52,15 +52,15 @@ func (l *slotQueue) complete(s *slot, response []byte) {
 }
 
 // popReady removes and returns the slot at the head if it is done, and returns nil if not.
-func (l *slotQueue) popReady() *slot {
-	s := l.head
+func (q *slotQueue) popReady() *slot {
+	s := q.head
 	if s == nil || !s.done {
 		return nil
 	}
-	l.head = s.next
-	if l.head == nil {
-		l.tail = nil
+	q.head = s.next
+	if q.head == nil {
+		q.tail = nil
 	}
-	l.length--
+	q.length--
 	return s
 }
