@@ -161,7 +161,7 @@ func (c *conn) onDiscard(n int) {
 }
 
 // fail stops all reading and writing. It cancels every exchange and wakes waiting
-// goroutines. A nil why is an end that is no error.
+// goroutines. If why is nil the connection ends without an error.
 func (c *conn) fail(why error) {
 	if c.closeState == closing || c.closeState == closed {
 		return

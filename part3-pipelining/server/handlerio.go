@@ -63,8 +63,8 @@ func (t *transport) waitUntilFirst(x *exchange) error {
 }
 
 // stream sends b, a part of the response of x, when x is at the head of the queue, and
-// waits until the kernel has accepted it: a handler writes no faster than its client
-// reads. Neither wait counts as the handler's time.
+// waits until the kernel has accepted it, so that a handler writes no faster than its
+// client reads. Neither wait counts as the handler's time.
 func (t *transport) stream(x *exchange, b []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

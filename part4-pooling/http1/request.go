@@ -213,7 +213,7 @@ func (r *RequestHead) reject(ok bool, why *StatusError) {
 // one or two.
 const maxOptions = 32
 
-// countMembers counts the members of a list, empty ones included: a parser looks at each.
+// countMembers counts the members of a list, empty ones included: a parser examines each.
 func countMembers(list []byte) int { return 1 + bytes.Count(list, []byte(",")) }
 
 func (r *RequestHead) parseConnection(list []byte) {

@@ -82,11 +82,11 @@ func (s *Server) Serve() {
 		} else if fd, peer, err := s.accept(); err == nil {
 			s.addConn(fd, peer)
 		} else if !socket.IsTimeout(err) {
-			crowd := socket.AcceptQueueLen(s.listener.Sysfd) > 0 // accept(2) allocates a descriptor before it looks at the queue
-			if crowd && !s.atCapacity.Load() {
+			clientsWait := socket.AcceptQueueLen(s.listener.Sysfd) > 0 // accept(2) allocates a descriptor before it checks the queue
+			if clientsWait && !s.atCapacity.Load() {
 				s.Log.Warn("accept", "error", err) // no descriptors left: clients stay in the queue
 			}
-			s.waitForCapacity(crowd)
+			s.waitForCapacity(clientsWait)
 		}
 	}
 	s.drain()
@@ -146,12 +146,12 @@ func (s *Server) Connections() int { return int(s.openConns.Load()) }
 
 // waitForCapacity waits until a connection is closed. It also returns after
 // drainIdleTime, because another process may have freed descriptors, or a client may have
-// entered the accept queue. With crowd, clients wait there: then it checks the idle
-// connections against a shorter limit (waitDeadline). It does so once a second and not
-// for every client, because checking all connections costs more than a request.
-func (s *Server) waitForCapacity(crowd bool) {
-	s.atCapacity.Store(crowd)
-	if now := time.Now(); crowd && now.Sub(s.lastSweep) >= capacityIdleTime {
+// entered the accept queue. If clientsWait there, it checks the idle connections against a
+// shorter limit (waitDeadline), once a second and not for every client, because checking
+// all connections costs more than a request.
+func (s *Server) waitForCapacity(clientsWait bool) {
+	s.atCapacity.Store(clientsWait)
+	if now := time.Now(); clientsWait && now.Sub(s.lastSweep) >= capacityIdleTime {
 		s.lastSweep = now
 		s.checkDeadlines()
 	}
