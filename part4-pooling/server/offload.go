@@ -38,11 +38,16 @@ func (t *transport) tryOffload(x *exchange) bool {
 	return taken
 }
 
+// A Flusher is a client's connection with completed responses that may not be written yet.
+type Flusher interface {
+	Flush() // writes them. It does not block, and any goroutine may call it
+}
+
 // complete puts x.encoded in the slot of x, unless a timeout has completed the slot. It
 // does not write to the client until output is full, because the caller may complete
 // more responses. If bytes are left to write it returns the connection: the caller must
 // call its Flush.
-func (x *exchange) complete() (owed *transport) {
+func (x *exchange) complete() (unwritten *transport) {
 	t := x.conn.transport
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -64,7 +69,7 @@ func (x *exchange) wanted() bool {
 	return x.conn.err == nil && !x.expired
 }
 
-// Flush writes the responses that are ready. It does not block.
+// Flush implements Flusher.
 func (t *transport) Flush() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

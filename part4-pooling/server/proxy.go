@@ -85,12 +85,15 @@ func (w *Response) Abort() { w.x.abort() }
 
 // Complete ends the response to an offloaded request. w and its request must not be used
 // afterwards. Complete writes to the client only when many bytes are queued; if it
-// returns a connection that is not nil, the caller must call its Flush when it has no
-// more responses to complete.
-func (w *Response) Complete() (owed *transport) {
+// returns a Flusher, the caller must call its Flush when it has no more responses to
+// complete. Otherwise it returns nil.
+func (w *Response) Complete() Flusher {
 	x := w.x
 	x.encoded = w.finish(x.encoded[:0])
-	return x.complete()
+	if unwritten := x.complete(); unwritten != nil {
+		return unwritten
+	}
+	return nil
 }
 
 // WriteInterim sends b, the complete head of a 1xx response (RFC 9110 §15.2). It blocks
