@@ -19,9 +19,9 @@ import (
 // with one request at a time if need be, and no request fails: the server stops reading, as
 // it does when the slot queue is full, and the client's next requests stay in the kernel.
 //
-// Law: a connection takes no more credit than it leaves unused. If one connection wants
-// all it can get, that is half of the budget; if n do, each gets one part in n+1, and the
-// last part is left for the next connection.
+// Law: a connection takes credit only if it leaves at least as much unused as it has
+// already. So the only connection that asks gets half of the budget; if n ask, each gets
+// one part in n+1, and the last part is left for the next connection.
 //
 // A stalled connection is not told when other connections return credit. It checks whenever
 // one of its own responses is sent, and at every tick of the clock.
