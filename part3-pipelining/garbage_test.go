@@ -61,7 +61,7 @@ func TestGarbageInputLeaksNothing(t *testing.T) {
 		s.Limits.HeadTime, s.Limits.BodyTime, s.Limits.LingerTime, s.Limits.IdleTime = testTimeout, testTimeout, testTimeout, testTimeout
 	})
 	sendAndRead(t, r.addr, "", "", get("/", closeField))
-	goroutines, open, heap := runtime.NumGoroutine(), descriptors(), countGoroutines()
+	goroutines, open, heap := runtime.NumGoroutine(), descriptors(), heapInUse()
 	begin, sent := time.Now(), 0
 	random := rand.New(rand.NewPCG(1, 2))
 	parts := []string{get("/"), get("/stream/3"), post("/echo", "hello"), chunkedPost("5\r\nhello\r\n"), "\r\n\r\n", "GET ", "\x00\xff", get("/sleep/1s"), "HTTP/1.1\r\n", ": ", closeField}
@@ -90,7 +90,7 @@ func TestGarbageInputLeaksNothing(t *testing.T) {
 	eventually(t, "as many descriptors are open as before", func() bool { return descriptors() <= open })
 	eventually(t, "as many goroutines run as before", func() bool { return runtime.NumGoroutine() <= goroutines+1 }) // eventually runs one
 	t.Logf("%d connections of garbage in %v; before and after: %d and %d descriptors, %d and %d goroutines, %d and %d KiB of live heap",
-		sent, time.Since(begin).Round(time.Second), open, descriptors(), goroutines, runtime.NumGoroutine(), heap>>10, countGoroutines()>>10)
+		sent, time.Since(begin).Round(time.Second), open, descriptors(), goroutines, runtime.NumGoroutine(), heap>>10, heapInUse()>>10)
 }
 
 // descriptors returns the number of open file descriptors of this process.
@@ -134,9 +134,9 @@ func TestResetsAtAnyMomentLeakNothing(t *testing.T) {
 	assert.NotContains(t, r.logs.String(), "panic")
 }
 
-// countGoroutines returns the bytes of live heap after collection. It collects
+// heapInUse returns the bytes of live heap after collection. It collects
 // twice: a sync.Pool releases its contents in the second one.
-func countGoroutines() int {
+func heapInUse() int {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.GC()

@@ -282,7 +282,7 @@ func TestPipelineIsBounded(t *testing.T) {
 }
 
 // Responses that wait for a slow one are buffered up to a limit; a handler that
-// writes more blocks until its turn.
+// writes more blocks until the earlier responses are complete.
 func TestBytesBufferedAfterASlowResponseAreBounded(t *testing.T) {
 	const n, size, parked = 8, 1 << 20, 32 << 10
 	block := make(chan struct{})

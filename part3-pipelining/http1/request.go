@@ -35,16 +35,6 @@ type Field struct{ Name, Value []byte }
 // say how long it is (RFC 9112 §7.1).
 const Chunked = -1
 
-// A StatusError says why a message is refused, and with which status a server should
-// respond.
-type StatusError struct {
-	Status int
-	Detail string // one clause for the client
-}
-
-// Error returns the text of the response body, such as "400 Bad Request: …".
-func (r *StatusError) Error() string { return StatusText(r.Status) + ": " + r.Detail }
-
 var (
 	errRequestLine     = &StatusError{400, "the request line is not: method, space, target, space, HTTP/1.1"}
 	errTarget          = &StatusError{400, "the target is neither a path nor http://host/path"}
@@ -152,9 +142,9 @@ func (r *RequestHead) parseTarget() *StatusError {
 }
 
 // parseFields appends to fields the field lines of b, up to its empty line (RFC 9112
-// §5), most of them at the most. A folded line begins with a space, which no name
+// §5), at most maxFields. A folded line begins with a space, which no name
 // does, so it is refused (§5.2). b must end in an empty line.
-func parseFields(fields []Field, b []byte, most int) ([]Field, *StatusError) {
+func parseFields(fields []Field, b []byte, maxFields int) ([]Field, *StatusError) {
 	for b[0] != '\r' || b[1] != '\n' {
 		n := Span(b, TokenByte)
 		if n == 0 || b[n] != ':' {
@@ -164,7 +154,7 @@ func parseFields(fields []Field, b []byte, most int) ([]Field, *StatusError) {
 		if b[v] != '\r' || b[v+1] != '\n' {
 			return fields, errLineEnding
 		}
-		if len(fields) == most {
+		if len(fields) == maxFields {
 			return fields, errTooManyFields
 		}
 		fields = append(fields, Field{b[:n], TrimSpace(b[n+1 : v])})
@@ -216,6 +206,15 @@ func (r *RequestHead) reject(ok bool, why *StatusError) {
 		r.err = why
 	}
 }
+
+// maxOptions is how many members Connection may have. A gateway compares each field and
+// each trailer of a message with all of them, so their number must not grow with the
+// head: 2,500 options and 2,500 names in one head of 15 KB took 16 ms. Real clients send
+// one or two.
+const maxOptions = 32
+
+// countMembers counts the members of a list, empty ones included: a parser examines each.
+func countMembers(list []byte) int { return 1 + bytes.Count(list, []byte(",")) }
 
 func (r *RequestHead) parseConnection(list []byte) {
 	if r.options += countMembers(list); r.options > maxOptions {

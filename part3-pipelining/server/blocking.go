@@ -45,12 +45,12 @@ func (d *blockingDriver) add(fd int, peer netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	s := &blockingConn{socket: p, parent: d}
-	s.init(d.srv, s, &s.lock, &s.cache, fd, peer)
+	c := &blockingConn{socket: p, parent: d}
+	c.init(d.srv, c, &c.lock, &c.cache, fd, peer)
 	d.mu.Lock()
-	d.open[s] = true
+	d.open[c] = true
 	d.mu.Unlock()
-	go s.serveConn() // ends when the connection does
+	go c.serveConn() // ends when the connection does
 	return nil
 }
 
@@ -58,157 +58,157 @@ func (d *blockingDriver) add(fd int, peer netip.Addr) error {
 func (d *blockingDriver) forEach(f func(*transport)) {
 	d.mu.Lock()
 	all := make([]*blockingConn, 0, len(d.open))
-	for s := range d.open {
-		all = append(all, s)
+	for c := range d.open {
+		all = append(all, c)
 	}
 	d.mu.Unlock()
-	for _, s := range all {
-		s.lock.Lock()
-		if s.closeState != closed {
-			f(&s.transport)
+	for _, c := range all {
+		c.lock.Lock()
+		if c.closeState != closed {
+			f(&c.transport)
 		}
-		s.lock.Unlock()
+		c.lock.Unlock()
 	}
 }
 
 // serveConn is the goroutine of a connection. It serves the requests, then discards
 // input until the client closes.
-func (s *blockingConn) serveConn() {
-	s.lock.Lock()
-	defer s.lock.Unlock()
-	s.parent.serve(s)
-	s.runActions()
-	for s.closeState == open {
-		s.changed.Wait() // handlers still run, or the client has not read its responses
+func (c *blockingConn) serveConn() {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.parent.serve(c)
+	c.runActions()
+	for c.closeState == open {
+		c.changed.Wait() // handlers still run, or the client has not read its responses
 	}
-	s.linger()
+	c.linger()
 }
 
 // nextRequest waits for the next request. It returns nil when there will be no more.
-func (s *blockingConn) nextRequest() *exchange {
-	for s.closeState == open && s.inputState != inputClosed && s.inputState != stuck {
-		if s.turn == turnQueued {
-			s.react(s.onTurn())
+func (c *blockingConn) nextRequest() *exchange {
+	for c.closeState == open && c.inputState != inputClosed && c.inputState != stuck {
+		if c.turn == turnQueued {
+			c.react(c.onTurn())
 		}
-		if s.turn == turnActive {
-			if x := s.takeRequest(); x != nil {
+		if c.turn == turnActive {
+			if x := c.takeRequest(); x != nil {
 				return x
 			}
-			s.endTurn()
-			s.runActions()
+			c.endTurn()
+			c.runActions()
 			continue
 		}
-		if s.inputState == stalled { // complete makes room, and queues a turn
-			s.changed.Wait()
+		if c.inputState == stalled { // complete makes room, and queues a turn
+			c.changed.Wait()
 			continue
 		}
-		s.awaitInput(&s.transport)
+		c.awaitInput(&c.transport)
 	}
 	return nil
 }
 
 // awaitInput waits in Go's poller until a read changed the connection's state, or
 // wakeReader interrupts it. It reads with the lock held, and waits without it.
-func (s *blockingConn) awaitInput(*transport) {
-	s.awaiting = true
-	s.lock.Unlock()
-	err := s.socket.RawConn.Read(func(uintptr) bool {
-		s.lock.Lock()
-		defer s.lock.Unlock()
-		return s.pollInput()
+func (c *blockingConn) awaitInput(*transport) {
+	c.awaiting = true
+	c.lock.Unlock()
+	err := c.socket.RawConn.Read(func(uintptr) bool {
+		c.lock.Lock()
+		defer c.lock.Unlock()
+		return c.pollInput()
 	})
-	s.lock.Lock()
-	s.awaiting = false
+	c.lock.Lock()
+	c.awaiting = false
 	if socket.IsTimeout(err) {
-		s.socket.ClearWake()
+		c.socket.ClearWake()
 	}
 }
 
-// pollInput reads what has arrived. It returns false if awaitInput should wait on.
-func (s *blockingConn) pollInput() bool {
+// pollInput reads what has arrived. It returns false if awaitInput should continue to wait.
+func (c *blockingConn) pollInput() bool {
 	switch {
-	case s.closeState == lingering:
-		before := s.lingerBudget
-		s.discard()
-		return s.closeState != lingering || s.lingerBudget != before
-	case s.closeState != open || s.inputState == inputClosed || s.inputState == stuck || s.turn == turnQueued || s.inputState == stalled:
+	case c.closeState == lingering:
+		before := c.lingerBudget
+		c.discard()
+		return c.closeState != lingering || c.lingerBudget != before
+	case c.closeState != open || c.inputState == inputClosed || c.inputState == stuck || c.turn == turnQueued || c.inputState == stalled:
 		return true
-	case s.inputState == exclusive: // a handler waits in readMoreBody
-		return s.read()
+	case c.inputState == exclusive: // a handler waits in readMoreBody
+		return c.read()
 	}
-	found := s.read()
+	found := c.read()
 	if found {
-		s.turn.moveTo(turnActive)
+		c.turn.moveTo(turnActive)
 	} else {
-		s.input.releaseIfEmpty()
+		c.input.releaseIfEmpty()
 	}
 	return found
 }
 
 // linger discards input until the connection is closed.
-func (s *blockingConn) linger() {
-	for s.runActions(); s.closeState == lingering; s.runActions() {
-		s.awaitInput(&s.transport)
+func (c *blockingConn) linger() {
+	for c.runActions(); c.closeState == lingering; c.runActions() {
+		c.awaitInput(&c.transport)
 	}
 }
 
-func (s *blockingConn) rearm(*transport) {} // nextRequest and linger read until EAGAIN
+func (c *blockingConn) rearm(*transport) {} // nextRequest and linger read until EAGAIN
 
 // wakeReader interrupts awaitInput if the change matters to it: a turn is queued, input
 // is not being parsed, or the connection is closing.
-func (s *blockingConn) wakeReader(*transport) {
-	if s.awaiting && (s.inputState != parsing || s.closeState != open || s.turn == turnQueued) {
-		s.socket.Wake()
+func (c *blockingConn) wakeReader(*transport) {
+	if c.awaiting && (c.inputState != parsing || c.closeState != open || c.turn == turnQueued) {
+		c.socket.Wake()
 	}
 }
 
-func (s *blockingConn) queueTurn(*transport) {
-	s.changed.Broadcast()
-	s.wakeReader(nil)
+func (c *blockingConn) queueTurn(*transport) {
+	c.changed.Broadcast()
+	c.wakeReader(nil)
 }
 
 // awaitWritable starts a goroutine that waits until the send buffer has room.
-func (s *blockingConn) awaitWritable(*transport) {
+func (c *blockingConn) awaitWritable(*transport) {
 	go func() { // ends when there is room, or the connection is closed
-		s.socket.RawConn.Write(func(fd uintptr) bool {
+		c.socket.RawConn.Write(func(fd uintptr) bool {
 			ask := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 			n, _ := unix.Poll(ask, 0)
 			return n > 0
 		})
-		s.lock.Lock()
-		defer s.lock.Unlock()
-		s.output.onWritable()
-		s.runActions()
+		c.lock.Lock()
+		defer c.lock.Unlock()
+		c.output.onWritable()
+		c.runActions()
 	}()
 }
 
 // discardInput reads in place of a connection's goroutine that is stuck in a handler.
-func (s *blockingConn) discardInput(*transport) {
-	if s.inputState == stuck {
+func (c *blockingConn) discardInput(*transport) {
+	if c.inputState == stuck {
 		go func() { // ends when the client closes
-			s.lock.Lock()
-			defer s.lock.Unlock()
-			s.linger()
+			c.lock.Lock()
+			defer c.lock.Unlock()
+			c.linger()
 		}()
 	}
 }
 
 // handlerExited replaces the connection's goroutine if the handler ended it with
 // runtime.Goexit.
-func (s *blockingConn) handlerExited(_ *transport, exclusive bool, _ uint64) {
-	if exclusive || s.parent.serial {
-		go s.serveConn()
+func (c *blockingConn) handlerExited(_ *transport, wasExclusive bool, _ uint64) {
+	if wasExclusive || c.parent.serial {
+		go c.serveConn()
 	}
 }
 
 // closeSocket closes the socket on a goroutine that does not hold the lock: Close waits
 // for goroutines that are inside RawConn.Read or RawConn.Write, and those need the lock.
-func (s *blockingConn) closeSocket(*transport) {
+func (c *blockingConn) closeSocket(*transport) {
 	go func() {
-		s.socket.Close()
-		s.parent.mu.Lock()
-		delete(s.parent.open, s)
-		s.parent.mu.Unlock()
-		s.parent.srv.connClosed()
+		c.socket.Close()
+		c.parent.mu.Lock()
+		delete(c.parent.open, c)
+		c.parent.mu.Unlock()
+		c.parent.srv.connClosed()
 	}()
 }

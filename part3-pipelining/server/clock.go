@@ -14,7 +14,7 @@ import (
 type clock struct {
 	nanos      atomic.Int64           // nanoseconds that the server has run, without pauses
 	date       atomic.Pointer[[]byte] // "Date: ...\r\n"
-	lastTick   time.Time              // only runClock uses lastTick and dateSecond
+	lastTick   time.Time              // lastTick and dateSecond are used only by runClock
 	dateSecond int64                  // the Unix second that date shows
 }
 
@@ -27,10 +27,10 @@ func newClock() *clock {
 // now returns nanoseconds since the server began. Steps of the wall clock do not show in it.
 func (c *clock) now() int64 { return c.nanos.Load() }
 
-// advance adds the time since the last tick, but no more than limit: while the server is
+// advance adds the time since the last tick, but at most maxStep: while the server is
 // stopped (SIGSTOP) or gets no processor, its clients' time does not run out.
-func (c *clock) advance(t time.Time, limit time.Duration) {
-	c.nanos.Add(int64(min(t.Sub(c.lastTick), limit)))
+func (c *clock) advance(t time.Time, maxStep time.Duration) {
+	c.nanos.Add(int64(min(t.Sub(c.lastTick), maxStep)))
 	c.lastTick = t
 	if s := t.Unix(); s != c.dateSecond {
 		c.dateSecond = s

@@ -46,10 +46,10 @@ func (c *conn) checkDeadlines() {
 	case c.inputState == exclusive || c.inputState == stuck:
 		c.actions |= actionWake // the waiting handler checks its own deadline
 	case c.inputState == inputClosed || c.turn != turnIdle:
-	case c.inputState == stalled && !c.pipelineFull(): // others have given memory back
+	case c.inputState == stalled && !c.pipelineFull(): // other connections have returned credit
 		c.inputState.moveTo(parsing)
 		c.queueTurn()
-	case c.inputState == stalled: // stalled with nothing to write: the slots were answered by timeouts, and the handlers hang
+	case c.inputState == stalled: // stalled with nothing to write: timeouts completed the slots, and the handlers still run
 		if c.allWritten() && now >= c.srv.waitDeadline(waitIdle, c.idleSince) {
 			c.inputState.moveTo(inputClosed)
 			c.actions |= actionWake
@@ -86,12 +86,12 @@ func (c *conn) firstOverdue(now int64) *exchange {
 }
 
 // expire completes the slot of a handler that is past its deadline: the client gets 503
-// in turn, and the responses queued after it can leave.
+// in its place, and the responses after it can be sent.
 func (c *conn) expire(x *exchange) {
 	x.expired = true // the handler still uses x, so x is never recycled
 	x.cancel()
 	if x.committed {
-		c.fail(errResponseTimeout) // part of the response is out: only a reset says that the rest is missing
+		c.fail(errResponseTimeout) // a part of the response has been sent: only a reset says that the rest is missing
 		return
 	}
 	if x.exclusive { // the handler may still read the body, and may never return

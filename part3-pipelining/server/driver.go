@@ -13,10 +13,10 @@ import (
 //	goroutines  a goroutine per connection, which reads, and one per handler
 //	loop        one epoll loop for many connections (Linux)
 type driver interface {
-	run()                              // serves until stop; the server calls it on a goroutine of its own
+	run()                              // serves the connections. Called once, on a goroutine of its own; it may return before stop
 	add(fd int, peer netip.Addr) error // takes ownership of fd, unless it returns an error
 	forEach(f func(*transport))        // calls f for every connection, with its lock held
-	stop()                             // ends run; called when every connection has closed
+	stop()                             // ends what run began; called when every connection has closed
 	closeUnused()                      // frees a driver whose run was never called
 }
 

@@ -10,10 +10,10 @@ import (
 
 // A Handler answers one request, on a goroutine that may block. For an HTTP/1.1 request
 // with a safe method (RFC 9110 §9.2.1) and no body it may run in parallel with other
-// handlers of the connection, though never with the serial driver; for any other it starts
-// when all earlier requests are answered, and runs alone (RFC 9112 §9.3.2). w and r are
-// valid until it returns. A handler that panics, or returns without a status, is answered
-// with 500.
+// handlers of the connection, though never with the serial driver. For any other it starts
+// when all earlier requests are answered, and no other handler of the connection runs
+// meanwhile (RFC 9112 §9.3.2). w and r are valid until it returns. If a handler panics, or
+// returns without a status, the response is 500.
 type Handler func(w *Response, r *Request)
 
 // An exchange is a request, its response, and its slot in the queue. It is recycled when
@@ -33,7 +33,7 @@ type exchange struct {
 	closeAfter bool               // the connection closes after it; later input is ignored
 	exclusive  bool               // it has the connection to itself: handlerio.go
 
-	deadline  int64         // the clock when its handler must have answered, or noDeadline while it waits for its turn or its client; guarded by the lock
+	deadline  int64         // the clock when its handler must have answered, or noDeadline while it waits for earlier responses or its client; guarded by the lock
 	committed bool          // a part of the response has been queued to be sent; guarded by the lock
 	expired   bool          // answered with a timeout while its handler still runs; guarded by the lock
 	done      chan struct{} // closed when the response is no longer wanted; created on demand; guarded by the lock
@@ -103,7 +103,8 @@ func (x *exchange) parse() {
 // run calls the handler and encodes its response into x.encoded.
 func (x *exchange) run() {
 	if x.err == nil {
-		if returned := x.callHandler(); !returned && x.committed {
+		ok := x.callHandler()
+		if !ok && x.committed {
 			x.abort()
 			return
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -46,14 +45,4 @@ func (s transcript) wantPrefix(t testing.TB, want string) {
 	if !strings.HasPrefix(s.got, want) {
 		s.fail(t, 0, "want %q", want)
 	}
-}
-
-// countGoroutines returns the bytes of the heap that are in use. It collects garbage twice,
-// because a sync.Pool keeps its contents through one collection.
-func countGoroutines() int {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
 }

@@ -7,12 +7,13 @@ import "socketup/part3-pipelining/http1"
 // runs, because the request may change what the others see (RFC 9112 §9.3.2). Nothing
 // else reads from the socket, because the next bytes may be its body. The script:
 //
-//	the driver       removes the head from input, reserves a slot, and calls handleExclusive
-//	handleExclusive  waits until every earlier request is answered, and calls the handler
-//	the handler      reads the body; the driver wakes it when the socket has an event
-//	handleExclusive  completes the slot: the driver resumes the connection
+//	the driver    removes the head from input, reserves a slot, and calls runExclusive
+//	runExclusive  waits until every earlier request is answered, and calls the handler
+//	the handler   reads the body, and waits for more of it in readMoreBody
+//	runExclusive  completes the slot: the driver resumes the connection
 //
-// While inputState is exclusive, input belongs to that goroutine.
+// While inputState is exclusive, input belongs to that goroutine. In the loop it is a
+// goroutine that the loop starts; in the other drivers it is the connection's own.
 func (t *transport) handleExclusive(x *exchange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -32,7 +33,7 @@ func (t *transport) runExclusive(x *exchange) {
 	t.runActions()
 }
 
-var errConnEnded = &http1.StatusError{Status: 503, Detail: "the connection ended before it was this request's turn"}
+var errConnEnded = &http1.StatusError{Status: 503, Detail: "the connection ended before this request could start"}
 
 // waitToStart waits until x is at the head of the queue: every earlier request is
 // answered. The time limits of its handler and its body start then. It returns false if
@@ -62,8 +63,8 @@ func (t *transport) waitUntilFirst(x *exchange) error {
 }
 
 // stream sends b, a part of the response of x, when x is at the head of the queue, and
-// waits until the kernel has accepted it: a handler writes no faster than its client
-// reads. Neither wait counts as the handler's time.
+// waits until the kernel has accepted it, so that a handler writes no faster than its
+// client reads. Neither wait counts as the handler's time.
 func (t *transport) stream(x *exchange, b []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

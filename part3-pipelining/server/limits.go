@@ -19,18 +19,18 @@ type Limits struct {
 	IdleTime    time.Duration // between two requests; then the server closes without a response
 	HeadTime    time.Duration // for a whole request head to arrive: 408
 	BodyTime    time.Duration // for each 16 KiB of a request body to arrive: 408
-	HandlerTime time.Duration // for a handler to return, or between two writes: 503. Waiting for its turn does not count
+	HandlerTime time.Duration // for a handler to return, or between two writes: 503. Waiting for earlier responses does not count
 	WriteTime   time.Duration // for the client to take 64 KiB (notsent.go); then a close
 	LingerTime  time.Duration // for the client to close after the server has sent FIN
 	Driver      string        // "serial", "goroutines" or "loop": driver.go
 
 	// WaitingMemory is how many bytes requests behind others, and their responses, may
 	// hold in all connections together; at the limit the server stops reading
-	// (waitingmemory.go). All that busy connections hold is then at most
+	// (waitingmemory.go). Together with busy connections that makes at most
 	//
 	//	WaitingMemory + busy × (32 KiB read + Head + 2 × 32 KiB + HandlerMemory + 2 × (64 + 32) KiB on the way out)
 	//
-	// (ProcessMemory), or twice that with the garbage that Go has not collected yet.
+	// (ProcessMemory), and twice that with garbage that Go has not collected yet.
 	WaitingMemory int64
 	HandlerMemory int // bytes that the program's handlers keep for a request that waits; no flag
 }
@@ -53,13 +53,14 @@ var DefaultLimits = Limits{
 	WaitingMemory: 128 << 20, // 1,638 requests behind others with the head above: a client with 32 in flight is one of fifty
 }
 
-// Bounds that have no flag.
+// Bounds that have no flag. MaxEmptyLines is how many empty lines a server ignores before a
+// request (RFC 9112 §2.2 asks for at least one); one more is a 400.
 const (
-	readBufferSize   = 32 << 10               // bytes of a read buffer; an idle connection has none
-	writeBufferSize  = 64 << 10               // bytes of queued responses above which completed slots stay in the slot queue
-	maxBuffered      = 32 << 10               // bytes of a response that are buffered before its turn; a handler that writes more blocks
-	maxTurnRequests  = 64                     // requests that a loop takes from one connection before the others have their turns
-	MaxEmptyLines    = 2                      // MaxEmptyLines is how many empty lines are ignored before a request (RFC 9112 §2.2 asks for at least one); one more gets 400
+	readBufferSize   = 32 << 10 // bytes of a read buffer; an idle connection has none
+	writeBufferSize  = 64 << 10 // bytes of queued responses above which completed slots stay in the slot queue
+	maxBuffered      = 32 << 10 // bytes of a response that are buffered; a handler that writes more blocks until it can send them
+	maxTurnRequests  = 64       // requests that a loop takes from one connection before the others have their turns
+	MaxEmptyLines    = 2
 	drainIdleTime    = 100 * time.Millisecond // how long a stopping server waits for another request on an idle connection
 	drainReadTime    = time.Second            // how long it waits for the rest of a request
 	capacityIdleTime = time.Second            // IdleTime while clients wait and no further connection can be accepted
@@ -78,7 +79,7 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 	f.DurationVar(&l.IdleTime, "idle-time", l.IdleTime, "how long a connection may be idle between two requests")
 	f.DurationVar(&l.HeadTime, "head-time", l.HeadTime, "how long a request head may take to arrive")
 	f.DurationVar(&l.BodyTime, "body-time", l.BodyTime, "how long each 16 KiB of a request body may take to arrive")
-	f.DurationVar(&l.HandlerTime, "handler-time", l.HandlerTime, "how long a handler may run, not counting its wait for its turn")
+	f.DurationVar(&l.HandlerTime, "handler-time", l.HandlerTime, "how long a handler may run, not counting its wait for earlier responses")
 	f.DurationVar(&l.WriteTime, "write-time", l.WriteTime, "how long a client may take to read each 64 KiB of responses, or a sixteenth of its receive buffer if that is more")
 	f.DurationVar(&l.LingerTime, "linger-time", l.LingerTime, "how long a client may take to close after the last response")
 	f.StringVar(&l.Driver, "wait", l.Driver, "`driver` that serves the connections: serial, goroutines or loop (Linux)")

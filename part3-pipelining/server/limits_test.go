@@ -97,7 +97,7 @@ func TestExpiredHandlersFreeTheirSlotWhenTheyReturn(t *testing.T) {
 }
 
 // When the client reads slowly, handlers wait for longer than they may run: a handler
-// that streams waits for its turn; a barrier waits to start, and then for its body. None
+// that streams waits for earlier responses; a barrier waits to start, and then for its body. None
 // of these waits counts as handler time.
 func TestWaitingForItsTurnDoesNotCountAsHandlerTime(t *testing.T) {
 	t.Parallel()
@@ -110,7 +110,7 @@ func TestWaitingForItsTurnDoesNotCountAsHandlerTime(t *testing.T) {
 				w.Write(make([]byte, maxBuffered))
 			}
 		case "/stream":
-			behind <- "a stream that waits for its turn"
+			behind <- "a stream that waits for an earlier response"
 			w.WriteString("flushed, ")
 			w.Flush()
 			w.WriteString("and ended")
@@ -125,7 +125,7 @@ func TestWaitingForItsTurnDoesNotCountAsHandlerTime(t *testing.T) {
 
 	eventually(t, "more time has passed than a handler has", func() bool { return r.clock.now() > begun+int64(own)*5/4 })
 
-	const rule = "house rule: a handler's wait for its turn does not count as its time (handlerio.go, waitForHead and stream)"
+	const rule = "house rule: a handler's wait for earlier responses does not count as its time (handlerio.go, waitToStart and stream)"
 	in := bufio.NewReader(c)
 	for _, want := range []int{size, len("flushed, and ended")} {
 		status, body, err := readResponse(in)

@@ -43,7 +43,7 @@ func TestClientsThatDoNotReadUseBoundedMemory(t *testing.T) {
 				}
 			}))
 			batch := []byte(strings.Repeat(asked, 1+(1<<20)/len(asked)))
-			before := countGoroutines()
+			before := heapInUse()
 			stuck := make(chan error, clients)
 			for range clients {
 				c := dial(t, r.addr)
@@ -62,7 +62,7 @@ func TestClientsThatDoNotReadUseBoundedMemory(t *testing.T) {
 
 			held, bound := 0, r.Limits.PerConnection()*5/4                   // a slice that grows has up to a quarter more than it needs
 			for end := time.Now().Add(patience()); time.Now().Before(end); { // a slow server may still be working
-				if held = (countGoroutines() - before) / clients; held <= bound {
+				if held = int(heapInUse()-before) / clients; held <= bound {
 					break
 				}
 			}

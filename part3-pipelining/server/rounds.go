@@ -39,13 +39,13 @@ func (l *loop) othersWaiting() bool {
 // holds the lock; beginRound releases it while it waits.
 func (l *loop) beginRound() bool {
 	l.closePending()
-	idle := len(l.nextRound) == 0 // no connection waits for its turn
-	l.waiting = idle
+	block := len(l.nextRound) == 0
+	l.waiting = block
 	l.mu.Unlock()
 	if !l.poller.blocked {
 		runtime.Gosched() // a loop that always finds events would starve other goroutines
 	}
-	n, err := l.poller.wait(idle)
+	n, err := l.poller.wait(block)
 	if socket.IsTimeout(err) {
 		l.poller.ClearWake()
 		n, err = 0, nil

@@ -26,7 +26,7 @@ type Server struct {
 	stoppedAt     atomic.Int64  // the clock when the stop began; 0 before
 	atCapacity    atomic.Bool   // clients wait in the accept queue, and no more can be accepted: idle connections close early
 	lastSweep     time.Time     // when waitForCapacity last checked the idle ones; used by Serve only
-	memory        memoryBudget  // of all that waits for its turn (waitingmemory.go)
+	memory        memoryBudget  // of requests that wait behind others (waitingmemory.go)
 
 	drivers    []driver
 	nextDriver int           // index, modulo len(drivers), of the last one used
@@ -72,11 +72,11 @@ func (s *Server) Serve() {
 		} else if fd, peer, err := s.accept(); err == nil {
 			s.addConn(fd, peer)
 		} else if !socket.IsTimeout(err) {
-			crowd := socket.AcceptQueueLen(s.listener.Sysfd) > 0 // accept(2) allocates a descriptor before it looks at the queue
-			if crowd && !s.atCapacity.Load() {
+			clientsWait := socket.AcceptQueueLen(s.listener.Sysfd) > 0 // accept(2) allocates a descriptor before it checks the queue
+			if clientsWait && !s.atCapacity.Load() {
 				s.Log.Warn("accept", "error", err) // no descriptors left: clients stay in the queue
 			}
-			s.waitForCapacity(crowd)
+			s.waitForCapacity(clientsWait)
 		}
 	}
 	s.drain()
@@ -136,12 +136,12 @@ func (s *Server) Connections() int { return int(s.openConns.Load()) }
 
 // waitForCapacity waits until a connection is closed. It also returns after
 // drainIdleTime, because another process may have freed descriptors, or a client may have
-// entered the accept queue. With crowd, clients wait there: then it checks the idle
-// connections against a shorter limit (waitDeadline). It does so once a second and not
-// for every client, because checking all connections costs more than a request.
-func (s *Server) waitForCapacity(crowd bool) {
-	s.atCapacity.Store(crowd)
-	if now := time.Now(); crowd && now.Sub(s.lastSweep) >= capacityIdleTime {
+// entered the accept queue. If clientsWait there, it checks the idle connections against a
+// shorter limit (waitDeadline), once a second and not for every client, because checking
+// all connections costs more than a request.
+func (s *Server) waitForCapacity(clientsWait bool) {
+	s.atCapacity.Store(clientsWait)
+	if now := time.Now(); clientsWait && now.Sub(s.lastSweep) >= capacityIdleTime {
 		s.lastSweep = now
 		s.checkDeadlines()
 	}
@@ -179,18 +179,18 @@ const (
 // shortens every wait, but counts from the stop at the earliest: a client that sends
 // within drainIdleTime of it is answered.
 func (s *Server) waitDeadline(kind waitKind, since int64) int64 {
-	most, rest := s.Limits.IdleTime, drainIdleTime+2*stopTick // stopTick twice: a recorded time may be a tick late, and the check a tick early
+	limit, drainLimit := s.Limits.IdleTime, drainIdleTime+2*stopTick // stopTick twice: a recorded time may be a tick late, and the check a tick early
 	switch kind {
 	case waitHead:
-		most, rest = s.Limits.HeadTime, drainReadTime
+		limit, drainLimit = s.Limits.HeadTime, drainReadTime
 	case waitBody:
-		most, rest = s.Limits.BodyTime, drainReadTime
+		limit, drainLimit = s.Limits.BodyTime, drainReadTime
 	}
 	if stopped := s.stoppedAt.Load(); stopped != 0 {
-		return min(since+int64(most), max(since, stopped)+int64(rest))
+		return min(since+int64(limit), max(since, stopped)+int64(drainLimit))
 	}
 	if kind == waitIdle && s.atCapacity.Load() {
-		most = min(most, capacityIdleTime)
+		limit = min(limit, capacityIdleTime)
 	}
-	return since + int64(most)
+	return since + int64(limit)
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // drainSlots pops every completed slot at the head, as conn.advance does.
-func drainSlots(l *slotQueue) (out string) {
-	for s := l.popReady(); s != nil; s = l.popReady() {
+func drainSlots(q *slotQueue) (out string) {
+	for s := q.popReady(); s != nil; s = q.popReady() {
 		out += string(s.encoded)
 	}
 	return out

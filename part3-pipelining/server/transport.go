@@ -15,7 +15,7 @@ import (
 type transport struct {
 	conn
 	fd      int         // owned by the driver, which closes it after actionClose. Use it with mu held, or in writeState writing
-	mu      *sync.Mutex // guards the conn; not held during write(2), while a handler runs, or while a goroutine waits
+	mu      *sync.Mutex // guards the conn; not held during write(2), during calls of Server.Handler (in part 4 also Offloader), or while a goroutine waits
 	changed sync.Cond   // broadcast on actionWake
 	driver  connDriver
 }
@@ -23,14 +23,14 @@ type transport struct {
 // A connDriver is what a transport needs of its driver. Every method is called with the
 // lock held.
 type connDriver interface {
-	queueTurn(*transport)                                   // gives it a turn
-	rearm(*transport)                                       // has the kernel report the socket's state again
-	awaitWritable(*transport)                               // calls onWritable when the socket is writable
-	awaitInput(*transport)                                  // releases the lock until input may have arrived, or wakeReader is called
-	wakeReader(*transport)                                  // makes awaitInput return
-	discardInput(*transport)                                // discards input until the client closes
-	closeSocket(*transport)                                 // closes the socket, which is no longer used
-	handlerExited(t *transport, exclusive bool, seq uint64) // the goroutine of that exchange's handler ends in runtime.Goexit
+	queueTurn(*transport)                                      // calls onTurn after other connections have had their turns
+	rearm(*transport)                                          // has the kernel report the socket's events again
+	awaitWritable(*transport)                                  // calls onWritable when the socket is writable
+	awaitInput(*transport)                                     // waits, without the lock, until input may have arrived or wakeReader is called
+	wakeReader(*transport)                                     // ends an awaitInput that does not wait on changed; perform has broadcast that
+	discardInput(*transport)                                   // FIN was sent: makes sure that a goroutine discards what the client still sends
+	closeSocket(*transport)                                    // closes the socket, perhaps later
+	handlerExited(t *transport, wasExclusive bool, seq uint64) // the handler has called runtime.Goexit: replaces its goroutine if that did more
 }
 
 func newTransport(s *Server, d connDriver, mu *sync.Mutex, cache *exchangeCache, fd int, peer netip.Addr) *transport {
@@ -121,8 +121,8 @@ func (t *transport) read() (found bool) {
 	return true
 }
 
-// write writes what the kernel accepts, without blocking. It releases the lock during the
-// system call.
+// write writes what output has to send, as far as the kernel accepts it, without blocking.
+// It releases the lock during write(2). The driver calls onWritable when it can continue.
 func (t *transport) write() {
 	t.mu.Unlock()
 	n, err := socket.WriteNow(uintptr(t.fd), t.output.unsent)
@@ -182,8 +182,8 @@ func (t *transport) react(r reaction) bool {
 // the deferred calls of the goroutine expect that, and unlock it.
 func (t *transport) goexit(x *exchange) {
 	t.mu.Lock()
-	exclusive, seq := x.exclusive, x.seq
+	wasExclusive, seq := x.exclusive, x.seq
 	t.onGoexit(x)
 	t.runActions()
-	t.driver.handlerExited(t, exclusive, seq)
+	t.driver.handlerExited(t, wasExclusive, seq)
 }

@@ -35,6 +35,8 @@ func startDriver(t *testing.T, driver string, change ...func(*Server)) *testServ
 	})...)
 }
 
+// heapInUse returns the bytes of the heap that are in use. It collects garbage twice, because
+// a sync.Pool keeps its contents through one collection.
 func heapInUse() int64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -171,7 +173,7 @@ func TestCreditComesBackHoweverARequestEnds(t *testing.T) {
 			deaf.Close()
 			close(release)
 
-			eventually(t, "all credit is back (waitingmemory.go, keepCredit)", func() bool { return r.memory.used.Load() == 0 })
+			eventually(t, "all credit is back (waitingmemory.go, returnCredit)", func() bool { return r.memory.used.Load() == 0 })
 		})
 	}
 }

@@ -12,57 +12,57 @@ type writeQueue struct {
 	closeDelimited bool         // a close-delimited response has begun: until it is complete, a close is a reset (closedelimited.go)
 }
 
-func (o *writeQueue) empty() bool { return o.next == nil && o.sending == nil }
+func (q *writeQueue) empty() bool { return q.next == nil && q.sending == nil }
 
-// full reports whether the next response should stay in its slot, which has credit for it
-// (waitingmemory.go): the client does not read, or enough bytes are queued.
-func (o *writeQueue) full() bool {
-	return o.writeState == writeBlocked || o.next != nil && len(o.next.b) >= writeBufferSize
+// full reports whether no further response should be appended: if the client does not read,
+// a response waits in its slot, which has credit for it (waitingmemory.go), and not here.
+func (q *writeQueue) full() bool {
+	return q.writeState == writeBlocked || q.next != nil && len(q.next.b) >= writeBufferSize
 }
 
-func (o *writeQueue) enqueue(b []byte) {
-	if o.next == nil {
-		o.next = writeBuffers.Get().(*writeBuffer)
+func (q *writeQueue) enqueue(b []byte) {
+	if q.next == nil {
+		q.next = writeBuffers.Get().(*writeBuffer)
 	}
-	o.next.b = append(o.next.b, b...)
+	q.next.b = append(q.next.b, b...)
 }
 
-// startWrite begins a write of unsent. The deadline is set once for all of sending, and
-// grows with its length (writeTimes).
-func (o *writeQueue) startWrite(now, writeTime int64) {
-	if o.sending == nil {
-		o.sending, o.next = o.next, nil
-		o.unsent, o.deadline = o.sending.b, now+writeTime*writeTimes(len(o.sending.b))
+// startWrite begins a write of unsent. If that is empty, startWrite takes next, which must be
+// written within writeTime for each socket.MaxUnsent bytes of it (notsent.go).
+func (q *writeQueue) startWrite(now, writeTime int64) {
+	if q.sending == nil {
+		q.sending, q.next = q.next, nil
+		q.unsent, q.deadline = q.sending.b, now+writeTime*writeTimes(len(q.sending.b))
 	}
-	o.writeState.moveTo(writing)
+	q.writeState.moveTo(writing)
 }
 
 // onWritten ends a write of n bytes, and returns whether all of sending is written.
-func (o *writeQueue) onWritten(n int) (all bool) {
-	o.writeState.moveTo(notWriting)
-	if o.unsent = o.unsent[n:]; len(o.unsent) > 0 {
+func (q *writeQueue) onWritten(n int) (all bool) {
+	q.writeState.moveTo(notWriting)
+	if q.unsent = q.unsent[n:]; len(q.unsent) > 0 {
 		return false
 	}
-	o.sending.release()
-	o.sending, o.unsent, o.deadline = nil, nil, 0
+	q.sending.release()
+	q.sending, q.unsent, q.deadline = nil, nil, 0
 	return true
 }
 
 // onBlocked ends a write that returned EAGAIN.
-func (o *writeQueue) onBlocked() {
-	if o.writeState == writeRetry {
-		o.writeState.moveTo(notWriting)
+func (q *writeQueue) onBlocked() {
+	if q.writeState == writeRetry {
+		q.writeState.moveTo(notWriting)
 	} else {
-		o.writeState.moveTo(writeBlocked)
+		q.writeState.moveTo(writeBlocked)
 	}
 }
 
 // onWritable handles the event that the send buffer has room.
-func (o *writeQueue) onWritable() {
-	switch o.writeState {
+func (q *writeQueue) onWritable() {
+	switch q.writeState {
 	case writing:
-		o.writeState.moveTo(writeRetry)
+		q.writeState.moveTo(writeRetry)
 	case writeBlocked:
-		o.writeState.moveTo(notWriting)
+		q.writeState.moveTo(notWriting)
 	}
 }

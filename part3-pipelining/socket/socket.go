@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PollInterval is the longest that accept(2) or read(2) may sleep on a socket
-// (SO_RCVTIMEO, socket(7)). The call then fails with EAGAIN, and the loop around it
-// checks its deadline and whether the server is stopping.
+// PollInterval is the longest that a blocking accept(2) or read(2) sleeps (SO_RCVTIMEO,
+// socket(7)). The call then fails with EAGAIN, and its caller can check whether to call
+// again. In part 4, package client checks a context as often.
 const PollInterval = 20 * time.Millisecond
 
 var pollTimeval = unix.NsecToTimeval(int64(PollInterval))

@@ -117,7 +117,7 @@ func (r *Response) Detach() (clean bool) {
 // drainBuffered reads the rest of the body, if it has arrived, and reports
 // whether it reached the end.
 func (r *Response) drainBuffered() bool {
-	const limit = 64 << 10 // bytes; a new connection is cheaper than copying more
+	const most = 64 << 10 // bytes; a new connection is cheaper than copying more
 	for total := 0; !r.AtEnd(); {
 		_, used, refused := r.Decode(r.Conn.Buf[r.Conn.R:r.Conn.W], BufferSize)
 		r.Conn.R += used

@@ -183,7 +183,8 @@ func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *clien
 		}
 		switch {
 		case err == io.EOF && f.wantsTrailers:
-			return w.WriteTrailers(allowedTrailers(a.Trailers, f.responseOptions))
+			w.WriteTrailers(allowedTrailers(a.Trailers, f.responseOptions)) // an error means that the client has gone
+			return nil
 		case err == io.EOF:
 			return nil
 		case err != nil && !w.Committed():

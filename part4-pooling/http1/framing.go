@@ -25,14 +25,14 @@ var (
 // 9112 §6, §7.1). It reads from no connection: the caller feeds it bytes with
 // Decode. Make one with NewBodyDecoder for each message.
 type BodyDecoder struct {
-	remaining    int64 // bytes to come of the body, or of the current chunk
+	remaining    int64 // bytes of the body, or of the current chunk, that have not been decoded
 	chunked      bool
-	State        chunkState // what the next byte belongs to; BodyEnd when the body is complete
+	state        chunkState // what the next byte belongs to
 	budget       int64      // bytes of data that later chunks may still have
 	overhead     int64      // bytes of chunk lines beyond the allowance for their data
 	trailerLimit int        // bytes of the trailer section
-	scanned      int        // bytes of trailers that came and are not all
-	Trailers     []Field    // the trailer fields, set at BodyEnd; a copy that the caller may keep
+	scanned      int        // bytes already searched that hold no complete trailer section
+	Trailers     []Field    // the trailer fields, set when AtEnd; a copy that the caller may keep
 }
 
 // chunkState is the part of the body that comes next.
@@ -43,24 +43,24 @@ const (
 	chunkData
 	chunkDataEnd // the CRLF after the data
 	trailerSection
-	BodyEnd // BodyEnd is the state of a complete body: Decode takes no more bytes.
+	bodyEnd // the body is complete: Decode uses no more bytes
 )
 
 // NewBodyDecoder returns the decoder of one body. length is the Length of its head:
 // a number of bytes, or Chunked; a body that ends with its connection is given the
-// largest length. A body of more than most bytes, without chunk lines, fails with
+// largest length. A body of more than maxBody bytes, without chunk lines, fails with
 // status 413: here if the length says so, otherwise in Decode. A trailer section of
-// more than maxTrail bytes makes Decode fail with 431.
-func NewBodyDecoder(length, most int64, maxTrail int) (BodyDecoder, *StatusError) {
+// more than maxTrailer bytes makes Decode fail with 431.
+func NewBodyDecoder(length, maxBody int64, maxTrailer int) (BodyDecoder, *StatusError) {
 	switch {
-	case length > most:
+	case length > maxBody:
 		return BodyDecoder{}, errBodyTooLong
 	case length == Chunked:
-		return BodyDecoder{chunked: true, budget: most, trailerLimit: maxTrail}, nil
+		return BodyDecoder{chunked: true, budget: maxBody, trailerLimit: maxTrailer}, nil
 	case length == 0:
-		return BodyDecoder{State: BodyEnd}, nil
+		return BodyDecoder{state: bodyEnd}, nil
 	}
-	return BodyDecoder{State: chunkData, remaining: length}, nil
+	return BodyDecoder{state: chunkData, remaining: length}, nil
 }
 
 // Decode returns the next piece of the body, of at most room bytes, and how many
@@ -69,26 +69,26 @@ func NewBodyDecoder(length, most int64, maxTrail int) (BodyDecoder, *StatusError
 // a subslice of b, valid for as long as b is. After an error the decoder is of no
 // further use, and neither is the connection: where the next message begins is
 // unknown.
-func (f *BodyDecoder) Decode(b []byte, room int) (piece []byte, used int, refused *StatusError) {
-	for refused == nil && f.State != BodyEnd && len(piece) == 0 {
+func (d *BodyDecoder) Decode(b []byte, room int) (piece []byte, used int, refused *StatusError) {
+	for refused == nil && d.state != bodyEnd && len(piece) == 0 {
 		var n int
 		rest := b[used:]
-		switch f.State {
+		switch d.state {
 		case chunkData:
-			n = int(min(f.remaining, int64(min(len(rest), room))))
+			n = int(min(d.remaining, int64(min(len(rest), room))))
 			piece = rest[:n]
-			if f.remaining -= int64(n); f.remaining == 0 {
-				f.State = chunkDataEnd
-				if !f.chunked {
-					f.State = BodyEnd
+			if d.remaining -= int64(n); d.remaining == 0 {
+				d.state = chunkDataEnd
+				if !d.chunked {
+					d.state = bodyEnd
 				}
 			}
 		case chunkSize:
-			n, refused = f.nextChunkSize(rest)
+			n, refused = d.nextChunkSize(rest)
 		case chunkDataEnd:
-			n, refused = f.nextChunkEnd(rest)
+			n, refused = d.nextChunkEnd(rest)
 		case trailerSection:
-			n, refused = f.nextTrailers(rest)
+			n, refused = d.nextTrailers(rest)
 		}
 		if n == 0 {
 			break
@@ -99,10 +99,10 @@ func (f *BodyDecoder) Decode(b []byte, room int) (piece []byte, used int, refuse
 }
 
 // nextChunkSize reads chunk-size [ chunk-ext ] CRLF. Extensions are ignored, but
-// they cost reading: if only each line were bounded, a body of 8 MiB in chunks of
+// they have to be read: if only each line were bounded, a body of 8 MiB in chunks of
 // one byte could be 2 GiB on the wire. Each chunk is allowed 16 bytes of line plus
-// twice its data, as in net/http; what exceeds that adds up in f.overhead.
-func (f *BodyDecoder) nextChunkSize(b []byte) (int, *StatusError) {
+// twice its data, as in net/http; what exceeds that adds up in overhead.
+func (d *BodyDecoder) nextChunkSize(b []byte) (int, *StatusError) {
 	end := bytes.IndexByte(b, '\n')
 	if end < 0 && len(b) < maxChunkLine {
 		return 0, nil
@@ -112,26 +112,26 @@ func (f *BodyDecoder) nextChunkSize(b []byte) (int, *StatusError) {
 	}
 	line := b[:end-1]
 	digits := 0
-	f.remaining = 0
+	d.remaining = 0
 	for digits < len(line) && HexValue(line[digits]) >= 0 {
-		if f.remaining>>56 != 0 { // a shift beyond 60 bits could wrap to a small number; leading zeros cannot
+		if d.remaining>>56 != 0 { // a shift beyond 60 bits could wrap to a small number; leading zeros cannot
 			return 0, errBodyTooLong
 		}
-		f.remaining = f.remaining<<4 | int64(HexValue(line[digits]))
+		d.remaining = d.remaining<<4 | int64(HexValue(line[digits]))
 		digits++
 	}
 	if digits == 0 || !validChunkExtensions(line[digits:]) {
 		return 0, errChunk
 	}
-	if f.budget -= f.remaining; f.budget < 0 {
+	if d.budget -= d.remaining; d.budget < 0 {
 		return 0, errBodyTooLong
 	}
-	if f.overhead = max(0, f.overhead+int64(end+1)-16-2*f.remaining); f.overhead > maxChunkOverhead {
+	if d.overhead = max(0, d.overhead+int64(end+1)-16-2*d.remaining); d.overhead > maxChunkOverhead {
 		return 0, errChunkOverhead
 	}
-	f.State = chunkData
-	if f.remaining == 0 {
-		f.State = trailerSection
+	d.state = chunkData
+	if d.remaining == 0 {
+		d.state = trailerSection
 	}
 	return end + 1, nil
 }
@@ -163,53 +163,53 @@ func validChunkExtensions(b []byte) bool {
 }
 
 // nextChunkEnd reads the CRLF after a chunk's data.
-func (f *BodyDecoder) nextChunkEnd(b []byte) (int, *StatusError) {
+func (d *BodyDecoder) nextChunkEnd(b []byte) (int, *StatusError) {
 	if len(b) > 0 && b[0] != '\r' || len(b) > 1 && b[1] != '\n' {
 		return 0, errChunk
 	}
 	if len(b) < 2 {
 		return 0, nil
 	}
-	f.State = chunkSize
+	d.state = chunkSize
 	return 2, nil
 }
 
 // nextTrailers reads the trailer fields and the empty line after them. They stay
 // separate from the fields of the head: RFC 9110 §6.5.1 warns against merging them.
-func (f *BodyDecoder) nextTrailers(b []byte) (int, *StatusError) {
+func (d *BodyDecoder) nextTrailers(b []byte) (int, *StatusError) {
 	n := 2
 	if len(b) < 2 || string(b[:2]) != "\r\n" {
-		n = HeadLength(b, f.scanned)
+		n = HeadLength(b, d.scanned)
 	}
 	if n == 0 {
-		from := f.scanned
-		f.scanned = len(b)
-		return 0, checkPartialTrailers(b, from, f.trailerLimit)
-	} else if n > f.trailerLimit {
-		return 0, checkPartialTrailers(b[:n], 0, f.trailerLimit)
+		from := d.scanned
+		d.scanned = len(b)
+		return 0, checkPartialTrailers(b, from, d.trailerLimit)
+	} else if n > d.trailerLimit {
+		return 0, checkPartialTrailers(b[:n], 0, d.trailerLimit)
 	}
 	var refused *StatusError
-	if f.Trailers, refused = parseFields(nil, bytes.Clone(b[:n]), maxTrailerFields); refused != nil {
+	if d.Trailers, refused = parseFields(nil, bytes.Clone(b[:n]), maxTrailerFields); refused != nil {
 		return 0, cmp.Or(checkPrefix(b[:n], 0, errFieldLine), refused)
 	}
-	f.State = BodyEnd
+	d.state = bodyEnd
 	return n, nil
 }
 
 const maxTrailerFields = 32 // fields
 
 // AtEnd reports whether the body is complete and all of it has been decoded.
-func (f *BodyDecoder) AtEnd() bool { return f.State == BodyEnd }
+func (d *BodyDecoder) AtEnd() bool { return d.state == bodyEnd }
 
 // BytesRemaining returns how many bytes are still to come of a body with a
 // Content-Length, or of the current chunk of a chunked body.
-func (f *BodyDecoder) BytesRemaining() int64 { return f.remaining }
+func (d *BodyDecoder) BytesRemaining() int64 { return d.remaining }
 
 // checkPartialTrailers is CheckPartialHead for a trailer section, which begins with
 // a field line instead of a request line.
-func checkPartialTrailers(b []byte, from, most int) *StatusError {
-	refused := checkPrefix(b[:min(len(b), most)], from, errFieldLine)
-	if refused == nil && len(b) >= most {
+func checkPartialTrailers(b []byte, from, maxTrailer int) *StatusError {
+	refused := checkPrefix(b[:min(len(b), maxTrailer)], from, errFieldLine)
+	if refused == nil && len(b) >= maxTrailer {
 		return errHeadTooLong
 	}
 	return refused

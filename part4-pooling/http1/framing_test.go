@@ -10,10 +10,10 @@ import (
 
 // decodeAll feeds text to a decoder in pieces of n bytes, and returns the body and
 // the bytes after it.
-func decodeAll(f BodyDecoder, text string, n int) (body, rest string, refused *StatusError) {
+func decodeAll(d BodyDecoder, text string, n int) (body, rest string, refused *StatusError) {
 	in := ""
-	for f.State != BodyEnd && refused == nil {
-		piece, used, why := f.Decode([]byte(in), 1<<20)
+	for d.state != bodyEnd && refused == nil {
+		piece, used, why := d.Decode([]byte(in), 1<<20)
 		body, in, refused = body+string(piece), in[used:], why
 		if used == 0 && refused == nil {
 			if text == "" {
@@ -45,7 +45,7 @@ func TestBodyDecoderFindsTheEndHoweverItIsFragmented(t *testing.T) {
 
 func TestTrailersAreNotMergedIntoTheHead(t *testing.T) {
 	f, _ := NewBodyDecoder(Chunked, 100, 1000)
-	for text := []byte("0\r\nHost: evil\r\nContent-Length: 99\r\n\r\n"); f.State != BodyEnd; {
+	for text := []byte("0\r\nHost: evil\r\nContent-Length: 99\r\n\r\n"); f.state != bodyEnd; {
 		_, used, refused := f.Decode(text, 100)
 		require.Nil(t, refused)
 		text = text[used:]

@@ -2,6 +2,16 @@ package http1
 
 import "strconv"
 
+// A StatusError says why a message is refused, and with which status a server should
+// respond.
+type StatusError struct {
+	Status int
+	Detail string // one clause for the client
+}
+
+// Error returns the text of the response body, such as "400 Bad Request: …".
+func (e *StatusError) Error() string { return StatusText(e.Status) + ": " + e.Detail }
+
 // reasonPhrases are from RFC 9110 §15 and the IANA status code registry.
 // Programs read the number; the phrase is for people (RFC 9112 §4).
 var reasonPhrases = map[int]string{

@@ -6,7 +6,7 @@ type action uint8
 
 const (
 	actionWake         action      = 1 << iota // wake the goroutines that wait for a state change
-	actionTurn                                 // call onTurn after other connections have had their turns
+	actionTurn                                 // call onTurn, after other connections have had their turns
 	actionRearm                                // input may be left in the kernel: have it report the socket's events again
 	actionIdleCheck                            // read once more, then call closeIfIdle
 	actionResetOnClose                         // from now on a close sends RST: SO_LINGER with a timeout of 0

@@ -28,7 +28,7 @@ type Body struct {
 	Decoder        http1.BodyDecoder
 	x              *exchange
 	awaitsContinue bool               // the client waits for 100 Continue
-	readCanceled   bool               // nobody wants the rest (proxy.go); guarded by the lock
+	readCanceled   bool               // CancelRead was called (proxy.go); guarded by the lock
 	err            *http1.StatusError // why the body failed; every later Read returns it
 	waitingSince   int64              // the server clock when the current time limit began
 	receivedSince  int                // bytes of content since waitingSince

@@ -8,15 +8,15 @@ import (
 )
 
 // A conn is one connection without its socket: a driver reports events, and conn decides
-// what to do next. The rules of order, bounds, deadlines and closing are here; a driver
-// (driver.go) waits for the kernel, reads and writes. The path of a request:
+// what to do next. Its methods are the rules of order, bounds, deadlines and closing; a
+// driver (driver.go) waits for the kernel, reads and writes. The path of a request:
 //
 //	onEvent, onRead        the socket is readable; bytes were read into input
-//	takeRequest            a request leaves input (takerequest.go) and gets a slot (slot.go)
-//	complete               its handler (exchange.go) has returned: the slot holds the response
-//	advance                completed responses move from the head of the queue to output
-//	nextAction, onWritten  output (writequeue.go) is written, as far as the kernel accepts it
-//	nextAction             all is answered and no more requests can come: close
+//	takeRequest            a request is removed from input and gets a slot (takerequest.go, slot.go)
+//	complete               its handler or an engine has answered it: the slot holds the response (exchange.go, offload.go)
+//	advance                completed responses move from the head of the queue to output (writequeue.go)
+//	nextAction, onWritten  output is written, as far as the kernel accepts it (transport.go)
+//	nextAction             all is answered and no more requests can come: close (state.go)
 //
 // Nothing here makes a system call, starts a goroutine, or waits. The driver's
 // lock guards all of it.
@@ -162,7 +162,7 @@ func (c *conn) onDiscard(n int) {
 }
 
 // fail stops all reading and writing. It cancels every exchange and wakes waiting
-// goroutines. A nil why is an end that is no error.
+// goroutines. If why is nil the connection ends without an error.
 func (c *conn) fail(why error) {
 	if c.closeState == closing || c.closeState == closed {
 		return
@@ -172,7 +172,7 @@ func (c *conn) fail(why error) {
 	for s := c.slots.head; s != nil; s = s.next {
 		s.exchange.cancel()
 	}
-	c.advance() // what waits for its turn will not have it
+	c.advance() // recycles the completed exchanges, whose responses are not sent
 	if c.attachment != nil && why != nil {
 		c.attachment.OnClientGone()
 	}
@@ -208,7 +208,8 @@ func (c *conn) queueTurn() {
 	}
 }
 
-// complete puts the response of x in its slot. Its handler has returned.
+// complete puts the response of x in its slot. Its handler has returned, or the engine that
+// took x has answered it.
 func (c *conn) complete(x *exchange) {
 	c.running--
 	returned := x.exclusive && !x.expired // x had the connection to itself

@@ -28,9 +28,9 @@ func newDedupLogger(log *slog.Logger) *slog.Logger {
 	return slog.New(&dedupHandler{Handler: log.Handler(), last: map[string]loggedBefore{}})
 }
 
-func (q *dedupHandler) Handle(ctx context.Context, line slog.Record) error {
+func (h *dedupHandler) Handle(ctx context.Context, line slog.Record) error {
 	if line.Level >= slog.LevelWarn {
-		leftOut, again := q.suppress(line)
+		leftOut, again := h.suppress(line)
 		if again {
 			return nil
 		}
@@ -38,20 +38,20 @@ func (q *dedupHandler) Handle(ctx context.Context, line slog.Record) error {
 			line.AddAttrs(slog.Int("left_out", leftOut))
 		}
 	}
-	return q.Handler.Handle(ctx, line)
+	return h.Handler.Handle(ctx, line)
 }
 
 // suppress reports whether line must be left out. If not, it returns how many records with
 // its message have been left out since the last one.
-func (q *dedupHandler) suppress(line slog.Record) (leftOut int, again bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	before, known := q.last[line.Message]
+func (h *dedupHandler) suppress(line slog.Record) (leftOut int, again bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before, known := h.last[line.Message]
 	if known && line.Time.Sub(before.at) < repeatInterval {
 		before.suppressed++
-		q.last[line.Message] = before
+		h.last[line.Message] = before
 		return 0, true
 	}
-	q.last[line.Message] = loggedBefore{at: line.Time}
+	h.last[line.Message] = loggedBefore{at: line.Time}
 	return before.suppressed, false
 }

@@ -28,11 +28,11 @@ func (l *Limits) ShareDescriptors(wanted, apart int, log *slog.Logger) (others i
 	all := int(min(r.Cur, 1<<30))
 	free := max(2, all-own-apart-min(all/8, maxFiles))
 	others = min(wanted, max(free/2, free-l.Connections))
-	if most := free - others; l.Connections > most || others < wanted {
-		most = min(most, l.Connections)
+	if limit := free - others; l.Connections > limit || others < wanted {
+		limit = min(limit, l.Connections)
 		log.Warn("connections are capped: the rest of the descriptors is for files and backends",
-			"connections", most, "asked", l.Connections, "backends", others, "descriptors", all)
-		l.Connections = most
+			"connections", limit, "asked", l.Connections, "backends", others, "descriptors", all)
+		l.Connections = limit
 	}
 	return others
 }

@@ -27,6 +27,10 @@
 //
 // Example (example_test.go) is this program with a client.
 //
+// A gateway also sets Offloader, which takes or prepares each request in order of arrival
+// (offload.go), and uses the methods in proxy.go: Context, Attachment, WriteInterim,
+// WriteTrailers, Complete.
+//
 // Two laws hold, whatever clients and handlers do:
 //
 //   - Order. A response is sent when all earlier responses of its connection have been

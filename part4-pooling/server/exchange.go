@@ -10,10 +10,10 @@ import (
 
 // A Handler answers one request, on a goroutine that may block. For an HTTP/1.1 request
 // with a safe method (RFC 9110 §9.2.1) and no body it may run in parallel with other
-// handlers of the connection, though never with the serial driver; for any other it starts
-// when all earlier requests are answered, and runs alone (RFC 9112 §9.3.2). w and r are
-// valid until it returns. A handler that panics, or returns without a status, is answered
-// with 500.
+// handlers of the connection, though never with the serial driver. For any other it starts
+// when all earlier requests are answered, and no other handler of the connection runs
+// meanwhile (RFC 9112 §9.3.2). w and r are valid until it returns. If a handler panics, or
+// returns without a status, the response is 500.
 type Handler func(w *Response, r *Request)
 
 // An exchange is a request, its response, and its slot in the queue. It is recycled when
@@ -35,12 +35,12 @@ type exchange struct {
 	offloaded   bool               // an offloader took it; it has no handler; guarded by the lock
 	handlerData any                // what the offloader prepared for the handler; nil for nothing
 
-	deadline        int64         // the clock when its handler must have answered, or noDeadline while it waits for its turn or its client; guarded by the lock
-	committed       bool          // a part of the response has been queued to be sent; guarded by the lock
-	timeoutDisabled bool          // every wait of its handler has a limit of its own; guarded by the lock
-	expired         bool          // answered with a timeout while its handler still runs; guarded by the lock
-	done            chan struct{} // closed when the response is no longer wanted; created on demand; guarded by the lock
-	afterFunc       func()        // called once when done is closed, with the lock held; nil for none; guarded by the lock
+	deadline        int64          // the clock when its handler must have answered, or noDeadline while it waits for earlier responses or its client; guarded by the lock
+	committed       bool           // a part of the response has been queued to be sent; guarded by the lock
+	timeoutDisabled bool           // every wait of its handler has a limit of its own; guarded by the lock
+	expired         bool           // answered with a timeout while its handler still runs; guarded by the lock
+	done            chan struct{}  // closed when the response is no longer wanted; created on demand; guarded by the lock
+	context         *clientContext // what Response.Context returned; nil for nothing; guarded by the lock
 }
 
 var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
@@ -81,7 +81,7 @@ func (x *exchange) recycle() {
 	x.conn, x.err, x.done, x.committed = nil, nil, nil, false
 	x.barrier, x.closeAfter, x.exclusive = false, false, false
 	x.seq, x.deadline = 0, 0
-	x.afterFunc, x.handlerData, x.timeoutDisabled, x.offloaded = nil, nil, false, false
+	x.context, x.handlerData, x.timeoutDisabled, x.offloaded = nil, nil, false, false
 	if c.exchanges.spare == nil {
 		c.exchanges.spare = x
 	} else {
@@ -108,7 +108,8 @@ func (x *exchange) parse() {
 // run calls the handler and encodes its response into x.encoded.
 func (x *exchange) run() {
 	if x.err == nil {
-		if returned := x.callHandler(); !returned && x.committed {
+		ok := x.callHandler()
+		if !ok && x.committed {
 			x.abort()
 			return
 		}
@@ -159,7 +160,7 @@ func (x *exchange) errorResponse(why *http1.StatusError, last bool) []byte {
 	return w.finish(nil)
 }
 
-// cancel closes done: the response is no longer wanted.
+// cancel closes done and ends context: the response is no longer wanted.
 func (x *exchange) cancel() {
 	if x.done == nil {
 		x.done = make(chan struct{})
@@ -169,8 +170,7 @@ func (x *exchange) cancel() {
 	default:
 		close(x.done)
 	}
-	if x.afterFunc != nil {
-		x.afterFunc()
-		x.afterFunc = nil
+	if x.context != nil {
+		x.context.end(x.expired)
 	}
 }

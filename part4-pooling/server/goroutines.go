@@ -6,25 +6,25 @@ import "runtime"
 // requests of one connection are handled in parallel; the slot queue (slot.go) keeps
 // their responses in order. An exclusive request is handled on the connection's own
 // goroutine, which has nothing else to do meanwhile.
-func serveConcurrently(s *blockingConn) {
-	for x := s.nextRequest(); x != nil; x = s.nextRequest() {
+func serveConcurrently(c *blockingConn) {
+	for x := c.nextRequest(); x != nil; x = c.nextRequest() {
 		if x.exclusive {
-			s.handleInline(x)
-		} else if !s.tryOffload(x) {
-			go s.handle(x) // ends when the handler has returned
+			c.handleInline(x)
+		} else if !c.tryOffload(x) {
+			go c.handle(x) // ends when the handler has returned
 		}
 	}
 }
 
 // handle calls the handler of x and completes its slot. It writes what is ready.
-func (s *blockingConn) handle(x *exchange) {
-	defer s.lock.Unlock() // also if the handler calls runtime.Goexit: goexit returns with the lock held
+func (c *blockingConn) handle(x *exchange) {
+	defer c.lock.Unlock() // the lock is held at every end of handle: goexit takes it if the handler calls runtime.Goexit
 	x.run()
-	s.lock.Lock()
-	s.complete(x)
-	s.runEventActions()
-	s.lock.Unlock()
+	c.lock.Lock()
+	c.complete(x)
+	c.runEventActions()
+	c.lock.Unlock()
 	runtime.Gosched() // let handlers that finish at the same time share one write
-	s.lock.Lock()
-	s.runActions()
+	c.lock.Lock()
+	c.runActions()
 }

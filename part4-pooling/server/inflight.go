@@ -14,3 +14,7 @@ func (s *Server) InFlight() (slots, running int) {
 	})
 	return slots, running
 }
+
+// WaitingMemory returns how many bytes of Limits.WaitingMemory requests hold as credit
+// (waitingmemory.go).
+func (s *Server) WaitingMemory() int64 { return s.memory.used.Load() }

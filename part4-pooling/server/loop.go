@@ -88,11 +88,11 @@ func (l *loop) lead() {
 		if l.token.offer(x.seq) {
 			followers.run(l.followFn)
 		}
-		c, number := x.conn.transport, x.seq // complete may recycle x
+		c, seq := x.conn.transport, x.seq // complete may recycle x
 		l.mu.Unlock()
 		x.run()
 		l.mu.Lock()
-		mine := l.token.reclaim(number)
+		mine := l.token.reclaim(seq)
 		c.complete(x)
 		c.runEventActions()
 		if !mine {
@@ -183,8 +183,8 @@ func (l *loop) discardInput(c *transport)  {}
 func (l *loop) closeSocket(c *transport)   { l.closeLater(c.fd) }
 
 // handlerExited starts a new leader if the handler ended the leader's goroutine.
-func (l *loop) handlerExited(c *transport, exclusive bool, seq uint64) {
-	if !exclusive && l.token.reclaim(seq) {
+func (l *loop) handlerExited(c *transport, wasExclusive bool, seq uint64) {
+	if !wasExclusive && l.token.reclaim(seq) {
 		go l.lead()
 	}
 }
@@ -232,7 +232,7 @@ func (l *loop) forEach(f func(*transport)) {
 	}
 }
 
-// run leads until stop.
+// run is the first leader. It returns when a follower leads, or the loop is stopped.
 func (l *loop) run() { l.lead() }
 
 // closeUnused closes a loop that has never run.

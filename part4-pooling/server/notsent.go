@@ -2,21 +2,20 @@ package server
 
 import "socketup/part4-pooling/socket"
 
-// WriteTime promises that the server does not disconnect a client that reads 64 KiB in
-// that time. The server does not see what a client reads, only that its own kernel
-// accepts more. Hence the law:
+// WriteTime is a client's time to take 64 KiB. The server does not see what a client takes,
+// only that the kernel accepts more bytes. Two rules connect them:
 //
 //	the kernel holds at most socket.MaxUnsent bytes that it has not sent
-//	a write has WriteTime for each MaxUnsent bytes, or part of them
+//	a write may take WriteTime for each MaxUnsent bytes, or part of them
 //
-// Then a write that makes no progress means that the client reads nothing, as far as its
-// kernel reports: after its receive buffer was full, the kernel offers room again when a
-// sixteenth of the buffer is free. So the server serves a client that reads, in each
-// WriteTime,
+// Then a write that times out means that the client has taken nothing, as far as its own
+// kernel reports: a kernel whose receive buffer was full reports room only when a sixteenth
+// of it is free. So the server keeps a connection whose client reads, in each WriteTime, at
+// least
 //
 //	max(64 KiB, its receive buffer / 16)
 //
-// That is 3.3 kB/s by default, and up to 20 kB/s with the largest buffer that Linux
+// That is 3.3 kB/s by default, and up to 20 kB/s with the largest receive buffer that Linux
 // chooses by itself, 6 MB.
 
 // writeTimes returns how many times WriteTime a write of n bytes may take.

@@ -7,8 +7,8 @@ package server
 //
 //	the driver     reserves a slot, and calls the offloader
 //	the offloader  passes the request to an engine, and returns true
-//	the engine     writes to w as a handler would: a write blocks while 32 KiB wait for
-//	               the slot's turn, or for a slow client
+//	the engine     writes to w as a handler would: a write blocks when 32 KiB are buffered,
+//	               until earlier responses are complete and the client has taken them
 //	the engine     calls w.Complete once: the response is complete, and w and r belong
 //	               to the server again
 //
@@ -16,7 +16,7 @@ package server
 // arrival, and takes no other request meanwhile. Handlers could not keep that order: they
 // run in parallel, and one may pass on its request after the next one's. That is how
 // responses got out of order in MESOS-3705 (slot.go), and here it would be a deadlock:
-// the later response would hold the backend connection while it waits for its turn, and
+// the later response would hold the backend connection until the earlier one is sent, and
 // the earlier one would wait for that connection. For the same reason an offloader that
 // returns false may have prepared something for the handler (SetHandlerData).
 type Offloader func(w *Response, r *Request) bool
@@ -38,11 +38,16 @@ func (t *transport) tryOffload(x *exchange) bool {
 	return taken
 }
 
+// A Flusher is a client's connection with completed responses that may not be written yet.
+type Flusher interface {
+	Flush() // writes them. It does not block, and any goroutine may call it
+}
+
 // complete puts x.encoded in the slot of x, unless a timeout has completed the slot. It
 // does not write to the client until output is full, because the caller may complete
 // more responses. If bytes are left to write it returns the connection: the caller must
 // call its Flush.
-func (x *exchange) complete() (owed *transport) {
+func (x *exchange) complete() (unwritten *transport) {
 	t := x.conn.transport
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -64,7 +69,7 @@ func (x *exchange) wanted() bool {
 	return x.conn.err == nil && !x.expired
 }
 
-// Flush writes the responses that are ready. It does not block.
+// Flush implements Flusher.
 func (t *transport) Flush() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -64,8 +64,8 @@ func interest(fd int) *unix.EpollEvent {
 }
 
 // wait gets events and returns how many. If there are none and block is set, it waits for
-// some. After Wake it fails with a timeout (socket.IsTimeout) until ClearWake; after
-// Close it always fails. With an error there are no events.
+// some. After Wake it fails with a timeout (socket.IsTimeout) until
+// ClearWake; after Close it always fails. With an error there are no events.
 func (p *poller) wait(block bool) (n int, err error) {
 	find := p.waitFn
 	if !block {

@@ -3,18 +3,23 @@ package server
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"socketup/part4-pooling/http1"
 )
 
-// This file has the methods for handlers and offloaders that forward requests to another
-// server: the client's address, and whether the client is gone; a context that ends with
-// it; interim responses (RFC 9110 §15.2), trailers (§6.5) and truncated responses.
+// This file has the methods of Response and Body that only a gateway uses, that is, handlers
+// and offloaders that forward requests to another server: ClientAddr, Wanted and Context
+// (who the client is, and whether it still waits), Attachment and SetHandlerData (what an
+// offloader keeps for later), WriteInterim (RFC 9110 §15.2), WriteTrailers (§6.5), Abort
+// and Complete (how a response ends), and CancelRead.
 
 // An Attachment is what an offloader keeps with a connection until the client is gone.
 type Attachment interface {
-	OnClientGone() // called once if the connection fails, never after a normal close. The connection is locked: it must not block
+	// OnClientGone is called once if the connection fails; never after a normal close. The
+	// connection's lock is held: it must not block, or call a method of a Response.
+	OnClientGone()
 }
 
 // Attachment returns the attachment of w's connection. The first call creates it with
@@ -80,12 +85,15 @@ func (w *Response) Abort() { w.x.abort() }
 
 // Complete ends the response to an offloaded request. w and its request must not be used
 // afterwards. Complete writes to the client only when many bytes are queued; if it
-// returns a connection that is not nil, the caller must call its Flush when it has no
-// more responses to complete.
-func (w *Response) Complete() (owed *transport) {
+// returns a Flusher, the caller must call its Flush when it has no more responses to
+// complete. Otherwise it returns nil.
+func (w *Response) Complete() Flusher {
 	x := w.x
 	x.encoded = w.finish(x.encoded[:0])
-	return x.complete()
+	if unwritten := x.complete(); unwritten != nil {
+		return unwritten
+	}
+	return nil
 }
 
 // WriteInterim sends b, the complete head of a 1xx response (RFC 9110 §15.2). It blocks
@@ -152,67 +160,75 @@ func (b *Body) RestoreRead() {
 	b.awaitsContinue = true // makes discard return false instead of reading the rest
 }
 
-// Context returns a context that is done when the connection has failed or
-// Limits.HandlerTime has passed; its error is context.Canceled in both cases. Until Done
-// is called, Err reports only that the connection has failed. The caller must not use the
-// context after the handler returns.
-func (w *Response) Context() context.Context { return &clientContext{w: w, t: w.x.conn.transport} }
-
-// A clientContext implements Context. A channel is allocated only if Done is called. The
-// context package may use a clientContext after the handler has returned and w belongs to
-// another request, so only the first Done uses w.
-type clientContext struct {
-	w    *Response
-	t    *transport
-	done <-chan struct{} // nil until Done is called
-}
-
-func (f *clientContext) Done() <-chan struct{} {
-	if f.done == nil {
-		f.done = f.w.Done()
+// Context returns a context that ends when the response is no longer wanted: with
+// context.Canceled if the connection has failed, or with context.DeadlineExceeded if
+// Limits.HandlerTime has passed. Every call for a request returns the same context. It
+// does not end after the handler has returned.
+func (w *Response) Context() context.Context {
+	t := w.x.conn.transport
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w.x.context == nil {
+		w.x.context = &clientContext{t: t, done: make(chan struct{})}
+		if t.err != nil || w.x.expired {
+			w.x.context.end(w.x.expired)
+		}
 	}
-	return f.done
+	return w.x.context
 }
 
-func (f *clientContext) Err() error {
-	if f.clientGone() {
-		return context.Canceled
+// A clientContext implements Context. It refers to no exchange, because package context may
+// use it after the handler has returned and the exchange belongs to another request.
+type clientContext struct {
+	t         *transport
+	done      chan struct{}
+	err       atomic.Pointer[error] // set once, before done is closed. Without the lock, because end's caller has it when afterFunc calls Err
+	afterFunc func()                // called once by end, with the lock held; nil for none; guarded by the lock
+}
+
+// end ends f, unless it has ended. The caller holds the lock.
+func (c *clientContext) end(expired bool) {
+	why := &context.Canceled
+	if expired {
+		why = &context.DeadlineExceeded
+	}
+	if !c.err.CompareAndSwap(nil, why) {
+		return
+	}
+	close(c.done)
+	if c.afterFunc != nil {
+		c.afterFunc()
+		c.afterFunc = nil
+	}
+}
+
+func (c *clientContext) Done() <-chan struct{} { return c.done }
+
+func (c *clientContext) Err() error {
+	if why := c.err.Load(); why != nil {
+		return *why
 	}
 	return nil
 }
 
-func (f *clientContext) clientGone() bool {
-	if f.done == nil {
-		return f.t.isClientGone()
-	}
-	select {
-	case <-f.done:
-		return true
-	default:
-		return false
-	}
-}
-
 // AfterFunc implements the interface that context.AfterFunc looks for. Without it, each
 // wait for a backend would cost a goroutine. It supports one function at a time.
-func (f *clientContext) AfterFunc(wake func()) (stop func() bool) {
-	x := f.w.x
-	t := x.conn.transport
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.err != nil || x.expired {
-		go wake() // ends when wake returns
+func (c *clientContext) AfterFunc(wake func()) (stop func() bool) {
+	c.t.mu.Lock()
+	defer c.t.mu.Unlock()
+	if c.Err() != nil {
+		go wake() // ends at once
 		return func() bool { return false }
 	}
-	x.afterFunc = wake
+	c.afterFunc = wake
 	return func() bool {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		waits := x.afterFunc != nil
-		x.afterFunc = nil
+		c.t.mu.Lock()
+		defer c.t.mu.Unlock()
+		waits := c.afterFunc != nil
+		c.afterFunc = nil
 		return waits
 	}
 }
 
-func (f *clientContext) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (f *clientContext) Value(any) any               { return nil }
+func (c *clientContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c *clientContext) Value(any) any               { return nil }

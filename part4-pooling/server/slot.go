@@ -8,7 +8,7 @@ package server
 //	the handler  completes its slot: the slot holds the encoded response
 //	the queue    releases completed slots at its head, and none after an incomplete one
 //
-// Three mistakes are possible, and each has been made (bugs/):
+// Three mistakes are common. Part 3 has each as a planted bug (bugs/):
 //
 //  1. The slot is reserved when the handler starts. Then the queue is in the
 //     order of the scheduler, not of the requests (MESOS-3705).
@@ -32,19 +32,19 @@ type slot struct {
 }
 
 // reserve puts s at the end of the queue.
-func (l *slotQueue) reserve(s *slot) {
+func (q *slotQueue) reserve(s *slot) {
 	s.next, s.done, s.encoded = nil, false, nil
-	if l.tail == nil {
-		l.head = s
+	if q.tail == nil {
+		q.head = s
 	} else {
-		l.tail.next = s
+		q.tail.next = s
 	}
-	l.tail = s
-	l.length++
+	q.tail = s
+	q.length++
 }
 
 // complete stores the response of s. It can be popped when s is at the head.
-func (l *slotQueue) complete(s *slot, response []byte) {
+func (q *slotQueue) complete(s *slot, response []byte) {
 	if s.done {
 		panic("slot completed twice")
 	}
@@ -52,15 +52,15 @@ func (l *slotQueue) complete(s *slot, response []byte) {
 }
 
 // popReady removes and returns the slot at the head if it is done, and returns nil if not.
-func (l *slotQueue) popReady() *slot {
-	s := l.head
+func (q *slotQueue) popReady() *slot {
+	s := q.head
 	if s == nil || !s.done {
 		return nil
 	}
-	l.head = s.next
-	if l.head == nil {
-		l.tail = nil
+	q.head = s.next
+	if q.head == nil {
+		q.tail = nil
 	}
-	l.length--
+	q.length--
 	return s
 }

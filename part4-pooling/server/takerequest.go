@@ -39,8 +39,8 @@ func (c *conn) takeRequest() *exchange {
 	return x
 }
 
-// pipelineFull reports whether no request can be taken now, because the queue is full or
-// the budget for waiting requests is used up (waitingmemory.go).
+// pipelineFull reports whether the slot queue or the memory budget (waitingmemory.go)
+// leaves no room for another request.
 func (c *conn) pipelineFull() bool { return c.slotsFull() || !c.mayWait() }
 
 func (c *conn) slotsFull() bool {
@@ -54,19 +54,19 @@ func (c *conn) scanHead() (int, *http1.StatusError) {
 	if c.input.emptyLines += c.input.skipEmptyLines(); c.input.emptyLines > MaxEmptyLines {
 		return 0, errEmptyLines
 	}
-	b, limit := c.input.bytes(), c.srv.Limits.Head
+	b, maxHead := c.input.bytes(), c.srv.Limits.Head
 	if c.input.scanned == 0 && len(b) > 0 {
 		c.waitingSince = c.srv.clock.now()
 	}
 	n := http1.HeadLength(b, c.input.scanned)
 	switch {
-	case n > limit:
-		return 0, http1.CheckPartialHead(b[:n], 0, limit)
+	case n > maxHead:
+		return 0, http1.CheckPartialHead(b[:n], 0, maxHead)
 	case n > 0:
 		c.input.scanned = 0
 		return n, nil
 	}
-	refused := http1.CheckPartialHead(b, c.input.scanned, limit)
+	refused := http1.CheckPartialHead(b, c.input.scanned, maxHead)
 	c.input.scanned = len(b)
 	if refused == nil && c.input.readState == atEOF && len(b) > 0 {
 		refused = errHeadTruncated
@@ -115,8 +115,9 @@ func (c *conn) reserve(x *exchange) {
 	c.slots.reserve(&x.slot)
 }
 
-// endTurn ends the connection's turn, because takeRequest has returned nil. The driver then
-// writes what is ready: an incomplete request must not delay a complete response.
+// endTurn ends a turn. No more requests can be taken now: takeRequest has returned nil, or
+// a request that has the connection to itself. The driver then writes what is ready: an
+// incomplete request must not delay a complete response.
 func (c *conn) endTurn() {
 	if c.turn == turnActive {
 		c.turn.moveTo(turnIdle)

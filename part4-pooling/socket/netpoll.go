@@ -37,10 +37,10 @@ var LongAgo = time.Unix(1, 0)
 
 // Wake makes a read in progress, and every later one, fail with
 // os.ErrDeadlineExceeded, until ClearWake. It replaces the read deadline.
-func (p FD) Wake() { p.SetReadDeadline(LongAgo) }
+func (f FD) Wake() { f.SetReadDeadline(LongAgo) }
 
 // ClearWake undoes Wake: reads wait again, without a deadline.
-func (p FD) ClearWake() { p.SetReadDeadline(time.Time{}) }
+func (f FD) ClearWake() { f.SetReadDeadline(time.Time{}) }
 
 // IsTimeout reports whether err is from a deadline, which includes Wake.
 func IsTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
