@@ -117,12 +117,12 @@ func (r *Response) Detach() (clean bool) {
 // drainBuffered reads the rest of the body, if it has arrived, and reports
 // whether it reached the end.
 func (r *Response) drainBuffered() bool {
-	const most = 64 << 10 // bytes; a new connection is cheaper than copying more
+	const maxSkip = 64 << 10 // bytes; a new connection is cheaper than copying more
 	for total := 0; !r.AtEnd(); {
 		_, used, refused := r.Decode(r.Conn.Buf[r.Conn.R:r.Conn.W], BufferSize)
 		r.Conn.R += used
 		total += used
-		if refused != nil || total > limit {
+		if refused != nil || total > maxSkip {
 			return false
 		} else if used > 0 {
 			continue
