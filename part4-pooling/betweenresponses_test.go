@@ -26,7 +26,7 @@ import (
 var waitModes = []string{"the pool", "an engine"}
 
 // viaPoolOrEngine starts a gateway that reaches the backend at addr in this
-// way, and returns its address.
+// way, over one connection at a time, and returns its address.
 func viaPoolOrEngine(t *testing.T, way, addr string) string {
 	t.Helper()
 	one := func(g *gateway.Gateway) { g.Pool.Limits.PerBackend = 1 } // a request that meets a retiring engine waits for its connection
@@ -37,12 +37,46 @@ func viaPoolOrEngine(t *testing.T, way, addr string) string {
 	return r.addr
 }
 
-// readFinal sends the request text on c, which in reads, and returns the status
-// and body of the final response. method is the request's method.
-func readFinal(t *testing.T, c net.Conn, in *bufio.Reader, method, text string) string {
+// competitors are how many clients compete for a gateway's one connection. With
+// more than one it is handed from client to client, and never idle in between.
+var competitors = []int{1, 3}
+
+// A caller is a client's connection, and what reads from it.
+type caller struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+// dialCallers connects n clients to addr.
+func dialCallers(t *testing.T, addr string, n int) (all []caller) {
 	t.Helper()
-	_, err := io.WriteString(c, text)
-	require.NoError(t, err)
+	for range n {
+		c := dial(t, addr)
+		c.SetDeadline(time.Now().Add(maxWait))
+		all = append(all, caller{c, bufio.NewReader(c)})
+	}
+	return all
+}
+
+// readFinals sends text on each connection of all before it reads from any: the
+// requests compete. It returns the status and body of each final response. method
+// is the method of text.
+func readFinals(t *testing.T, all []caller, method, text string) (finals []string) {
+	t.Helper()
+	for _, c := range all {
+		_, err := io.WriteString(c, text)
+		require.NoError(t, err)
+	}
+	for _, c := range all {
+		finals = append(finals, readFinal(t, c.in, method))
+	}
+	return finals
+}
+
+// readFinal reads from in up to the end of the final response to a request with
+// this method. It returns its status and body.
+func readFinal(t *testing.T, in *bufio.Reader, method string) string {
+	t.Helper()
 	for {
 		r, err := http.ReadResponse(in, &http.Request{Method: method})
 		require.NoError(t, err)
@@ -50,6 +84,16 @@ func readFinal(t *testing.T, c net.Conn, in *bufio.Reader, method, text string) 
 		require.NoError(t, err)
 		if r.StatusCode >= 200 {
 			return fmt.Sprintf("%d %s", r.StatusCode, body)
+		}
+	}
+}
+
+// forEachCompetition runs test for each way to reach a backend, with each number of
+// competing clients.
+func forEachCompetition(t *testing.T, name string, test func(t *testing.T, way string, clients int)) {
+	for _, way := range waitModes {
+		for _, clients := range competitors {
+			t.Run(fmt.Sprintf("%s, through %s, %d clients", name, way, clients), func(t *testing.T) { test(t, way, clients) })
 		}
 	}
 }
@@ -91,24 +135,22 @@ func TestEmptyLinesBetweenResponsesAreSkipped(t *testing.T) {
 			return "HTTP/1.1 102 Processing\r\n\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n\r\n\r\n"
 		}, noText),
 	} {
-		for _, way := range waitModes {
-			t.Run(name+", through "+way, func(t *testing.T) {
-				before := s.Accepted()
-				c := dial(t, viaPoolOrEngine(t, way, s.Addr))
-				c.SetDeadline(time.Now().Add(maxWait))
-				in := bufio.NewReader(c)
-				for i := range 6 {
-					path := fmt.Sprintf("/%d", i)
-					method, text := "GET", get(path)
-					if way == "the pool" {
-						method, text = "POST", post(path, "x")
-					}
-
-					require.Equal(t, "200 "+path, readFinal(t, c, in, method, text), "%s: conn.go, SkipEmptyLines", rule)
+		forEachCompetition(t, name, func(t *testing.T, way string, clients int) {
+			before := s.Accepted()
+			all := dialCallers(t, viaPoolOrEngine(t, way, s.Addr), clients)
+			for i := range 6 {
+				path := fmt.Sprintf("/%d", i)
+				method, text := "GET", get(path)
+				if way == "the pool" {
+					method, text = "POST", post(path, "x")
 				}
-				assert.Equal(t, 1, s.Accepted()-before, "%s: the connection is reused. conn.go, IsQuiet; http1read.go, finishResponse", rule)
-			})
-		}
+
+				for _, got := range readFinals(t, all, method, text) {
+					require.Equal(t, "200 "+path, got, "%s: conn.go, SkipEmptyLines", rule)
+				}
+			}
+			assert.Equal(t, 1, s.Accepted()-before, "%s: the connection is reused. conn.go, IsQuiet; http1read.go, finishResponse", rule)
+		})
 	}
 }
 
@@ -169,29 +211,27 @@ func TestConnectionThatEndsBeforeItsResponseIsRetriedOnce(t *testing.T) {
 	t.Parallel()
 	for name, half := range map[string]string{"without a byte": "", "after an empty line": "\r\n", "inside the head": "HTTP/1.1 200 OK\r\nContent-"} {
 		for uses, last := range map[string]int{"new": 1, "kept": 2} { // requests that the first connection answers, with the one that fails
-			for _, way := range waitModes {
-				t.Run(fmt.Sprintf("a %s one, %s, through %s", uses, name, way), func(t *testing.T) {
-					s := testutil.ServeScript(t, func(c *net.TCPConn, number int) {
-						n := 0
-						testutil.ReadRequests(bufio.NewReader(c), func(r *http.Request) bool {
-							if n++; number == 1 && n == last {
-								io.WriteString(c, half)
-								return false
-							}
-							io.WriteString(c, testutil.Response200("ok"))
-							return true
-						})
+			forEachCompetition(t, fmt.Sprintf("a %s one, %s", uses, name), func(t *testing.T, way string, clients int) {
+				s := testutil.ServeScript(t, func(c *net.TCPConn, number int) {
+					n := 0
+					testutil.ReadRequests(bufio.NewReader(c), func(r *http.Request) bool {
+						if n++; number == 1 && n == last {
+							io.WriteString(c, half)
+							return false
+						}
+						io.WriteString(c, testutil.Response200("ok"))
+						return true
 					})
-					c := dial(t, viaPoolOrEngine(t, way, s.Addr))
-					c.SetDeadline(time.Now().Add(maxWait))
-					in := bufio.NewReader(c)
-
-					for range 2 {
-						assert.Equal(t, "200 ok", readFinal(t, c, in, "GET", get("/")), "MAY, RFC 9112 §9.3.1: a safe request is retried once. retry.go, MayRetry; unanswered.go, resolveUnanswered")
-					}
-					assert.Equal(t, 2, s.Accepted())
 				})
-			}
+				all := dialCallers(t, viaPoolOrEngine(t, way, s.Addr), clients)
+
+				for range 2 {
+					for _, got := range readFinals(t, all, "GET", get("/")) {
+						assert.Equal(t, "200 ok", got, "MAY, RFC 9112 §9.3.1: a safe request is retried once. retry.go, MayRetry; unanswered.go, resolveUnanswered")
+					}
+				}
+				assert.Equal(t, 2, s.Accepted())
+			})
 		}
 	}
 }
@@ -210,6 +250,13 @@ func TestKeepAliveTimeoutOfZeroIsNotReused(t *testing.T) {
 		sendAndRead(t, viaPoolOrEngine(t, way, s.Addr), "house rule: a connection with Keep-Alive: timeout=0 is not reused", "response.go, recordField", text).parseBodies(t, 3)
 
 		assert.Equal(t, 3, s.Accepted()-before, "%s: one connection for each request. response.go, recordField", way)
+
+		before = s.Accepted()
+		all := dialCallers(t, viaPoolOrEngine(t, way, s.Addr), 3)
+
+		assert.Equal(t, []string{"200 ok", "200 ok", "200 ok"}, readFinals(t, all, "GET", get("/")), way)
+
+		assert.Equal(t, 3, s.Accepted()-before, "%s: one connection for each client that waits. response.go, recordField", way)
 	}
 	p := newSmallPool(t, 1)
 	_, _, err := poolRoundTrip(p, s.Addr, getRequest("/"))

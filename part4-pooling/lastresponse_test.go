@@ -123,6 +123,22 @@ func TestNothingIsSentAfterAResponseWithClose(t *testing.T) {
 // An engine that closes a connection releases all of it while its client stays
 // connected: the buffer, and the watch on the client.
 func TestConnectionAnEngineClosedIsReleased(t *testing.T) { // not parallel: it measures the heap
+	const clients = 12
+	requireEnginesRelease(t, clients, 2*clients) // no engine has to give its connection to another
+}
+
+// With fewer connections than clients an engine also returns connections for other
+// clients, between two requests of its own, and closes some of those too.
+func TestConnectionOfCompetingEnginesIsReleased(t *testing.T) { // not parallel: it measures the heap
+	requireEnginesRelease(t, 12, 4)
+}
+
+// requireEnginesRelease sends three requests at once on each of several connections
+// to a gateway whose pool has this many. The backend ends the response to the second
+// early if the third has arrived.
+func requireEnginesRelease(t *testing.T, clients, connections int) {
+	t.Helper()
+	const rounds = 10
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
 		first, in := true, bufio.NewReader(c)
 		testutil.ReadRequests(in, func(r *http.Request) bool {
@@ -131,15 +147,20 @@ func TestConnectionAnEngineClosedIsReleased(t *testing.T) { // not parallel: it 
 				io.WriteString(c, testutil.Response200(r.URL.Path))
 				return true
 			}
-			in.Peek(1)                          // the next request is behind it: a response that ends early may be due to that
+			c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // an engine that must return its connection sends nothing behind it
+			_, err := in.Peek(1)
+			c.SetReadDeadline(time.Time{})
+			if err != nil { // a response that ends early would be passed on as it is
+				io.WriteString(c, testutil.Response200(r.URL.Path))
+				return true
+			}
 			time.Sleep(2 * socket.PollInterval) // until the engine watches the client
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n")
 			return false // the body is missing: the request must be retried
 		})
 	})
-	const clients, rounds = 12, 10
-	r, g := startEngineGateway(t, s.Addr, func(g *gateway.Gateway) { // no engine has to give its connection to another
-		g.Pool.Limits.PerBackend, g.Pool.Limits.Total = 2*clients, 2*clients
+	r, g := startEngineGateway(t, s.Addr, func(g *gateway.Gateway) {
+		g.Pool.Limits.PerBackend, g.Pool.Limits.Total = connections, connections
 	})
 	var all []net.Conn
 	var readers []*bufio.Reader
@@ -154,16 +175,15 @@ func TestConnectionAnEngineClosedIsReleased(t *testing.T) { // not parallel: it 
 			io.WriteString(c, get("/1")+get("/2")+get("/3"))
 		}
 		for _, in := range readers {
-			for range 3 {
-				a, err := http.ReadResponse(in, nil)
-				require.NoError(t, err)
-				io.Copy(io.Discard, a.Body)
+			for _, want := range []string{"200 /1", "200 /2", "200 /3"} {
+				require.Equal(t, want, readFinal(t, in, "GET"), ruleLastResponse)
 			}
 		}
 	}
 
 	grown, given := heapInUse()-before, g.Pool.Stats().Backend(s.Addr).Dialled-dialled
-	require.Greater(t, given, uint64(clients*rounds/2))
+	require.Greater(t, given, uint64(connections*rounds/4), "connections that the backend ended")
+	assert.Equal(t, connections < clients, g.Pool.Stats().Backend(s.Addr).Waited > 0, "engines wait for each other")
 	assert.Less(t, grown, int64(given)*client.BufferSize/4, "house rule: %d connections were closed, and must be released. http1lane.go, inFlight", given)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -86,5 +87,31 @@ func TestRequestsBeyondTheQueueFailAtOnce(t *testing.T) {
 		assert.Contains(t, string(got), "Retry-After: 1\r\n", mode)
 		assert.Contains(t, string(got), "too many requests wait", mode)
 		close(release)
+	}
+}
+
+// Behind our own proxy an address stands for many clients: none is limited to half.
+func TestProxyMayHaveAllConnections(t *testing.T) {
+	t.Parallel()
+	const connections = 4
+	for _, way := range []string{"-backend", "-engine"} {
+		for _, flag := range []string{"-behind-proxy", "-one-client"} {
+			asked, release := make(chan string, connections), make(chan bool)
+			s := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
+				asked <- r.URL.Path
+				<-release
+				return testutil.Response200(r.URL.Path)
+			})
+			t.Cleanup(func() { close(release) }) // before the backend waits for its scripts
+			_, addr, _ := startServing(t, way, "http://"+s.Addr, fmt.Sprint("-backend-connections=", connections), flag)
+
+			for range connections {
+				converse(t, addr, get("/"))
+			}
+
+			for n := range connections {
+				receive(t, asked, fmt.Sprintf("request %d of %d of one address at the backend, with %s. main.go, serve", n+1, connections, flag))
+			}
+		}
 	}
 }

@@ -113,18 +113,22 @@ func TestGatewayOutOfDescriptorsBlamesItself(t *testing.T) {
 
 func requireBlamesItself(t *testing.T, flag, backend string) {
 	t.Helper()
-	cmd, addr, logged := startServing(t, flag, "/b=http://"+backend)
+	cmd, addr, logged := startServing(t, flag, "/b=http://"+backend, flag, "/name=http://short.example")
 	c := dial(t, addr)
 	transcript{sent: get("/")}.readFrom(t, c).wantPrefix(t, "HTTP/1.1 200 ") // it was accepted before the descriptors ran out
 	asks := transcript{sent: get("/b"), rule: "RFC 9110 §15.6.3, §15.6.4: 502 is for a failure of the backend, 503 for one of the gateway", look: "failures.go, isLocalShortage"}
 
 	setMaxDescriptors(t, cmd.Process.Pid, 0)
 	without := asks.readFrom(t, c)
+	unresolved := transcript{sent: get("/name"), rule: asks.rule, look: "resolve.go, lookupError"}.readFrom(t, c)
 	setMaxDescriptors(t, cmd.Process.Pid, 1000)
 	with := asks.readFrom(t, c)
 
-	without.wantPrefix(t, "HTTP/1.1 503 ")
-	assert.Contains(t, without.got, "\r\nRetry-After: 1\r\n")
+	for _, s := range []transcript{without, unresolved} {
+		s.wantPrefix(t, "HTTP/1.1 503 ")
+		assert.Contains(t, s.got, "\r\nRetry-After: 1\r\n")
+		assert.Contains(t, s.got, "the gateway cannot open another connection now\n")
+	}
 	awaitLog(t, logged, "too many open files")
 	with.wantPrefix(t, "HTTP/1.1 200 ")
 }

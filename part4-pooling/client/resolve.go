@@ -187,8 +187,9 @@ func lookupError(host string, err error) error {
 		}
 	}
 	var said *net.DNSError
+	var none *net.AddrError // package net's error for a name that it does not look up (RFC 7686: .onion)
 	switch {
-	case errors.As(err, &said) && said.IsNotFound:
+	case errors.As(err, &said) && said.IsNotFound, errors.As(err, &none):
 		return fmt.Errorf("look up %s: %w", host, ErrUnknownHost)
 	case errors.As(err, &said) && said.IsTimeout:
 		return fmt.Errorf("look up %s: %w: %w", host, ErrConnectTimeout, err)

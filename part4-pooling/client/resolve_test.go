@@ -134,6 +134,7 @@ func TestFailedLookupsAreReportedAndNotCached(t *testing.T) {
 		"too slow":  {&net.DNSError{Err: "i/o timeout", IsTimeout: true}, ErrConnectTimeout},
 		"no files":  {&net.DNSError{Err: "dial udp 127.0.0.1:53: socket: too many open files"}, unix.EMFILE},
 		"nothing":   {nil, ErrUnknownHost},
+		"no DNS":    {&net.AddrError{Err: "no suitable address found"}, ErrUnknownHost},
 	} {
 		d.set(c.said)
 
@@ -142,7 +143,7 @@ func TestFailedLookupsAreReportedAndNotCached(t *testing.T) {
 		assert.ErrorIs(t, err, c.want, text)
 		assert.ErrorContains(t, err, "look up gone.example: ", text)
 	}
-	assert.EqualValues(t, 4, d.asked.Load())
+	assert.EqualValues(t, 5, d.asked.Load())
 	assert.Empty(t, dialled)
 }
 

@@ -158,6 +158,7 @@ type fakeSink struct {
 	ends     atomic.Int64
 	left     atomic.Bool // the response is no longer wanted
 	why      error
+	flusher  Flusher // what End returns
 	finished chan struct{}
 }
 
@@ -182,7 +183,7 @@ func (s *fakeSink) End(why error) Flusher {
 	if s.ends.Add(1) == 1 {
 		close(s.finished)
 	}
-	return nil
+	return s.flusher
 }
 
 // An engineYard creates engines with fake lanes.
