@@ -558,7 +558,7 @@ func TestEngineStatsAreReported(t *testing.T) {
 	text, _ := getPaths("/", 5)
 	sendAndRead(t, r.addr, "", "", text).parseBodies(t, 5)
 
-	assert.Contains(t, sendAndRead(t, admin.addr, "", "", get("/-/stats", closeField)).wantFramed(t).body, `"handed_over": 5`)
+	assert.Contains(t, sendAndRead(t, admin.addr, "", "", get("/-/stats", closeField)).wantFramed(t).body, `"pushed": 5`)
 	assert.Contains(t, sendAndRead(t, admin.addr, "", "", get("/-/metrics", closeField)).wantFramed(t).body, "engine_jobs_total{end=\"done\"} 5\n")
 }
 

@@ -131,10 +131,10 @@ func (l *Conn) CheckIdle() error {
 	}
 }
 
-// SkipEmptyLines drops up to two empty lines ahead of a response. Some servers send
-// one after a body, and RFC 9112 §2.2 lets a client ignore it. It can arrive with
-// the body or after the next request was sent, so it is skipped wherever a
-// response could begin.
+// SkipEmptyLines drops empty lines, maxEmptyLines at most, ahead of a response. Some
+// servers send one after a body, and RFC 9112 §2.2 lets a client ignore it. It can
+// arrive with the body or after the next request was sent, so it is skipped wherever
+// a response could begin.
 func (l *Conn) SkipEmptyLines() {
 	for l.emptyLines < maxEmptyLines && l.W-l.R >= 2 && l.Buf[l.R] == '\r' && l.Buf[l.R+1] == '\n' {
 		l.R += 2

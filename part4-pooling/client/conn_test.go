@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"socketup/part4-pooling/internal/testutil"
 )
@@ -99,24 +100,53 @@ func TestBodyThatFailsBetweenWaitsEndsTheRequest(t *testing.T) {
 }
 
 // A context ends a request that the kernel does not accept, because the server does not
-// read, as it ends the wait for a response.
-func TestContextEndsABlockedWrite(t *testing.T) {
+// read, as it ends the wait for a response. So does the deadline of the exchange.
+func TestContextAndDeadlineEndABlockedWrite(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { <-t.Context().Done() })
-	long := strings.Repeat("x", 64<<20)
-	for name, c := range map[string]*Request{
+	long := strings.Repeat("x", 16<<20) // bytes: more than the buffers of both kernels hold
+	requests := map[string]*Request{
 		"with its head":     {Body: []byte(long)},
 		"in the head alone": {FieldLines: []byte("A: " + long + "\r\n"), Stream: strings.NewReader("x"), Length: 1},
-		"streamed":          {Stream: strings.NewReader(long), Length: int64(len(long))},
-	} {
-		c.Method, c.Target, c.Host = []byte("POST"), []byte("/"), []byte("socket.up")
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		began := time.Now()
-
-		_, err := dialConn(t, s.Addr).RoundTrip(ctx, c, &testTimeouts, time.Time{})
-
-		cancel()
-		assert.ErrorIs(t, err, context.DeadlineExceeded, name)
-		assert.Less(t, time.Since(began), testTimeouts.Head/2, name)
+		"streamed":          {Stream: testutil.Zeros{}, Length: 1 << 40},
 	}
+	for name, c := range requests {
+		for _, want := range []error{context.DeadlineExceeded, ErrTotalTimeout} {
+			c.Method, c.Target, c.Host = []byte("POST"), []byte("/"), []byte("socket.up")
+			ctx, cancel := context.WithCancel(t.Context())
+			until := time.Now().Add(100 * time.Millisecond)
+			if want == context.DeadlineExceeded {
+				ctx, cancel = context.WithDeadline(t.Context(), until)
+				until = time.Time{}
+			}
+			l := dialConn(t, s.Addr)
+			require.NoError(t, unix.SetsockoptInt(l.Sysfd, unix.SOL_SOCKET, unix.SO_SNDBUF, 64<<10))
+			began := time.Now()
+
+			_, err := l.RoundTrip(ctx, c, &testTimeouts, until)
+
+			cancel()
+			assert.ErrorIs(t, err, want, name)
+			assert.Less(t, time.Since(began), testTimeouts.Head/2, "%s: %v", name, want)
+		}
+	}
+}
+
+// A request that the kernel accepts at once does not pay for watching the context.
+func TestWriteThatDoesNotBlockDoesNotWatchTheContext(t *testing.T) {
+	t.Parallel()
+	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { io.Copy(io.Discard, c) })
+	l, watched := dialConn(t, s.Addr), false
+	c := postRequest("/", "")
+	c.Stream, c.Length = strings.NewReader("hello"), 5
+	r := &Response{Conn: l, Ctx: hookedContext{t.Context(), func() { watched = true }}}
+	l.BeginExchange()
+	l.unsent = c.AppendTo(nil)
+
+	r.startUpload(c)
+	testutil.Receive(t, l.upload.done, "the upload ends")
+
+	assert.Empty(t, l.unsent, "the head was sent")
+	assert.True(t, l.upload.sent, "the body was sent")
+	assert.False(t, watched, "a goroutine watches the context. exchange.go, writeRest")
 }

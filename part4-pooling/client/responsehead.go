@@ -99,10 +99,10 @@ func checkPartialHead(b []byte, from int) error {
 
 // beginBody prepares the decoder for the body.
 func (r *Response) beginBody() {
-	const most, maxTrail = 1<<63 - 1, 8 << 10 // any length; bytes of trailer section
+	const maxBody, maxTrailers = 1<<63 - 1, 8 << 10 // bytes: any length; of the trailer section
 	length := r.Length
 	if length == http1.UntilClose {
-		length = most
+		length = maxBody
 	}
-	r.BodyDecoder, _ = http1.NewBodyDecoder(length, most, maxTrail)
+	r.BodyDecoder, _ = http1.NewBodyDecoder(length, maxBody, maxTrailers)
 }

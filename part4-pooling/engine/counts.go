@@ -18,14 +18,14 @@ type Counts struct {
 
 // Stats are the Counts at one moment, as /-/stats shows them.
 type Stats struct {
-	Engines    uint64 `json:"engines"`     // running now
-	HandedOver uint64 `json:"handed_over"` // jobs pushed to engines
-	Direct     uint64 `json:"alone"`       // requests for an engine's backend that a handler had to send
-	Done       uint64 `json:"done"`        // jobs with a complete response
-	Failed     uint64 `json:"failed"`      // jobs that ended in an error
-	Withdrawn  uint64 `json:"withdrawn"`   // jobs whose responses were no longer wanted
-	Retried    uint64 `json:"again"`       // jobs moved to another connection
-	Writes     uint64 `json:"writes"`      // batches written for all jobs
+	Engines   uint64 `json:"engines"`   // running now
+	Pushed    uint64 `json:"pushed"`    // jobs that engines accepted
+	Direct    uint64 `json:"direct"`    // requests for an engine's backend that a handler had to send
+	Done      uint64 `json:"done"`      // jobs with a complete response
+	Failed    uint64 `json:"failed"`    // jobs that ended in an error
+	Withdrawn uint64 `json:"withdrawn"` // jobs whose responses were no longer wanted
+	Retried   uint64 `json:"retried"`   // jobs moved to another connection
+	Writes    uint64 `json:"writes"`    // batches written for all jobs
 }
 
 // Snapshot reads the counters one after another, without a lock: their sums may be off

@@ -95,8 +95,9 @@ func NewPipeline(l *client.Conn, t client.Timeouts) *Pipeline {
 }
 
 // send sends c, or leaves it to another caller's flush, and returns a future. It blocks
-// while maxInFlight requests are in flight, until ctx is done. The caller may reuse c
-// when send has returned.
+// while maxInFlight requests are in flight, until ctx is done. If it writes, ctx does not
+// end that, because the write is also of other callers' requests: Timeouts.Idle does, or
+// Close. The caller may reuse c when send has returned.
 func (p *Pipeline) send(ctx context.Context, c *client.Request) (*future, error) {
 	switch {
 	case !client.IsIdempotent(c.Method) || c.Stream != nil:

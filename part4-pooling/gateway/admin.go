@@ -82,7 +82,7 @@ type Stats struct {
 	Gateway     uint64 `json:"gateway"`     // 502: the backend failed
 	Unavailable uint64 `json:"unavailable"` // 503: no connection to be had
 	Timeout     uint64 `json:"timeout"`     // 504: the backend did not respond in time
-	Truncated   uint64 `json:"cut"`         // responses that broke off after their first byte was sent
+	Truncated   uint64 `json:"truncated"`   // responses that broke off after their first byte was sent
 }
 
 // Snapshot reads the counters one after another, without a lock.
@@ -111,7 +111,7 @@ func (g *Gateway) ServeMetrics(w *server.Response, _ *server.Request, _ []byte) 
 	for _, f := range []struct {
 		kind string
 		n    uint64
-	}{{"refused", c.Refused}, {"gateway", c.Gateway}, {"unavailable", c.Unavailable}, {"timeout", c.Timeout}, {"cut", c.Truncated}} {
+	}{{"refused", c.Refused}, {"gateway", c.Gateway}, {"unavailable", c.Unavailable}, {"timeout", c.Timeout}, {"truncated", c.Truncated}} {
 		writeMetric(w, "gateway_failures_total", fmt.Sprintf("kind=%q", f.kind), f.n)
 	}
 	e := g.EngineCounts.Snapshot()

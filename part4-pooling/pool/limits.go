@@ -39,13 +39,13 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 	f.DurationVar(&l.MaxWait, "backend-wait", l.MaxWait, "how long a request may wait for a connection to a backend; then 503")
 	f.DurationVar(&l.IdleTime, "backend-idle", l.IdleTime, "how long a connection to a backend is kept idle")
 	f.DurationVar(&l.Lifetime, "backend-life", l.Lifetime, "how long a connection to a backend is kept at all")
-	f.DurationVar(&l.Quarantine, "backend-wary", l.Quarantine, "how long no connection is kept to a backend that sent unsolicited bytes")
+	f.DurationVar(&l.Quarantine, "backend-quarantine", l.Quarantine, "how long no connection is kept to a backend that sent unsolicited bytes")
 }
 
 // Validate returns an error for limits that no pool can work with.
 func (l *Limits) Validate() error {
 	if l.MaxWait < 0 || l.Quarantine < 0 {
-		return errors.New("-backend-wait and -backend-wary: want at least 0")
+		return errors.New("-backend-wait and -backend-quarantine: want at least 0")
 	}
 	if l.PerBackend < 1 || l.Total < 1 || l.Queue < 0 || l.IdleTime <= 0 || l.Lifetime <= 0 {
 		return errors.New("-backend-connections and -all-backend-connections: want at least 1; -backend-queue: at least 0; -backend-idle and -backend-life: more than 0")

@@ -16,7 +16,7 @@ func TestInvalidLimitsAreRefusedByName(t *testing.T) {
 		"-backend-wait":            func(l *Limits) { l.MaxWait = -1 },
 		"-backend-idle":            func(l *Limits) { l.IdleTime = 0 },
 		"-backend-life":            func(l *Limits) { l.Lifetime = 0 },
-		"-backend-wary":            func(l *Limits) { l.Quarantine = -1 },
+		"-backend-quarantine":      func(l *Limits) { l.Quarantine = -1 },
 	} {
 		var l Limits
 		l.AddFlags(flag.NewFlagSet("", flag.ContinueOnError))

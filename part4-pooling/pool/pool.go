@@ -78,9 +78,9 @@ type backend struct {
 	counts           Counts
 }
 
-// A Lease is a connection of the pool, from its dial to its close. Its holder alone
-// may use it, until Release or Redial. pool and backend never change; the pool's lock
-// guards the rest.
+// A Lease is a connection of the pool, from its dial to its close. The pool lends it
+// to one holder after another. The current holder alone may use it, until Release or
+// Redial. pool and backend never change; the pool's lock guards the rest.
 type Lease struct {
 	*client.Conn
 	pool       *Pool
@@ -119,7 +119,7 @@ func New(limits Limits) *Pool {
 
 // Get returns a connection to addr that no other caller has: the most recently
 // used idle one, or a new one. At a limit it waits for Limits.MaxWait at most.
-// The caller must end the lease with Release or Redial. The errors are
+// The caller must give it back with Release, or call Redial. The errors are
 // ErrClosed, ErrWaitTimeout, ErrQueueFull, context.Cause(ctx), and those of
 // client.Dial.
 func (p *Pool) Get(ctx context.Context, addr string, t *client.Timeouts) (*Lease, error) {
@@ -209,9 +209,9 @@ func (p *Pool) replace(l *Lease, why error) grant {
 	return g
 }
 
-// put ends a lease. The pool keeps the connection if it is good, which the caller
-// decides, and still passes its check. put checks it unless a waiting caller gets it now,
-// because that caller checks it itself. It panics if l is not leased.
+// put takes a connection back from its holder. The pool keeps it if it is good, which
+// the caller decides, and still passes its check. put checks it unless a waiting caller
+// gets it now, because that caller checks it itself. It panics if l is not leased.
 func (p *Pool) put(l *Lease, good bool) {
 	why := cmp.Or(l.Fault, errBroken)
 	if good {
@@ -244,8 +244,8 @@ func (p *Pool) put(l *Lease, good bool) {
 	p.grantWaiters(now)
 }
 
-// Return ends the lease; good means that the connection can carry another request.
-// It panics if the lease has already ended. It is the method of client.Owner: a holder
+// Return gives l back to the pool; good means that the connection can carry another request.
+// It panics if l has been given back already. It is the method of client.Owner: a holder
 // calls Release, or closes the Response, and Release calls Return.
 func (l *Lease) Return(good bool) { l.pool.put(l, good) }
 
