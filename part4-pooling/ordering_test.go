@@ -73,7 +73,7 @@ func delayStart(path string, p *pool.Pool, h server.Handler) server.Handler {
 func TestPipeliningClientsDoNotDeadlock(t *testing.T) {
 	t.Parallel()
 	s := testutil.ServeResponses(t, func(int, *http.Request) string { return testutil.Response200(longBody) })
-	r, g := startGateway(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.MaxWait = 2 * time.Second })
+	r, g := startGateway(t, s.Addr, func(g *gateway.Gateway) { g.Pool.Limits.MaxWait = maxWait })
 	const rounds, depth = 12, 8
 	var group sync.WaitGroup
 	var bad atomic.Int64
@@ -102,7 +102,7 @@ func pipelineRequests(addr string, depth int) error {
 		return err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(maxWait))
+	c.SetDeadline(time.Now().Add(3 * maxWait)) // a request that waits too long gets a 503 first
 	io.WriteString(c, strings.Repeat(get("/"), depth-1)+get("/", closeField))
 	in := bufio.NewReader(c)
 	for i := range depth {
