@@ -160,8 +160,12 @@ func (x *exchange) errorResponse(why *http1.StatusError, last bool) []byte {
 	return w.finish(nil)
 }
 
-// cancel closes done and ends context: the response is no longer wanted.
+// cancel ends context, and then closes done: the response is no longer wanted. A handler that
+// has seen done closed finds its context ended.
 func (x *exchange) cancel() {
+	if x.context != nil {
+		x.context.end(x.expired)
+	}
 	if x.done == nil {
 		x.done = make(chan struct{})
 	}
@@ -169,8 +173,5 @@ func (x *exchange) cancel() {
 	case <-x.done:
 	default:
 		close(x.done)
-	}
-	if x.context != nil {
-		x.context.end(x.expired)
 	}
 }
