@@ -57,7 +57,7 @@ func startGatewayRig(backend string, connections int, engine bool) (*gatewayRig,
 	limits := pool.DefaultLimits
 	limits.PerBackend, limits.Total, limits.OneClient = connections, connections, true // the demo is the only client
 	g := gateway.New(pool.New(limits), []gateway.Backend{{Path: "/", Addr: backend, Engine: engine}})
-	l, err := startLocalServer(g.Handler(routes()), g.Offload)
+	l, err := startLocalServer(g.Handler(routes()), g.OffloadOrReserve)
 	return &gatewayRig{l, g}, err
 }
 

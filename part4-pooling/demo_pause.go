@@ -70,7 +70,7 @@ type pausableServer struct {
 	cmd  *exec.Cmd
 }
 
-// startPausableServer starts the verb keep; the caller calls Stop.
+// startPausableServer starts the verb keep; the caller calls stop.
 func startPausableServer() (*pausableServer, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -104,7 +104,7 @@ func (s *pausableServer) pause() error {
 
 func (s *pausableServer) resume() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
 
-// Stop kills the process and waits until it has ended.
+// stop kills the process and waits until it has ended.
 func (s *pausableServer) stop() {
 	s.cmd.Process.Kill()
 	s.cmd.Wait()

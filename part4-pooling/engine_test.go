@@ -232,7 +232,7 @@ func TestRequestsAreOffloadedOneAtATime(t *testing.T) {
 			select {
 			case early := <-second:
 				t.Errorf("%s: a place in the pool's queue is reserved on arrival, as a slot is. offload.go, tryOffload", early)
-			case <-time.After(100 * time.Millisecond): // can miss a fault, but not report a false one
+			case <-time.After(300 * time.Millisecond): // can miss a fault, but not report a false one
 			}
 			return false
 		}
@@ -246,7 +246,7 @@ func TestRequestsAreOffloadedOneAtATime(t *testing.T) {
 func TestNewConnectionCarriesOneRequestUntilItPersists(t *testing.T) {
 	t.Parallel()
 	type arrival struct{ connection, requests int }
-	arrivals := make(chan arrival, 100)
+	arrivals, pushed := make(chan arrival, 100), make(chan struct{})
 	s := testutil.ServeScript(t, func(c *net.TCPConn, number int) {
 		in := make([]byte, 64<<10)
 		for {
@@ -254,6 +254,7 @@ func TestNewConnectionCarriesOneRequestUntilItPersists(t *testing.T) {
 			if err != nil {
 				return
 			}
+			<-pushed
 			c.SetReadDeadline(time.Now().Add(30 * time.Millisecond)) // catches a request that is sent too early
 			more, _ := c.Read(in[n:])
 			c.SetReadDeadline(time.Time{})
@@ -262,10 +263,12 @@ func TestNewConnectionCarriesOneRequestUntilItPersists(t *testing.T) {
 			io.WriteString(c, strings.Repeat(testutil.Response200("ok"), requests))
 		}
 	})
-	r, _ := startEngineGateway(t, s.Addr)
+	r, g := startEngineGateway(t, s.Addr)
 
 	c := converse(t, r.addr, strings.Repeat(get("/"), 8)) // none has Connection: close, which would not go through the engine
 	c.CloseWrite()
+	eventually(t, "all requests are in the engine", func() bool { return g.EngineCounts.Pushed.Load() == 8 })
+	close(pushed)
 	transcript{rule: ruleEngine, look: "http1lane.go, capacity"}.readAll(c).parseBodies(t, 8)
 
 	require.Equal(t, arrival{1, 1}, receive(t, arrivals, "the first request"), "MUST NOT, RFC 9112 §9.3.2: do not pipeline before the connection has shown that it persists. http1lane.go, capacity")
@@ -534,9 +537,7 @@ func TestSlowClientBackpressuresTheBackend(t *testing.T) { // not parallel: it m
 	runtime.ReadMemStats(&before)
 
 	c := converse(t, r.addr, strings.Repeat(get("/"), answers))
-	for still := int64(-1); still != sent.Load(); time.Sleep(100 * time.Millisecond) { // until the count stops changing
-		still = sent.Load()
-	}
+	awaitStandstill(&sent)
 
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -604,4 +605,14 @@ func TestEngineDemoShowsItsFigures(t *testing.T) {
 	assert.Contains(t, out.String(), "8 slots wait for responses, 0 handlers run")
 	assert.Contains(t, out.String(), "handles 8 requests, on 1 connection")
 	assert.Contains(t, out.String(), "the responses to /1 /2 /3 /4 /5 /6 /7 /8\n")
+}
+
+// awaitStandstill returns when count has not changed for half a second, so that a slow
+// machine's pause does not pass for the end.
+func awaitStandstill(count *atomic.Int64) {
+	for was, since := count.Load(), time.Now(); time.Since(since) < 500*time.Millisecond; time.Sleep(10 * time.Millisecond) {
+		if now := count.Load(); now != was {
+			was, since = now, time.Now()
+		}
+	}
 }

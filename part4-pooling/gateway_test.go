@@ -326,17 +326,11 @@ func TestSlowReaderBackpressuresTheOtherSide(t *testing.T) { // not parallel: it
 	upload := converse(t, r.addr, fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", much))
 	var uploaded int64
 	piece := make([]byte, 64<<10)
-	still := int64(-1)
-	for { // until neither count changes
-		upload.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
-		n, err := upload.Write(piece)
-		uploaded += int64(n)
-		if now := sent.Load(); err != nil && now == still {
-			break
-		} else {
-			still = now
-		}
+	for n, err := 0, error(nil); err == nil; uploaded += int64(n) { // until the gateway reads no more
+		upload.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+		n, err = upload.Write(piece)
 	}
+	awaitStandstill(&sent)
 
 	runtime.GC()
 	runtime.ReadMemStats(&after)

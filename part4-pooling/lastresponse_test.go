@@ -108,10 +108,13 @@ func TestNothingIsSentAfterAResponseWithClose(t *testing.T) {
 	receive(t, begun, "half of the last response")
 	a, err := http.ReadResponse(in, nil)
 	require.NoError(t, err)
+	iterations := g.EngineCounts.Iterations.Load()
 
 	io.WriteString(client, get("/2"))
 
-	eventually(t, "the next request is in the engine", func() bool { return g.EngineCounts.Pushed.Load() == 3 })
+	eventually(t, "the next request is in the engine, whose writer has seen it", func() bool {
+		return g.EngineCounts.Pushed.Load() == 3 && g.EngineCounts.Iterations.Load() > iterations
+	})
 	rest <- true
 	assert.Empty(t, receive(t, behind, "what arrived after the last request"), "MUST, RFC 9112 §9.6: nothing is sent behind an answer that says close. http1read.go, noteClose")
 	body, err := io.ReadAll(a.Body)

@@ -49,7 +49,7 @@ func TestEngineServesItsPathOnly(t *testing.T) {
 	r := startServer(t, withOffload(g))
 
 	sendAndRead(t, r.addr, "", "", get("/p/1")+get("/p/2", closeField)).wantPrefix(t, "HTTP/1.1 200 ")
-	assert.Zero(t, g.EngineCounts.Pushed.Load(), "a request for a path without an engine went through one. offload.go, Offload")
+	assert.Zero(t, g.EngineCounts.Pushed.Load(), "a request for a path without an engine went through one. reserve.go, OffloadOrReserve")
 	sendAndRead(t, r.addr, "", "", get("/e/1")+get("/e/2", closeField)).wantPrefix(t, "HTTP/1.1 200 ")
 
 	assert.EqualValues(t, 2, g.EngineCounts.Pushed.Load())

@@ -174,7 +174,7 @@ func TestRequestsToAQuarantinedBackendUseThePool(t *testing.T) {
 
 	io.WriteString(client, get("/1")+get("/2")+get("/3"))
 
-	eventually(t, "the backend handles all three concurrently (offload.go, Offload)", func() bool { return held.Load() == 3 })
+	eventually(t, "the backend handles all three concurrently (offload.go, offloadTo)", func() bool { return held.Load() == 3 })
 	free()
 	for _, want := range []string{"/1", "/2", "/3"} {
 		requireResponse(t, client, in, "", "200 OK", want)

@@ -33,8 +33,9 @@ type Registry struct {
 	cancel     context.CancelCauseFunc
 }
 
-// Push moves j to the queue of the engine for addr; without one it calls create,
-// with the lock held, and starts the engine. It does not block.
+// Push moves j to the queue of the engine for addr. Without one, or if an earlier
+// request of this client waits for a connection, it calls create, with the lock held,
+// and starts the new engine. It does not block.
 //
 // It returns false if the client has gone or MaxQueue jobs are queued; the caller
 // then still owns j. If it returns true the engine owns j, and the caller must not

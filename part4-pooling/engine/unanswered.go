@@ -37,8 +37,9 @@ func (e *Engine) requeue(jobs []*Job) (more bool) {
 //
 // Without a limit, a backend that closes every connection at once would be tried for
 // ever. So the oldest job is charged an attempt if the lane delivered no response at
-// all, even if the job was not sent. A lane that the engine itself ended, because
-// the rest of an unwanted response was too long to discard, charges its jobs no attempt for being sent.
+// all, even if the job was not sent. A lane that the engine itself ended, because the
+// rest of an unwanted response was too long to discard, charges its jobs no attempt for
+// being sent.
 func (e *Engine) resolveUnanswered(l Lane) (again bool) {
 	written := l.inFlight()
 	left := slices.Concat(written, e.unsent)

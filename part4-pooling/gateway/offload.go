@@ -53,14 +53,14 @@ func (o *EngineOptions) Validate() error {
 }
 
 // MemoryBound returns the most memory in bytes that an engine adds to a client
-// connection, where head is the size of the largest request
-// head that the server accepts.
+// connection, where head is the size of the largest request head that the server
+// accepts.
 func (o *EngineOptions) MemoryBound(head int) int64 {
 	return int64(client.BufferSize + (2*o.Depth+engine.MaxQueue)*head)
 }
 
 // An offloadedRequest is the job of a request, and the job's sink: it writes the
-// response to the client. The engine owns it from Offload until End.
+// response to the client. The engine owns it from Registry.Push until End.
 type offloadedRequest struct {
 	engine.Job
 	gateway  *Gateway
@@ -73,21 +73,15 @@ type offloadedRequest struct {
 
 var offloadedRequests = sync.Pool{New: func() any { return &offloadedRequest{forward: new(forwardedRequest).init()} }}
 
-// Offload is a server.Offloader: it pushes a request to the engine of its backend, which
-// it creates if there is none, and returns true. It never waits.
+// offloadTo pushes a request whose path belongs to backend, however it is read, to the
+// backend's engine, which it creates if there is none, and returns true. It never waits.
 //
 // It returns false, and the server starts a handler, if the backend has no engine or is
 // quarantined (it has sent unsolicited bytes, so it gets one request per connection), if
 // the engine's queue is full, if the gateway answers the request itself, and if the
-// request authenticates its connection (http1.IsConnAuth). The server does not offer it
+// request authenticates its connection (http1.IsConnAuth). The server does not offer
 // unsafe requests or requests with a body: an engine may send a request twice, and
 // others wait behind it.
-func (g *Gateway) Offload(w *server.Response, r *server.Request) bool {
-	p := g.backendFor(r.Path)
-	return p != nil && !g.isPathConfusing(r.Path, p) && g.offloadTo(p, w, r)
-}
-
-// offloadTo is Offload for a request whose path belongs to backend, however it is read.
 func (g *Gateway) offloadTo(backend *Backend, w *server.Response, r *server.Request) bool {
 	if !backend.Engine || string(r.Method) == "TRACE" {
 		return false
