@@ -242,6 +242,6 @@ func neverReceives[T any](t testing.TB, c <-chan T, what string) {
 	select {
 	case v := <-c:
 		t.Fatalf("%s: %v", what, v)
-	case <-time.After(30 * time.Millisecond):
+	case <-time.After(100 * time.Millisecond):
 	}
 }

@@ -51,7 +51,7 @@ func readHead(t testing.TB, c net.Conn) string {
 // requireSilence fails the test if a byte arrives on c within a short time.
 func requireSilence(t testing.TB, c net.Conn, what string) {
 	t.Helper()
-	c.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+	c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	b := make([]byte, 100)
 	n, err := c.Read(b)
 	if n > 0 || err == io.EOF {
