@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"socketup/part4-pooling/http1"
 )
@@ -40,6 +41,8 @@ type exchange struct {
 	expired         bool          // answered with a timeout while its handler still runs; guarded by the lock
 	done            chan struct{} // closed when the response is no longer wanted; created on demand; guarded by the lock
 	afterFunc       func()        // called once when done is closed, with the lock held; nil for none; guarded by the lock
+
+	giveUp func(time.Duration) bool // the handler's, called while it waits for its turn (giveup.go); nil for none
 }
 
 var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
@@ -79,7 +82,7 @@ func (x *exchange) recycle() {
 	}
 	x.conn, x.err, x.done, x.committed = nil, nil, nil, false
 	x.barrier, x.closeAfter, x.exclusive = false, false, false
-	x.seq, x.deadline = 0, 0
+	x.seq, x.deadline, x.giveUp = 0, 0, nil
 	x.afterFunc, x.handlerData, x.timeoutDisabled, x.offloaded = nil, nil, false, false
 	if c.exchanges.spare == nil {
 		c.exchanges.spare = x

@@ -48,14 +48,16 @@ func (t *transport) waitForHead(x *exchange) bool {
 }
 
 // waitForTurn waits until x, whose handler is running, is at the head of the queue. The
-// wait does not count as the handler's time.
+// wait does not count as the handler's time. The handler may end it (giveup.go).
 func (t *transport) waitForTurn(x *exchange) error {
 	if x.expired {
 		return errResponseTimeout
 	}
 	x.deadline = noDeadline
-	for t.closeState == open && t.slots.head != &x.slot {
-		t.changed.Wait()
+	for began := t.srv.clock.now(); t.closeState == open && t.slots.head != &x.slot; {
+		if err := t.waitOrGiveUp(x, began); err != nil {
+			return err
+		}
 	}
 	x.startDeadline()
 	return t.err

@@ -105,12 +105,14 @@ func (w *Response) WriteInterim(b []byte) error {
 
 // WriteTrailers ends the response with trailers (RFC 9112 §7.1.2). If it has no body or
 // cannot be chunked, because the client speaks HTTP/1.0 or the length was declared, it
-// drops them. It always returns nil: a failed connection shows in Wanted.
+// drops them. It returns ErrGaveUp or nil: a failed connection shows in Wanted.
 func (w *Response) WriteTrailers(trailers []http1.Field) error {
 	if len(trailers) == 0 || w.hasLength || w.bodiless() {
 		return nil
 	}
-	if w.Flush() != nil || !w.chunked {
+	if err := w.Flush(); err == ErrGaveUp {
+		return err
+	} else if err != nil || !w.chunked {
 		return nil // the connection failed, or the response is not chunked
 	}
 	w.chunked = false // finish must not add the last chunk again
