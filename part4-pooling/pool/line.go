@@ -19,6 +19,8 @@ import (
 // whatever order the pool grants. And only the head of a line is in a queue of the pool:
 // a deep pipeline takes no more places than a client that sends one request at a time.
 //
+// A request that has had its permit may give it back and ask again (recall.go).
+//
 // The pool's lock guards a line. Its zero value is ready.
 type Line struct {
 	newest    atomic.Uint64 // number of the newest waiting request; 0: none waits. Written with the lock held

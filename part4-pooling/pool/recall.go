@@ -33,7 +33,8 @@ import (
 
 // GiveBack ends the lease and returns true if rules 1 or 3 demand it. Its holder, a
 // request of a line, has waited for its turn for the given time. If it returns true the
-// holder must call ReserveAgain when its turn has come or its client has gone.
+// holder must not use l again, and must call ReserveAgain when its turn has come or its
+// client has gone.
 func (l *Lease) GiveBack(waited time.Duration) bool {
 	p := l.pool
 	if p.queued.Load() == 0 || l.line == nil {

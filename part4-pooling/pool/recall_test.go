@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,6 +166,9 @@ func TestTimeOfASuspendedLineDoesNotRunOut(t *testing.T) {
 	t.Parallel()
 	p := newRecallPool(t, 1)
 	p.Limits.MaxWait = time.Millisecond
+	var looks atomic.Int64 // at the pool's clock
+	now := p.Now
+	p.Now = func() time.Time { looks.Add(1); return now() }
 	var line Line
 	first := p.Reserve("x", modelClient[0], &line)
 	l := claimNow(t, p, first)
@@ -172,7 +176,7 @@ func TestTimeOfASuspendedLineDoesNotRunOut(t *testing.T) {
 	require.True(t, l.GiveBack(time.Hour))
 	claimNow(t, p, other).Return(true)
 	late := p.Reserve("x", modelClient[0], &line)
-	claimed := make(chan error, 1)
+	claimed, before := make(chan error, 1), looks.Load()
 	go func() { // ends when it is served
 		l, err := p.Claim(context.Background(), late, &testTimeouts)
 		if err == nil {
@@ -181,6 +185,7 @@ func TestTimeOfASuspendedLineDoesNotRunOut(t *testing.T) {
 		claimed <- err
 	}()
 
+	testutil.Eventually(t, "MaxWait has passed", func() bool { return looks.Load() > before })
 	assert.Equal(t, p.Limits.MaxWait, p.patience(late.waiter), "its response could not be sent if it had a connection. %s", ruleRecall)
 	claimNow(t, p, p.ReserveAgain(first, modelClient[0], &line)).Return(true)
 
