@@ -92,6 +92,7 @@ type forwardedRequest struct {
 
 	reserved    bool             // reservation was made by OffloadOrReserve (reserve.go)
 	reservation pool.Reservation // must be claimed, once
+	recallable                   // recall.go
 }
 
 const noMaxForwards = -1
@@ -100,7 +101,7 @@ var forwardedRequests = sync.Pool{New: func() any { return new(forwardedRequest)
 
 func (f *forwardedRequest) init() *forwardedRequest {
 	f.buf = make([]byte, 0, 1<<10)
-	f.forwardInterimFn = f.forwardInterim // once: each method value costs an allocation
+	f.forwardInterimFn, f.giveBackFn = f.forwardInterim, f.giveBack // once: each method value costs an allocation
 	return f
 }
 
@@ -114,7 +115,7 @@ func (f *forwardedRequest) reset() {
 	if f.upload.Body != nil {
 		f.upload.Body.RestoreRead()
 	}
-	*f = forwardedRequest{Request: client.Request{FieldLines: f.FieldLines[:0], Body: f.Body[:0]}, buf: f.buf[:0], forwardInterimFn: f.forwardInterimFn}
+	*f = forwardedRequest{Request: client.Request{FieldLines: f.FieldLines[:0], Body: f.Body[:0]}, buf: f.buf[:0], forwardInterimFn: f.forwardInterimFn, recallable: recallable{giveBackFn: f.giveBackFn}}
 }
 
 // build fills f from r, for the backend at addr; w writes the response to the client.

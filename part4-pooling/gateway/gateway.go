@@ -145,7 +145,14 @@ func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedReq
 		return err
 	}
 	defer a.Close()
-	return g.copyResponse(w, f, a)
+	if g.mayGiveBack(f) {
+		f.response = a
+		w.OnTurnWait(f.giveBackFn)
+	}
+	if err := g.copyResponse(w, f, a); err != server.ErrGaveUp {
+		return err
+	}
+	return g.askAgain(w, f)
 }
 
 // setBody reads a short body completely. A long one is read while it is sent, and one
@@ -173,7 +180,9 @@ func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *clien
 	for {
 		piece, err := a.TryNext()
 		if piece == nil && err == nil {
-			if w.Flush() != nil { // bytes that have arrived must not wait for those that have not
+			if err := w.Flush(); err == server.ErrGaveUp { // bytes that have arrived must not wait for those that have not
+				return err
+			} else if err != nil {
 				return nil // the client has gone
 			}
 			err = a.WaitMore()
@@ -183,8 +192,10 @@ func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *clien
 		}
 		switch {
 		case err == io.EOF && f.wantsTrailers:
-			w.WriteTrailers(allowedTrailers(a.Trailers, f.responseOptions)) // an error means that the client has gone
-			return nil
+			if err := w.WriteTrailers(allowedTrailers(a.Trailers, f.responseOptions)); err == server.ErrGaveUp {
+				return err
+			}
+			return nil // another error means that the client has gone
 		case err == io.EOF:
 			return nil
 		case err != nil && !w.Committed():

@@ -17,6 +17,9 @@ import "socketup/part4-pooling/server"
 // waits only for its backend, its client, and requests that have one too, and there is
 // no cycle.
 //
+// A request whose response has to wait for its turn too long may give its connection back
+// (recall.go).
+//
 // A request that has its connection to itself (server/handlerio.go) can reserve in its
 // handler: every earlier request is answered, and no later one has been read.
 
@@ -34,7 +37,8 @@ func (g *Gateway) OffloadOrReserve(w *server.Response, r *server.Request) (taken
 	}
 	f := g.newForwardedRequest(w, r, p.Addr)
 	if f.reserved = f.goesToBackend(r); f.reserved {
-		f.reservation = g.Pool.Reserve(p.Addr, w.ClientAddr(), &registryFor(w).Line)
+		f.line = &registryFor(w).Line
+		f.reservation = g.Pool.Reserve(p.Addr, w.ClientAddr(), f.line)
 	}
 	w.SetHandlerData(f)
 	return false

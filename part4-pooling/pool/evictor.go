@@ -112,6 +112,9 @@ func (p *Pool) Close() {
 			p.deliver(b.queue.first, grant{err: ErrClosed})
 		}
 	}
+	for line := range p.suspended {
+		p.promote(line)
+	}
 	if p.stopEvictor != nil {
 		close(p.stopEvictor)
 	}

@@ -13,6 +13,7 @@ type Limits struct {
 	Queue      int           // callers that may wait for one backend, of each line only the first; one client has at most half of the places; 0: no bound
 	OneClient  bool          // all callers are one client, which may have all connections
 	MaxWait    time.Duration // of a caller, for a connection; 0: no bound
+	Spare      time.Duration // for which a response that waits for its turn keeps its connection while others want one (recall.go); 0: no bound
 	IdleTime   time.Duration // of a connection; less if the server announced less
 	Lifetime   time.Duration // of a connection, from its dial
 	Quarantine time.Duration // during which no connection is kept to a backend that sent unsolicited bytes; 0: none
@@ -24,6 +25,7 @@ var DefaultLimits = Limits{
 	Total:      512, // each is a descriptor
 	Queue:      256, // 4 × PerBackend: a caller behind them would hardly be served within MaxWait
 	MaxWait:    5 * time.Second,
+	Spare:      2 * time.Second,  // well within MaxWait: who waits for such a connection gets it after Spare and a tick
 	IdleTime:   4 * time.Second,  // Node.js and Apache close after 5 s: be first
 	Lifetime:   10 * time.Minute, // so that a load balancer gets to choose again
 	Quarantine: 10 * time.Second, // a new connection for each request costs some 60 µs; delivering another client's response is far worse
@@ -37,6 +39,7 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 	f.IntVar(&l.Queue, "backend-queue", l.Queue, "maximum number of client connections that wait for one backend, at most half of them of one client; others get 503 immediately; 0: no bound")
 	f.BoolVar(&l.OneClient, "one-client", false, "one client may have all connections to backends: for a gateway that has only one client, and for measurements; -behind-proxy includes it")
 	f.DurationVar(&l.MaxWait, "backend-wait", l.MaxWait, "how long a request may wait for a connection to a backend; then 503")
+	f.DurationVar(&l.Spare, "backend-spare", l.Spare, "how long a response that waits for its turn, behind an earlier one of the same client connection, keeps its connection to a backend while others wait for one; then the request is sent again in its turn; 0: as long as it waits")
 	f.DurationVar(&l.IdleTime, "backend-idle", l.IdleTime, "how long a connection to a backend is kept idle")
 	f.DurationVar(&l.Lifetime, "backend-life", l.Lifetime, "how long a connection to a backend is kept at all")
 	f.DurationVar(&l.Quarantine, "backend-quarantine", l.Quarantine, "how long no connection is kept to a backend that sent unsolicited bytes")
@@ -44,8 +47,8 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 
 // Validate returns an error for limits that no pool can work with.
 func (l *Limits) Validate() error {
-	if l.MaxWait < 0 || l.Quarantine < 0 {
-		return errors.New("-backend-wait and -backend-quarantine: want at least 0")
+	if l.MaxWait < 0 || l.Spare < 0 || l.Quarantine < 0 {
+		return errors.New("-backend-wait, -backend-spare and -backend-quarantine: want at least 0")
 	}
 	if l.PerBackend < 1 || l.Total < 1 || l.Queue < 0 || l.IdleTime <= 0 || l.Lifetime <= 0 {
 		return errors.New("-backend-connections and -all-backend-connections: want at least 1; -backend-queue: at least 0; -backend-idle and -backend-life: more than 0")

@@ -1,6 +1,9 @@
 package pool
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // A Line is the sequence of one client connection's requests for connections to
 // backends, in the order in which they arrived. The law:
@@ -16,6 +19,8 @@ import "sync/atomic"
 // whatever order the pool grants. And only the head of a line is in a queue of the pool:
 // a deep pipeline takes no more places than a client that sends one request at a time.
 //
+// A request that has had its permit may give it back and ask again (recall.go).
+//
 // The pool's lock guards a line. Its zero value is ready.
 type Line struct {
 	newest    atomic.Uint64 // number of the newest waiting request; 0: none waits. Written with the lock held
@@ -24,6 +29,8 @@ type Line struct {
 	head      *waiter   // in its backend's queue; nil: no request waits
 	followers waitQueue // behind the head, in order
 	asked     uint64    // requests so far
+	suspended int       // of its requests, those that have given their connections back (recall.go)
+	resumedAt time.Time // when one of them last asked again
 }
 
 // Blocks reports whether a request of the line waits that is newer than the one with
@@ -40,14 +47,16 @@ func (l *Line) number() uint64 {
 	return l.asked
 }
 
-// waits reports whether a request of the line waits.
-func (l *Line) waits() bool { return l != nil && l.head != nil }
+// waits reports whether the next request of the line must wait for an earlier one.
+func (l *Line) waits() bool { return l != nil && (l.head != nil || l.suspended > 0) }
 
 // noteNewest updates newest after the line's waiters have changed.
 func (l *Line) noteNewest() {
 	switch {
 	case l.followers.last != nil:
 		l.newest.Store(l.followers.last.number)
+	case l.suspended > 0:
+		l.newest.Store(l.asked)
 	case l.head != nil:
 		l.newest.Store(l.head.number)
 	default:
@@ -70,11 +79,11 @@ func (p *Pool) unfollow(w *waiter) {
 }
 
 // promote moves the next waiter of l to the queue of its backend, after the head has
-// left its own. A waiter for which that queue has no room fails, and the one after it
-// is next.
+// left its own, unless l is suspended. A waiter for which that queue has no room fails,
+// and the one after it is next.
 func (p *Pool) promote(l *Line) {
 	l.head = nil
-	for l.head == nil && l.followers.first != nil {
+	for l.head == nil && l.followers.first != nil && (l.suspended == 0 || p.closed) {
 		w := l.followers.first
 		p.unfollow(w)
 		switch {

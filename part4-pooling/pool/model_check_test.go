@@ -50,6 +50,7 @@ func (m *poolModel) check() {
 	m.require(p.inUse == inUse, "%d permits are in use, %d by addition", p.inUse, inUse)
 	m.checkShares()
 	m.checkLines()
+	m.checkSuspended()
 	m.require(p.permits == permits && permits <= p.Limits.Total, "%d permits are out, %d by addition, of %d", p.permits, permits, p.Limits.Total)
 	m.require(waiting == queued, "%d are waiting, the model has %d", waiting, queued)
 }
@@ -130,9 +131,9 @@ func (m *poolModel) checkShares() {
 	}
 }
 
-// checkLines checks the law of line.go.
+// checkLines checks the law of line.go. A request that asks again has had its permit once.
 func (m *poolModel) checkLines() {
-	heads, oldest := map[*Line]int{}, map[*Line]uint64{}
+	heads, oldest, first := map[*Line]int{}, map[*Line]uint64{}, map[*Line]uint64{}
 	for _, w := range m.waiters {
 		if w.queued && w.line != nil {
 			if w.line.head == w {
@@ -141,14 +142,17 @@ func (m *poolModel) checkLines() {
 			if n := oldest[w.line]; n == 0 || w.number < n {
 				oldest[w.line] = w.number
 			}
+			if n := first[w.line]; !w.again && (n == 0 || w.number < n) {
+				first[w.line] = w.number
+			}
 			m.require(w.line.newest.Load() >= w.number, "request %d of a line waits, but newest is %d", w.number, w.line.newest.Load())
 		}
 	}
 	for l, n := range oldest {
-		m.require(heads[l] == 1 && l.head.number == n, "the head of a line is not its oldest waiting request")
+		m.require(heads[l] == 1 && l.head.number == n || l.head == nil && l.suspended > 0, "the head of a line is not its oldest waiting request")
 	}
 	m.holders(func(b *backend, h holder, number uint64) {
-		n := oldest[h.line]
+		n := first[h.line]
 		m.require(h.line == nil || n == 0 || number < n, "%s: request %d of a line has a permit, but the earlier request %d waits for one", b.addr, number, n)
 	})
 }

@@ -61,6 +61,7 @@ type Pool struct {
 	toClose        []*Lease    // retired, and closed by unlockAndClose
 	closed         bool
 
+	suspended   map[*Line]bool // those with requests that have given their connections back (recall.go)
 	stopEvictor chan struct{}
 }
 
@@ -114,7 +115,7 @@ var (
 // New returns an empty pool that dials with client.Dial. Without StartEvictor, idle
 // connections are checked and expire only when they are asked for.
 func New(limits Limits) *Pool {
-	return &Pool{Limits: limits, Dial: client.Dial, Now: wallTime, backends: map[string]*backend{}, clients: map[netip.Addr]*account{}}
+	return &Pool{Limits: limits, Dial: client.Dial, Now: wallTime, backends: map[string]*backend{}, clients: map[netip.Addr]*account{}, suspended: map[*Line]bool{}}
 }
 
 // Get returns a connection to addr that no other caller has: the most recently

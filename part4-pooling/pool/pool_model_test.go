@@ -37,6 +37,9 @@ type poolModel struct {
 	addrs    map[*client.Conn]string
 	before   map[*backend]int // permits in use after the last step
 	history  []string
+
+	suspended  []suspendedRequest // recall_test.go
+	askedAgain map[modelRequest]bool
 }
 
 type pendingDial struct {
@@ -52,8 +55,8 @@ var (
 )
 
 func newPoolModel(t testing.TB, choose func(int) int) *poolModel {
-	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*client.Conn]int{}, addrs: map[*client.Conn]string{}, numbers: map[*Lease]uint64{}, before: map[*backend]int{}}
-	m.p = New(Limits{PerBackend: 2 + choose(6), Total: 3 + choose(9), Queue: 3 * choose(3), OneClient: choose(4) == 0, IdleTime: 10 * time.Second, Lifetime: time.Minute, Quarantine: time.Duration(choose(2)) * 5 * time.Second})
+	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*client.Conn]int{}, addrs: map[*client.Conn]string{}, numbers: map[*Lease]uint64{}, before: map[*backend]int{}, askedAgain: map[modelRequest]bool{}}
+	m.p = New(Limits{PerBackend: 2 + choose(6), Total: 3 + choose(9), Queue: 3 * choose(3), OneClient: choose(4) == 0, IdleTime: 10 * time.Second, Spare: time.Duration(choose(3)) * time.Second, Lifetime: time.Minute, Quarantine: time.Duration(choose(2)) * 5 * time.Second})
 	m.p.Now = func() time.Time { return m.clock }
 	m.p.Dial = m.dial
 	for range clientLines {
@@ -83,7 +86,7 @@ func (m *poolModel) note(format string, args ...any) {
 }
 
 func (m *poolModel) step() {
-	switch m.choose(13) {
+	switch m.choose(15) {
 	case 0, 1, 2, 3:
 		m.reserve(places[m.choose(len(places))])
 	case 4, 5, 6:
@@ -104,6 +107,8 @@ func (m *poolModel) step() {
 		addr := places[m.choose(len(places))]
 		m.note("DropAll %s", addr)
 		m.p.DropAll(addr)
+	case 13, 14:
+		m.recall()
 	}
 	m.collectGrants()
 	m.check()
@@ -125,6 +130,7 @@ func (m *poolModel) reserve(addr string) {
 	case at.grant.err != nil:
 		m.require(m.p.Limits.Queue > 0 && errors.Is(at.grant.err, ErrQueueFull), "a reservation fails although the queue has room: %v", at.grant.err)
 	default:
+		m.require(line == nil || line.suspended == 0, "a request takes a permit although an earlier one of its line has given its own back: %s", ruleRecall)
 		m.granted(at.backend, at.grant, at.Number)
 	}
 }
@@ -251,6 +257,9 @@ func (m *poolModel) end() {
 		} else if !errors.Is(g.err, ErrQueueFull) {
 			m.require(errors.Is(g.err, ErrClosed), "Close failed a waiter with: %v", g.err)
 		}
+	}
+	for len(m.suspended) > 0 {
+		m.askAgain(0)
 	}
 	for len(m.dialling) > 0 {
 		m.finishDial()

@@ -35,7 +35,7 @@ func (p *Pool) Reserve(addr string, client netip.Addr, line *Line) (at Reservati
 	at.Number = line.number()
 	if !line.waits() && p.mayTake(at.backend, h, 0, 0) {
 		at.grant = p.take(at.backend, h, now)
-	} else if at.waiter = p.enqueue(at.backend, h, at.Number); at.waiter == nil {
+	} else if at.waiter = p.enqueue(at.backend, h, at.Number, false); at.waiter == nil {
 		at.grant.err = ErrQueueFull
 	}
 	p.grantWaiters(now) // take may have retired more connections than it took

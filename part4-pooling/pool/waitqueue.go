@@ -17,6 +17,7 @@ type waiter struct {
 	number     uint64 // in its line
 	ticket     uint64 // smaller has been in the queue for longer
 	queued     bool   // in its backend's queue, or behind others of its line
+	again      bool   // its request has given a connection back, and its turn has come (recall.go)
 	prev, next *waiter
 	ready      chan grant // capacity 1: deliver never blocks
 	timer      *time.Timer
@@ -90,7 +91,7 @@ func (p *Pool) grantWaiters(now time.Time) {
 		return
 	}
 	for p.queued.Load() > 0 {
-		w := p.nextToServe()
+		w := p.nextToServe(nil)
 		if w == nil {
 			break
 		}
@@ -99,16 +100,17 @@ func (p *Pool) grantWaiters(now time.Time) {
 	p.noteWanted()
 }
 
-// nextToServe returns the longest waiting caller that could be served now. Callers
+// nextToServe returns the longest waiting caller that could be served now and is not of
+// the line except. Callers
 // for a backend that is at its own limit, and those whose client has used up its
 // share, do not hold up the others. Queues are bounded, and so is this walk.
-func (p *Pool) nextToServe() (eldest *waiter) {
+func (p *Pool) nextToServe(except *Line) (eldest *waiter) {
 	for _, b := range p.backendList {
 		if b.inUse == p.Limits.PerBackend {
 			continue
 		}
 		w := b.queue.first
-		for w != nil && !p.mayTake(b, w.holder, 0, 0) {
+		for w != nil && (!p.mayTake(b, w.holder, 0, 0) || except != nil && w.line == except) {
 			w = w.next
 		}
 		if w != nil && (eldest == nil || w.ticket < eldest.ticket) {
@@ -133,13 +135,14 @@ func (p *Pool) displaceIdle() {
 	p.retire(l, &oldest.counts.Displaced)
 }
 
-// enqueue appends a caller to b's queue, or to its line if an earlier request of the line
-// waits. It returns nil if the queue has no room. With the lock held.
-func (p *Pool) enqueue(b *backend, h holder, number uint64) *waiter {
+// enqueue appends a caller to b's queue, or to its line if an earlier request of the
+// line waits. A caller that asks again (recall.go) is ahead of its line. enqueue returns nil if
+// the queue has no room. With the lock held.
+func (p *Pool) enqueue(b *backend, h holder, number uint64, again bool) *waiter {
 	w := waiterPool.Get().(*waiter)
 	p.lastTicket++
-	w.backend, w.holder, w.number, w.ticket = b, h, number, p.lastTicket
-	if h.line.waits() {
+	w.backend, w.holder, w.number, w.ticket, w.again = b, h, number, p.lastTicket, again
+	if !again && h.line.waits() {
 		p.follow(w)
 	} else if !p.enterQueue(w) {
 		w.holder = holder{}
@@ -203,12 +206,20 @@ func (p *Pool) wait(ctx context.Context, w *waiter) (g grant) {
 	if p.Limits.MaxWait > 0 {
 		w.timer.Reset(p.Limits.MaxWait)
 	}
-	select {
-	case g = <-w.ready:
-	case <-ctx.Done():
-		g = p.giveUp(w, context.Cause(ctx))
-	case <-w.timer.C:
-		g = p.giveUp(w, ErrWaitTimeout)
+	for waiting := true; waiting; {
+		waiting = false
+		select {
+		case g = <-w.ready:
+		case <-ctx.Done():
+			g = p.giveUp(w, context.Cause(ctx))
+		case <-w.timer.C:
+			if more := p.patience(w); more > 0 {
+				w.timer.Reset(more)
+				waiting = true
+			} else {
+				g = p.giveUp(w, ErrWaitTimeout)
+			}
+		}
 	}
 	w.timer.Stop()
 	w.holder = holder{}

@@ -43,6 +43,9 @@ func (c *conn) checkDeadlines() {
 	for x := c.firstOverdue(now); x != nil; x = c.firstOverdue(now) {
 		c.expire(x)
 	}
+	if c.givingUp > 0 {
+		c.actions |= actionWake
+	}
 	switch {
 	case c.closeState == closing || c.closeState == closed:
 	case c.output.deadline != 0 && now >= c.output.deadline:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"socketup/part4-pooling/http1"
 )
@@ -41,6 +42,8 @@ type exchange struct {
 	expired         bool           // answered with a timeout while its handler still runs; guarded by the lock
 	done            chan struct{}  // closed when the response is no longer wanted; created on demand; guarded by the lock
 	context         *clientContext // what Response.Context returned; nil for nothing; guarded by the lock
+
+	giveUp func(time.Duration) bool // the handler's, called while it waits for earlier responses (giveup.go); nil for none
 }
 
 var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
@@ -80,7 +83,7 @@ func (x *exchange) recycle() {
 	}
 	x.conn, x.err, x.done, x.committed = nil, nil, nil, false
 	x.barrier, x.closeAfter, x.exclusive = false, false, false
-	x.seq, x.deadline = 0, 0
+	x.seq, x.deadline, x.giveUp = 0, 0, nil
 	x.context, x.handlerData, x.timeoutDisabled, x.offloaded = nil, nil, false, false
 	if c.exchanges.spare == nil {
 		c.exchanges.spare = x

@@ -101,6 +101,16 @@ var attacks = []attack{
 	{"parked-behind", "2 connections that ask a backend that never answers, and behind that for 31 long answers of the other", proxies, takes, func(a *assault) {
 		a.each(2, func(int) { a.send(a.dial(""), get("/evil1/never")+strings.Repeat(get("/files/256k"), 31)) })
 	}},
+	{"parked-addresses", "the same from 40 addresses", proxies, takes, func(a *assault) {
+		a.each(40, func(i int) {
+			a.send(a.dial(fmt.Sprintf("127.0.1.%d", i+1)), get("/evil1/never")+strings.Repeat(get("/files/256k"), 31))
+		})
+	}},
+	{"parked-neighbour", "the same from the honest client's own address", proxies, takes, func(a *assault) {
+		a.each(4, func(int) {
+			a.send(a.dial(honestAddress), get("/evil1/never")+strings.Repeat(get("/files/256k"), 31))
+		})
+	}},
 	{"slow-backend", "40 requests to another backend that never answers", proxies, takes, func(a *assault) {
 		a.each(40, func(int) { a.send(a.dial(""), get("/evil1/never")) })
 	}},

@@ -1,0 +1,66 @@
+package gateway
+
+import (
+	"time"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/pool"
+	"socketup/part4-pooling/server"
+)
+
+// A response that waits for its turn does not keep a connection for which others wait
+// (pool/recall.go has the law). The handler gives the connection back, waits for its turn
+// without one, and sends the request again. Nothing of the first response has reached the
+// client, and the request is safe: the server runs no other while earlier responses
+// are incomplete.
+//
+// Engines do not do this: an engine's connection is shared by many requests, and those
+// of them that are not answered yet would all be sent again. Its jobs also may be newer
+// than a request that has given its connection back, and that request would then wait for
+// a connection whose response waits for it. So where a backend has an engine no request
+// gives its connection back.
+
+// recallable is what a forwardedRequest needs to give its connection back.
+type recallable struct {
+	line       *pool.Line               // that the reservation is in; nil if the handler made it
+	response   *client.Response         // whose connection may be given back
+	giveBackFn func(time.Duration) bool // f.giveBack
+}
+
+// mayGiveBack reports whether f may give its connection back while its response waits.
+func (g *Gateway) mayGiveBack(f *forwardedRequest) bool {
+	if f.line == nil || g.Pool.Limits.Spare == 0 {
+		return false
+	}
+	for i := range g.Backends {
+		if g.Backends[i].Engine {
+			return false
+		}
+	}
+	return true
+}
+
+// giveBack is called while the response of f waits for its turn, with the time that it has
+// waited. It gives the connection back and returns true if the pool demands it.
+func (f *forwardedRequest) giveBack(waited time.Duration) bool {
+	if !f.response.Conn.Owner.(*pool.Lease).GiveBack(waited) {
+		return false
+	}
+	f.response.Detach()
+	f.response.Conn = nil // Close must not return it again
+	return true
+}
+
+// askAgain waits for the turn of f, which has given its connection back, sends the request
+// again, and the response to the client. It returns what forward does.
+func (g *Gateway) askAgain(w *server.Response, f *forwardedRequest) error {
+	w.Reset()
+	f.response, f.responseOptions = nil, nil
+	w.WaitForTurn() // it fails if the client has gone, and then so does the next call
+	a, err := g.Pool.RoundTripReserved(w.Context(), g.Pool.ReserveAgain(f.reservation, w.ClientAddr(), f.line), &f.Request, &g.Timeouts)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return g.copyResponse(w, f, a)
+}

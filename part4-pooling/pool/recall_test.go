@@ -1,0 +1,215 @@
+package pool
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"socketup/part4-pooling/internal/testutil"
+)
+
+const ruleRecall = "house rule: a response that waits for its turn does not keep a connection that others wait for. recall.go"
+
+// A modelRequest is a request by its line and its number.
+type modelRequest struct {
+	line   int
+	number uint64
+}
+
+// A suspendedRequest of the model has given its connection back, and must ask again.
+type suspendedRequest struct {
+	modelRequest
+	first Reservation
+}
+
+// recall is a request that has waited for its turn for some time, or whose turn has come.
+func (m *poolModel) recall() {
+	if m.choose(2) == 0 {
+		m.giveBack()
+	} else if i := slices.IndexFunc(m.suspended, m.atTurn); i >= 0 {
+		m.askAgain(i)
+	}
+}
+
+func (m *poolModel) giveBack() {
+	if len(m.leased) == 0 {
+		return
+	}
+	i := m.choose(len(m.leased))
+	l, waited := m.leased[i], time.Duration(m.choose(5))*time.Second
+	b, line, number := l.backend, slices.Index(m.lines, l.line), m.numbers[l]
+	overdue := line >= 0 && m.lines[line].head != nil && m.lines[line].head.again
+	served := m.served()
+	if m.askedAgain[modelRequest{line, number}] || !l.GiveBack(waited) {
+		return
+	}
+	m.note("request %d of line %d gives its connection to %s back", number, line, b.addr)
+	m.require(overdue || m.p.Limits.Spare > 0 && waited > m.p.Limits.Spare, "a connection is given back after %v: %s", waited, ruleRecall)
+	m.require(overdue || m.served() > served, "a connection is given back, and helps no caller: %s", ruleRecall)
+	m.leased = slices.Delete(m.leased, i, i+1)
+	m.suspended = append(m.suspended, suspendedRequest{modelRequest{line, number}, Reservation{backend: b, Number: number}})
+}
+
+// served returns how many waiters have a permit that they have not collected.
+func (m *poolModel) served() (n int) {
+	for _, w := range m.waiters {
+		if !w.queued && m.hasPermit(w) {
+			n++
+		}
+	}
+	return n
+}
+
+// atTurn reports whether no earlier request of x's line is unanswered.
+func (m *poolModel) atTurn(x suspendedRequest) bool {
+	earliest := true
+	earlier := func(line *Line, number uint64) {
+		earliest = earliest && (line != m.lines[x.line] || number >= x.number)
+	}
+	m.holders(func(_ *backend, h holder, number uint64) { earlier(h.line, number) })
+	for _, w := range m.waiters {
+		earlier(w.line, w.number)
+	}
+	for _, y := range m.suspended {
+		earlier(m.lines[y.line], y.number)
+	}
+	return earliest
+}
+
+func (m *poolModel) askAgain(i int) {
+	x := m.suspended[i]
+	m.suspended = slices.Delete(m.suspended, i, i+1)
+	m.askedAgain[x.modelRequest] = true
+	at := m.p.ReserveAgain(x.first, modelClient[clientLines[x.line]], m.lines[x.line])
+	m.note("request %d of line %d asks again: must wait %v, %v", x.number, x.line, at.waiter != nil, at.grant.err)
+	switch {
+	case at.waiter != nil:
+		m.waiters = append(m.waiters, at.waiter)
+	case at.grant.err == nil:
+		m.granted(at.backend, at.grant, at.Number)
+	}
+}
+
+// checkSuspended checks the second rule of recall.go.
+func (m *poolModel) checkSuspended() {
+	count := map[*Line]int{}
+	for _, x := range m.suspended {
+		count[m.lines[x.line]]++
+	}
+	for _, l := range m.lines {
+		m.require(l.suspended == count[l] && m.p.suspended[l] == (count[l] > 0), "%d requests of a line have given back, the pool counts %d", count[l], l.suspended)
+		m.require(count[l] == 0 || l.head == nil || l.head.again, "a request waits in the queue although an earlier one of its line has given its connection back: %s", ruleRecall)
+	}
+}
+
+// newRecallPool returns a pool for n connections and how long one may be kept in vain.
+func newRecallPool(t *testing.T, n int) *Pool {
+	return newSharedPool(t, Limits{PerBackend: n, Total: n, OneClient: true, Spare: 2 * time.Second})
+}
+
+func claimNow(t *testing.T, p *Pool, at Reservation) *Lease {
+	ctx, cancel := context.WithTimeout(t.Context(), testutil.MaxWait)
+	defer cancel()
+	l, err := p.Claim(ctx, at, &testTimeouts)
+	require.NoError(t, err)
+	return l
+}
+
+func TestConnectionIsRecalledAfterItsSpareTimeAndForAnother(t *testing.T) {
+	t.Parallel()
+	p := newRecallPool(t, 1)
+	var line Line
+	first := p.Reserve("x", modelClient[0], &line)
+	l := claimNow(t, p, first)
+
+	assert.False(t, l.GiveBack(time.Hour), "no caller waits. %s", ruleRecall)
+	own := p.Reserve("x", modelClient[0], &line)
+	assert.False(t, l.GiveBack(time.Hour), "only a later request of its own line waits, and its response would wait too. %s", ruleRecall)
+	other := p.Reserve("x", modelClient[1], &Line{})
+	assert.False(t, l.GiveBack(p.Limits.Spare), "it has waited for no longer than Spare. %s", ruleRecall)
+	require.True(t, l.GiveBack(p.Limits.Spare+1), ruleRecall)
+
+	helped := claimNow(t, p, other) // and not the later request of the line, which is older
+	assert.EqualValues(t, 1, p.Stats().Backend("x").Recalled)
+	again := p.ReserveAgain(first, modelClient[0], &line)
+	helped.Return(true)
+	claimNow(t, p, again).Return(true)
+	claimNow(t, p, own).Return(true)
+}
+
+func TestRequestThatAsksAgainIsAheadOfItsLine(t *testing.T) {
+	t.Parallel()
+	p := newRecallPool(t, 2)
+	var line Line
+	first := p.Reserve("x", modelClient[0], &line)
+	older := claimNow(t, p, first)
+	younger := claimNow(t, p, p.Reserve("x", modelClient[0], &line))
+	other := p.Reserve("x", modelClient[1], &Line{})
+	require.True(t, older.GiveBack(time.Hour))
+	busy := claimNow(t, p, other)
+
+	again := p.ReserveAgain(first, modelClient[0], &line)
+
+	require.NotNil(t, again.waiter)
+	assert.True(t, younger.GiveBack(0), "a response that waits for one whose request waits for a connection gives its own back at once. %s", ruleRecall)
+	claimNow(t, p, again).Return(true)
+	busy.Return(true)
+	claimNow(t, p, p.ReserveAgain(Reservation{backend: again.backend, Number: 2}, modelClient[0], &line)).Return(true)
+}
+
+func TestTimeOfASuspendedLineDoesNotRunOut(t *testing.T) {
+	t.Parallel()
+	p := newRecallPool(t, 1)
+	p.Limits.MaxWait = time.Millisecond
+	var looks atomic.Int64 // at the pool's clock
+	now := p.Now
+	p.Now = func() time.Time { looks.Add(1); return now() }
+	var line Line
+	first := p.Reserve("x", modelClient[0], &line)
+	l := claimNow(t, p, first)
+	other := p.Reserve("x", modelClient[1], &Line{})
+	require.True(t, l.GiveBack(time.Hour))
+	claimNow(t, p, other).Return(true)
+	late := p.Reserve("x", modelClient[0], &line)
+	claimed, before := make(chan error, 1), looks.Load()
+	go func() { // ends when it is served
+		l, err := p.Claim(context.Background(), late, &testTimeouts)
+		if err == nil {
+			l.Return(true)
+		}
+		claimed <- err
+	}()
+
+	testutil.Eventually(t, "MaxWait has passed", func() bool { return looks.Load() > before })
+	assert.Equal(t, p.Limits.MaxWait, p.patience(late.waiter), "its response could not be sent if it had a connection. %s", ruleRecall)
+	claimNow(t, p, p.ReserveAgain(first, modelClient[0], &line)).Return(true)
+
+	assert.NoError(t, testutil.Receive(t, claimed, "the later request is served"), ruleRecall)
+}
+
+func TestCloseReachesASuspendedLine(t *testing.T) {
+	t.Parallel()
+	p := newRecallPool(t, 1)
+	var line Line
+	first := p.Reserve("x", modelClient[0], &line)
+	l := claimNow(t, p, first)
+	other := p.Reserve("x", modelClient[1], &Line{})
+	require.True(t, l.GiveBack(time.Hour))
+	busy := claimNow(t, p, other)
+	late := p.Reserve("x", modelClient[0], &line)
+
+	p.Close()
+
+	ctx, cancel := context.WithTimeout(t.Context(), testutil.MaxWait)
+	defer cancel()
+	_, err := p.Claim(ctx, late, &testTimeouts)
+	assert.ErrorIs(t, err, ErrClosed)
+	_, err = p.Claim(ctx, p.ReserveAgain(first, modelClient[0], &line), &testTimeouts)
+	assert.ErrorIs(t, err, ErrClosed)
+	busy.Return(true)
+}
