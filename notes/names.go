@@ -20,9 +20,8 @@ import (
 // declares, and those that prose sets as code.
 type introduction map[string]bool
 
-// checkNames lists the names of a part that shown code uses although neither its
-// chapter nor an earlier one introduces them. It looks at chapters that name their
-// subject.
+// checkNames wants every name of a part that shown code uses to be introduced by the
+// end of its chapter. It looks at chapters that name their subject.
 func checkNames(n *notes) error {
 	met := introduction{}
 	loaded := map[string][]*packages.Package{} // by part
@@ -37,7 +36,7 @@ func checkNames(n *notes) error {
 		if !subjectMark.Match(c.src) {
 			continue
 		}
-		var strange []string
+		strange := 0
 		for _, f := range fences {
 			part, _ := partAndFile(f.about.file)
 			if !slices.Contains(n.parts(), part) || f.lang != "go" {
@@ -50,12 +49,13 @@ func checkNames(n *notes) error {
 				}
 			}
 			for _, name := range n.uses(loaded[part], f.about) {
-				if !met[name] && !slices.Contains(strange, name) {
-					strange = append(strange, name)
+				if !met[name] {
+					strange++
+					n.say(c, f.start-1, "the code uses `%s`, which no chapter has introduced so far: show it, or name it in the prose", name)
 				}
 			}
 		}
-		n.sum("%s: %d names in its code are introduced in no chapter so far %s", path.Base(c.file), len(strange), strings.Join(strange, " "))
+		n.sum("%s: %d names are used and not introduced", path.Base(c.file), strange)
 	}
 	return nil
 }

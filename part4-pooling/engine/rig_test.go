@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"io"
 	"testing"
 	"time"
 
@@ -9,7 +8,6 @@ import (
 
 	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/internal/testutil"
-	"socketup/part4-pooling/pool"
 )
 
 func getRequest(target string) *client.Request {
@@ -31,20 +29,4 @@ func dialConn(t testing.TB, addr string) *client.Conn {
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	return l
-}
-
-// readAll reads the body of r and closes it.
-func readAll(r *client.Response) (string, error) {
-	defer r.Close()
-	body, err := io.ReadAll(r)
-	return string(body), err
-}
-
-// newSmallPool returns a pool of n connections without an evictor: no connection expires
-// during a test.
-func newSmallPool(t testing.TB, n int) *pool.Pool {
-	t.Helper()
-	p := pool.New(pool.Limits{PerBackend: n, Total: n, MaxWait: testutil.MaxWait, IdleTime: time.Hour, Lifetime: 24 * time.Hour})
-	t.Cleanup(p.Close)
-	return p
 }
