@@ -38,6 +38,7 @@ var checks = []check{
 	{"figures", checkFigures},
 	{"code", checkCode},
 	{"growth", checkGrowth},
+	{"steps", checkSteps},
 	{"coverage", checkCoverage},
 	{"names", checkNames},
 	{"links", checkLinks},

@@ -242,8 +242,9 @@ func skipIfJudging(t testing.TB) {
 }
 
 // startJudgedServer starts the program in $SERVER, a shell command that listens
-// on $ADDR, and returns its address. Without $SERVER it returns "": the test
-// then judges this part's own server.
+// on $ADDR, and returns its address; with $JUDGED it returns that address, where
+// the judge has started the program. Without $SERVER it returns "": the test then
+// judges this part's own server.
 func startJudgedServer(t testing.TB) (addr string) {
 	t.Helper()
 	command := os.Getenv("SERVER")
@@ -251,6 +252,9 @@ func startJudgedServer(t testing.TB) (addr string) {
 		return ""
 	}
 	skipIfHung(t)
+	if addr = os.Getenv("JUDGED"); addr != "" {
+		return addr
+	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	addr = free.Addr().String()

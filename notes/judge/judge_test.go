@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets the test binary be the judge, and each of the servers below.
+func TestMain(m *testing.M) {
+	if kind := os.Getenv("BE_SERVER"); kind != "" {
+		serve(kind)
+		return
+	}
+	if os.Getenv("BE_JUDGE") != "" {
+		main()
+	}
+	status := m.Run()
+	os.RemoveAll(filepath.Dir(tests.file))
+	os.Exit(status)
+}
+
+// serve is a server with one fault.
+func serve(kind string) {
+	signal.Ignore(syscall.SIGPIPE)
+	switch kind {
+	case "exits":
+		fmt.Println("these are my last words")
+		os.Exit(3)
+	case "never listens":
+		time.Sleep(time.Hour)
+	case "slow":
+		time.Sleep(time.Second)
+	case "ignores SIGTERM":
+		signal.Ignore(syscall.SIGTERM)
+	case "daemon":
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), "BE_SERVER=right")
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		child.Start()
+		notePid(child.Process.Pid)
+		return
+	case "forks":
+		child := exec.Command("sleep", "3600")
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		child.Start()
+		notePid(child.Process.Pid)
+	case "prints":
+		go func() { // to the end of the process
+			for {
+				fmt.Println(strings.Repeat("noise ", 100))
+			}
+		}()
+	}
+	notePid(os.Getpid())
+	l, err := net.Listen("tcp", os.Getenv("ADDR"))
+	if err != nil {
+		panic(err)
+	}
+	if kind == "hangs" {
+		time.Sleep(time.Hour)
+	}
+	http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch kind {
+		case "dies":
+			fmt.Println("goodbye")
+			os.Exit(4)
+		case "never closes":
+			w.(http.Flusher).Flush()
+			time.Sleep(time.Hour)
+		}
+		w.Header().Set("Connection", "close")
+		fmt.Fprint(w, "Hello, World!\n")
+	}))
+}
+
+// notePid adds a process to those that must be gone at the end.
+func notePid(pid int) {
+	f, err := os.OpenFile(os.Getenv("PIDS"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		fmt.Fprintln(f, pid)
+		f.Close()
+	}
+}
+
+// tests are those of part 1, compiled once.
+var tests struct {
+	once sync.Once
+	file string
+}
+
+func compiled(t testing.TB) string {
+	t.Helper()
+	tests.once.Do(func() {
+		w := walk{root: "../..", part: "1"}
+		require.NoError(t, w.prepare(t.Context()))
+		tests.file = w.binary
+	})
+	return tests.file
+}
+
+// A judging is a run of the judge.
+type judging struct {
+	*exec.Cmd
+	printed bytes.Buffer
+	pids    string
+}
+
+// begin starts the judge on a server of that kind, or a command of the shell.
+func begin(t testing.TB, kind string, env ...string) *judging {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	j := &judging{pids: filepath.Join(t.TempDir(), "pids")}
+	j.Cmd = exec.CommandContext(ctx, self, "-root", root, "-tests", compiled(t))
+	j.Env = append(os.Environ(), "BE_JUDGE=yes", "PIDS="+j.pids, "SERVER=BE_SERVER='"+kind+"' exec "+self)
+	j.Env = append(j.Env, env...)
+	j.Stdout, j.Stderr = &j.printed, &j.printed
+	j.WaitDelay = time.Second
+	require.NoError(t, j.Start())
+	return j
+}
+
+// left returns the noted processes that still run.
+func (j *judging) left() (left []int) {
+	text, _ := os.ReadFile(j.pids)
+	for _, field := range strings.Fields(string(text)) {
+		var pid int
+		fmt.Sscan(field, &pid)
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if syscall.Kill(pid, 0) == nil && !strings.Contains(string(stat), ") Z ") {
+			left = append(left, pid)
+		}
+	}
+	return left
+}
+
+func TestJudgeSaysWhatIsWrongWithAServer(t *testing.T) {
+	t.Parallel()
+	for kind, c := range map[string]struct {
+		status int
+		says   []string
+	}{
+		"right":           {0, []string{"ok    1.5 ", "--    1.6 Stop without losing a client (not judged)", "Passed: all 5."}},
+		"slow":            {0, []string{"Passed: all 5.\nYour server took 1."}},
+		"prints":          {0, []string{"Passed: all 5."}},
+		"forks":           {0, []string{"Passed: all 5."}},
+		"ignores SIGTERM": {0, []string{"Passed: all 5.", "Your server did not end within 1s after SIGTERM, so the judge killed it."}},
+		"exits":           {1, []string{"Your server ended (exit status 3) before it listened on $ADDR (127.0.0.1:", "Your server printed:\n      these are my last words\n", "FAIL  1.1", "--    1.2", "Passed: 0. Next: 1.1 "}},
+		"never listens":   {1, []string{"Your server runs, but does not listen on $ADDR (127.0.0.1:"}},
+		"daemon":          {1, []string{"let the server run in the foreground"}},
+		"hangs":           {1, []string{"FAIL  1.2", `want "HTTP/1.1 200 " (the connection is still open, and nothing more came in time)`, "sent: \"GET / HTTP/1.1"}},
+		"dies":            {1, []string{"FAIL  1.2", "Your server ended (exit status 4) while it was judged", "Your server printed:\n      goodbye\n"}},
+		"never closes":    {1, []string{"FAIL  1.2", "hint: ", "read: notes/01-hello.md, Step 1.2"}},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+
+			j := begin(t, kind)
+			j.Wait()
+
+			assert.Equal(t, c.status, j.ProcessState.ExitCode(), "%s", &j.printed)
+			for _, text := range c.says {
+				assert.Contains(t, j.printed.String(), text)
+			}
+			assert.Empty(t, j.left(), "no process is left")
+		})
+	}
+}
+
+func TestCommandThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	j := begin(t, "", "SERVER=no-such-command")
+
+	j.Wait()
+
+	assert.Equal(t, 1, j.ProcessState.ExitCode())
+	assert.Contains(t, j.printed.String(), "the shell did not find the command")
+}
+
+// After ^C nothing is left, nor after SIGKILL, which the judge cannot see.
+func TestServerEndsWithTheJudge(t *testing.T) {
+	t.Parallel()
+	for _, s := range []struct {
+		signal syscall.Signal
+		status int
+	}{{syscall.SIGINT, 130}, {syscall.SIGTERM, 130}, {syscall.SIGKILL, -1}} {
+		j := begin(t, "hangs", "PATIENCE=20s")
+		runs := func() bool { return len(j.left()) > 0 }
+		require.Eventually(t, runs, 20*time.Second, time.Millisecond, "the server runs")
+
+		require.NoError(t, j.Process.Signal(s.signal))
+		j.Wait()
+
+		assert.Equal(t, s.status, j.ProcessState.ExitCode(), "after %v", s.signal)
+		assert.Eventually(t, func() bool { return !runs() }, 20*time.Second, time.Millisecond, "the server is gone after %v", s.signal)
+	}
+}
+
+func TestOneStepAloneAndAllSteps(t *testing.T) {
+	t.Parallel()
+	one := begin(t, "hangs", "STEP=1.1")
+	all := begin(t, "dies", "ALL=1")
+	none := begin(t, "right", "STEP=1.9")
+	one.Wait()
+	all.Wait()
+	none.Wait()
+
+	assert.Equal(t, 0, one.ProcessState.ExitCode(), "%s", &one.printed)
+	assert.NotContains(t, one.printed.String(), "1.2")
+	assert.Equal(t, 1, all.ProcessState.ExitCode())
+	assert.Contains(t, all.printed.String(), "FAIL  1.5", "a server that died is started again")
+	assert.Equal(t, 2, none.ProcessState.ExitCode())
+	assert.Contains(t, none.printed.String(), "part 1 has no step 1.9; it has 1.1 to 1.6")
+}

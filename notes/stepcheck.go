@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"socketup/notes/steps"
+)
+
+// checkSteps proves that every contract test belongs to exactly one step, that
+// the steps name nothing else, and that a reader finds the section they point to.
+// A part without a file of steps is not looked at.
+func checkSteps(n *notes) error {
+	for _, part := range n.parts() {
+		number := strings.TrimPrefix(part[:len("part1")], "part")
+		all, err := steps.Load(n.root, number)
+		if os.IsNotExist(err) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		tests, err := n.contractTests(part)
+		if err != nil {
+			return err
+		}
+		for _, text := range append(stepsAgainst(all, tests), n.unreadable(all)...) {
+			n.findings = append(n.findings, finding{file: steps.File(number), line: 1, text: text})
+		}
+		n.sum("steps of part %s: %d, with %d contract tests", number, len(all), len(tests))
+	}
+	return nil
+}
+
+// A contractTest is a test that runs against the server in $SERVER: its strings,
+// among them the names of its cases, as go test prints them.
+type contractTest map[string]bool
+
+// stepsAgainst says what is not so in the steps, given a part's contract tests.
+func stepsAgainst(all []steps.Step, tests map[string]contractTest) (wrong []string) {
+	owner := map[string]string{} // test or case: the number of its step
+	for _, step := range all {
+		for _, test := range step.Tests {
+			name := test.String()
+			switch has, found := tests[test.Name]; {
+			case !found:
+				wrong = append(wrong, fmt.Sprintf("step %s: %s is no test that runs against $SERVER", step.Number, test.Name))
+			case test.Case != "" && !has[test.Case]:
+				wrong = append(wrong, fmt.Sprintf("step %s: %s has no case %q", step.Number, test.Name, test.Case))
+			case owner[name] != "":
+				wrong = append(wrong, fmt.Sprintf("step %s: %s belongs to step %s", step.Number, name, owner[name]))
+			}
+			owner[name] = step.Number
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(tests)) {
+		if owner[name] == "" {
+			wrong = append(wrong, fmt.Sprintf("%s belongs to no step", name))
+		}
+	}
+	return wrong
+}
+
+// unreadable says which steps point to a section that is not there.
+func (n *notes) unreadable(all []steps.Step) (wrong []string) {
+	for _, step := range all {
+		file, section, _ := strings.Cut(step.Read, ", ")
+		text, err := n.read("notes/" + file)
+		if err != nil || !strings.Contains(string(text), "\n## "+section+"\n") {
+			wrong = append(wrong, fmt.Sprintf("step %s: %s has no section %q", step.Number, file, section))
+		}
+	}
+	return wrong
+}
+
+// contractTests returns the tests of part's main package that reach
+// startJudgedServer, and are not skipped when there is a $SERVER.
+func (r repo) contractTests(part string) (map[string]contractTest, error) {
+	bodies := map[string]*ast.BlockStmt{}
+	for _, file := range r.names(part + "/*_test.go") {
+		src, err := r.read(part + "/" + file)
+		if err != nil {
+			return nil, err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, src, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		for _, decl := range parsed.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && f.Body != nil {
+				bodies[f.Name.Name] = f.Body
+			}
+		}
+	}
+	tests := map[string]contractTest{}
+	for name, body := range bodies {
+		if strings.HasPrefix(name, "Test") && !calls(body, "skipIfJudging") && reaches(bodies, name, map[string]bool{}) {
+			tests[name] = stringsIn(body)
+		}
+	}
+	return tests, nil
+}
+
+// reaches returns whether the function name calls startJudgedServer, itself or
+// through others; seen are those looked at.
+func reaches(bodies map[string]*ast.BlockStmt, name string, seen map[string]bool) bool {
+	if name == "startJudgedServer" {
+		return true
+	}
+	body := bodies[name]
+	if body == nil || seen[name] {
+		return false
+	}
+	seen[name] = true
+	found := false
+	ast.Inspect(body, func(node ast.Node) bool {
+		if call, ok := node.(*ast.CallExpr); ok {
+			if f, ok := call.Fun.(*ast.Ident); ok && reaches(bodies, f.Name, seen) {
+				found = true
+			}
+		}
+		return !found
+	})
+	return found
+}
+
+// calls returns whether body calls the function name directly.
+func calls(body *ast.BlockStmt, name string) bool {
+	found := false
+	ast.Inspect(body, func(node ast.Node) bool {
+		if call, ok := node.(*ast.CallExpr); ok {
+			f, ok := call.Fun.(*ast.Ident)
+			found = found || ok && f.Name == name
+		}
+		return !found
+	})
+	return found
+}
+
+// stringsIn returns the string literals in body, with underscores for spaces.
+func stringsIn(body *ast.BlockStmt) contractTest {
+	all := contractTest{}
+	ast.Inspect(body, func(node ast.Node) bool {
+		if lit, ok := node.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			if text, err := strconv.Unquote(lit.Value); err == nil {
+				all[strings.ReplaceAll(text, " ", "_")] = true
+			}
+		}
+		return true
+	})
+	return all
+}
