@@ -160,7 +160,7 @@ func TestJudgeSaysWhatIsWrongWithAServer(t *testing.T) {
 		says   []string
 	}{
 		"right":           {0, []string{"ok    1.5 ", "--    1.6 Stop without losing a client (not judged)", "Passed: all 5."}},
-		"slow":            {0, []string{"Passed: all 5.\nYour server took 1."}},
+		"slow":            {0, []string{"Passed: all 5.\nYour server took "}},
 		"prints":          {0, []string{"Passed: all 5."}},
 		"forks":           {0, []string{"Passed: all 5."}},
 		"ignores SIGTERM": {0, []string{"Passed: all 5.", "Your server did not end within 1s after SIGTERM, so the judge killed it."}},
