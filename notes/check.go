@@ -41,6 +41,7 @@ var checks = []check{
 	{"steps", checkSteps},
 	{"coverage", checkCoverage},
 	{"names", checkNames},
+	{"english", checkEnglish},
 	{"links", checkLinks},
 	{"console", checkConsole},
 }

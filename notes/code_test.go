@@ -122,6 +122,11 @@ func TestNamesAreIntroducedBeforeTheirChapterEnds(t *testing.T) {
 	assert.Contains(t, truth(t, fixture(t, files), "names"), "02-backlog.md: 0 names")
 }
 
+func TestStiltedWordsAreFoundInProseOnly(t *testing.T) {
+	drift(t, fixture(t, map[string]string{"notes/a.md": "# A\n\nWhoever waits.\n"}), "english", "notes/a.md:3: \"Whoever\"")
+	truth(t, fixture(t, map[string]string{"notes/a.md": "# A\n\n`nobody` is a user, and \"in vain\" a quotation.\n\n```text\nsomebody\n```\n"}), "english")
+}
+
 func TestTheReadersListMustBeTrue(t *testing.T) {
 	for item, words := range map[string]string{
 		"`part2-backlog/new.go`: shown":           "nothing of part2-backlog/new.go, all is left",

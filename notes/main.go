@@ -32,7 +32,7 @@ const usage = `usage: go -C notes run . VERB [flags] [NAME…]
   refresh [-only LIST] [FILE…]          write into the chapters what can be computed
   html DIR                              the chapters as pages for a browser
 
-LIST is some of code,growth,steps,console,coverage,names,links,figures; FILE is a chapter.
+LIST is some of code,growth,steps,console,coverage,names,english,links,figures; FILE is a chapter.
 
 example: go -C notes run . check -only code,links
 `
@@ -111,7 +111,7 @@ func (v verb) run(r repo, args []string, out io.Writer) error {
 	var q request
 	flags := flag.NewFlagSet("notes", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.StringVar(&q.only, "only", "figures,code,growth,steps,coverage,names,links,console", "")
+	flags.StringVar(&q.only, "only", "figures,code,growth,steps,coverage,names,english,links,console", "")
 	flags.StringVar(&q.part, "part", "", "")
 	flags.BoolVar(&q.strict, "strict", false, "")
 	flags.BoolVar(&q.verbose, "v", false, "")
