@@ -122,6 +122,11 @@ func TestNamesAreIntroducedBeforeTheirChapterEnds(t *testing.T) {
 	assert.Contains(t, truth(t, fixture(t, files), "names"), "02-backlog.md: 0 names")
 }
 
+func TestTestsThatAPageNamesExist(t *testing.T) {
+	files := map[string]string{"notes/a.md": "# A\n\n`TestOne` and `TestTwo`.\n", "part1-hello/one_test.go": "package main\n\nfunc TestOne(t *testing.T) {}\n"}
+	drift(t, fixture(t, files), "names", "notes/a.md:3: there is no test TestTwo")
+}
+
 func TestStiltedWordsAreFoundInProseOnly(t *testing.T) {
 	drift(t, fixture(t, map[string]string{"notes/a.md": "# A\n\nWhoever waits.\n"}), "english", "notes/a.md:3: \"Whoever\"")
 	truth(t, fixture(t, map[string]string{"notes/a.md": "# A\n\n`nobody` is a user, and \"in vain\" a quotation.\n\n```text\nsomebody\n```\n"}), "english")

@@ -23,6 +23,9 @@ type introduction map[string]bool
 // checkNames wants every name of a part that shown code uses to be introduced by the
 // end of its chapter. It looks at chapters that name their subject.
 func checkNames(n *notes) error {
+	if err := n.checkTestNames(); err != nil {
+		return err
+	}
 	met := introduction{}
 	loaded := map[string][]*packages.Package{} // by part
 	for _, c := range n.chapters {
@@ -175,4 +178,36 @@ func ours(object types.Object) bool {
 	fn, _ := object.(*types.Func)
 	_, pkg := object.(*types.PkgName)
 	return !pkg && (object.Parent() == object.Pkg().Scope() || field != nil && field.IsField() || fn != nil)
+}
+
+var (
+	testName = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)`")
+	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
+)
+
+// checkTestNames wants every test that a page names to exist.
+func (n *notes) checkTestNames() error {
+	known := map[string]bool{}
+	for _, part := range n.parts() {
+		for _, file := range n.goFiles(part) {
+			if !strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			src, err := n.read(part + "/" + file)
+			if err != nil {
+				return err
+			}
+			for _, m := range testFunc.FindAllSubmatch(src, -1) {
+				known[string(m[1])] = true
+			}
+		}
+	}
+	for _, c := range n.chapters {
+		for _, m := range testName.FindAllSubmatchIndex(c.src, -1) {
+			if name := string(c.src[m[2]:m[3]]); !known[name] {
+				n.say(c, m[0], "there is no test %s", name)
+			}
+		}
+	}
+	return nil
 }
