@@ -67,11 +67,15 @@ func stepsAgainst(all []steps.Step, tests map[string]contractTest) (wrong []stri
 	return wrong
 }
 
-// unreadable says which steps point to a section that is not there.
+// unreadable says which steps point to a section that is not there. A chapter that
+// has no steps yet is not asked for one.
 func (n *notes) unreadable(all []steps.Step) (wrong []string) {
 	for _, step := range all {
 		file, section, _ := strings.Cut(step.Read, ", ")
 		text, err := n.read("notes/" + file)
+		if err == nil && strings.HasPrefix(section, "Step ") && !strings.Contains(string(text), "\n## Step ") {
+			continue
+		}
 		if err != nil || !strings.Contains(string(text), "\n## "+section+"\n") {
 			wrong = append(wrong, fmt.Sprintf("step %s: %s has no section %q", step.Number, file, section))
 		}

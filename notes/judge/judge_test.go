@@ -123,6 +123,12 @@ type judging struct {
 // begin starts the judge on a server of that kind, or a command of the shell.
 func begin(t testing.TB, kind string, env ...string) *judging {
 	t.Helper()
+	return beginPart(t, "1", compiled(t), kind, env...)
+}
+
+// beginPart is begin for any part, whose tests are compiled.
+func beginPart(t testing.TB, part, tests, kind string, env ...string) *judging {
+	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	root, err := filepath.Abs("../..")
@@ -130,7 +136,7 @@ func begin(t testing.TB, kind string, env ...string) *judging {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	j := &judging{pids: filepath.Join(t.TempDir(), "pids")}
-	j.Cmd = exec.CommandContext(ctx, self, "-root", root, "-tests", compiled(t))
+	j.Cmd = exec.CommandContext(ctx, self, "-root", root, "-part", part, "-tests", tests)
 	j.Env = append(os.Environ(), "BE_JUDGE=yes", "PIDS="+j.pids, "SERVER=BE_SERVER='"+kind+"' exec "+self)
 	j.Env = append(j.Env, env...)
 	j.Stdout, j.Stderr = &j.printed, &j.printed
@@ -230,4 +236,29 @@ func TestOneStepAloneAndAllSteps(t *testing.T) {
 	assert.Contains(t, all.printed.String(), "FAIL  1.5", "a server that died is started again")
 	assert.Equal(t, 2, none.ProcessState.ExitCode())
 	assert.Contains(t, none.printed.String(), "part 1 has no step 1.9; it has 1.1 to 1.6")
+}
+
+// Part 3's serial driver is right in all but one thing, and part 1's server closes
+// after each response. The judge stops at exactly the step that each lacks.
+func TestJudgeStopsAtTheStepThatAServerLacks(t *testing.T) {
+	t.Parallel()
+	bin := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./part1-hello", "./part3-pipelining")
+	build.Dir = "../.."
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	w := walk{root: "../..", part: "3"}
+	require.NoError(t, w.prepare(t.Context()))
+	t.Cleanup(func() { os.RemoveAll(w.scratch) })
+	for command, says := range map[string]string{
+		"/part3-pipelining -addr $ADDR -wait goroutines": "Passed: all 13.",
+		"/part3-pipelining -addr $ADDR -wait serial":     "Passed: 11. Next: 4.3 ",
+		"/part1-hello -addr $ADDR":                       "Passed: 0. Next: 3.1 ",
+	} {
+		j := beginPart(t, "3", w.binary, "", "SERVER=exec "+bin+command)
+
+		j.Wait()
+
+		assert.Contains(t, j.printed.String(), says, command)
+	}
 }

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"io"
+	"testing"
+	"time"
+)
+
+// What clients, and the requests of one client, may do to each other.
+
+func TestSilentClientsDelayNoOther(t *testing.T) {
+	addr := contract(t)
+	for _, sent := range []string{"", "GET / HT", get("/")} { // the last waits on a connection that is kept
+		io.WriteString(dial(t, addr), sent)
+	}
+
+	s := sendAndRead(t, addr, "house rule: a client that is silent, or slow, makes no other wait", "driver.go", get("/", closeField))
+
+	s.wantPrefix(t, "HTTP/1.1 200 ")
+	s.wantCleanEnd(t)
+}
+
+// A GET after a POST may ask for what the POST changes.
+func TestUnsafeRequestRunsAlone(t *testing.T) {
+	const each = 150 * time.Millisecond
+	sent := get("/sleep/150ms") + post("/echo", "x") + get("/sleep/150ms", closeField)
+	begin := time.Now()
+	s := sendAndRead(t, contract(t), "house rule, RFC 9112 §9.3.2: only requests with safe methods may be handled in parallel", "takerequest.go", sent)
+	took := time.Since(begin)
+
+	bodies := s.parseAll(t, "GET", "POST", "GET")
+	s.wantSame(t, "the body of the POST", "x", bodies[1].body)
+	if took < 2*each {
+		s.fail(t, len(s.got), "two sleeps of %v with a POST between them took %v: they ran side by side", each, took)
+	}
+}
