@@ -169,7 +169,7 @@ func (w *Response) Context() context.Context {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if w.x.context == nil {
-		w.x.context = &clientContext{t: t, done: make(chan struct{})}
+		w.x.context = &clientContext{t: t}
 		if t.err != nil || w.x.expired {
 			w.x.context.end(w.x.expired)
 		}
@@ -181,12 +181,12 @@ func (w *Response) Context() context.Context {
 // use it after the handler has returned and the exchange belongs to another request.
 type clientContext struct {
 	t         *transport
-	done      chan struct{}
+	done      chan struct{}         // created by Done, because most requests never wait for long; guarded by the lock
 	err       atomic.Pointer[error] // set once, before done is closed. Without the lock, because end's caller has it when afterFunc calls Err
 	afterFunc func()                // called once by end, with the lock held; nil for none; guarded by the lock
 }
 
-// end ends f, unless it has ended. The caller holds the lock.
+// end ends c, unless it has ended. The caller holds the lock.
 func (c *clientContext) end(expired bool) {
 	why := &context.Canceled
 	if expired {
@@ -195,14 +195,26 @@ func (c *clientContext) end(expired bool) {
 	if !c.err.CompareAndSwap(nil, why) {
 		return
 	}
-	close(c.done)
+	if c.done != nil {
+		close(c.done)
+	}
 	if c.afterFunc != nil {
 		c.afterFunc()
 		c.afterFunc = nil
 	}
 }
 
-func (c *clientContext) Done() <-chan struct{} { return c.done }
+func (c *clientContext) Done() <-chan struct{} {
+	c.t.mu.Lock()
+	defer c.t.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.Err() != nil {
+			close(c.done)
+		}
+	}
+	return c.done
+}
 
 func (c *clientContext) Err() error {
 	if why := c.err.Load(); why != nil {
