@@ -112,13 +112,21 @@ func TestAnswersGoClient(t *testing.T) {
 
 	answer, err := client.Get("http://" + contract(t))
 
-	require.NoError(t, err)
+	s := transcript{sent: "what net/http's client sends for GET /", rule: "house rule: a well-known client is served", look: "server.go, response"}
+	if err != nil {
+		s.fail(t, 0, "Go's client says: %v", err)
+	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
-	require.NoError(t, err)
-	assert.Equal(t, "200 OK", answer.Status)
-	assert.Equal(t, "Hello, World!\n", string(body))
-	assert.Equal(t, int64(len(body)), answer.ContentLength)
+	if s.got = string(body); err != nil {
+		s.fail(t, len(s.got), "Go's client says of the body: %v", err)
+	}
+	if s.wantPrefix(t, "Hello, World!\n"); answer.Status != "200 OK" {
+		s.fail(t, 0, "the status is %q, want %q", answer.Status, "200 OK")
+	}
+	if answer.ContentLength != int64(len(body)) || s.got != "Hello, World!\n" {
+		s.fail(t, min(len(s.got), len("Hello, World!\n")), "Go's client reads Content-Length as %d, and %d bytes of body; want 14 of both", answer.ContentLength, len(body))
+	}
 }
 
 func TestAnswersCurl(t *testing.T) {
@@ -129,8 +137,13 @@ func TestAnswersCurl(t *testing.T) {
 
 	body, err := exec.Command("curl", "--silent", "--show-error", "--max-time", fmt.Sprint(patience().Seconds()), "http://"+contract(t)).CombinedOutput()
 
-	require.NoError(t, err, "%s", body)
-	assert.Equal(t, "Hello, World!\n", string(body))
+	s := transcript{sent: "what curl sends for GET /", got: string(body), rule: "house rule: a well-known client is served", look: "server.go, response"}
+	if err != nil {
+		s.fail(t, 0, "curl says: %s (%v)", strings.TrimSpace(string(body)), err)
+	}
+	if s.wantPrefix(t, "Hello, World!\n"); s.got != "Hello, World!\n" {
+		s.fail(t, len("Hello, World!\n"), "the body goes on after %q", "Hello, World!\n")
+	}
 }
 
 func TestAnswersOnIPv6(t *testing.T) {
@@ -200,7 +213,10 @@ func TestHeadWithoutEndIsRefused(t *testing.T) {
 	s := sendAndRead(t, contract(t), "house rule: bounded everything; a head of 4 MiB gets a 4xx", "server.go, readHead",
 		"GET / HTTP/1.1\r\nHost: x\r\nLong: "+strings.Repeat("a", 4<<20)+"\r\n\r\n")
 
-	s.wantPrefix(t, "HTTP/1.1 4")
+	s.wantPrefix(t, "HTTP/1.1 ")
+	if status := len("HTTP/1.1 "); !strings.HasPrefix(s.got[status:], "4") {
+		s.fail(t, status, "want any status from 400 to 499 (%s)", s.describeEnd())
+	}
 }
 
 func TestSilentClientDoesNotBlockTheNext(t *testing.T) {

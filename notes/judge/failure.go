@@ -75,14 +75,18 @@ func (w *walk) explain(step steps.Step, failures []failure, err error) {
 	if err != nil {
 		fmt.Fprintf(w.out, "    %v\n", err)
 	}
-	for _, f := range failures {
+	for i, f := range failures {
+		if i > 0 && !w.all {
+			fmt.Fprintf(w.out, "    More cases of this test that fail: %d.\n", len(failures)-1)
+			break
+		}
 		fmt.Fprintf(w.out, "    %s\n", f.test)
 		for line := range strings.Lines(f.text) {
 			fmt.Fprintf(w.out, "    %s", line)
 		}
 		fmt.Fprintln(w.out)
 	}
-	fmt.Fprintf(w.out, "    hint: %s\n    read: notes/%s\n", step.Hint, step.Read)
+	fmt.Fprintf(w.out, "    idea: %s\n    hint: %s\n    read: notes/%s\n", step.Idea, step.Hint, step.Read)
 	s := w.server
 	w.stopServer() // its last words may come at the end
 	if s != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -116,7 +115,7 @@ func compiled(t testing.TB) string {
 // A judging is a run of the judge.
 type judging struct {
 	*exec.Cmd
-	printed bytes.Buffer
+	printed tail // of 64,000 bytes
 	pids    string
 }
 
@@ -137,7 +136,7 @@ func beginPart(t testing.TB, part, tests, kind string, env ...string) *judging {
 	t.Cleanup(cancel)
 	j := &judging{pids: filepath.Join(t.TempDir(), "pids")}
 	j.Cmd = exec.CommandContext(ctx, self, "-root", root, "-part", part, "-tests", tests)
-	j.Env = append(os.Environ(), "BE_JUDGE=yes", "PIDS="+j.pids, "SERVER=BE_SERVER='"+kind+"' exec "+self)
+	j.Env = append(os.Environ(), "BE_JUDGE=yes", "PIDS="+j.pids, "GORACE=atexit_sleep_ms=0", "SERVER=BE_SERVER='"+kind+"' exec "+self)
 	j.Env = append(j.Env, env...)
 	j.Stdout, j.Stderr = &j.printed, &j.printed
 	j.WaitDelay = time.Second
@@ -183,9 +182,9 @@ func TestJudgeSaysWhatIsWrongWithAServer(t *testing.T) {
 			j := begin(t, kind)
 			j.Wait()
 
-			assert.Equal(t, c.status, j.ProcessState.ExitCode(), "%s", &j.printed)
+			assert.Equal(t, c.status, j.ProcessState.ExitCode(), "%s", j.printed.all())
 			for _, text := range c.says {
-				assert.Contains(t, j.printed.String(), text)
+				assert.Contains(t, j.printed.all(), text)
 			}
 			assert.Empty(t, j.left(), "no process is left")
 		})
@@ -199,7 +198,7 @@ func TestCommandThatIsNotThere(t *testing.T) {
 	j.Wait()
 
 	assert.Equal(t, 1, j.ProcessState.ExitCode())
-	assert.Contains(t, j.printed.String(), "the shell did not find the command")
+	assert.Contains(t, j.printed.all(), "the shell did not find the command")
 }
 
 // After ^C nothing is left, nor after SIGKILL, which the judge cannot see.
@@ -230,12 +229,12 @@ func TestOneStepAloneAndAllSteps(t *testing.T) {
 	all.Wait()
 	none.Wait()
 
-	assert.Equal(t, 0, one.ProcessState.ExitCode(), "%s", &one.printed)
-	assert.NotContains(t, one.printed.String(), "1.2")
+	assert.Equal(t, 0, one.ProcessState.ExitCode(), "%s", one.printed.all())
+	assert.NotContains(t, one.printed.all(), "1.2")
 	assert.Equal(t, 1, all.ProcessState.ExitCode())
-	assert.Contains(t, all.printed.String(), "FAIL  1.5", "a server that died is started again")
+	assert.Contains(t, all.printed.all(), "FAIL  1.5", "a server that died is started again")
 	assert.Equal(t, 2, none.ProcessState.ExitCode())
-	assert.Contains(t, none.printed.String(), "part 1 has no step 1.9; it has 1.1 to 1.6")
+	assert.Contains(t, none.printed.all(), "part 1 has no step 1.9; it has 1.1 to 1.6")
 }
 
 // Part 3's serial driver is right in all but one thing, and part 1's server closes
@@ -259,6 +258,25 @@ func TestJudgeStopsAtTheStepThatAServerLacks(t *testing.T) {
 
 		j.Wait()
 
-		assert.Contains(t, j.printed.String(), says, command)
+		assert.Contains(t, j.printed.all(), says, command)
 	}
+}
+
+func TestWatchJudgesAgainWhenTheFileChanges(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "my.py")
+	require.NoError(t, os.WriteFile(file, []byte("one"), 0o600))
+	j := begin(t, "right", "STEP=1.1", "WATCH="+file)
+	walked := func(times int) func() bool {
+		return func() bool { return strings.Count(j.printed.all(), "Waiting for a change of "+file) == times }
+	}
+	require.Eventually(t, walked(1), 20*time.Second, time.Millisecond, "the first walk")
+
+	require.NoError(t, os.WriteFile(file, []byte("two, and longer"), 0o600))
+
+	assert.Eventually(t, walked(2), 20*time.Second, time.Millisecond, "the second walk")
+	require.NoError(t, j.Process.Signal(syscall.SIGINT))
+	j.Wait()
+	assert.Equal(t, 130, j.ProcessState.ExitCode())
+	assert.Empty(t, j.left(), "no process is left")
 }

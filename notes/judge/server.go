@@ -19,9 +19,10 @@ type server struct {
 }
 
 const (
-	startTimeout = 10 * time.Second // a server may have to be compiled first
-	stopGrace    = time.Second      // from SIGTERM to SIGKILL
-	daemonTime   = time.Second      // for a daemon to listen after its parent has ended
+	startTimeout = 10 * time.Second       // a server may have to be compiled first
+	stopGrace    = time.Second            // from SIGTERM to SIGKILL
+	lastBreath   = 200 * time.Millisecond // between a server's last byte and its exit status
+	daemonTime   = time.Second            // for a daemon to listen after its parent has ended
 )
 
 // A trouble is one sentence about a program that cannot be judged, or cannot be
@@ -91,9 +92,16 @@ func (s *server) awaitListening(ctx context.Context, limit time.Duration) error 
 	}
 }
 
-// hasDied returns what to say of a server that ended while it was judged.
-func (s *server) hasDied() error {
+// hasDied returns what to say of a server that ended while it was judged, or
+// stopped listening. A test that failed may have seen it before the kernel tells us;
+// then hasDied waits a little.
+func (s *server) hasDied(failed bool) error {
+	for until := time.Now().Add(lastBreath); failed && !s.hasExited() && time.Now().Before(until); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	switch {
+	case !s.hasExited() && failed && !listens(s.addr):
+		return trouble(fmt.Sprintf("Your server runs, but no longer listens on $ADDR (%s).", s.addr))
 	case !s.hasExited():
 		return nil
 	case s.cmd.ProcessState.Success() && listens(s.addr):

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,14 +150,14 @@ func (w *walk) judge(ctx context.Context, step steps.Step) (failures []failure, 
 		if err != nil {
 			return failures, err
 		}
-		if err := w.server.hasDied(); err != nil {
+		if err := w.server.hasDied(len(failed) > 0); err != nil {
 			return failures, err
 		}
 		if len(failures) > 0 && !w.all {
 			return failures, nil
 		}
 	}
-	return failures, w.server.hasDied()
+	return failures, w.server.hasDied(false)
 }
 
 // test runs one test against the server. When the server ends, the test has a
@@ -164,9 +165,6 @@ func (w *walk) judge(ctx context.Context, step steps.Step) (failures []failure, 
 func (w *walk) test(ctx context.Context, test steps.Test) ([]failure, error) {
 	run, skip := steps.Pattern(test, w.steps)
 	args := []string{"-test.run=" + run, "-test.skip=" + skip, "-test.parallel=1", "-test.v"}
-	if !w.all {
-		args = append(args, "-test.failfast")
-	}
 	cmd := exec.Command(w.binary, args...)
 	cmd.Dir = w.pkgDir
 	cmd.Env = append(os.Environ(), "SERVER="+w.command, "JUDGED="+w.server.addr, "PATIENCE="+w.patience.String(), "GORACE=atexit_sleep_ms=0")
@@ -194,6 +192,7 @@ wait:
 	}
 	text := g.printed.all()
 	failures := failuresIn(text)
+	slices.SortFunc(failures, func(a, b failure) int { return strings.Compare(a.test, b.test) }) // a table has no order
 	switch {
 	case len(failures) == 0 && hung && died != nil:
 		return nil, trouble(fmt.Sprintf("%s did not end within %v: your server hangs.", test, testTimeout))
