@@ -230,7 +230,7 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		"unknown verb":            {"dance", 2, `unknown verb "dance"`},
 		"extra argument":          {"serve now", 2, `unexpected argument "now"`},
 		"bad limit":               {"-head 10", 2, "-head 10: want 256 to 32768"},
-		"no time":                 {"-idle-time 0s", 2, "a time of 0 or less is no time"},
+		"no time":                 {"-idle-time 0s", 2, "-linger-time: want more than 0"},
 		"pipe without an address": {"pipe", 2, "want an address and at least one path"},
 		"pipe, no port":           {"pipe localhost /", 2, `bad address "localhost"`},
 		"pipe to port 0":          {"pipe localhost:0 /", 2, `bad address "localhost:0"`},

@@ -11,9 +11,10 @@ import (
 // what to do next. Its methods are the rules of order, bounds, deadlines and closing; a
 // driver (driver.go) waits for the kernel, reads and writes. The path of a request:
 //
-//	onEvent, onRead        the socket is readable; bytes were read into input
+//	onEvent, onRead        the loop reports that the socket is readable; bytes were read into input
 //	takeRequest            a request is removed from input and gets a slot (takerequest.go, slot.go)
-//	complete               its handler has returned: the slot holds the response (exchange.go)
+//	exchange.run           its handler is called and its response encoded (exchange.go, response.go)
+//	complete               its handler has returned: the slot holds the response
 //	advance                completed responses move from the head of the queue to output (writequeue.go)
 //	nextAction, onWritten  output is written, as far as the kernel accepts it (transport.go)
 //	nextAction             all is answered and no more requests can come: close (state.go)

@@ -25,7 +25,8 @@ func (x *exchange) startDeadline() {
 	x.deadline = x.conn.srv.clock.now() + int64(x.conn.srv.Limits.HandlerTime)
 }
 
-// checkDeadlines ends every wait of c whose time is up. The server's clock calls it.
+// checkDeadlines ends every wait of c whose time is up. The clock and waitForCapacity call
+// it.
 func (c *conn) checkDeadlines() {
 	now := c.srv.clock.now()
 	for x := c.firstOverdue(now); x != nil; x = c.firstOverdue(now) {
@@ -101,8 +102,8 @@ func (c *conn) expire(x *exchange) {
 	c.advance()
 }
 
-// rejectPartial answers an incomplete request. The clock calls it, not the driver, so it
-// runs the exchange itself.
+// rejectPartial answers an incomplete request. No driver does that, because
+// checkDeadlines calls it; so it runs the exchange itself.
 func (c *conn) rejectPartial(why *http1.StatusError) {
 	x := c.newRequest(0, why)
 	c.reserve(x)

@@ -2,7 +2,8 @@
 // client may pipeline: send the next request before it has the response to the last
 // one. Handlers of safe requests may then run in parallel, and the responses are sent in
 // the order of the requests. Limits.Driver chooses how the server waits: serial.go,
-// goroutines.go or loop.go. The rules are in conn.go; transport.go makes the system calls.
+// goroutines.go or loop.go. The rules are in conn.go; transport.go reads and writes the
+// sockets.
 //
 // A program listens, serves, and stops:
 //

@@ -92,8 +92,8 @@ func (l *Limits) PerConnection() int {
 	return readBufferSize + l.Pipeline*(l.Head+2*maxBuffered) + 2*(writeBufferSize+maxBuffered) + int(l.Body)
 }
 
-// Validate returns an error if l cannot work. The error names the flag and the values
-// that can.
+// Validate returns an error if l cannot work. The error names the flag and its allowed
+// values.
 func (l *Limits) Validate() error {
 	if l.Head < 256 || l.Head > readBufferSize {
 		return fmt.Errorf("-head %d: want 256 to %d", l.Head, readBufferSize)
@@ -105,7 +105,7 @@ func (l *Limits) Validate() error {
 		return fmt.Errorf("-wait %s: want serial, goroutines, or on Linux loop", l.Driver)
 	}
 	if l.shortest() <= 0 {
-		return errors.New("a time of 0 or less is no time")
+		return errors.New("-idle-time, -head-time, -body-time, -handler-time, -write-time and -linger-time: want more than 0")
 	}
 	return nil
 }

@@ -20,13 +20,13 @@ type transport struct {
 	driver  connDriver
 }
 
-// A connDriver is what a transport needs of its driver. Every method is called with the
-// lock held.
+// A connDriver is what a transport needs of its driver: of the loop, or of the
+// blockingConn itself. Every method is called with the lock held.
 type connDriver interface {
 	queueTurn(*transport)                                      // calls onTurn after other connections have had their turns
 	rearm(*transport)                                          // has the kernel report the socket's events again
 	awaitWritable(*transport)                                  // calls onWritable when the socket is writable
-	awaitInput(*transport)                                     // waits, without the lock, until input may have arrived or wakeReader is called
+	awaitInput(*transport)                                     // waits, without the lock, for input or wakeReader; the blocking drivers also read the input
 	wakeReader(*transport)                                     // ends an awaitInput that does not wait on changed; perform has broadcast that
 	discardInput(*transport)                                   // FIN was sent: makes sure that a goroutine discards what the client still sends
 	closeSocket(*transport)                                    // closes the socket, perhaps later

@@ -13,16 +13,16 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// An exchange is one request and its response. This file sends the request; the
-// response's head is read in responsehead.go, its body in response.go, and every
-// wait is in wait.go.
+// An exchange is one request and its response. The request leaves in the first wait for
+// the head: ReadHead → waitForHead → waitRead → onReady → writeReady. One wait in the
+// poller writes it and then reads. The head is read in responsehead.go, the body in
+// response.go, and every wait is in wait.go.
 
 // ErrNotSent means that the context ended before the request was sent. The
 // connection is as it was.
 var ErrNotSent = errors.New("nothing was sent")
 
-// RoundTrip sends c and returns the response when its head has arrived. (ReadHead
-// sends: one wait in the poller writes the request and then reads.) The caller must
+// RoundTrip sends c and returns the response when its head has arrived. The caller must
 // Close the response.
 //
 // until bounds the whole exchange, body included; the zero time is no bound.

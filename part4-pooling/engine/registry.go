@@ -27,7 +27,7 @@ import (
 type Registry struct {
 	mu         sync.Mutex // never held across anything that blocks
 	engines    map[string]*Engine
-	Line       pool.Line       // the requests of the client that reserve connections to backends
+	Line       pool.Line       // the order in which the client's requests, by an engine or not, reserve connections
 	clientGone bool            // the client has gone; no more jobs
 	ctx        context.Context // done when the client has gone; nil before the first engine
 	cancel     context.CancelCauseFunc

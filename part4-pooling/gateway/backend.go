@@ -15,13 +15,13 @@ type Backend struct {
 	Engine bool   // requests are offloaded to engines (offload.go)
 }
 
-// normalized returns p without a trailing slash in its path: /a/ covers the same paths
+// normalized returns b without a trailing slash in its path: /a/ covers the same paths
 // as /a.
-func (p Backend) normalized() Backend {
-	if len(p.Path) > 1 {
-		p.Path = strings.TrimSuffix(p.Path, "/")
+func (b Backend) normalized() Backend {
+	if len(b.Path) > 1 {
+		b.Path = strings.TrimSuffix(b.Path, "/")
 	}
-	return p
+	return b
 }
 
 // ParseBackend parses the argument of -backend and -engine, [PATH=]URL. Without PATH it
@@ -68,10 +68,10 @@ func ValidateBackends(all []Backend) error {
 	return nil
 }
 
-// String formats p as the command-line flag that sets it.
-func (p Backend) String() string {
-	if p.Engine {
-		return "-engine " + p.Path + "=http://" + p.Addr
+// String formats b as the command-line flag that sets it.
+func (b Backend) String() string {
+	if b.Engine {
+		return "-engine " + b.Path + "=http://" + b.Addr
 	}
-	return "-backend " + p.Path + "=http://" + p.Addr
+	return "-backend " + b.Path + "=http://" + b.Addr
 }

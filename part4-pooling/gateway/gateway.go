@@ -61,11 +61,11 @@ var (
 // for one path (ValidateBackends). Connections come from p, which stays the caller's.
 // It starts nothing: the caller gives Handler to a server.Server, and OffloadOrReserve
 // as its Offloader.
-func New(p *pool.Pool, prefixes []Backend) *Gateway {
-	g := &Gateway{Pool: p, Backends: slices.Clone(prefixes), Timeouts: client.DefaultTimeouts, Engines: defaultEngineOptions}
+func New(p *pool.Pool, backends []Backend) *Gateway {
+	g := &Gateway{Pool: p, Backends: slices.Clone(backends), Timeouts: client.DefaultTimeouts, Engines: defaultEngineOptions}
 	g.Timeouts.Total = 0 // a download may take any time while bytes arrive: Head and Idle are the limits
-	for i, p := range g.Backends {
-		g.Backends[i] = p.normalized()
+	for i, b := range g.Backends {
+		g.Backends[i] = b.normalized()
 	}
 	slices.SortStableFunc(g.Backends, func(a, b Backend) int { return len(b.Path) - len(a.Path) })
 	return g

@@ -109,7 +109,7 @@ func (p *offloadedRequest) free() {
 	offloadedRequests.Put(p)
 }
 
-// registryFor returns the engines of w's client connection.
+// registryFor returns the registry of w's client connection: its engines, and its pool.Line.
 func registryFor(w *server.Response) *engine.Registry {
 	return w.Attachment(func() server.Attachment { return new(engine.Registry) }).(*engine.Registry)
 }

@@ -33,9 +33,9 @@ type Line struct {
 	resumedAt time.Time // when one of them last asked again
 }
 
-// Blocks reports whether a request of the line waits that is newer than the one with
-// that number. The next request must then not use the older one's connection: it queues
-// behind the waiting ones.
+// Blocks reports whether a request of the line waits that is newer than the request with
+// that number. If so, the next request must queue behind the waiting one, and must not use
+// the connection of the older one.
 func (l *Line) Blocks(number uint64) bool { return l.newest.Load() > number }
 
 // number returns the number of the next request, or 0 if there is no line.

@@ -21,21 +21,23 @@ import (
 //	            +-----------------> the permit is released
 //	            |
 //	Reserve, ---+--> leased <---------------------+
-//	Claim       dial   |                          | Claim: the most recently used one,
-//	  |                | Return                   | if it passes its check
+//	Claim       dial   |                          | Reserve: the most recently used one,
+//	  |                | Return                   | which Claim checks
 //	  |                +----> good? --- yes ---> idle
-//	  |                         | no              | idle too long or too old, or failed its
-//	  |                         v                 | check (evict, Claim); DropAll, quarantine;
-//	  |                       closed <------------+ displaced for another backend
+//	  |                         | no              | idle too long or too old (evict, Reserve),
+//	  |                         v                 | or failed its check (evict, Claim); DropAll,
+//	  |                       closed <------------+ quarantine; displaced for another backend
 //	  |                         |
 //	  v                         v the permit is released
 //	wait <-------------- to the caller that has waited longest
 //
+// Two ways out of leased are not drawn: GiveBack closes the connection (recall.go), and
+// Redial closes it and dials another with its permit (roundtrip.go).
+//
 // No caller waits while it could have an idle connection or a free permit: it may
 // have as many as it leaves to others (share.go), and in its turn (line.go).
 //
-// All methods may be called from any goroutine. Limits, Dial and Now must not
-// change while the pool is in use.
+// Any goroutine may call any method. Limits, Dial and Now must not change meanwhile.
 type Pool struct {
 	Limits Limits
 	Dial   func(ctx context.Context, addr string, timeout time.Duration) (*client.Conn, error) // client.Dial, except in tests
@@ -45,8 +47,8 @@ type Pool struct {
 	// lists, and never across anything that blocks: no dial, no write, no close.
 	// A connection to be closed goes on the list toClose, and unlockAndClose
 	// closes it after the unlock. (A check is a system call, but one that never
-	// blocks. The evictor makes it with the lock held. Get and put make it
-	// without: the connection is theirs alone.)
+	// blocks. The evictor makes it with the lock held, checkOrDial and put
+	// without, because the connection is theirs alone.)
 	mu             sync.Mutex
 	queued         atomic.Int64 // callers in all queues; written with the lock held
 	backends       map[string]*backend
@@ -80,13 +82,13 @@ type backend struct {
 }
 
 // A Lease is a connection of the pool, from its dial to its close. The pool lends it
-// to one holder after another. The current holder alone may use it, until Release or
-// Redial. pool and backend never change; the pool's lock guards the rest.
+// to one caller after another. The current one alone may use it, and ends the lease with
+// Release, which is client.Conn's, or Redial; never with Close.
 type Lease struct {
 	*client.Conn
-	pool       *Pool
-	backend    *backend
-	holder     // the client and the line that its permit is charged to; zero when it is idle
+	pool       *Pool    // never changes
+	backend    *backend // never changes; the pool's lock guards the rest
+	holder              // the client and the line that its permit is charged to; zero when it is idle
 	state      leaseState
 	generation uint64 // of its backend, at the time of the dial
 	dialledAt  time.Time
@@ -101,16 +103,17 @@ const (
 	leaseClosed                   // closed, or about to be
 )
 
-// The first three are ways in which Get fails, apart from the dial; test for them with
-// errors.Is.
+// The ways in which Get fails, apart from the dial; test for them with errors.Is.
 var (
 	ErrClosed      = errors.New("the pool is closed")
 	ErrWaitTimeout = errors.New("no connection came free in time")         // Limits.MaxWait
 	ErrQueueFull   = errors.New("too many requests wait for a connection") // Limits.Queue
-
-	errBroken      = errors.New("not reusable after an exchange")
-	ErrQuarantined = errors.New("the backend is in quarantine: it sent unsolicited bytes") // set as Conn.Fault by a holder that ends a lease for it
 )
+
+// ErrQuarantined is for Conn.Fault, when a caller ends the lease of a quarantined backend.
+var ErrQuarantined = errors.New("the backend is in quarantine: it sent unsolicited bytes")
+
+var errBroken = errors.New("not reusable after an exchange")
 
 // New returns an empty pool that dials with client.Dial. Without StartEvictor, idle
 // connections are checked and expire only when they are asked for.

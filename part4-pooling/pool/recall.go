@@ -31,8 +31,9 @@ import (
 // GiveBack asks the pool, not the other way round, and only after Spare: a request that
 // need not wait for its turn does nothing for this.
 
-// GiveBack ends the lease and returns true if rules 1 or 3 demand it. Its holder, a
-// request of a line, has waited for its turn for the given time. If it returns true the
+// GiveBack ends the lease and returns true if a caller of another line could use the
+// connection and waited is more than Limits.Spare, or if an earlier request of this line
+// asks again (rules 1 and 3). waited is how long its holder has waited for its turn. If it returns true the
 // holder must not use l again, and must call ReserveAgain when its turn has come or its
 // client has gone.
 func (l *Lease) GiveBack(waited time.Duration) bool {

@@ -13,13 +13,14 @@ import (
 // every other client waited for 5 s and got 503. A fixed share would depend on how many
 // clients there will be. This rule does not: of n connections a client that is alone
 // gets half, the next one half of the rest, and so on (dynamic thresholds: Choudhury and
-// Hahne, 1998). It holds at four levels:
+// Hahne, 1998). It holds at three levels:
 //
-//	of                           no more than    so that
-//	a connection of a client     a client's      it has at most half, whatever its client's other connections have
-//	a client at a backend        PerBackend      other clients can use that backend
-//	a client at all backends     Total           other clients can use any backend
-//	a backend                    Total           a slow backend leaves as much for the others, if Total is too small for all
+//	a client at a backend     leaves as much of PerBackend: other clients can use that backend
+//	a client at all backends  leaves as much of Total: other clients can use any backend
+//	a backend                 leaves as much of Total, if that is too small for all: a slow backend does not starve the others
+//
+// A connection of a client has a fixed bound, half of what its client may have at a
+// backend, whatever the client's other connections have.
 //
 // A client is an address, or with IPv6 its /64, which is what one customer has. So
 // clients that share an address share its connections. And k addresses that each take

@@ -101,9 +101,9 @@ func (p *Pool) grantWaiters(now time.Time) {
 }
 
 // nextToServe returns the longest waiting caller that could be served now and is not of
-// the line except. Callers
-// for a backend that is at its own limit, and those whose client has used up its
-// share, do not hold up the others. Queues are bounded, and so is this walk.
+// the line except. Callers for a backend that is at its own limit, and those whose client
+// has used up its share, do not hold up the others. Queues are bounded, and so is this
+// walk.
 func (p *Pool) nextToServe(except *Line) (eldest *waiter) {
 	for _, b := range p.backendList {
 		if b.inUse == p.Limits.PerBackend {

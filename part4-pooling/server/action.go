@@ -11,7 +11,7 @@ const (
 	actionIdleCheck                            // read once more, then call closeIfIdle
 	actionResetOnClose                         // from now on a close sends RST: SO_LINGER with a timeout of 0
 	actionFINOnClose                           // from now on a close sends FIN again
-	actionWrite                                // write output.unsent, then call onWritten, onBlocked or onWriteError
+	actionWrite                                // write output.unsent, then call onWritten, output.onBlocked or onWriteError
 	actionFIN                                  // shutdown(SHUT_WR), then discard what the client still sends
 	actionClose        = action(0)             // close the socket; no action follows. Valid only when nextAction returned ok
 )

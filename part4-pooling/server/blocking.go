@@ -107,8 +107,8 @@ func (c *blockingConn) nextRequest() *exchange {
 	return nil
 }
 
-// awaitInput waits in Go's poller until a read changed the connection's state, or
-// wakeReader interrupts it. It reads with the lock held, and waits without it.
+// awaitInput waits in Go's poller, without the lock, and reads with the lock held
+// (pollInput), until a read has changed the connection's state or wakeReader interrupts it.
 func (c *blockingConn) awaitInput(*transport) {
 	c.awaiting = true
 	c.lock.Unlock()

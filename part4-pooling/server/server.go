@@ -14,7 +14,7 @@ import (
 
 // A Server accepts connections and hands them to its drivers in turn (driver.go). One more
 // goroutine enforces the time limits (clock.go). Set the exported fields before Serve,
-// and do not change them after.
+// and do not change them after; Limits.Driver is read by New.
 type Server struct {
 	listener      socket.FD
 	Handler       Handler
