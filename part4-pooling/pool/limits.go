@@ -25,10 +25,10 @@ var DefaultLimits = Limits{
 	Total:      512, // each is a descriptor
 	Queue:      256, // 4 × PerBackend: a caller behind them would hardly be served within MaxWait
 	MaxWait:    5 * time.Second,
-	Spare:      2 * time.Second,  // well within MaxWait: who waits for such a connection gets it after Spare and a tick
-	IdleTime:   4 * time.Second,  // Node.js and Apache close after 5 s: be first
-	Lifetime:   10 * time.Minute, // so that a load balancer gets to choose again
-	Quarantine: 10 * time.Second, // a new connection for each request costs some 60 µs; delivering another client's response is far worse
+	Spare:      500 * time.Millisecond, // an honest client that waits for such a connection does not notice; most responses have had their turn by then
+	IdleTime:   4 * time.Second,        // Node.js and Apache close after 5 s: be first
+	Lifetime:   10 * time.Minute,       // so that a load balancer gets to choose again
+	Quarantine: 10 * time.Second,       // a new connection for each request costs some 60 µs; delivering another client's response is far worse
 }
 
 // AddFlags sets l to DefaultLimits and defines a flag on f for each limit.
@@ -39,7 +39,7 @@ func (l *Limits) AddFlags(f *flag.FlagSet) {
 	f.IntVar(&l.Queue, "backend-queue", l.Queue, "maximum number of client connections that wait for one backend, at most half of them of one client; others get 503 immediately; 0: no bound")
 	f.BoolVar(&l.OneClient, "one-client", false, "one client may have all connections to backends: for a gateway that has only one client, and for measurements; -behind-proxy includes it")
 	f.DurationVar(&l.MaxWait, "backend-wait", l.MaxWait, "how long a request may wait for a connection to a backend; then 503")
-	f.DurationVar(&l.Spare, "backend-spare", l.Spare, "how long a response that waits for its turn, behind an earlier one of the same client connection, keeps its connection to a backend while others wait for one; then the request is sent again in its turn; 0: as long as it waits")
+	f.DurationVar(&l.Spare, "backend-spare", l.Spare, "how long a response that waits for an earlier one of its client keeps its connection to a backend while other clients wait for one; then the request is sent again in its turn; 0: as long as it waits")
 	f.DurationVar(&l.IdleTime, "backend-idle", l.IdleTime, "how long a connection to a backend is kept idle")
 	f.DurationVar(&l.Lifetime, "backend-life", l.Lifetime, "how long a connection to a backend is kept at all")
 	f.DurationVar(&l.Quarantine, "backend-quarantine", l.Quarantine, "how long no connection is kept to a backend that sent unsolicited bytes")
