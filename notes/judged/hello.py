@@ -11,10 +11,14 @@ class Hello(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
     do_HEAD = do_GET
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))  # unread, it would reset the connection
+        self.do_GET()
 
 host, port = os.environ["ADDR"].rsplit(":", 1)
 http.server.ThreadingHTTPServer((host, int(port)), Hello).serve_forever()
