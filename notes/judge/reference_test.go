@@ -55,7 +55,7 @@ func walks(t *testing.T, part string, commands ...string) map[string]*judging {
 
 // firstFailure returns the number of the step at which the judge stopped, or "".
 func (j *judging) firstFailure() string {
-	for line := range strings.Lines(j.printed.String()) {
+	for line := range strings.Lines(j.printed.all()) {
 		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "FAIL" {
 			return fields[1]
 		}
