@@ -134,11 +134,11 @@ func beginPart(t testing.TB, part, tests, kind string, env ...string) *judging {
 	require.NoError(t, err)
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	j := &judging{pids: filepath.Join(t.TempDir(), "pids")}
 	j.Cmd = exec.CommandContext(ctx, self, "-root", root, "-part", part, "-tests", tests)
-	j.Env = append(os.Environ(), "BE_JUDGE=yes", "PIDS="+j.pids, "GORACE=atexit_sleep_ms=0", "SERVER=BE_SERVER='"+kind+"' exec "+self)
+	j.Env = append(os.Environ(), "BE_JUDGE=yes", "PIDS="+j.pids, "GORACE=atexit_sleep_ms=0", "PATIENCE=8s", "SERVER=BE_SERVER='"+kind+"' exec "+self)
 	j.Env = append(j.Env, env...)
 	j.Stdout, j.Stderr = &j.printed, &j.printed
 	j.WaitDelay = time.Second
