@@ -24,7 +24,8 @@ import (
 const usage = `usage: make judge PART=1 SERVER='command' [STEP=1.3] [ALL=1] [WATCH=file] [PATIENCE=30s]
 
   SERVER   the command that starts your server, run at the top of the repository;
-           it listens on the address in $ADDR and stays in the foreground
+           it listens on the address in $ADDR and stays in the foreground; a gateway
+           (PART=4) asks the backend whose URL is in $BACKEND
   STEP     judge this step alone
   ALL      judge the steps after one that fails too
   WATCH    judge again whenever this file changes
@@ -64,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		w.patience = d
 	}
 	err := w.prepare(ctx)
-	defer func() { os.RemoveAll(w.scratch) }()
+	defer func() { os.RemoveAll(w.scratch); w.backend.release() }()
 	if err != nil {
 		return status(ctx, err, stderr)
 	}

@@ -26,9 +26,10 @@ type walk struct {
 	out      io.Writer
 
 	steps   []steps.Step
-	binary  string // the part's tests, compiled; "" until prepare has done it
-	scratch string // the directory of binary, if prepare made one; the caller removes it
-	pkgDir  string // where they run
+	binary  string   // the part's tests, compiled; "" until prepare has done it
+	scratch string   // the directory of binary, if prepare made one; the caller removes it
+	pkgDir  string   // where they run
+	backend *backend // of a gateway; the caller releases it
 	server  *server
 }
 
@@ -53,6 +54,11 @@ func (w *walk) prepare(ctx context.Context) (err error) {
 		return fmt.Errorf("there is no part %s", w.part)
 	}
 	w.pkgDir = dirs[0]
+	if w.part == "4" {
+		if w.backend, err = reserveBackend(); err != nil {
+			return err
+		}
+	}
 	if w.binary != "" {
 		return nil
 	}
@@ -139,7 +145,7 @@ func notJudged(step steps.Step) string {
 // It returns what the failed tests say, and a trouble of the server's own.
 func (w *walk) judge(ctx context.Context, step steps.Step) (failures []failure, err error) {
 	if w.server == nil {
-		w.server, err = startServer(ctx, w.command, w.root, w.patience)
+		w.server, err = startServer(ctx, w.command, w.root, w.patience, w.backend.environment())
 		if err != nil {
 			return nil, err
 		}
@@ -168,6 +174,7 @@ func (w *walk) test(ctx context.Context, test steps.Test) ([]failure, error) {
 	cmd := exec.Command(w.binary, args...)
 	cmd.Dir = w.pkgDir
 	cmd.Env = append(os.Environ(), "SERVER="+w.command, "JUDGED="+w.server.addr, "PATIENCE="+w.patience.String(), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(cmd.Env, w.backend.environment()...)
 	g, err := start(cmd)
 	if err != nil {
 		return nil, err
