@@ -40,9 +40,9 @@ facts: ## what this kernel does with connections: predicted, measured
 	go run ./part2-backlog facts
 
 PART ?= 1
-judge: ## judge a server in any language, step by step: PART=1 SERVER='node my.js'; STEP=1.3, ALL=1, WATCH=my.js
-	@test -n "$$SERVER" || { echo "say which server, a command that listens on \$$ADDR: make judge PART=1 SERVER='node my.js'"; exit 2; }
-	@if test -e notes/steps/part$(PART).md; then go -C notes build -o ../bin/judge ./judge && exec bin/judge -part $(PART); fi; \
+judge: ## judge a program in any language, step by step: PART=1 SERVER='node my.js', PART=4 CLIENT=…; STEP=1.3, ALL=1, WATCH=my.js
+	@test -n "$$SERVER$$CLIENT" || { echo "say which server, a command that listens on \$$ADDR: make judge PART=1 SERVER='node my.js'; or which CLIENT"; exit 2; }
+	@if test -n "$$CLIENT" || test -e notes/steps/part$(PART).md; then go -C notes build -o ../bin/judge ./judge && exec bin/judge -part $(PART); fi; \
 		set -o pipefail; SERVER="cd '$(CURDIR)' && $$SERVER" go test -v -count=1 -parallel=1 ./part$(PART)-* \
 		| grep -vE '^=== |^ *--- SKIP|about our own program|left out: others'
 

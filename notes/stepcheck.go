@@ -14,7 +14,7 @@ import (
 	"socketup/notes/steps"
 )
 
-// checkSteps proves that every contract test belongs to exactly one step, that
+// checkSteps proves, for each part and for clients, that every contract test belongs to exactly one step, that
 // the steps name nothing else, and that a reader finds the section they point to.
 // A part without a file of steps is not looked at.
 func checkSteps(n *notes) error {
@@ -26,7 +26,7 @@ func checkSteps(n *notes) error {
 		} else if err != nil {
 			return err
 		}
-		tests, err := n.contractTests(part)
+		tests, err := n.contractTests(part, "startJudgedServer")
 		if err != nil {
 			return err
 		}
@@ -35,6 +35,31 @@ func checkSteps(n *notes) error {
 		}
 		n.sum("steps of part %s: %d, with %d contract tests", number, len(all), len(tests))
 	}
+	return checkClientSteps(n)
+}
+
+// checkClientSteps is checkSteps for clients: their tests are in one place, and the
+// steps in a file for each part that has some.
+func checkClientSteps(n *notes) error {
+	tests, err := n.contractTests("notes/clients", "runClient")
+	if err != nil || len(tests) == 0 {
+		return err
+	}
+	var all []steps.Step
+	for _, part := range n.parts() {
+		number := strings.TrimPrefix(part[:len("part1")], "part") + steps.OfClients
+		some, err := steps.Load(n.root, number)
+		if os.IsNotExist(err) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		all = append(all, some...)
+	}
+	for _, text := range append(stepsAgainst(all, tests), n.unreadable(all)...) {
+		n.findings = append(n.findings, finding{file: steps.File("*" + steps.OfClients), line: 1, text: text})
+	}
+	n.sum("steps of clients: %d, with %d contract tests", len(all), len(tests))
 	return nil
 }
 
@@ -83,9 +108,9 @@ func (n *notes) unreadable(all []steps.Step) (wrong []string) {
 	return wrong
 }
 
-// contractTests returns the tests of part's main package that reach
-// startJudgedServer, and are not skipped when there is a $SERVER.
-func (r repo) contractTests(part string) (map[string]contractTest, error) {
+// contractTests returns the tests of the package in part that reach the function
+// start, and are not skipped when there is a $SERVER.
+func (r repo) contractTests(part, start string) (map[string]contractTest, error) {
 	bodies := map[string]*ast.BlockStmt{}
 	for _, file := range r.names(part + "/*_test.go") {
 		src, err := r.read(part + "/" + file)
@@ -104,17 +129,17 @@ func (r repo) contractTests(part string) (map[string]contractTest, error) {
 	}
 	tests := map[string]contractTest{}
 	for name, body := range bodies {
-		if strings.HasPrefix(name, "Test") && !calls(body, "skipIfJudging") && reaches(bodies, name, map[string]bool{}) {
+		if strings.HasPrefix(name, "Test") && !calls(body, "skipIfJudging") && reaches(bodies, name, start, map[string]bool{}) {
 			tests[name] = stringsIn(body)
 		}
 	}
 	return tests, nil
 }
 
-// reaches returns whether the function name calls startJudgedServer, itself or
-// through others; seen are those looked at.
-func reaches(bodies map[string]*ast.BlockStmt, name string, seen map[string]bool) bool {
-	if name == "startJudgedServer" {
+// reaches returns whether the function name calls start, itself or through others;
+// seen are those looked at.
+func reaches(bodies map[string]*ast.BlockStmt, name, start string, seen map[string]bool) bool {
+	if name == start {
 		return true
 	}
 	body := bodies[name]
@@ -125,7 +150,7 @@ func reaches(bodies map[string]*ast.BlockStmt, name string, seen map[string]bool
 	found := false
 	ast.Inspect(body, func(node ast.Node) bool {
 		if call, ok := node.(*ast.CallExpr); ok {
-			if f, ok := call.Fun.(*ast.Ident); ok && reaches(bodies, f.Name, seen) {
+			if f, ok := call.Fun.(*ast.Ident); ok && reaches(bodies, f.Name, start, seen) {
 				found = true
 			}
 		}

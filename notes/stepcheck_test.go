@@ -70,3 +70,18 @@ func TestContractTestWithoutAStepIsFound(t *testing.T) {
 	assert.Len(t, n.findings, 1)
 	assert.Equal(t, "TestB belongs to no step", n.findings[0].text)
 }
+
+func TestClientTestWithoutAStepIsFound(t *testing.T) {
+	r := fixture(t, map[string]string{
+		"part1-hello/a.go":            "package main\n",
+		"notes/clients/a_test.go":     "package clients\n\nfunc runClient() {}\n\nfunc TestA(t *T) { runClient() }\n\nfunc TestB(t *T) { runClient() }\n",
+		"notes/01-a.md":               "# A\n\n## Here\n",
+		"notes/steps/part1-client.md": "## 1.1 A\n" + stepBody + "- tests: TestA\n",
+	})
+	n := &notes{repo: r}
+
+	assert.NoError(t, checkSteps(n))
+
+	assert.Len(t, n.findings, 1)
+	assert.Equal(t, "TestB belongs to no step", n.findings[0].text)
+}

@@ -63,16 +63,6 @@ func withHandler(h server.Handler) func(*server.Server) {
 	return func(s *server.Server) { s.Handler = h }
 }
 
-// contract returns the address of the server to judge: the one in $SERVER, or
-// this part's.
-func contract(t testing.TB) string {
-	t.Helper()
-	if addr := startJudgedServer(t); addr != "" {
-		return addr
-	}
-	return startServer(t).addr
-}
-
 // logLines collects what a server logs. It is safe for concurrent use.
 type logLines struct {
 	mu   sync.Mutex

@@ -2,6 +2,7 @@
 // come, in any language:
 //
 //	make judge PART=1 SERVER='python3 my.py'
+//	make judge PART=4 CLIENT='python3 my.py'
 //
 // It starts the program, runs the tests of each step in order against it, stops
 // at the first step that fails, and says what was sent, what came back, which
@@ -22,9 +23,13 @@ import (
 )
 
 const usage = `usage: make judge PART=1 SERVER='command' [STEP=1.3] [ALL=1] [WATCH=file] [PATIENCE=30s]
+       make judge PART=2 CLIENT='command' [STEP=1.3] [ALL=1] [WATCH=file] [PATIENCE=30s]
 
   SERVER   the command that starts your server, run at the top of the repository;
-           it listens on the address in $ADDR and stays in the foreground
+           it listens on the address in $ADDR and stays in the foreground; a gateway
+           (PART=4) asks the backend whose URL is in $BACKEND
+  CLIENT   the command that starts your client (PART=2 or 4), once for each test: it reads
+           requests from standard input, sends $CALLERS at a time, prints a line for each
   STEP     judge this step alone
   ALL      judge the steps after one that fails too
   WATCH    judge again whenever this file changes
@@ -51,8 +56,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if flags.Parse(args) != nil {
 		return 2
 	}
+	if client := os.Getenv("CLIENT"); client != "" && w.command == "" {
+		w.client, w.command = true, client
+	}
 	if w.command == "" {
-		fmt.Fprint(stderr, "judge: say which server\n\n"+usage)
+		fmt.Fprint(stderr, "judge: say which server or client\n\n"+usage)
 		return 2
 	}
 	if text := os.Getenv("PATIENCE"); text != "" {
@@ -64,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		w.patience = d
 	}
 	err := w.prepare(ctx)
-	defer func() { os.RemoveAll(w.scratch) }()
+	defer func() { os.RemoveAll(w.scratch); w.backend.release() }()
 	if err != nil {
 		return status(ctx, err, stderr)
 	}
@@ -80,7 +88,7 @@ func status(ctx context.Context, err error, stderr io.Writer) int {
 	case err == nil:
 		return 0
 	case ctx.Err() != nil:
-		fmt.Fprintln(stderr, "judge: interrupted; your server is stopped")
+		fmt.Fprintln(stderr, "judge: interrupted; your program is stopped")
 		return 130
 	case errors.Is(err, errFailed):
 		return 1

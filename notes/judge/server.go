@@ -33,11 +33,11 @@ const inBackground = trouble("Your command has ended, and something that it left
 
 func (t trouble) Error() string { return string(t) }
 
-// startServer runs command in dir with a free address in $ADDR and returns when
+// startServer runs command in dir with a free address in $ADDR, and environment, and returns when
 // it listens there, for which it has startTimeout or patience, the longer of the
 // two. Of a server that does not listen it returns one that has ended, with what
 // it printed, and a trouble.
-func startServer(ctx context.Context, command, dir string, patience time.Duration) (*server, error) {
+func startServer(ctx context.Context, command, dir string, patience time.Duration, environment []string) (*server, error) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func startServer(ctx context.Context, command, dir string, patience time.Duratio
 	free.Close()
 	cmd := exec.Command("sh", "-c", command)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "ADDR="+addr)
+	cmd.Env = append(append(os.Environ(), "ADDR="+addr), environment...)
 	g, err := start(cmd)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 type walk struct {
 	root     string // of the repository
 	part     string // 1
+	client   bool   // command is a client, which each test starts for itself
 	command  string
 	only     string // the number of the one step to judge; "" for all of them in order
 	all      bool   // also the steps after one that failed
@@ -26,9 +27,10 @@ type walk struct {
 	out      io.Writer
 
 	steps   []steps.Step
-	binary  string // the part's tests, compiled; "" until prepare has done it
-	scratch string // the directory of binary, if prepare made one; the caller removes it
-	pkgDir  string // where they run
+	binary  string   // the part's tests, compiled; "" until prepare has done it
+	scratch string   // the directory of binary, if prepare made one; the caller removes it
+	pkgDir  string   // where they run
+	backend *backend // of a gateway; the caller releases it
 	server  *server
 }
 
@@ -42,17 +44,31 @@ const (
 
 // prepare reads the steps and compiles the tests.
 func (w *walk) prepare(ctx context.Context) (err error) {
-	if w.steps, err = steps.Load(w.root, w.part); err != nil {
+	file := w.part
+	if w.client {
+		file += steps.OfClients
+	}
+	if w.steps, err = steps.Load(w.root, file); w.client && os.IsNotExist(err) {
+		return fmt.Errorf("part %s has no steps for clients; parts 2 and 4 have", w.part)
+	} else if err != nil {
 		return err
 	}
 	if w.only != "" && w.chosen() == nil {
 		return fmt.Errorf("part %s has no step %s; it has %s to %s", w.part, w.only, w.steps[0].Number, w.steps[len(w.steps)-1].Number)
 	}
 	dirs, _ := filepath.Glob(filepath.Join(w.root, "part"+w.part+"-*"))
+	if w.client {
+		dirs = []string{filepath.Join(w.root, "notes", "clients")}
+	}
 	if len(dirs) != 1 {
 		return fmt.Errorf("there is no part %s", w.part)
 	}
 	w.pkgDir = dirs[0]
+	if w.part == "4" && !w.client {
+		if w.backend, err = reserveBackend(); err != nil {
+			return err
+		}
+	}
 	if w.binary != "" {
 		return nil
 	}
@@ -114,7 +130,7 @@ func (w *walk) run(ctx context.Context) error {
 			if next == nil {
 				next = &step
 			}
-			over = !w.all || w.server == nil || w.server.slow == 0 // it will not start a second time either
+			over = !w.all || !w.client && (w.server == nil || w.server.slow == 0) // it will not start a second time either
 			w.explain(step, failures, err)
 		}
 	}
@@ -138,8 +154,8 @@ func notJudged(step steps.Step) string {
 // judge runs the tests of step against the server, which it starts if none runs.
 // It returns what the failed tests say, and a trouble of the server's own.
 func (w *walk) judge(ctx context.Context, step steps.Step) (failures []failure, err error) {
-	if w.server == nil {
-		w.server, err = startServer(ctx, w.command, w.root, w.patience)
+	if w.server == nil && !w.client {
+		w.server, err = startServer(ctx, w.command, w.root, w.patience, w.backend.environment())
 		if err != nil {
 			return nil, err
 		}
@@ -150,14 +166,32 @@ func (w *walk) judge(ctx context.Context, step steps.Step) (failures []failure, 
 		if err != nil {
 			return failures, err
 		}
-		if err := w.server.hasDied(len(failed) > 0); err != nil {
+		if err := w.hasDied(len(failed) > 0); err != nil {
 			return failures, err
 		}
 		if len(failures) > 0 && !w.all {
 			return failures, nil
 		}
 	}
-	return failures, w.server.hasDied(false)
+	return failures, w.hasDied(false)
+}
+
+// hasDied is hasDied of the server, if one is judged.
+func (w *walk) hasDied(failed bool) error {
+	if w.client {
+		return nil
+	}
+	return w.server.hasDied(failed)
+}
+
+// environment is what a test finds the program that is judged in.
+func (w *walk) environment() []string {
+	all := append(os.Environ(), "PATIENCE="+w.patience.String(), "GORACE=atexit_sleep_ms=0")
+	if w.client {
+		return append(all, "CLIENT="+w.command)
+	}
+	all = append(all, "SERVER="+w.command, "JUDGED="+w.server.addr)
+	return append(all, w.backend.environment()...)
 }
 
 // test runs one test against the server. When the server ends, the test has a
@@ -167,12 +201,12 @@ func (w *walk) test(ctx context.Context, test steps.Test) ([]failure, error) {
 	args := []string{"-test.run=" + run, "-test.skip=" + skip, "-test.parallel=1", "-test.v"}
 	cmd := exec.Command(w.binary, args...)
 	cmd.Dir = w.pkgDir
-	cmd.Env = append(os.Environ(), "SERVER="+w.command, "JUDGED="+w.server.addr, "PATIENCE="+w.patience.String(), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = w.environment()
 	g, err := start(cmd)
 	if err != nil {
 		return nil, err
 	}
-	limit, died := time.After(testTimeout), w.server.exited
+	limit, died := time.After(testTimeout), w.running()
 wait:
 	for {
 		select {
@@ -194,14 +228,22 @@ wait:
 	failures := failuresIn(text)
 	slices.SortFunc(failures, func(a, b failure) int { return strings.Compare(a.test, b.test) }) // a table has no order
 	switch {
-	case len(failures) == 0 && hung && died != nil:
-		return nil, trouble(fmt.Sprintf("%s did not end within %v: your server hangs.", test, testTimeout))
+	case len(failures) == 0 && hung && (died != nil || w.client):
+		return nil, trouble(fmt.Sprintf("%s did not end within %v: your program hangs.", test, testTimeout))
 	case len(failures) == 0 && !hung && !cmd.ProcessState.Success():
 		failures = []failure{{test.String(), strings.TrimSpace(text)}}
 	case len(failures) == 0 && !hung && !strings.Contains(text, "--- "):
 		return nil, fmt.Errorf("%s runs no test of part %s", test, w.part)
 	}
 	return failures, nil
+}
+
+// running returns a channel that is closed when the server ends; nil without one.
+func (w *walk) running() <-chan struct{} {
+	if w.client {
+		return nil
+	}
+	return w.server.exited
 }
 
 // stopServer ends the server, and says so if it had to be killed.

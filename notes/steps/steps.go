@@ -33,6 +33,9 @@ type Test struct {
 
 var heading = regexp.MustCompile(`^## (\d+\.\d+) (.+)$`)
 
+// OfClients follows the part where a client is judged instead of a server.
+const OfClients = "-client"
+
 // File returns where the steps of a part are, seen from the repository's root.
 func File(part string) string { return filepath.Join("notes", "steps", "part"+part+".md") }
 

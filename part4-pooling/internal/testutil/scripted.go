@@ -36,7 +36,14 @@ func ServeScript(t testing.TB, script func(c *net.TCPConn, number int)) *Server 
 	if os.Getenv("SERVER") != "" {
 		t.Skip("tests our own program, not the one in $SERVER")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return ServeScriptAt(t, "127.0.0.1:0", script)
+}
+
+// ServeScriptAt is ServeScript at an address of the caller's choice, for our own
+// program and for another.
+func ServeScriptAt(t testing.TB, addr string, script func(c *net.TCPConn, number int)) *Server {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
 	require.NoError(t, err)
 	s := &Server{Addr: l.Addr().String(), open: map[net.Conn]bool{}}
 	var accepting, scripts sync.WaitGroup
@@ -201,15 +208,21 @@ func FreeAddr(t *testing.T) string {
 // Linux.
 func UnresponsiveAddr(t testing.TB) string {
 	t.Helper()
+	return Unresponsive(t, "127.0.0.1:0")
+}
+
+// Unresponsive is UnresponsiveAddr at an address of the caller's choice.
+func Unresponsive(t testing.TB, at string) (addr string) {
+	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("a backlog of 0 means the maximum here: run this in a Linux container")
 	}
-	fd, err := socket.Listen("127.0.0.1:0", 0)
+	fd, err := socket.Listen(at, 0)
 	require.NoError(t, err)
 	l, err := socket.NewFD(fd)
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
-	addr := socket.LocalAddr(fd).String()
+	addr = socket.LocalAddr(fd).String()
 	c, err := net.DialTimeout("tcp", addr, MaxWait)
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// buildGateway builds part 4's program, with a planted bug unless bug is "", and
+// returns its path.
+func buildGateway(t *testing.T, bug string) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	dir := root
+	if bug != "" {
+		dir = t.TempDir()
+		for _, name := range []string{"go.mod", "go.sum"} {
+			text, err := os.ReadFile(filepath.Join(root, name))
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(dir, name), text, 0o600))
+		}
+		require.NoError(t, os.CopyFS(filepath.Join(dir, "part4-pooling"), os.DirFS(filepath.Join(root, "part4-pooling"))))
+		runIn(t, dir, "git", "apply", filepath.Join(root, "part4-pooling/bugs", bug+".patch"))
+	}
+	program := filepath.Join(t.TempDir(), "gateway")
+	runIn(t, dir, "go", "build", "-o", program, "./part4-pooling")
+	return program
+}
+
+func runIn(t *testing.T, dir, name string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = dir
+	text, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", text)
+}
+
+// gatewayTests compiles the tests of part 4.
+func gatewayTests(t *testing.T) string {
+	t.Helper()
+	w := walk{root: "../..", part: "4"}
+	err := w.prepare(t.Context())
+	t.Cleanup(func() { os.RemoveAll(w.scratch) })
+	w.backend.release()
+	require.NoError(t, err)
+	return w.binary
+}
+
+const gatewayFlags = " serve -addr $ADDR -backend $BACKEND"
+
+func TestJudgeWalksAGateway(t *testing.T) {
+	t.Parallel()
+	tests, program := gatewayTests(t), buildGateway(t, "")
+	for command, says := range map[string]string{
+		program + gatewayFlags:                    "Passed: all 12.",
+		program + gatewayFlags + " -wait serial":  "Next: 7.9 In the order of the requests",
+		"BE_SERVER=right exec " + os.Args[0]:      "Passed: 0. Next: 7.1 A handler that asks a backend",
+		program + " serve -addr $ADDR -backend /": "before it listened on $ADDR",
+	} {
+		j := beginPart(t, "4", tests, "", "SERVER="+command)
+
+		j.Wait()
+
+		assert.Contains(t, j.printed.all(), says, command)
+		assert.Empty(t, j.left(), "no process is left")
+	}
+}
+
+// Gateways with one of part 4's planted bugs each are caught from outside, in the
+// step that teaches what they do wrong.
+func TestJudgeCatchesWrongGateways(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("builds a program for each bug")
+	}
+	tests := gatewayTests(t)
+	for bug, c := range map[string]struct{ step, says string }{
+		"ends-as-if-whole":       {"7.2", "the response ends as if it were whole"},
+		"quote-that-swallows":    {"7.5", "Forwarded"},
+		"somebody-elses-request": {"6.4", "the response to the next client is"},
+		"no-look":                {"6.5", `want "HTTP/1.1 200 "`},
+		"paid-twice":             {"6.6", "the backend has read this POST 2 times"},
+		"next-answer":            {"6.10", "INJECTED"},
+	} {
+		t.Run(bug, func(t *testing.T) {
+			j := beginPart(t, "4", tests, "", "STEP="+c.step, "SERVER="+buildGateway(t, bug)+gatewayFlags)
+
+			j.Wait()
+
+			assert.Contains(t, j.printed.all(), "FAIL  "+c.step)
+			assert.Contains(t, j.printed.all(), c.says)
+		})
+	}
+}
