@@ -128,6 +128,38 @@ func TestFailureShowsWantedAndReceived(t *testing.T) {
 	}
 }
 
+// The caret stands where the mistake is, and the rule is the one that is broken.
+func TestFailureOfAFieldPointsAtTheField(t *testing.T) {
+	skipIfJudging(t)
+	const lengthless = "HTTP/1.1 200 OK\r\nDate: today\r\n\r\n"
+	began := time.Now()
+	long := transcript{got: "HTTP/1.1 200 OK\r\n" + strings.Repeat("a: b\r\n", 20), end: os.ErrDeadlineExceeded, sent: get}
+	for says, check := range map[string]func(testing.TB){
+		caretAfter(`HTTP/1.1 200 OK\r\nDate: today\r\n`):    func(t testing.TB) { transcript{got: lengthless}.wantFramed(t) },
+		"not in this format: Mon, 02 Jan 2006 15:04:05 GMT": func(t testing.TB) { wantDateIn(t, lengthless, began) },
+		caretAfter(`HTTP/1.1 200 OK\r\n`):                   func(t testing.TB) { wantDateIn(t, lengthless, began) },
+		"the response has no Date":                          func(t testing.TB) { wantDateIn(t, "HTTP/1.1 200 OK\r\n\r\n", began) },
+		`got:  ..."`:                                        func(t testing.TB) { long.wantCleanEnd(t) },
+		"rule: MUST, RFC 9112 §9.6":                         func(t testing.TB) { long.wantCleanEnd(t) },
+	} {
+		waits := failedWaits.Load()
+
+		assert.Contains(t, failureOf(check), says)
+
+		failedWaits.Store(waits) // this one was not in vain
+	}
+}
+
+// caretAfter is the line with the caret, after what is quoted before it.
+func caretAfter(quoted string) string {
+	return "\n        " + strings.Repeat(" ", len(`"`+quoted)) + "^ here"
+}
+
+func wantDateIn(t testing.TB, got string, began time.Time) {
+	s := transcript{got: got}
+	s.wantDate(t, s.parse(t), began)
+}
+
 // failureOf is what a test says that fails.
 func failureOf(test func(testing.TB)) string {
 	f := failing{said: make(chan string, 1)}

@@ -62,12 +62,13 @@ func connectEarly(t testing.TB, s *server, sent ...string) (clients []*net.TCPCo
 }
 
 // contract is the address of the server to judge: the one in $SERVER, or ours.
-func contract(t testing.TB) string {
+// Of another's nothing can be changed.
+func contract(t testing.TB, change ...func(*server)) string {
 	t.Helper()
 	if addr := startJudgedServer(t); addr != "" {
 		return addr
 	}
-	return startServer(t).addr
+	return startServer(t, change...).addr
 }
 
 // logLines counts the lines that a server logs.
@@ -99,11 +100,26 @@ func TestAnswersARawSocketWithExactBytes(t *testing.T) {
 	if head := len(s.got) - len(r.body); r.body != "Hello, World!\n" {
 		s.withRule("the contract: this is the body").fail(t, head, "the body is %q, want %q", r.body, "Hello, World!\n")
 	} else if r.fields["connection"] != "close" {
-		s.withRule("SHOULD, RFC 9112 §9.6: a client that asks for the close is told of it").fail(t, head, "Connection is %q, want %q", r.fields["connection"], "close")
-	} else if date, err := time.Parse(dateFormat, r.fields["date"]); err != nil || date.Sub(began).Abs() > maxWait {
-		s.withRule("MUST, RFC 9110 §5.6.7 and §6.6.1: Date is now, as in Mon, 02 Jan 2006 15:04:05 GMT").fail(t, head, "Date is %q, not the time of the answer", r.fields["date"])
+		s.withRule("SHOULD, RFC 9112 §9.6: a client that asks for the close is told of it").fail(t, s.fieldAt("Connection"), "Connection is %q, want %q", r.fields["connection"], "close")
 	}
+	s.withRule("MUST, RFC 9110 §5.6.7 and §6.6.1: Date is now, as in Mon, 02 Jan 2006 15:04:05 GMT").wantDate(t, r, began)
 	s.wantCleanEnd(t)
+}
+
+// wantDate fails the test unless the Date of r is now, the time of a response to a
+// request that was sent after began.
+func (s transcript) wantDate(t testing.TB, r parsedResponse, began time.Time) {
+	t.Helper()
+	text, found := r.fields["date"]
+	date, err := time.Parse(dateFormat, text)
+	switch {
+	case !found:
+		s.fail(t, s.fieldAt("Date"), "the response has no Date")
+	case err != nil:
+		s.fail(t, s.fieldAt("Date"), "Date is %q, not in this format: %s", text, dateFormat)
+	case date.Sub(began).Abs() > maxWait:
+		s.fail(t, s.fieldAt("Date"), "Date is %q, not the time of the answer", text)
+	}
 }
 
 func TestAnswersGoClient(t *testing.T) {
@@ -236,6 +252,37 @@ func TestSilentClientDoesNotBlockTheNext(t *testing.T) {
 	silent.wantCleanEnd(t)
 }
 
+// The silent client stays. A server that handles one client at a time may keep the
+// second one waiting for as long as it gives a head, five seconds here.
+func TestSilentClientThatStaysIsNotWaitedForForever(t *testing.T) {
+	t.Parallel()
+	addr := contract(t, func(s *server) { s.headTimeout = time.Second })
+	dial(t, addr)
+	next := dial(t, addr)
+	s := transcript{sent: get, rule: "house rule: a head has five seconds, then it is the next client's turn", look: "server.go, readHead"}
+	_, err := io.WriteString(next, get)
+	require.NoError(t, err)
+
+	next.SetReadDeadline(time.Now().Add(maxWait))
+	first := make([]byte, 1)
+	n, err := next.Read(first)
+
+	if err != nil {
+		s.fail(t, 0, "one client is silent, and another has no response after %v: %v", maxWait, err)
+	}
+	s = s.readAll(next)
+	s.got = string(first[:n]) + s.got
+	s.wantPrefix(t, "HTTP/1.1 200 ")
+}
+
+func TestRequestLineOfFourWordsIsRefused(t *testing.T) {
+	t.Parallel()
+	s := sendAndRead(t, contract(t), "house rule, RFC 9112 §3: what is no request line gets 400", "server.go, statusFor",
+		"GET / oops HTTP/1.1\r\nHost: socket.up\r\nConnection: close\r\n\r\n")
+
+	s.wantPrefix(t, "HTTP/1.1 400 ")
+}
+
 func TestUnfinishedHeadGets408(t *testing.T) {
 	t.Parallel()
 	const half = "GET / HTTP/1.1\r\n"
@@ -322,14 +369,13 @@ func TestTwoThousandRequestsSeeNoReset(t *testing.T) {
 
 func TestLargeUnreadBodyDoesNotDestroyTheResponse(t *testing.T) {
 	t.Parallel()
-	r := startServer(t)
-	c := dial(t, r.addr)
-	head := "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 20971520\r\n\r\n"
+	c := dial(t, contract(t))
+	head := "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 20971520\r\n\r\n"
 	io.WriteString(c, head)
 
 	_, err := c.Write(make([]byte, 20<<20))
 
-	s := transcript{sent: head + "and 20 MiB", rule: "RFC 9112 §9.6: close in stages, or the client may not see the answer",
+	s := transcript{sent: head + "and 20 MiB", rule: "house rule, RFC 9112 §9.6: close in stages, or the client may not see the answer",
 		look: "server.go, lingerClose"}.readAll(c)
 	if err != nil {
 		s.fail(t, len(s.got), "the server stopped reading: the client's write failed: %v", err)

@@ -80,13 +80,17 @@ func (s transcript) fail(t testing.TB, at int, wrong string, args ...any) {
 	got := s.before + s.got
 	at = min(at+len(s.before), len(got))
 	from := max(0, at-shown)
-	before := strconv.Quote(got[from:at])
+	cut := ""
+	if from > 0 {
+		cut = "..."
+	}
+	before := cut + strconv.Quote(got[from:at])
 	before = before[:len(before)-1]
 	if s.label != "" {
 		wrong = s.label + ": " + wrong
 	}
 	t.Fatalf("%s\n  sent: %s\n  got:  %s\n        %s^ here\n  rule: %s\n  look: %s",
-		fmt.Sprintf(wrong, args...), clip(shorten(s.sent)), clip(got[from:]), strings.Repeat(" ", len(before)), s.rule, s.look)
+		fmt.Sprintf(wrong, args...), clip(shorten(s.sent)), cut+clip(got[from:]), strings.Repeat(" ", len(before)), s.rule, s.look)
 }
 
 // withRule returns s with another rule, for a failure that breaks a rule other
@@ -157,6 +161,9 @@ func (s transcript) wantCleanEnd(t testing.TB) {
 	case errors.Is(s.end, syscall.ECONNRESET):
 		s.fail(t, len(s.got), "the client saw a reset where the answer ends: connection reset by peer")
 	case errors.Is(s.end, os.ErrDeadlineExceeded):
+		if strings.Contains(s.sent, "Connection: close\r\n") {
+			s = s.withRule(ruleClose)
+		}
 		s.fail(t, len(s.got), "the server still holds the connection open at the test's deadline")
 	case s.end != nil:
 		s.fail(t, len(s.got), "%s", s.describeEnd())
@@ -172,6 +179,7 @@ type parsedResponse struct {
 
 const (
 	ruleLineEndings   = "MUST, RFC 9112 §2.1: the lines of a head end in CRLF"
+	ruleClose         = "MUST, RFC 9112 §9.6: after the response to a request with Connection: close the server closes"
 	ruleContentLength = "MUST, RFC 9110 §8.6 and RFC 9112 §6.2: Content-Length is how many bytes the body has"
 )
 
@@ -214,6 +222,18 @@ func (s transcript) parse(t testing.TB) parsedResponse {
 	return r
 }
 
+// fieldAt returns the offset in got of the first line of a field, or of the empty
+// line if the response does not have the field.
+func (s transcript) fieldAt(name string) (at int) {
+	for line := range strings.SplitAfterSeq(s.got, "\r\n") {
+		if found, _, _ := strings.Cut(line, ":"); line == "\r\n" || strings.EqualFold(found, name) {
+			break
+		}
+		at += len(line)
+	}
+	return at
+}
+
 // wantFramed fails the test unless the body is as long as Content-Length says.
 // A client that trusts a wrong field truncates the body, or waits for bytes
 // that never arrive.
@@ -223,7 +243,7 @@ func (s transcript) wantFramed(t testing.TB) parsedResponse {
 	head := len(s.got) - len(r.body)
 	length, err := strconv.Atoi(r.fields["content-length"])
 	if err != nil {
-		s.withRule(ruleContentLength).fail(t, head, "Content-Length is %q, not a number of bytes", r.fields["content-length"])
+		s.withRule(ruleContentLength).fail(t, s.fieldAt("Content-Length"), "Content-Length is %q, not a number of bytes", r.fields["content-length"])
 	}
 	if length != len(r.body) {
 		s.withRule(ruleContentLength).fail(t, head+min(length, len(r.body)), "Content-Length says %d bytes, the body has %d", length, len(r.body))

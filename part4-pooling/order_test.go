@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"strings"
 	"sync"
@@ -150,6 +151,39 @@ func TestPipelinedSleepsTakeAsLongAsTheLongest(t *testing.T) {
 	s.parseBodies(t, n)
 	if took > n*each/2 {
 		s.fail(t, len(s.got), "%d pipelined sleeps of %v took %v: they were handled one after the other, not concurrently", n, each, took)
+	}
+}
+
+// Each body is another one, so that a response in a wrong place shows. A handler
+// that takes its slot when it starts is wrong only if two start in the wrong order:
+// a few requests seldom show that.
+func TestManyPipelinedRequestsGetTheirOwnResponses(t *testing.T) {
+	const conns, each = 20, 32
+	addr, sent, lines := contract(t), "", ""
+	var want []string
+	for i := range each {
+		fields := []string{}
+		if i == each-1 {
+			fields = append(fields, closeField)
+		}
+		lines += fmt.Sprintf("line %d\n", i+1)
+		if i%2 == 0 {
+			sent += get(fmt.Sprintf("/sleep/%dms", i+1), fields...)
+			want = append(want, fmt.Sprintf("slept %dms\n", i+1))
+		} else {
+			sent += get(fmt.Sprintf("/stream/%d", i+1), fields...)
+			want = append(want, lines)
+		}
+	}
+	var clients []*net.TCPConn
+	for range conns {
+		clients = append(clients, converse(t, addr, sent))
+	}
+
+	for _, c := range clients {
+		s := transcript{sent: sent, rule: ruleOrder, look: lookOrder}.readAll(c)
+		inRequestOrder(t, s, want...)
+		s.wantCleanEnd(t)
 	}
 }
 

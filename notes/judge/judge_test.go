@@ -227,9 +227,11 @@ func TestOneStepAloneAndAllSteps(t *testing.T) {
 	one := begin(t, "hangs", "STEP=1.1")
 	all := begin(t, "dies", "ALL=1")
 	none := begin(t, "right", "STEP=1.9")
+	unjudged := begin(t, "right", "STEP=1.6")
 	one.Wait()
 	all.Wait()
 	none.Wait()
+	unjudged.Wait()
 
 	assert.Equal(t, 0, one.ProcessState.ExitCode(), "%s", one.printed.all())
 	assert.NotContains(t, one.printed.all(), "1.2 One connection")
@@ -237,6 +239,9 @@ func TestOneStepAloneAndAllSteps(t *testing.T) {
 	assert.Contains(t, all.printed.all(), "FAIL  1.5", "a server that died is started again")
 	assert.Equal(t, 2, none.ProcessState.ExitCode())
 	assert.Contains(t, none.printed.all(), "part 1 has no step 1.9; it has 1.1 to 1.6")
+	assert.Equal(t, 0, unjudged.ProcessState.ExitCode())
+	assert.Contains(t, unjudged.printed.all(), "Step 1.6 is not judged.\n")
+	assert.NotContains(t, unjudged.printed.all(), "Passed")
 }
 
 // Part 3's serial driver is right in all but one thing, and part 1's server closes

@@ -134,6 +134,10 @@ func (w *walk) run(ctx context.Context) error {
 			w.explain(step, failures, err)
 		}
 	}
+	if next == nil && judged == 0 {
+		fmt.Fprintf(w.out, "Step %s is not judged.\n", w.only)
+		return nil
+	}
 	if next == nil {
 		fmt.Fprintf(w.out, "Passed: all %d.\n", judged)
 		w.remark()
@@ -260,7 +264,7 @@ func (w *walk) stopServer() {
 
 // remark says what is no failure, and good to know.
 func (w *walk) remark() {
-	if w.server != nil && w.server.slow > time.Second/2 {
+	if w.server != nil && w.server.slow > time.Second {
 		fmt.Fprintf(w.out, "Your server took %.1f s until it listened.\n", w.server.slow.Seconds())
 	}
 }

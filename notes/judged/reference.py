@@ -24,17 +24,20 @@ def built(step):
 
 def serve_once(sock):
     head, got = bytearray(), b"?"
+    sock.settimeout(5 if built("1.3") else None)
     while got and b"\r\n\r\n" not in head[-len(got) - 3:]:
         got = sock.recv(4096)
         head += got
-        if not built("1.3") or built("1.4") and len(head) > 8 << 10:
+        if not built("1.3") or built("1.3") and len(head) > 8 << 10:
             break
     if not head:
         return
     status = "200 OK" if b"\r\n\r\n" in head or not built("1.3") else "431 Request Header Fields Too Large"
+    if status == "200 OK" and built("1.4") and not REQUEST_LINE.match(head):
+        status = "400 Bad Request"
     body = b"Hello, World!\n" if status == "200 OK" else status.encode() + b"\n"
     fields = f"Date: {formatdate(usegmt=True)}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
-    sock.sendall(f"HTTP/1.1 {status}\r\n{fields}\r\n".encode() + (b"" if head.startswith(b"HEAD ") else body))
+    sock.sendall(f"HTTP/1.1 {status}\r\n{fields}\r\n".encode() + (b"" if built("1.4") and head.startswith(b"HEAD ") else body))
 
 
 def linger(sock):
@@ -509,7 +512,7 @@ def connection(sock):
         if built("1.5"):
             linger(sock)
     except OSError:
-        if not built("1.4"):
+        if not built("1.2"):
             raise
     finally:
         connections.discard(sock)
