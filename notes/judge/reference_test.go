@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +15,8 @@ import (
 )
 
 // notes/judged/reference.py ends after any step when asked to. The judge is fair
-// if it stops at the next one, whichever step that is.
+// if it stops at the next one, whichever step that is. With one change each,
+// notes/judged/changed.py is a server that is right and unusual, or wrong.
 
 // seenNowhere are steps that change how a program works, not what a client sees:
 // the judge passes a program without them. Their text says so.
@@ -22,40 +24,54 @@ var seenNowhere = map[string]string{
 	"4.1": "A server with the buffer of step 3.1 does that already, and the judge cannot count your writes",
 }
 
-const manyWalks = 8 // at a time: most of a walk is waiting
+// turns holds a token for each judge that runs. Most of a walk is waiting.
+var turns = make(chan bool, 6)
 
-// walks runs the judge of a part on each command, and returns the runs by command.
-// All have ended.
-func walks(t *testing.T, part string, commands ...string) map[string]*judging {
+// A server is judged: its command, and what the judge is told in the environment.
+type judgedServer struct{ part, command, step string }
+
+// judgeAll runs the judge on each of servers and returns the runs in that order.
+// All have ended, and left no process.
+func judgeAll(t *testing.T, servers []judgedServer) []*judging {
 	t.Helper()
-	if _, err := exec.LookPath("python3"); err != nil {
-		t.Skip("python3 is not installed")
+	binaries := map[string]string{}
+	for _, part := range []string{"1", "3"} {
+		w := walk{root: "../..", part: part}
+		require.NoError(t, w.prepare(t.Context()))
+		t.Cleanup(func() { os.RemoveAll(w.scratch) })
+		binaries[part] = w.binary
 	}
-	w := walk{root: "../..", part: part}
-	require.NoError(t, w.prepare(t.Context()))
-	t.Cleanup(func() { os.RemoveAll(w.scratch) })
-	all := map[string]*judging{}
-	var mu sync.Mutex // guards all
+	runs := make([]*judging, len(servers))
 	var group sync.WaitGroup
-	turn := make(chan bool, manyWalks)
-	for _, command := range commands {
-		turn <- true
-		j := beginPart(t, part, w.binary, "", "SERVER=echo $$ >>$PIDS; export PYTHONDONTWRITEBYTECODE=1; "+command)
+	for i, s := range servers {
+		turns <- true
+		runs[i] = beginPart(t, s.part, binaries[s.part], "", "STEP="+s.step, "PYTHONDONTWRITEBYTECODE=1", "SERVER=echo $$ >>$PIDS; "+s.command)
 		group.Go(func() {
-			defer func() { <-turn }()
-			j.Wait() // ends with the judge, which has a minute
-			mu.Lock()
-			defer mu.Unlock()
-			all[command] = j
+			runs[i].Wait() // ends with the judge, which has a minute
+			<-turns
 		})
 	}
 	group.Wait()
-	return all
+	for i, s := range servers {
+		assert.Empty(t, runs[i].left(), "no process is left of %s", s.command)
+	}
+	return runs
+}
+
+// python returns the interpreter that python3 starts, or skips a test where there is
+// none.
+func python(t *testing.T) string {
+	t.Helper()
+	path, err := exec.CommandContext(t.Context(), "python3", "-c", "import sys; print(sys.executable)").Output()
+	if err != nil {
+		t.Skip("python3 is not installed")
+	}
+	return strings.TrimSpace(string(path))
 }
 
 // firstFailure returns the number of the step at which the judge stopped, or "".
 func (j *judging) firstFailure() string {
-	for line := range strings.Lines(j.printed.String()) {
+	for line := range strings.Lines(j.printed.all()) {
 		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "FAIL" {
 			return fields[1]
 		}
@@ -63,33 +79,86 @@ func (j *judging) firstFailure() string {
 	return ""
 }
 
-func upTo(step string) string { return "UPTO=" + step + " exec python3 notes/judged/reference.py" }
-
 func TestJudgeStopsAfterTheLastStepThatIsBuilt(t *testing.T) {
 	t.Parallel()
+	python := python(t)
+	var servers []judgedServer
+	var want []string // the step that each lacks
 	for _, part := range []string{"1", "3"} {
 		all, err := steps.Load("../..", part)
 		require.NoError(t, err)
-		var commands []string
-		for _, step := range all {
-			commands = append(commands, upTo(step.Number))
-		}
-
-		runs := walks(t, part, commands...)
-
 		for i, step := range all {
-			next, status := "", 0
-			for _, later := range all[i+1:] {
-				if later.Judged() && seenNowhere[later.Number] == "" {
-					next, status = later.Number, 1
-					break
-				}
-			}
-			j := runs[upTo(step.Number)]
-			assert.Equal(t, next, j.firstFailure(), "the judge stops there when the program ends after step %s:\n%s", step.Number, &j.printed)
-			assert.Equal(t, status, j.ProcessState.ExitCode())
+			servers = append(servers, judgedServer{part: part, command: "UPTO=" + step.Number + " exec " + python + " notes/judged/reference.py"})
+			want = append(want, nextJudged(all[i+1:]))
 			assert.Contains(t, step.Now, seenNowhere[step.Number])
-			assert.Empty(t, j.left(), "no process is left")
 		}
+	}
+
+	for i, j := range judgeAll(t, servers) {
+		assert.Equal(t, want[i], j.firstFailure(), "%s:\n%s", servers[i].command, j.printed.all())
+		assert.Equal(t, want[i] == "", j.ProcessState.Success())
+	}
+}
+
+// nextJudged returns the number of the first step that the judge can miss, or "".
+func nextJudged(later []steps.Step) string {
+	for _, step := range later {
+		if step.Judged() && seenNowhere[step.Number] == "" {
+			return step.Number
+		}
+	}
+	return ""
+}
+
+// changes returns what changed.py lists of one kind, a line each: its name, the part,
+// and for a bug the step and the rule.
+func changes(t *testing.T, python, kind string) (all [][]string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), python, filepath.Join("..", "judged", "changed.py"))
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	for line := range strings.Lines(string(out)) {
+		if fields := strings.Split(strings.TrimSpace(line), "\t"); fields[0] == kind {
+			all = append(all, fields[1:])
+		}
+	}
+	require.NotEmpty(t, all)
+	return all
+}
+
+// onlyPart1 makes the server the one of part 1, which is a function of its own.
+func onlyPart1(part string) string {
+	if part == "1" {
+		return "UPTO=1.6 "
+	}
+	return ""
+}
+
+func TestJudgeAcceptsUnusualServers(t *testing.T) {
+	t.Parallel()
+	python := python(t)
+	var servers []judgedServer
+	for _, c := range changes(t, python, "unusual") {
+		servers = append(servers, judgedServer{part: c[1], command: onlyPart1(c[1]) + "UNUSUAL=" + c[0] + " exec " + python + " notes/judged/changed.py"})
+	}
+
+	for i, j := range judgeAll(t, servers) {
+		assert.True(t, j.ProcessState.Success(), "%s:\n%s", servers[i].command, j.printed.all())
+	}
+}
+
+// Each has one bug, and fails the step whose rule it breaks.
+func TestJudgeCatchesEachBug(t *testing.T) {
+	t.Parallel()
+	python := python(t)
+	bugs := changes(t, python, "bug")
+	var servers []judgedServer
+	for _, c := range bugs {
+		servers = append(servers, judgedServer{part: c[1], step: c[2], command: onlyPart1(c[1]) + "BUG=" + c[0] + " exec " + python + " notes/judged/changed.py"})
+	}
+
+	for i, j := range judgeAll(t, servers) {
+		assert.Equal(t, bugs[i][2], j.firstFailure(), "%s:\n%s", servers[i].command, j.printed.all())
+		assert.Contains(t, j.printed.all(), bugs[i][3], "the rule that %s breaks", bugs[i][0])
 	}
 }
