@@ -24,28 +24,39 @@ var seenNowhere = map[string]string{
 	"4.1": "A server with the buffer of step 3.1 does that already, and the judge cannot count your writes",
 }
 
-// turns holds a token for each judge that runs. Most of a walk is waiting.
-var turns = make(chan bool, 6)
-
 // A server is judged: its command, and what the judge is told in the environment.
 type judgedServer struct{ part, command, step string }
 
-// judgeAll runs the judge on each of servers and returns the runs in that order.
-// All have ended, and left no process.
-func judgeAll(t *testing.T, servers []judgedServer) []*judging {
-	t.Helper()
-	binaries := map[string]string{}
+// A fairness is what the tests of the judge's fairness share.
+type fairness struct {
+	python string            // the interpreter that python3 starts
+	tests  map[string]string // the compiled tests of each part
+}
+
+func TestJudgeIsFair(t *testing.T) {
+	t.Parallel()
+	f := fairness{python: python(t), tests: map[string]string{}}
 	for _, part := range []string{"1", "3"} {
 		w := walk{root: "../..", part: part}
 		require.NoError(t, w.prepare(t.Context()))
 		t.Cleanup(func() { os.RemoveAll(w.scratch) })
-		binaries[part] = w.binary
+		f.tests[part] = w.binary
 	}
+	t.Run("it stops after the last step that is built", f.stopsAfterTheLastStep)
+	t.Run("it accepts unusual servers", f.acceptsUnusualServers)
+	t.Run("it catches each bug", f.catchesEachBug)
+}
+
+// judgeAll runs the judge on each of servers and returns the runs in that order.
+// All have ended, and left no process.
+func (f fairness) judgeAll(t *testing.T, servers []judgedServer) []*judging {
+	t.Helper()
+	turns := make(chan bool, 6) // holds a token for each that runs; most of a walk is waiting
 	runs := make([]*judging, len(servers))
 	var group sync.WaitGroup
 	for i, s := range servers {
 		turns <- true
-		runs[i] = beginPart(t, s.part, binaries[s.part], "", "STEP="+s.step, "PYTHONDONTWRITEBYTECODE=1", "SERVER=echo $$ >>$PIDS; "+s.command)
+		runs[i] = beginPart(t, s.part, f.tests[s.part], "", "STEP="+s.step, "PYTHONDONTWRITEBYTECODE=1", "SERVER=echo $$ >>$PIDS; "+s.command)
 		group.Go(func() {
 			runs[i].Wait() // ends with the judge, which has a minute
 			<-turns
@@ -79,22 +90,23 @@ func (j *judging) firstFailure() string {
 	return ""
 }
 
-func TestJudgeStopsAfterTheLastStepThatIsBuilt(t *testing.T) {
-	t.Parallel()
-	python := python(t)
+func (f fairness) stopsAfterTheLastStep(t *testing.T) {
 	var servers []judgedServer
 	var want []string // the step that each lacks
 	for _, part := range []string{"1", "3"} {
 		all, err := steps.Load("../..", part)
 		require.NoError(t, err)
 		for i, step := range all {
-			servers = append(servers, judgedServer{part: part, command: "UPTO=" + step.Number + " exec " + python + " notes/judged/reference.py"})
+			if !step.Judged() && i < len(all)-1 {
+				continue // the judge cannot tell it from the step before
+			}
+			servers = append(servers, judgedServer{part: part, command: "UPTO=" + step.Number + " exec " + f.python + " notes/judged/reference.py"})
 			want = append(want, nextJudged(all[i+1:]))
 			assert.Contains(t, step.Now, seenNowhere[step.Number])
 		}
 	}
 
-	for i, j := range judgeAll(t, servers) {
+	for i, j := range f.judgeAll(t, servers) {
 		assert.Equal(t, want[i], j.firstFailure(), "%s:\n%s", servers[i].command, j.printed.all())
 		assert.Equal(t, want[i] == "", j.ProcessState.Success())
 	}
@@ -112,9 +124,9 @@ func nextJudged(later []steps.Step) string {
 
 // changes returns what changed.py lists of one kind, a line each: its name, the part,
 // and for a bug the step and the rule.
-func changes(t *testing.T, python, kind string) (all [][]string) {
+func (f fairness) changes(t *testing.T, kind string) (all [][]string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), python, filepath.Join("..", "judged", "changed.py"))
+	cmd := exec.CommandContext(t.Context(), f.python, filepath.Join("..", "judged", "changed.py"))
 	out, err := cmd.Output()
 	require.NoError(t, err)
 	for line := range strings.Lines(string(out)) {
@@ -134,30 +146,26 @@ func onlyPart1(part string) string {
 	return ""
 }
 
-func TestJudgeAcceptsUnusualServers(t *testing.T) {
-	t.Parallel()
-	python := python(t)
+func (f fairness) acceptsUnusualServers(t *testing.T) {
 	var servers []judgedServer
-	for _, c := range changes(t, python, "unusual") {
-		servers = append(servers, judgedServer{part: c[1], command: onlyPart1(c[1]) + "UNUSUAL=" + c[0] + " exec " + python + " notes/judged/changed.py"})
+	for _, c := range f.changes(t, "unusual") {
+		servers = append(servers, judgedServer{part: c[1], command: onlyPart1(c[1]) + "UNUSUAL=" + c[0] + " exec " + f.python + " notes/judged/changed.py"})
 	}
 
-	for i, j := range judgeAll(t, servers) {
+	for i, j := range f.judgeAll(t, servers) {
 		assert.True(t, j.ProcessState.Success(), "%s:\n%s", servers[i].command, j.printed.all())
 	}
 }
 
-// Each has one bug, and fails the step whose rule it breaks.
-func TestJudgeCatchesEachBug(t *testing.T) {
-	t.Parallel()
-	python := python(t)
-	bugs := changes(t, python, "bug")
+// catchesEachBug: a server with one bug fails the step whose rule it breaks.
+func (f fairness) catchesEachBug(t *testing.T) {
+	bugs := f.changes(t, "bug")
 	var servers []judgedServer
 	for _, c := range bugs {
-		servers = append(servers, judgedServer{part: c[1], step: c[2], command: onlyPart1(c[1]) + "BUG=" + c[0] + " exec " + python + " notes/judged/changed.py"})
+		servers = append(servers, judgedServer{part: c[1], step: c[2], command: onlyPart1(c[1]) + "BUG=" + c[0] + " exec " + f.python + " notes/judged/changed.py"})
 	}
 
-	for i, j := range judgeAll(t, servers) {
+	for i, j := range f.judgeAll(t, servers) {
 		assert.Equal(t, bugs[i][2], j.firstFailure(), "%s:\n%s", servers[i].command, j.printed.all())
 		assert.Contains(t, j.printed.all(), bugs[i][3], "the rule that %s breaks", bugs[i][0])
 	}
