@@ -30,9 +30,9 @@ func TestUnsafeRequestRunsAlone(t *testing.T) {
 		s := sendAndRead(t, addr, "house rule, RFC 9112 §9.3.2: only requests with safe methods may be handled in parallel", "exchange.go, parse", sent)
 		took := time.Since(begin)
 
-		all := s.parseAll(t, "GET", "POST", "GET")
+		all := s.parseUntilClose(t, "GET", "POST", "GET")
 		s.wantSame(t, "the body of the POST", body, all[1].body)
-		if took < 2*each {
+		if len(all) == 3 && took < 2*each {
 			s.fail(t, len(s.got), "two sleeps of %v with a POST between them took %v: they ran side by side", each, took)
 		}
 	}

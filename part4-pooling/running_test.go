@@ -137,6 +137,9 @@ func (s transcript) splitBody(t testing.TB, r parsedResponse, method string) (bo
 	code := r.status[:3]
 	switch {
 	case method == "HEAD" || code == "204" || code == "304" || code[0] == '1':
+		if r.body != "" && !strings.HasPrefix(r.body, "HTTP/") {
+			s.fail(t, at, "the response has no body, and its head is not followed by another response")
+		}
 		return "", r.body
 	case r.fields["transfer-encoding"] != "":
 		return s.splitChunks(t, r)
@@ -162,7 +165,7 @@ func (s transcript) splitChunks(t testing.TB, r parsedResponse) (body, rest stri
 		at := len(s.got) - len(rest)
 		line, after, found := strings.Cut(rest, "\r\n")
 		digits, _, _ := strings.Cut(line, ";") // extensions are ignored
-		size, err := strconv.ParseUint(digits, 16, 31)
+		size, err := strconv.ParseUint(strings.TrimRight(digits, " \t"), 16, 31)
 		switch {
 		case rest == "":
 			s.withRule(own).fail(t, at, "the response ends between two chunks (%s)", s.describeEnd())
@@ -171,7 +174,11 @@ func (s transcript) splitChunks(t testing.TB, r parsedResponse) (body, rest stri
 		case size == 0 && strings.HasPrefix(after, "\r\n"):
 			return body, after[2:]
 		case size == 0:
-			s.fail(t, len(s.got)-len(after), "the last chunk is not followed by an empty line")
+			_, rest, found := strings.Cut(after, "\r\n\r\n") // trailers are ignored
+			if !found || strings.HasPrefix(after, "HTTP/") {
+				s.fail(t, len(s.got)-len(after), "the last chunk is not followed by an empty line")
+			}
+			return body, rest
 		case len(after) < int(size)+2 || after[size:size+2] != "\r\n":
 			s.fail(t, len(s.got)-len(after)+min(int(size), len(after)), "a chunk of %d bytes does not end in CRLF there", size)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +15,8 @@ import (
 )
 
 // notes/judged/reference.py ends after any step when asked to. The judge is fair
-// if it stops at the next one, whichever step that is.
+// if it stops at the next one, whichever step that is. With one change each,
+// notes/judged/changed.py is a server that is right and unusual, or wrong.
 
 // seenNowhere are steps that change how a program works, not what a client sees:
 // the judge passes a program without them. Their text says so.
@@ -22,35 +24,59 @@ var seenNowhere = map[string]string{
 	"4.1": "A server with the buffer of step 3.1 does that already, and the judge cannot count your writes",
 }
 
-const manyWalks = 4 // at a time: most of a walk is waiting
+// A server is judged: its command, and what the judge is told in the environment.
+type judgedServer struct{ part, command, step string }
 
-// walks runs the judge of a part on each command, and returns the runs by command.
-// All have ended.
-func walks(t *testing.T, part string, commands ...string) map[string]*judging {
-	t.Helper()
-	if _, err := exec.LookPath("python3"); err != nil {
-		t.Skip("python3 is not installed")
+// A fairness is what the tests of the judge's fairness share.
+type fairness struct {
+	python string            // the interpreter that python3 starts
+	tests  map[string]string // the compiled tests of each part
+}
+
+func TestJudgeIsFair(t *testing.T) { // not parallel: its walks are
+	f := fairness{python: python(t), tests: map[string]string{}}
+	for _, part := range []string{"1", "3"} {
+		w := walk{root: "../..", part: part}
+		require.NoError(t, w.prepare(t.Context()))
+		t.Cleanup(func() { os.RemoveAll(w.scratch) })
+		f.tests[part] = w.binary
 	}
-	w := walk{root: "../..", part: part}
-	require.NoError(t, w.prepare(t.Context()))
-	t.Cleanup(func() { os.RemoveAll(w.scratch) })
-	all := map[string]*judging{}
-	var mu sync.Mutex // guards all
+	t.Run("it stops after the last step that is built", f.stopsAfterTheLastStep)
+	t.Run("it accepts unusual servers", f.acceptsUnusualServers)
+	t.Run("it catches each bug", f.catchesEachBug)
+}
+
+// judgeAll runs the judge on each of servers and returns the runs in that order.
+// All have ended, and left no process.
+func (f fairness) judgeAll(t *testing.T, servers []judgedServer) []*judging {
+	t.Helper()
+	turns := make(chan bool, 4) // holds a token for each that runs; most of a walk is waiting
+	runs := make([]*judging, len(servers))
 	var group sync.WaitGroup
-	turn := make(chan bool, manyWalks)
-	for _, command := range commands {
-		turn <- true
-		j := beginPart(t, part, w.binary, "", "SERVER=echo $$ >>$PIDS; export PYTHONDONTWRITEBYTECODE=1; "+command)
+	for i, s := range servers {
+		turns <- true
+		runs[i] = beginPart(t, s.part, f.tests[s.part], "", "STEP="+s.step, "PYTHONDONTWRITEBYTECODE=1", "SERVER=echo $$ >>$PIDS; "+s.command)
 		group.Go(func() {
-			defer func() { <-turn }()
-			j.Wait() // ends with the judge, which has three minutes
-			mu.Lock()
-			defer mu.Unlock()
-			all[command] = j
+			runs[i].Wait() // ends with the judge, which has three minutes
+			<-turns
 		})
 	}
 	group.Wait()
-	return all
+	for i, s := range servers {
+		assert.Empty(t, runs[i].left(), "no process is left of %s", s.command)
+	}
+	return runs
+}
+
+// python returns the interpreter that python3 starts, or skips a test where there is
+// none.
+func python(t *testing.T) string {
+	t.Helper()
+	path, err := exec.CommandContext(t.Context(), "python3", "-c", "import sys; print(sys.executable)").Output()
+	if err != nil {
+		t.Skip("python3 is not installed")
+	}
+	return strings.TrimSpace(string(path))
 }
 
 // firstFailure returns the number of the step at which the judge stopped, or "".
@@ -63,32 +89,83 @@ func (j *judging) firstFailure() string {
 	return ""
 }
 
-func upTo(step string) string { return "UPTO=" + step + " exec python3 notes/judged/reference.py" }
-
-func TestJudgeStopsAfterTheLastStepThatIsBuilt(t *testing.T) { // not parallel: its walks are
+func (f fairness) stopsAfterTheLastStep(t *testing.T) {
+	var servers []judgedServer
+	var want []string // the step that each lacks
 	for _, part := range []string{"1", "3"} {
 		all, err := steps.Load("../..", part)
 		require.NoError(t, err)
-		var commands []string
-		for _, step := range all {
-			commands = append(commands, upTo(step.Number))
-		}
-
-		runs := walks(t, part, commands...)
-
 		for i, step := range all {
-			next, status := "", 0
-			for _, later := range all[i+1:] {
-				if later.Judged() && seenNowhere[later.Number] == "" {
-					next, status = later.Number, 1
-					break
-				}
+			if !step.Judged() && i < len(all)-1 {
+				continue // the judge cannot tell it from the step before
 			}
-			j := runs[upTo(step.Number)]
-			assert.Equal(t, next, j.firstFailure(), "the judge stops there when the program ends after step %s:\n%s", step.Number, &j.printed)
-			assert.Equal(t, status, j.ProcessState.ExitCode())
+			servers = append(servers, judgedServer{part: part, command: "UPTO=" + step.Number + " exec " + f.python + " notes/judged/reference.py"})
+			want = append(want, nextJudged(all[i+1:]))
 			assert.Contains(t, step.Now, seenNowhere[step.Number])
-			assert.Empty(t, j.left(), "no process is left")
 		}
+	}
+
+	for i, j := range f.judgeAll(t, servers) {
+		assert.Equal(t, want[i], j.firstFailure(), "%s:\n%s", servers[i].command, j.printed.all())
+		assert.Equal(t, want[i] == "", j.ProcessState.Success())
+	}
+}
+
+// nextJudged returns the number of the first step that the judge can miss, or "".
+func nextJudged(later []steps.Step) string {
+	for _, step := range later {
+		if step.Judged() && seenNowhere[step.Number] == "" {
+			return step.Number
+		}
+	}
+	return ""
+}
+
+// changes returns what changed.py lists of one kind, a line each: its name, the part,
+// and for a bug the step and the rule.
+func (f fairness) changes(t *testing.T, kind string) (all [][]string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), f.python, filepath.Join("..", "judged", "changed.py"))
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	for line := range strings.Lines(string(out)) {
+		if fields := strings.Split(strings.TrimSpace(line), "\t"); fields[0] == kind {
+			all = append(all, fields[1:])
+		}
+	}
+	require.NotEmpty(t, all)
+	return all
+}
+
+// onlyPart1 makes the server the one of part 1, which is a function of its own.
+func onlyPart1(part string) string {
+	if part == "1" {
+		return "UPTO=1.6 "
+	}
+	return ""
+}
+
+func (f fairness) acceptsUnusualServers(t *testing.T) {
+	var servers []judgedServer
+	for _, c := range f.changes(t, "unusual") {
+		servers = append(servers, judgedServer{part: c[1], command: onlyPart1(c[1]) + "UNUSUAL=" + c[0] + " exec " + f.python + " notes/judged/changed.py"})
+	}
+
+	for i, j := range f.judgeAll(t, servers) {
+		assert.True(t, j.ProcessState.Success(), "%s:\n%s", servers[i].command, j.printed.all())
+	}
+}
+
+// catchesEachBug: a server with one bug fails the step whose rule it breaks.
+func (f fairness) catchesEachBug(t *testing.T) {
+	bugs := f.changes(t, "bug")
+	var servers []judgedServer
+	for _, c := range bugs {
+		servers = append(servers, judgedServer{part: c[1], step: c[2], command: onlyPart1(c[1]) + "BUG=" + c[0] + " exec " + f.python + " notes/judged/changed.py"})
+	}
+
+	for i, j := range f.judgeAll(t, servers) {
+		assert.Equal(t, bugs[i][2], j.firstFailure(), "%s:\n%s", servers[i].command, j.printed.all())
+		assert.Contains(t, j.printed.all(), bugs[i][3], "the rule that %s breaks", bugs[i][0])
 	}
 }

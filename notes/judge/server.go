@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -38,12 +40,10 @@ func (t trouble) Error() string { return string(t) }
 // two. Of a server that does not listen it returns one that has ended, with what
 // it printed, and a trouble.
 func startServer(ctx context.Context, command, dir string, patience time.Duration, environment []string) (*server, error) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	addr := free.Addr().String()
-	free.Close()
 	cmd := exec.Command("sh", "-c", command)
 	cmd.Dir = dir
 	cmd.Env = append(append(os.Environ(), "ADDR="+addr), environment...)
@@ -58,6 +58,19 @@ func startServer(ctx context.Context, command, dir string, patience time.Duratio
 		return s, err
 	}
 	return s, nil
+}
+
+// freeAddr returns an address that no socket has. Its port is one that the kernel
+// does not give to clients, who could take it before the server does.
+func freeAddr() (addr string, err error) {
+	for range 100 {
+		addr = fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(22_000))
+		free, failed := net.Listen("tcp", addr)
+		if err = failed; err == nil {
+			return addr, free.Close()
+		}
+	}
+	return "", err
 }
 
 // awaitListening returns when the server listens on its address.
@@ -125,21 +138,28 @@ func listens(addr string) bool {
 	return err == nil
 }
 
-// listensByProc looks for addr's port in Linux's tables of sockets.
+// listensByProc looks for addr's port in Linux's tables of sockets. They begin with
+// those that listen; the others, thousands after a test, are not read.
 func listensByProc(addr string) (bool, error) {
 	_, port, _ := strings.Cut(addr, ":")
 	var number int
 	fmt.Sscan(port, &number)
 	var read int
 	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		table, err := os.ReadFile(file)
+		table, err := os.Open(file)
 		if err != nil {
 			continue
 		}
+		defer table.Close()
 		read++
-		for line := range strings.Lines(string(table)) {
-			fields := strings.Fields(line)
-			if len(fields) > 3 && fields[3] == "0A" && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", number)) {
+		lines := bufio.NewScanner(table)
+		lines.Scan() // the names of the columns
+		for lines.Scan() {
+			fields := strings.Fields(lines.Text())
+			if len(fields) < 4 || fields[3] != "0A" {
+				break
+			}
+			if strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", number)) {
 				return true, nil
 			}
 		}
