@@ -23,7 +23,7 @@ import (
 // What HTTP/1.1 requires of an origin server, tested from outside: these tests
 // can judge any server with the routes of part 3.
 
-const ruleClose = "house rule, RFC 9112 §9.6: close, and in stages, or the client may lose the response"
+const ruleCloseInStages = "house rule, RFC 9112 §9.6: close, and in stages, or the client may lose the response"
 
 // allowAnyVersion returns s with a status line of HTTP/1.0 rewritten to
 // HTTP/1.1, for responses to HTTP/1.0 requests.
@@ -88,7 +88,7 @@ func TestMethodsAndPathsHaveTheRightStatus(t *testing.T) {
 
 			s.wantPrefix(t, "HTTP/1.1 "+c.status+" ")
 			s.parseAll(t, "GET")
-			s.withRule(ruleClose).wantCleanEnd(t)
+			s.withRule(ruleCloseInStages).wantCleanEnd(t)
 		})
 	}
 }
@@ -386,7 +386,7 @@ func TestRefusedUploadGetsAResponseAndNoReset(t *testing.T) {
 		c.Write(make([]byte, 1<<20))
 	}
 
-	s := transcript{sent: sent + "and 16 MiB", rule: ruleClose, look: "conn.go, nextAction"}.readAll(c)
+	s := transcript{sent: sent + "and 16 MiB", rule: ruleCloseInStages, look: "conn.go, nextAction"}.readAll(c)
 
 	s.wantPrefix(t, "HTTP/1.1 413 ")
 	s.wantCleanEnd(t)

@@ -97,15 +97,6 @@ func (s transcript) fieldLines(name string) (values []string) {
 	return values
 }
 
-// fieldAt returns where the field begins, or the end of the head.
-func (s transcript) fieldAt(name string) int {
-	head, _, _ := strings.Cut(s.got, "\r\n\r\n")
-	if at := strings.Index(strings.ToLower(head), "\r\n"+strings.ToLower(name)+":"); at >= 0 {
-		return at + 2
-	}
-	return len(head)
-}
-
 // wantAnswer fails the test unless got is one whole final response with this status
 // and body, after any interim ones.
 func (s transcript) wantAnswer(t testing.TB, status, body string) parsedResponse {
