@@ -98,8 +98,8 @@ func testimony(heard string) string {
 func TestServerPanicIsReported(t *testing.T) {
 	skipIfJudging(t)
 	heard := "begins TestA\nbegins TestB\nends TestA\npanic: slot completed twice\n\ngoroutine 7 [running]:\n" +
-		"socketup/part3-pipelining/server.(*line).finish(...)\n\t/home/me/part3-pipelining/server/slot.go:50\n" +
-		"runtime.x()\n\t/usr/lib/go/src/runtime/x.go:1 +0x1\nsocketup/part3-pipelining.(*conn).finish(0xf3)\n\t/home/me/part3-pipelining/conn.go:227 +0x205\n\n" +
+		"socketup/part3-pipelining/server.(*slotQueue).complete(...)\n\t/home/me/part3-pipelining/server/slot.go:50\n" +
+		"runtime.x()\n\t/usr/lib/go/src/runtime/x.go:1 +0x1\nsocketup/part3-pipelining.(*conn).complete(0xf3)\n\t/home/me/part3-pipelining/conn.go:227 +0x205\n\n" +
 		"goroutine 8 [running]:\nmain.f()\n\t/home/me/part3-pipelining/other.go:1\n"
 
 	told := testimony(heard)

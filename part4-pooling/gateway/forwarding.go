@@ -170,8 +170,9 @@ func (f *forwardedRequest) appendGatewayFields(b []byte, r *server.Request, peer
 	return b
 }
 
-// appendList appends the lists that came as fields called name, each with a comma behind it,
-// for the list goes on. Each byte is copied once, however many fields there are.
+// appendList appends the lists that came as fields called name, each followed by a comma
+// because the gateway appends its own entry. Each byte is copied once, however many
+// fields there are.
 func appendList(b []byte, fields []http1.Field, name string, valid func(list []byte) bool) []byte {
 	for _, f := range fields {
 		if len(f.Value) > 0 && http1.EqualFold(f.Name, name) && valid(f.Value) {
