@@ -40,8 +40,8 @@ func (p *Pool) IsQuarantined(addr string) bool {
 // IsQuarantined reports whether the backend of l is in quarantine.
 func (l *Lease) IsQuarantined() bool { return l.pool.IsQuarantined(l.backend.addr) }
 
-// ReportFault quarantines the backend if l.Fault is client.ErrUnsolicited, while
-// the lease goes on.
+// ReportFault quarantines the backend if l.Fault is client.ErrUnsolicited. It does
+// not end the lease.
 func (l *Lease) ReportFault() {
 	p := l.pool
 	now := p.Now()

@@ -10,7 +10,7 @@ import (
 //
 //	the handler    calls OnTurnWait with a function, and writes its response
 //	Write, Flush   wait for the turn, and call the function at each tick of the clock
-//	the function   returns false: the wait goes on
+//	the function   returns false: the wait continues
 //	               or gives back what the handler holds, and returns true
 //	Write, Flush   return ErrGaveUp: nothing of the response has been sent
 //	the handler    calls Reset and WaitForTurn, and begins again

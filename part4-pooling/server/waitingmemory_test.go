@@ -290,6 +290,6 @@ func TestAStalledConnectionLooksAgainAtEveryTick(t *testing.T) {
 	finishAll(first, taken...)
 	second.checkDeadlines()
 
-	assert.Equal(t, parsing, second.inputState, "house rule: a reader goes on when there is memory again (deadlines.go, checkDeadlines)")
+	assert.Equal(t, parsing, second.inputState, "house rule: a reader continues when there is memory again (deadlines.go, checkDeadlines)")
 	assert.True(t, wants(second, actionTurn))
 }
