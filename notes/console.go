@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -164,7 +165,12 @@ func (r repo) bash(script string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = r.root
-	cmd.Env = append(os.Environ(), "NO_COLOR=1", "TERM=dumb", "LC_ALL=C.UTF-8", "PWD="+r.root)
+	// A make that runs this program tells a make in a block that it is its child, and the
+	// child says which directory it enters. A reader's make is nobody's child.
+	ofMake := func(entry string) bool {
+		return strings.HasPrefix(entry, "MAKE") || strings.HasPrefix(entry, "MFLAGS=")
+	}
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), ofMake), "NO_COLOR=1", "TERM=dumb", "LC_ALL=C.UTF-8", "PWD="+r.root)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var printed bytes.Buffer

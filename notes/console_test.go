@@ -66,6 +66,14 @@ func TestNamedPortsAreReplacedByFreeOnes(t *testing.T) {
 	assert.Equal(t, "8080", back.Replace(forth.Replace("8080")))
 }
 
+func TestBlocksRunAsIfNoMakeHadStartedThisProgram(t *testing.T) {
+	t.Setenv("MAKELEVEL", "2")
+	t.Setenv("MAKEFLAGS", "w")
+	t.Setenv("MFLAGS", "-w")
+
+	truth(t, fixture(t, console("", "$ echo \"<$MAKELEVEL$MAKEFLAGS$MFLAGS>\"\n<>\n")), "console")
+}
+
 // A helper process plays a program notes that is killed while a block runs. What the
 // block has started must not outlive it.
 func TestNoCommandOutlivesTheProgram(t *testing.T) {
