@@ -158,8 +158,8 @@ func (p *Pool) noteWanted() {
 	p.anyWanted = false
 	any := false
 	for _, b := range p.backendList {
-		here := false
-		for w := b.queue.first; w != nil && !(here && any); w = w.next {
+		here, atLimit := false, b.inUse == p.Limits.PerBackend // then other backends' connections help none of its callers
+		for w := b.queue.first; w != nil && !(here && (any || atLimit)); w = w.next {
 			here = here || p.mayTake(b, w.holder, 1, 1)
 			any = any || p.mayTake(b, w.holder, 0, 1)
 		}
