@@ -92,7 +92,7 @@ type forwardedRequest struct {
 
 	reserved    bool             // reservation was made by OffloadOrReserve (reserve.go)
 	reservation pool.Reservation // must be claimed, once
-	recallable                   // recall.go
+	returnable                   // giveback.go
 }
 
 const noMaxForwards = -1
@@ -115,7 +115,7 @@ func (f *forwardedRequest) reset() {
 	if f.upload.Body != nil {
 		f.upload.Body.RestoreRead()
 	}
-	*f = forwardedRequest{Request: client.Request{FieldLines: f.FieldLines[:0], Body: f.Body[:0]}, buf: f.buf[:0], forwardInterimFn: f.forwardInterimFn, recallable: recallable{giveBackFn: f.giveBackFn}}
+	*f = forwardedRequest{Request: client.Request{FieldLines: f.FieldLines[:0], Body: f.Body[:0]}, buf: f.buf[:0], forwardInterimFn: f.forwardInterimFn, returnable: returnable{giveBackFn: f.giveBackFn}}
 }
 
 // build fills f from r, for the backend at addr; w writes the response to the client.

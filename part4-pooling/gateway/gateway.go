@@ -149,7 +149,7 @@ func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedReq
 		f.response = a
 		w.OnTurnWait(f.giveBackFn)
 	}
-	if err := g.copyResponse(w, f, a); err != server.ErrGaveUp {
+	if err := g.copyResponse(w, f, a); err != server.ErrGaveBack {
 		return err
 	}
 	return g.askAgain(w, f)
@@ -180,7 +180,7 @@ func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *clien
 	for {
 		piece, err := a.TryNext()
 		if piece == nil && err == nil {
-			if err := w.Flush(); err == server.ErrGaveUp { // bytes that have arrived must not wait for those that have not
+			if err := w.Flush(); err == server.ErrGaveBack { // bytes that have arrived must not wait for those that have not
 				return err
 			} else if err != nil {
 				return nil // the client has gone
@@ -192,7 +192,7 @@ func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *clien
 		}
 		switch {
 		case err == io.EOF && f.wantsTrailers:
-			if err := w.WriteTrailers(allowedTrailers(a.Trailers, f.responseOptions)); err == server.ErrGaveUp {
+			if err := w.WriteTrailers(allowedTrailers(a.Trailers, f.responseOptions)); err == server.ErrGaveBack {
 				return err
 			}
 			return nil // another error means that the client has gone

@@ -36,18 +36,18 @@ var defaultEngineOptions = EngineOptions{
 	IdleTime: 20 * time.Millisecond, // a client's next request often follows the response
 }
 
-// AddFlags sets o to the defaults, and defines -engine-depth and -engine-linger in f.
+// AddFlags sets o to the defaults, and defines -engine-depth and -engine-idle in f.
 func (o *EngineOptions) AddFlags(f *flag.FlagSet) {
 	*o = defaultEngineOptions
 	f.IntVar(&o.Depth, "engine-depth", o.Depth, "maximum number of requests in flight on an engine's connection")
-	f.DurationVar(&o.IdleTime, "engine-linger", o.IdleTime, "how long an engine without requests keeps its connection")
+	f.DurationVar(&o.IdleTime, "engine-idle", o.IdleTime, "how long an engine without requests keeps its connection")
 }
 
 // Validate returns an error that names the flags with values that no engine can work
 // with.
 func (o *EngineOptions) Validate() error {
 	if o.Depth < 1 || o.IdleTime <= 0 {
-		return errors.New("-engine-depth: want at least 1; -engine-linger: more than 0")
+		return errors.New("-engine-depth: want at least 1; -engine-idle: more than 0")
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import "socketup/part4-pooling/server"
 // no cycle.
 //
 // A request whose response has to wait for its turn too long may give its connection back
-// (recall.go).
+// (giveback.go).
 //
 // A request that has its connection to itself (server/handlerio.go) can reserve in its
 // handler: every earlier request is answered, and no later one has been read.

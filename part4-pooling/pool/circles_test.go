@@ -52,9 +52,9 @@ func (q *queue) claim(t *testing.T, a *pendingRequest) {
 	a.lease = l
 }
 
-// recall makes a request that waits for its turn give its connection back, if the pool
+// giveBack makes a request that waits for its turn give its connection back, if the pool
 // wants it, and one whose turn has come ask again. It reports whether it did either.
-func (q *queue) recall(i int, a *pendingRequest) bool {
+func (q *queue) giveBack(i int, a *pendingRequest) bool {
 	switch atTurn := q.lines[i][0] == a; {
 	case a.suspended && atTurn:
 		q.askAgain(i, a)
@@ -96,7 +96,7 @@ func (q *queue) drain(t *testing.T) bool {
 					q.claim(t, a)
 					moved = true
 				}
-				moved = q.inLines && q.recall(i, a) || moved
+				moved = q.inLines && q.giveBack(i, a) || moved
 			}
 		}
 		for i := range q.lines {
@@ -161,7 +161,7 @@ func countDeadlocks(t *testing.T, inOrder, inLines bool, spare time.Duration) (f
 				case !a.asked && (inOrder || random.IntN(3) == 0):
 					q.reserve(i, a)
 				case inLines && random.IntN(3) == 0:
-					q.recall(i, a)
+					q.giveBack(i, a)
 				}
 			}
 		}
@@ -178,7 +178,7 @@ func TestReservationsInOrderNeverDeadlock(t *testing.T) {
 	t.Parallel()
 
 	assert.Zero(t, countDeadlocks(t, true, true, 0), ruleOrdering)
-	assert.Zero(t, countDeadlocks(t, true, true, time.Second), "a request that has given its connection back gets one when its turn has come. recall.go")
+	assert.Zero(t, countDeadlocks(t, true, true, time.Second), "a request that has given its connection back gets one when its turn has come. giveback.go")
 	assert.NotZero(t, countDeadlocks(t, false, true, 0), "this test cannot find a deadlock")
 	assert.NotZero(t, countDeadlocks(t, true, false, 0), "with shares it is not enough to reserve in order: a later request can overtake one whose client has used up its share")
 }

@@ -13,7 +13,7 @@ type Limits struct {
 	Queue      int           // callers that may wait for one backend, of each line only the first; one client has at most half of the places; 0: no bound
 	OneClient  bool          // all callers are one client, which may have all connections
 	MaxWait    time.Duration // of a caller, for a connection; 0: no bound
-	Spare      time.Duration // for which a response that waits for its turn keeps its connection while others want one (recall.go); 0: no bound
+	Spare      time.Duration // for which a response that waits for its turn keeps its connection while others want one (giveback.go); 0: no bound
 	IdleTime   time.Duration // of a connection; less if the server announced less
 	Lifetime   time.Duration // of a connection, from its dial
 	Quarantine time.Duration // during which no connection is kept to a backend that sent unsolicited bytes; 0: none

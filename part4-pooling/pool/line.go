@@ -19,7 +19,7 @@ import (
 // whatever order the pool grants. And only the head of a line is in a queue of the pool:
 // a deep pipeline takes no more places than a client that sends one request at a time.
 //
-// A request that has had its permit may give it back and ask again (recall.go).
+// A request that has had its permit may give it back and ask again (giveback.go).
 //
 // The pool's lock guards a line. Its zero value is ready.
 type Line struct {
@@ -29,7 +29,7 @@ type Line struct {
 	head      *waiter   // in its backend's queue; nil: no request waits
 	followers waitQueue // behind the head, in order
 	asked     uint64    // requests so far
-	suspended int       // of its requests, those that have given their connections back (recall.go)
+	suspended int       // of its requests, those that have given their connections back (giveback.go)
 	resumedAt time.Time // when one of them last asked again
 }
 

@@ -31,7 +31,7 @@ import (
 //	  v                         v the permit is released
 //	wait <-------------- to the caller that has waited longest
 //
-// Two ways out of leased are not drawn: GiveBack closes the connection (recall.go), and
+// Two ways out of leased are not drawn: GiveBack closes the connection (giveback.go), and
 // Redial closes it and dials another with its permit (roundtrip.go).
 //
 // No caller waits while it could have an idle connection or a free permit: it may
@@ -63,7 +63,7 @@ type Pool struct {
 	toClose        []*Lease    // retired, and closed by unlockAndClose
 	closed         bool
 
-	suspended   map[*Line]bool // those with requests that have given their connections back (recall.go)
+	suspended   map[*Line]bool // those with requests that have given their connections back (giveback.go)
 	stopEvictor chan struct{}
 }
 

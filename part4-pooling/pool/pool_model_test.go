@@ -38,7 +38,7 @@ type poolModel struct {
 	before   map[*backend]int // permits in use after the last step
 	history  []string
 
-	suspended  []suspendedRequest // recall_test.go
+	suspended  []suspendedRequest // giveback_test.go
 	askedAgain map[modelRequest]bool
 }
 
@@ -108,7 +108,7 @@ func (m *poolModel) step() {
 		m.note("DropAll %s", addr)
 		m.p.DropAll(addr)
 	case 13, 14:
-		m.recall()
+		m.waitForTurn()
 	}
 	m.collectGrants()
 	m.check()
@@ -130,7 +130,7 @@ func (m *poolModel) reserve(addr string) {
 	case at.grant.err != nil:
 		m.require(m.p.Limits.Queue > 0 && errors.Is(at.grant.err, ErrQueueFull), "a reservation fails although the queue has room: %v", at.grant.err)
 	default:
-		m.require(line == nil || line.suspended == 0, "a request takes a permit although an earlier one of its line has given its own back: %s", ruleRecall)
+		m.require(line == nil || line.suspended == 0, "a request takes a permit although an earlier one of its line has given its own back: %s", ruleGiveBack)
 		m.granted(at.backend, at.grant, at.Number)
 	}
 }

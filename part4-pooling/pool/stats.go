@@ -21,7 +21,7 @@ type Counts struct {
 	Displaced   uint64 `json:"displaced"`   // closed for another backend
 	Broken      uint64 `json:"broken"`      // not reusable after an exchange
 	Retried     uint64 `json:"retried"`     // connections replaced to send their requests again
-	Recalled    uint64 `json:"recalled"`    // given back because their responses waited for their turn
+	GivenBack   uint64 `json:"given_back"`  // given back because their responses waited for their turn
 }
 
 // counterFor returns the count for a connection that was closed because of why.
@@ -81,7 +81,7 @@ func (c *Counts) Events() []Event {
 	return []Event{
 		{"dialled", c.Dialled}, {"dial_failed", c.DialFailed}, {"reused", c.Reused}, {"waited", c.Waited}, {"gave_up", c.GaveUp}, {"turned_away", c.TurnedAway},
 		{"stale", c.Stale}, {"unsolicited", c.Unsolicited}, {"expired", c.Expired}, {"dropped", c.Dropped},
-		{"displaced", c.Displaced}, {"broken", c.Broken}, {"retried", c.Retried}, {"recalled", c.Recalled},
+		{"displaced", c.Displaced}, {"broken", c.Broken}, {"retried", c.Retried}, {"given_back", c.GivenBack},
 	}
 }
 

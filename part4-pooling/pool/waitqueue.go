@@ -17,7 +17,7 @@ type waiter struct {
 	number     uint64 // in its line
 	ticket     uint64 // smaller has been in the queue for longer
 	queued     bool   // in its backend's queue, or behind others of its line
-	again      bool   // its request has given a connection back, and its turn has come (recall.go)
+	again      bool   // its request has given a connection back, and its turn has come (giveback.go)
 	prev, next *waiter
 	ready      chan grant // capacity 1: deliver never blocks
 	timer      *time.Timer
@@ -136,7 +136,7 @@ func (p *Pool) displaceIdle() {
 }
 
 // enqueue appends a caller to b's queue, or to its line if an earlier request of the
-// line waits. A caller that asks again (recall.go) is ahead of its line. enqueue returns nil if
+// line waits. A caller that asks again (giveback.go) is ahead of its line. enqueue returns nil if
 // the queue has no room. With the lock held.
 func (p *Pool) enqueue(b *backend, h holder, number uint64, again bool) *waiter {
 	w := waiterPool.Get().(*waiter)

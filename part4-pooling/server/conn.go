@@ -32,7 +32,7 @@ type conn struct {
 	turn       turnState
 	slots      slotQueue
 	running    int // handlers that have not returned, and offloaded requests that are not complete
-	givingUp   int // handlers that wait for their turns, and may give up (giveup.go)
+	givingBack int // handlers that wait for their turns, and may give back what they hold (giveback.go)
 	output     writeQueue
 
 	waitingMemory int64 // bytes of credit that its requests have (waitingmemory.go)

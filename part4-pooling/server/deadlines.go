@@ -44,7 +44,7 @@ func (c *conn) checkDeadlines() {
 	for x := c.firstOverdue(now); x != nil; x = c.firstOverdue(now) {
 		c.expire(x)
 	}
-	if c.givingUp > 0 {
+	if c.givingBack > 0 {
 		c.actions |= actionWake
 	}
 	switch {

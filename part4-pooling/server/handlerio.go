@@ -49,14 +49,14 @@ func (t *transport) waitToStart(x *exchange) bool {
 }
 
 // waitUntilFirst waits until x, whose handler is running, is at the head of the queue. The
-// wait does not count as the handler's time. The handler may end it (giveup.go).
+// wait does not count as the handler's time. The handler may end it (giveback.go).
 func (t *transport) waitUntilFirst(x *exchange) error {
 	if x.expired {
 		return errResponseTimeout
 	}
 	x.deadline = noDeadline
 	for began := t.srv.clock.now(); t.closeState == open && t.slots.head != &x.slot; {
-		if err := t.waitOrGiveUp(x, began); err != nil {
+		if err := t.waitOrGiveBack(x, began); err != nil {
 			return err
 		}
 	}

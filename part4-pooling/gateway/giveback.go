@@ -9,7 +9,7 @@ import (
 )
 
 // A response that waits for its turn does not keep a connection for which others wait
-// (pool/recall.go has the law). The handler gives the connection back, waits for its turn
+// (pool/giveback.go has the law). The handler gives the connection back, waits for its turn
 // without one, and sends the request again. Nothing of the first response has reached the
 // client, and the request is safe: the server runs no other while earlier responses
 // are incomplete.
@@ -20,8 +20,8 @@ import (
 // a connection whose response waits for it. So where a backend has an engine no request
 // gives its connection back.
 
-// recallable is what a forwardedRequest needs to give its connection back.
-type recallable struct {
+// returnable is what a forwardedRequest needs to give its connection back.
+type returnable struct {
 	line       *pool.Line               // that the reservation is in; nil if the handler made it
 	response   *client.Response         // whose connection may be given back
 	giveBackFn func(time.Duration) bool // f.giveBack

@@ -44,19 +44,19 @@ func (l *Lease) GiveBack(waited time.Duration) bool {
 	now := p.Now()
 	p.mu.Lock()
 	defer p.unlockAndClose()
-	if !p.isRecalled(l, waited) {
+	if !p.mustGiveBack(l, waited) {
 		return false
 	}
 	line := l.line
 	p.suspend(line)
-	p.retire(l, &l.backend.counts.Recalled)
+	p.retire(l, &l.backend.counts.GivenBack)
 	p.grantWaiters(now)
 	return true
 }
 
-// isRecalled reports whether a holder that has waited for its turn must give l back. With
+// mustGiveBack reports whether a holder that has waited for its turn must give l back. With
 // the lock held.
-func (p *Pool) isRecalled(l *Lease, waited time.Duration) bool {
+func (p *Pool) mustGiveBack(l *Lease, waited time.Duration) bool {
 	if l.line.head != nil && l.line.head.again { // rule 3
 		return true
 	}

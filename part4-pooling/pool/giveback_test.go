@@ -13,7 +13,7 @@ import (
 	"socketup/part4-pooling/internal/testutil"
 )
 
-const ruleRecall = "house rule: a response that waits for its turn does not keep a connection that others wait for. recall.go"
+const ruleGiveBack = "house rule: a response that waits for its turn does not keep a connection that others wait for. giveback.go"
 
 // A modelRequest is a request by its line and its number.
 type modelRequest struct {
@@ -27,8 +27,8 @@ type suspendedRequest struct {
 	first Reservation
 }
 
-// recall is a request that has waited for its turn for some time, or whose turn has come.
-func (m *poolModel) recall() {
+// waitForTurn is a request that has waited for its turn for some time, or whose turn has come.
+func (m *poolModel) waitForTurn() {
 	if m.choose(2) == 0 {
 		m.giveBack()
 	} else if i := slices.IndexFunc(m.suspended, m.atTurn); i >= 0 {
@@ -49,8 +49,8 @@ func (m *poolModel) giveBack() {
 		return
 	}
 	m.note("request %d of line %d gives its connection to %s back", number, line, b.addr)
-	m.require(overdue || m.p.Limits.Spare > 0 && waited > m.p.Limits.Spare, "a connection is given back after %v: %s", waited, ruleRecall)
-	m.require(overdue || m.served() > served, "a connection is given back, and helps no caller: %s", ruleRecall)
+	m.require(overdue || m.p.Limits.Spare > 0 && waited > m.p.Limits.Spare, "a connection is given back after %v: %s", waited, ruleGiveBack)
+	m.require(overdue || m.served() > served, "a connection is given back, and helps no caller: %s", ruleGiveBack)
 	m.leased = slices.Delete(m.leased, i, i+1)
 	m.suspended = append(m.suspended, suspendedRequest{modelRequest{line, number}, Reservation{backend: b, Number: number}})
 }
@@ -95,7 +95,7 @@ func (m *poolModel) askAgain(i int) {
 	}
 }
 
-// checkSuspended checks the second rule of recall.go.
+// checkSuspended checks the second rule of giveback.go.
 func (m *poolModel) checkSuspended() {
 	count := map[*Line]int{}
 	for _, x := range m.suspended {
@@ -103,12 +103,12 @@ func (m *poolModel) checkSuspended() {
 	}
 	for _, l := range m.lines {
 		m.require(l.suspended == count[l] && m.p.suspended[l] == (count[l] > 0), "%d requests of a line have given back, the pool counts %d", count[l], l.suspended)
-		m.require(count[l] == 0 || l.head == nil || l.head.again, "a request waits in the queue although an earlier one of its line has given its connection back: %s", ruleRecall)
+		m.require(count[l] == 0 || l.head == nil || l.head.again, "a request waits in the queue although an earlier one of its line has given its connection back: %s", ruleGiveBack)
 	}
 }
 
-// newRecallPool returns a pool for n connections and how long one may be kept in vain.
-func newRecallPool(t *testing.T, n int) *Pool {
+// newGiveBackPool returns a pool for n connections and how long one may be kept in vain.
+func newGiveBackPool(t *testing.T, n int) *Pool {
 	return newSharedPool(t, Limits{PerBackend: n, Total: n, OneClient: true, Spare: 2 * time.Second})
 }
 
@@ -120,22 +120,22 @@ func claimNow(t *testing.T, p *Pool, at Reservation) *Lease {
 	return l
 }
 
-func TestConnectionIsRecalledAfterItsSpareTimeAndForAnother(t *testing.T) {
+func TestConnectionIsGivenBackAfterItsSpareTimeAndForAnother(t *testing.T) {
 	t.Parallel()
-	p := newRecallPool(t, 1)
+	p := newGiveBackPool(t, 1)
 	var line Line
 	first := p.Reserve("x", modelClient[0], &line)
 	l := claimNow(t, p, first)
 
-	assert.False(t, l.GiveBack(time.Hour), "no caller waits. %s", ruleRecall)
+	assert.False(t, l.GiveBack(time.Hour), "no caller waits. %s", ruleGiveBack)
 	own := p.Reserve("x", modelClient[0], &line)
-	assert.False(t, l.GiveBack(time.Hour), "only a later request of its own line waits, and its response would wait too. %s", ruleRecall)
+	assert.False(t, l.GiveBack(time.Hour), "only a later request of its own line waits, and its response would wait too. %s", ruleGiveBack)
 	other := p.Reserve("x", modelClient[1], &Line{})
-	assert.False(t, l.GiveBack(p.Limits.Spare), "it has waited for no longer than Spare. %s", ruleRecall)
-	require.True(t, l.GiveBack(p.Limits.Spare+1), ruleRecall)
+	assert.False(t, l.GiveBack(p.Limits.Spare), "it has waited for no longer than Spare. %s", ruleGiveBack)
+	require.True(t, l.GiveBack(p.Limits.Spare+1), ruleGiveBack)
 
 	helped := claimNow(t, p, other) // and not the later request of the line, which is older
-	assert.EqualValues(t, 1, p.Stats().Backend("x").Recalled)
+	assert.EqualValues(t, 1, p.Stats().Backend("x").GivenBack)
 	again := p.ReserveAgain(first, modelClient[0], &line)
 	helped.Return(true)
 	claimNow(t, p, again).Return(true)
@@ -144,7 +144,7 @@ func TestConnectionIsRecalledAfterItsSpareTimeAndForAnother(t *testing.T) {
 
 func TestRequestThatAsksAgainIsAheadOfItsLine(t *testing.T) {
 	t.Parallel()
-	p := newRecallPool(t, 2)
+	p := newGiveBackPool(t, 2)
 	var line Line
 	first := p.Reserve("x", modelClient[0], &line)
 	older := claimNow(t, p, first)
@@ -156,7 +156,7 @@ func TestRequestThatAsksAgainIsAheadOfItsLine(t *testing.T) {
 	again := p.ReserveAgain(first, modelClient[0], &line)
 
 	require.NotNil(t, again.waiter)
-	assert.True(t, younger.GiveBack(0), "a response that waits for one whose request waits for a connection gives its own back at once. %s", ruleRecall)
+	assert.True(t, younger.GiveBack(0), "a response that waits for one whose request waits for a connection gives its own back at once. %s", ruleGiveBack)
 	claimNow(t, p, again).Return(true)
 	busy.Return(true)
 	claimNow(t, p, p.ReserveAgain(Reservation{backend: again.backend, Number: 2}, modelClient[0], &line)).Return(true)
@@ -164,7 +164,7 @@ func TestRequestThatAsksAgainIsAheadOfItsLine(t *testing.T) {
 
 func TestTimeOfASuspendedLineDoesNotRunOut(t *testing.T) {
 	t.Parallel()
-	p := newRecallPool(t, 1)
+	p := newGiveBackPool(t, 1)
 	p.Limits.MaxWait = time.Millisecond
 	var looks atomic.Int64 // at the pool's clock
 	now := p.Now
@@ -186,15 +186,15 @@ func TestTimeOfASuspendedLineDoesNotRunOut(t *testing.T) {
 	}()
 
 	testutil.Eventually(t, "MaxWait has passed", func() bool { return looks.Load() > before })
-	assert.Equal(t, p.Limits.MaxWait, p.patience(late.waiter), "its response could not be sent if it had a connection. %s", ruleRecall)
+	assert.Equal(t, p.Limits.MaxWait, p.patience(late.waiter), "its response could not be sent if it had a connection. %s", ruleGiveBack)
 	claimNow(t, p, p.ReserveAgain(first, modelClient[0], &line)).Return(true)
 
-	assert.NoError(t, testutil.Receive(t, claimed, "the later request is served"), ruleRecall)
+	assert.NoError(t, testutil.Receive(t, claimed, "the later request is served"), ruleGiveBack)
 }
 
 func TestCloseReachesASuspendedLine(t *testing.T) {
 	t.Parallel()
-	p := newRecallPool(t, 1)
+	p := newGiveBackPool(t, 1)
 	var line Line
 	first := p.Reserve("x", modelClient[0], &line)
 	l := claimNow(t, p, first)

@@ -19,7 +19,7 @@ import (
 	"socketup/part4-pooling/server"
 )
 
-const ruleRecall = "house rule: a response that waits for its turn does not keep a connection that others wait for. pool/recall.go"
+const ruleGiveBack = "house rule: a response that waits for its turn does not keep a connection that others wait for. pool/giveback.go"
 
 // One client asks for something slow, and behind that for long responses, which hold the
 // only connection to their backend until their turn. Another client gets an answer
@@ -67,18 +67,18 @@ func TestResponseThatWaitsForItsTurnGivesItsConnectionBack(t *testing.T) {
 				other := converse(t, r.addr, get("/quick", closeField))
 				got, err := io.ReadAll(other)
 
-				assert.NoError(t, err, ruleRecall)
-				assert.True(t, strings.HasSuffix(string(got), "quick"), "%s: %s", ruleRecall, clip(string(got)))
-				assert.EqualValues(t, 1, g.Pool.Stats().Backend(quick.Addr).Recalled, ruleRecall)
+				assert.NoError(t, err, ruleGiveBack)
+				assert.True(t, strings.HasSuffix(string(got), "quick"), "%s: %s", ruleGiveBack, clip(string(got)))
+				assert.EqualValues(t, 1, g.Pool.Stats().Backend(quick.Addr).GivenBack, ruleGiveBack)
 				close(release)
 				in := bufio.NewReader(greedy)
 				for i, want := range []string{"slow", body, body, body} {
 					a, err := http.ReadResponse(in, nil)
-					require.NoError(t, err, "response %d. %s", i, ruleRecall)
+					require.NoError(t, err, "response %d. %s", i, ruleGiveBack)
 					got, err := io.ReadAll(a.Body)
-					assert.NoError(t, err, "response %d. %s", i, ruleRecall)
-					assert.Equal(t, 200, a.StatusCode, "response %d. %s", i, ruleRecall)
-					assert.True(t, string(got) == want, "response %d has %d bytes, want %d. %s", i, len(got), len(want), ruleRecall)
+					assert.NoError(t, err, "response %d. %s", i, ruleGiveBack)
+					assert.Equal(t, 200, a.StatusCode, "response %d. %s", i, ruleGiveBack)
+					assert.True(t, string(got) == want, "response %d has %d bytes, want %d. %s", i, len(got), len(want), ruleGiveBack)
 				}
 				assert.EqualValues(t, 4, asked.Load(), "the request that gave its connection back is sent once more, and no other is")
 			})
@@ -104,9 +104,9 @@ func TestResponseKeepsItsConnectionIfNoOtherWantsIt(t *testing.T) {
 
 	close(release)
 
-	all := transcript{sent: sent, rule: ruleRecall, look: "pool/recall.go, isRecalled"}.readAll(c)
+	all := transcript{sent: sent, rule: ruleGiveBack, look: "pool/giveback.go, mustGiveBack"}.readAll(c)
 	for _, one := range all.parseAll(t, getMethods(3)...) {
 		all.wantSame(t, "the status of a response", "200 OK", one.status)
 	}
-	assert.Zero(t, g.Pool.Stats().Backend(s.Addr).Recalled, "a connection that only the next request of the same line could have. %s", ruleRecall)
+	assert.Zero(t, g.Pool.Stats().Backend(s.Addr).GivenBack, "a connection that only the next request of the same line could have. %s", ruleGiveBack)
 }
