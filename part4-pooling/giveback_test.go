@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -41,47 +44,49 @@ func TestResponseThatWaitsForItsTurnGivesItsConnectionBack(t *testing.T) {
 			case "trailers":
 				long += "ETag: x\r\n\r\n"
 			}
-			t.Run(driver+" with "+framing, func(t *testing.T) {
-				t.Parallel()
-				release := make(chan struct{})
-				slow := testutil.ServeResponses(t, func(int, *http.Request) string { <-release; return testutil.Response200("slow") })
-				var asked atomic.Int64 // for long responses
-				quick := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
-					if r.URL.Path == "/long" {
-						asked.Add(1)
-						return long
+			for _, engine := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s with %s, engine %v", driver, framing, engine), func(t *testing.T) {
+					t.Parallel()
+					release := make(chan struct{})
+					slow := testutil.ServeResponses(t, func(int, *http.Request) string { <-release; return testutil.Response200("slow") })
+					var asked atomic.Int64 // for long responses
+					quick := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
+						if r.URL.Path == "/long" {
+							asked.Add(1)
+							return long
+						}
+						return testutil.Response200("quick")
+					})
+					p := pool.New(pool.Limits{PerBackend: 1, Total: 2, OneClient: true, MaxWait: 3 * patience(), Spare: time.Millisecond, IdleTime: time.Hour, Lifetime: time.Hour})
+					t.Cleanup(p.Close)
+					g := gateway.New(p, []gateway.Backend{{Path: "/slow", Addr: slow.Addr}, {Path: "/", Addr: quick.Addr, Engine: engine}})
+					limits := server.DefaultLimits
+					limits.Driver = driver
+					r := startServerAt(t, "127.0.0.1:0", limits, withOffload(g))
+					te := "TE: trailers\r\nConnection: TE\r\n"
+					sent := get("/slow") + get("/long", te) + get("/long", te) + get("/long", te, closeField)
+					greedy := converse(t, r.addr, sent)
+					eventually(t, "a long response waits for its turn", func() bool { return asked.Load() == 1 })
+
+					other := converse(t, r.addr, get("/quick", closeField))
+					got, err := io.ReadAll(other)
+
+					assert.NoError(t, err, ruleGiveBack)
+					assert.True(t, strings.HasSuffix(string(got), "quick"), "%s: %s", ruleGiveBack, clip(string(got)))
+					assert.EqualValues(t, 1, g.Pool.Stats().Backend(quick.Addr).GivenBack, ruleGiveBack)
+					close(release)
+					in := bufio.NewReader(greedy)
+					for i, want := range []string{"slow", body, body, body} {
+						a, err := http.ReadResponse(in, nil)
+						require.NoError(t, err, "response %d. %s", i, ruleGiveBack)
+						got, err := io.ReadAll(a.Body)
+						assert.NoError(t, err, "response %d. %s", i, ruleGiveBack)
+						assert.Equal(t, 200, a.StatusCode, "response %d. %s", i, ruleGiveBack)
+						assert.True(t, string(got) == want, "response %d has %d bytes, want %d. %s", i, len(got), len(want), ruleGiveBack)
 					}
-					return testutil.Response200("quick")
+					assert.EqualValues(t, 4, asked.Load(), "the request that gave its connection back is sent once more, and no other is")
 				})
-				p := pool.New(pool.Limits{PerBackend: 1, Total: 2, OneClient: true, MaxWait: 3 * patience(), Spare: time.Millisecond, IdleTime: time.Hour, Lifetime: time.Hour})
-				t.Cleanup(p.Close)
-				g := gateway.New(p, []gateway.Backend{{Path: "/slow", Addr: slow.Addr}, {Path: "/", Addr: quick.Addr}})
-				limits := server.DefaultLimits
-				limits.Driver = driver
-				r := startServerAt(t, "127.0.0.1:0", limits, withOffload(g))
-				te := "TE: trailers\r\nConnection: TE\r\n"
-				sent := get("/slow") + get("/long", te) + get("/long", te) + get("/long", te, closeField)
-				greedy := converse(t, r.addr, sent)
-				eventually(t, "a long response waits for its turn", func() bool { return asked.Load() == 1 })
-
-				other := converse(t, r.addr, get("/quick", closeField))
-				got, err := io.ReadAll(other)
-
-				assert.NoError(t, err, ruleGiveBack)
-				assert.True(t, strings.HasSuffix(string(got), "quick"), "%s: %s", ruleGiveBack, clip(string(got)))
-				assert.EqualValues(t, 1, g.Pool.Stats().Backend(quick.Addr).GivenBack, ruleGiveBack)
-				close(release)
-				in := bufio.NewReader(greedy)
-				for i, want := range []string{"slow", body, body, body} {
-					a, err := http.ReadResponse(in, nil)
-					require.NoError(t, err, "response %d. %s", i, ruleGiveBack)
-					got, err := io.ReadAll(a.Body)
-					assert.NoError(t, err, "response %d. %s", i, ruleGiveBack)
-					assert.Equal(t, 200, a.StatusCode, "response %d. %s", i, ruleGiveBack)
-					assert.True(t, string(got) == want, "response %d has %d bytes, want %d. %s", i, len(got), len(want), ruleGiveBack)
-				}
-				assert.EqualValues(t, 4, asked.Load(), "the request that gave its connection back is sent once more, and no other is")
-			})
+			}
 		}
 	}
 }
@@ -109,4 +114,73 @@ func TestResponseKeepsItsConnectionIfNoOtherWantsIt(t *testing.T) {
 		all.wantSame(t, "the status of a response", "200 OK", one.status)
 	}
 	assert.Zero(t, g.Pool.Stats().Backend(s.Addr).GivenBack, "a connection that only the next request of the same line could have. %s", ruleGiveBack)
+}
+
+// Clients ask backends with and without engines in any order, for one connection to each
+// and two in all. Whoever waits for a turn gives a connection back, and nobody waits for ever.
+func TestClientsThatGiveConnectionsBackDoNotDeadlock(t *testing.T) {
+	t.Parallel()
+	var backends []gateway.Backend
+	for i, path := range []string{"/a", "/b", "/c"} {
+		s := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
+			if strings.HasSuffix(r.URL.Path, "/0") {
+				time.Sleep(300 * time.Millisecond) // longer than a tick of the server's clock: others wait for their turn
+			}
+			return testutil.Response200(r.URL.Path + longBody)
+		})
+		backends = append(backends, gateway.Backend{Path: path, Addr: s.Addr, Engine: i != 1})
+	}
+	p := pool.New(pool.Limits{PerBackend: 1, Total: 2, OneClient: true, MaxWait: maxWait, Spare: time.Nanosecond, IdleTime: time.Hour, Lifetime: time.Hour})
+	t.Cleanup(p.Close)
+	r := startServer(t, withOffload(gateway.New(p, backends)))
+	var group sync.WaitGroup
+	for seed := range uint64(6) {
+		group.Go(func() {
+			random := rand.New(rand.NewPCG(seed, 1))
+			for range 2 {
+				var paths []string
+				for i := range 8 {
+					paths = append(paths, fmt.Sprintf("%s/%d", backends[random.IntN(3)].Path, i))
+				}
+				if err := pipelinePaths(r.addr, paths); err != nil {
+					t.Errorf("seed %d, %v: %v. %s", seed, paths, err, ruleGiveBack)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	given := uint64(0)
+	for _, b := range backends {
+		given += p.Stats().Backend(b.Addr).GivenBack
+	}
+	assert.NotZero(t, given, "connections that were given back")
+}
+
+// pipelinePaths sends a request for each path in one write, and requires each response to
+// be longBody behind its path.
+func pipelinePaths(addr string, paths []string) error {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(3 * maxWait)) // a request that waits too long gets a 503 first
+	var sent strings.Builder
+	for _, path := range paths[:len(paths)-1] {
+		sent.WriteString(get(path))
+	}
+	io.WriteString(c, sent.String()+get(paths[len(paths)-1], closeField))
+	in := bufio.NewReader(c)
+	for _, path := range paths {
+		a, err := http.ReadResponse(in, nil)
+		if err != nil {
+			return fmt.Errorf("response to %s: %w", path, err)
+		}
+		body, err := io.ReadAll(a.Body)
+		if err != nil || a.StatusCode != 200 || string(body) != path+longBody {
+			return fmt.Errorf("response to %s: status %d, %s, %v", path, a.StatusCode, clip(string(body)), err)
+		}
+	}
+	return nil
 }

@@ -13,7 +13,7 @@
 //	timeouts := client.DefaultTimeouts
 //	create := func() *engine.Engine {
 //		at := p.Reserve(addr, netip.Addr{}, &registry.Line) // now, in the order of the requests
-//		e := engine.New(func(ctx context.Context) (engine.Lane, error) {
+//		e := engine.New(func(ctx context.Context, again bool) (engine.Lane, error) {
 //			l, err := p.Claim(ctx, at, &timeouts)
 //			return engine.OpenHTTP1Lane(ctx, l, err, &timeouts, 32)
 //		}, 20*time.Millisecond, &counts)

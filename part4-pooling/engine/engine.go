@@ -58,11 +58,6 @@ type Engine struct {
 	laneErr     error         // why the lane ended
 }
 
-// An Opener opens an engine's first lane, and may block. It is called exactly once,
-// even if the client has gone, because it holds a reservation that must be claimed;
-// it fails when ctx is done. Lane.redial opens the later lanes.
-type Opener func(ctx context.Context) (Lane, error)
-
 // New returns an engine that is not running yet: only the create function of
 // Registry.Push calls it, and Push starts the engine. An engine without jobs retires
 // after linger. counts is shared by all engines of a gateway. The caller sets Number
@@ -101,20 +96,6 @@ func (e *Engine) runWriter() {
 		}
 	}
 	e.counts.Retired.Add(1)
-}
-
-// connectLane opens the first lane, or replaces one that was lost. If the client has
-// gone a lost lane is not replaced; but the opener is called even then, because its
-// reservation must be claimed.
-func (e *Engine) connectLane(lost Lane) (Lane, error) {
-	switch {
-	case lost == nil:
-		return e.openLane(e.ctx)
-	case e.ctx.Err() != nil:
-		lost.Close()
-		return nil, context.Cause(e.ctx)
-	}
-	return lost.redial(e.ctx)
 }
 
 // runLane uses l until it ends or should be returned. If jobs are left that need
@@ -228,6 +209,10 @@ func (e *Engine) readLoop(l Lane) {
 			v.job.Sink.Head(v.response)
 		case laneData:
 			e.deliver(v.job, v.piece)
+		case laneTrailers:
+			if v.job.Sink.Trailers() == ErrGiveBack {
+				e.laneErr = ErrGiveBack
+			}
 		case laneResponseEnd:
 			e.gotResponse = true
 			e.finishJob(v.job, jobDone, nil)
@@ -245,7 +230,11 @@ func (e *Engine) readLoop(l Lane) {
 // deliver passes a piece of a body to the job's sink. If the sink refuses it the piece
 // is discarded; after maxDiscarded bytes a new connection is cheaper, and the lane ends.
 func (e *Engine) deliver(j *Job, piece []byte) {
-	if j.Sink.Data(piece) == nil {
+	switch err := j.Sink.Data(piece); {
+	case err == nil:
+		return
+	case err == ErrGiveBack:
+		e.laneErr = err
 		return
 	}
 	if j.discarded += len(piece); j.discarded > maxDiscarded {
@@ -265,8 +254,8 @@ func (e *Engine) onIdle(j *Job) {
 	if look {
 		e.wakeUp()
 	}
-	if e.flushPending(); j != nil {
-		j.Sink.Pause()
+	if e.flushPending(); j != nil && j.Sink.Pause() == ErrGiveBack {
+		e.laneErr = ErrGiveBack
 	}
 }
 

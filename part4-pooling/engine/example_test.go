@@ -24,7 +24,9 @@ type printer struct {
 
 func (s *printer) Wanted() bool          { return true }
 func (s *printer) Head(*client.Response) {}
-func (s *printer) Pause()                {}
+func (s *printer) Pause() error          { return nil }
+func (s *printer) Trailers() error       { return nil }
+func (s *printer) AwaitTurn()            {}
 func (s *printer) Committed() bool       { return s.committed }
 
 func (s *printer) Data(piece []byte) error {
@@ -56,7 +58,7 @@ func Example() {
 	timeouts := client.DefaultTimeouts
 	create := func() *engine.Engine {
 		at := p.Reserve(addr, netip.Addr{}, &registry.Line) // now, in the order of the requests
-		e := engine.New(func(ctx context.Context) (engine.Lane, error) {
+		e := engine.New(func(ctx context.Context, _ bool) (engine.Lane, error) {
 			l, err := p.Claim(ctx, at, &timeouts)
 			return engine.OpenHTTP1Lane(ctx, l, err, &timeouts, 32)
 		}, 20*time.Millisecond, &counts)

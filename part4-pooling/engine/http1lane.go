@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"math"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -25,10 +26,11 @@ type http1Lane struct {
 	depth    int             // jobs in flight, at most; the writer's
 	maxDepth int             // the initial depth
 
-	response client.Response // the reader's: the response to current
-	current  *Job            // the reader's: nil between two responses
-	paused   bool            // the reader's: the last event was laneIdle
-	readErr  error           // the reader's: why nothing more is read
+	response  client.Response // the reader's: the response to current
+	current   *Job            // the reader's: nil between two responses
+	paused    bool            // the reader's: the last event was laneIdle
+	bodyEnded bool            // the reader's: laneTrailers has been returned
+	readErr   error           // the reader's: why nothing more is read
 
 	writeMu sync.Mutex // held while writing to the connection
 	spare   []byte     // guarded by writeMu: the next buffer for unsent
@@ -218,6 +220,10 @@ func (p *http1Lane) limitToOne() {
 func (p *http1Lane) Close() {
 	p.conn.Release(p.err == errNoMoreJobs && len(p.jobs) == 0)
 }
+
+// giveBack asks the pool, as a response does that has waited for longer than Limits.Spare:
+// the oldest job's sink has asked before.
+func (p *http1Lane) giveBack() bool { return p.lease.GiveBack(math.MaxInt64) }
 
 // redial replaces the connection by a fresh one, under the same permit, for the jobs
 // that are left.

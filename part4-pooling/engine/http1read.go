@@ -90,9 +90,12 @@ func (p *http1Lane) bodyBuffered() bool {
 // the rest, only HEAD differs.
 var framingMethod = map[bool][]byte{true: []byte("HEAD"), false: []byte("GET")}
 
-// readBody returns the next piece of the body, its end, or laneIdle.
+// readBody returns the next piece of the body, its trailers, its end, or laneIdle.
 func (p *http1Lane) readBody() laneEvent {
 	p.conn.HeadEnd = 0 // the head is no longer needed: the buffer may reuse its space
+	if p.bodyEnded {
+		return p.finishResponse()
+	}
 	for {
 		piece, err := p.response.TryNext()
 		if piece == nil && err == nil && !p.paused {
@@ -103,6 +106,9 @@ func (p *http1Lane) readBody() laneEvent {
 		}
 		p.paused = false
 		switch {
+		case err == io.EOF && len(p.response.Trailers) > 0:
+			p.bodyEnded = true
+			return laneEvent{kind: laneTrailers, job: p.current}
 		case err == io.EOF:
 			return p.finishResponse()
 		case err != nil:
@@ -137,7 +143,7 @@ func (p *http1Lane) oldestJob(wait bool) (*Job, error) {
 // flight are unsolicited: checkIdle classifies them as the pool does, and reports them.
 func (p *http1Lane) finishResponse() laneEvent {
 	j := p.current
-	p.current = nil
+	p.current, p.bodyEnded = nil, false
 	clean := p.response.Detach()
 	p.conn.KeepAliveTimeout = p.response.KeepAliveTimeout
 	p.mu.Lock()

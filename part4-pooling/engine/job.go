@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 
 	"socketup/part4-pooling/client"
@@ -34,21 +35,27 @@ type Job struct {
 // at a time:
 //
 //	Wanted                          at any time
-//	(Head Data* Pause*)* End        in this order; a retry begins again with Head
+//	(Head (Data|Pause)* Trailers)* End  in this order, without Trailers if there are none; a retry begins again with Head
 type Sink interface {
 	// Wanted reports whether the client still waits for the response.
 	Wanted() bool
 	// Head begins a response. Its fields are valid until Head returns; a.Trailers
-	// may be read in End. Head is called a second time, after a retry,
+	// may be read in Trailers. Head is called a second time, after a retry,
 	// only while Committed is false.
 	Head(a *client.Response)
 	// Data passes a piece of the body, valid until Data returns. It blocks while
-	// the sink is full, which is the only flow control. After an error the engine
-	// discards the rest of the response.
+	// the sink is full, which is the only flow control. After ErrGiveBack the engine
+	// gives its connection back; after another error it discards the rest of the response.
 	Data(piece []byte) error
 	// Pause says that the engine will wait for the backend now: bytes that the sink
-	// has buffered should be sent.
-	Pause()
+	// has buffered should be sent. It may block, and fail, like Data.
+	Pause() error
+	// Trailers says that a.Trailers have arrived, and with them the whole response. It
+	// may block, and fail, like Data.
+	Trailers() error
+	// AwaitTurn blocks until all earlier responses of the client are complete, or the
+	// client has gone. Only a sink that returns ErrGiveBack needs it.
+	AwaitTurn()
 	// Committed reports whether part of the response has been sent to the client,
 	// so that the request can no longer be retried.
 	Committed() bool
@@ -57,6 +64,10 @@ type Sink interface {
 	// engine has no more responses at hand, or nil.
 	End(err error) Flusher
 }
+
+// ErrGiveBack is the error of a Sink whose response waits for its turn, while others wait
+// for the engine's connection (pool/giveback.go).
+var ErrGiveBack = errors.New("the response waits for its turn, and others wait for the connection")
 
 // A Flusher holds complete responses that are not written yet. It outlives the
 // sinks: a client connection has one for all its requests, so that one write(2)

@@ -30,6 +30,9 @@ type Lane interface {
 	// Close returns the connection to the pool, which closes it unless every
 	// response was complete and no bytes followed the last.
 	Close()
+	// giveBack ends the lane like Close, and returns true, if the pool still demands its
+	// connection for others. The engine then opens another when its oldest job has its turn.
+	giveBack() bool
 	// redial replaces this lane by one on a fresh connection, for the jobs that are
 	// left; it is called instead of Close. It fails when ctx is done.
 	redial(ctx context.Context) (Lane, error)
@@ -50,6 +53,7 @@ type laneEventKind int
 const (
 	laneHead        laneEventKind = iota // a response head
 	laneData                             // a piece of the body
+	laneTrailers                         // the trailers, and with them the whole response, have arrived
 	laneResponseEnd                      // the response is complete
 	laneIdle                             // the next read will block
 	laneClosed                           // nothing more will be read; err is the reason

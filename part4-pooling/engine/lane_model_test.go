@@ -18,6 +18,7 @@ import (
 // goroutines are blocked, the invariants must hold.
 func TestEngineModelHoldsItsInvariants(t *testing.T) {
 	t.Parallel()
+	var given int64
 	for seed := range uint64(150) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newEngineModel(seed)
@@ -38,8 +39,10 @@ func TestEngineModelHoldsItsInvariants(t *testing.T) {
 			for _, s := range m.sinks {
 				require.EqualValues(t, 1, s.ends.Load(), "every job ends once: %s", s.id)
 			}
+			given += m.given.Load()
 		})
 	}
+	require.NotZero(t, given, "the model must give connections back")
 }
 
 type engineModel struct {
@@ -52,6 +55,7 @@ type engineModel struct {
 	lanes   atomic.Int64                          // open
 	closing atomic.Int64                          // of them, being closed
 	dropped atomic.Int64                          // how often all connections were dropped
+	given   atomic.Int64                          // connections that were given back
 }
 
 func newEngineModel(seed uint64) *engineModel {
@@ -92,12 +96,15 @@ func (m *engineModel) push() string {
 			s.fates[i] = fate(m.random.IntN(6))
 		}
 	}
+	if m.random.IntN(200) < m.bad {
+		s.parks = 1 + m.random.IntN(2)
+	}
 	addr := string('a' + rune(m.random.IntN(2)))
 	create := func() *Engine {
 		e := m.y.engine()
 		m.of[e] = new(atomic.Pointer[fakeLane])
 		open := m.opener(m.of[e], rand.New(rand.NewPCG(m.random.Uint64(), 17)))
-		e.openLane = func(ctx context.Context) (Lane, error) { return open(ctx, nil) }
+		e.openLane = func(ctx context.Context, _ bool) (Lane, error) { return open(ctx, nil) }
 		return e
 	}
 	if !m.r.Push(addr, &s.Job, create) {
@@ -124,13 +131,24 @@ func (m *engineModel) opener(last *atomic.Pointer[fakeLane], random *rand.Rand) 
 		l := newFakeLane(func(j *Job) fate {
 			s := j.Sink.(*fakeSink)
 			time.Sleep(s.work)
-			s.tries++
+			if s.tries++; s.tries > len(s.fates) { // after connections that were given back
+				return fateRespond
+			}
 			return s.fates[s.tries-1]
 		})
 		l.ignoresClose = random.IntN(100) < m.bad/3
 		l.shouldReturnFn = func() bool { return m.dropped.Load() != drops }
 		last.Store(l)
 		l.redialFn = open
+		l.giveBackFn = func() bool {
+			if random.IntN(4) == 0 {
+				return false // another caller has been served meanwhile
+			}
+			m.given.Add(1)
+			m.lanes.Add(-1)
+			last.Store(nil)
+			return true
+		}
 		l.onClose = func() {
 			m.closing.Add(1)
 			time.Sleep(5 * time.Millisecond) // time for a successor to start

@@ -23,6 +23,7 @@ type fakeLane struct {
 	onClose        func()
 	ignoresClose   bool        // its connection has ended before the first write
 	shouldReturnFn func() bool // nil: never
+	giveBackFn     func() bool // nil: nobody else wants the connection
 	redialFn       func(ctx context.Context, lost Lane) (Lane, error)
 
 	mu       sync.Mutex
@@ -143,6 +144,7 @@ func (l *fakeLane) decide(j *Job, f fate) {
 func (l *fakeLane) inFlight() []*Job        { return l.jobs }
 func (l *fakeLane) unprocessed(j *Job) bool { return l.ended == ErrServerClosing }
 func (l *fakeLane) Close()                  { l.onClose() }
+func (l *fakeLane) giveBack() bool          { return l.giveBackFn != nil && l.giveBackFn() }
 
 func (l *fakeLane) redial(ctx context.Context) (Lane, error) { return l.redialFn(ctx, l) }
 
@@ -153,6 +155,7 @@ type fakeSink struct {
 	work     time.Duration // how long the backend takes
 	fates    [2]fate       // on its first connection, and on its second
 	tries    int
+	parks    int // how often its response waits for its turn while others want the connection
 	got      string
 	heads    int
 	ends     atomic.Int64
@@ -170,10 +173,16 @@ func newFakeSink(id string) *fakeSink {
 
 func (s *fakeSink) Wanted() bool          { return !s.left.Load() }
 func (s *fakeSink) Head(*client.Response) { s.heads++ }
-func (s *fakeSink) Pause()                {}
+func (s *fakeSink) Pause() error          { return nil }
+func (s *fakeSink) Trailers() error       { return nil }
+func (s *fakeSink) AwaitTurn()            { time.Sleep(s.work); s.parks = 0 }
 func (s *fakeSink) Committed() bool       { return s.got != "" }
 
 func (s *fakeSink) Data(piece []byte) error {
+	if s.parks > 0 {
+		s.parks--
+		return ErrGiveBack
+	}
 	s.got += string(piece)
 	return nil
 }
@@ -194,7 +203,7 @@ type engineYard struct {
 }
 
 func (y *engineYard) engine() *Engine {
-	return New(func(ctx context.Context) (Lane, error) { return y.lane(ctx, nil) }, y.linger, &y.counts)
+	return New(func(ctx context.Context, _ bool) (Lane, error) { return y.lane(ctx, nil) }, y.linger, &y.counts)
 }
 
 func (y *engineYard) lane(ctx context.Context, lost Lane) (Lane, error) {

@@ -219,7 +219,9 @@ func (p *Pipeline) Close() {
 
 func (f *future) Wanted() bool    { return true }
 func (f *future) Committed() bool { return len(f.response.body) > 0 }
-func (f *future) Pause()          {}
+func (f *future) Pause() error    { return nil }
+func (f *future) Trailers() error { return nil }
+func (f *future) AwaitTurn()      {}
 
 func (f *future) Head(a *client.Response) {
 	f.response.status = a.Status

@@ -33,6 +33,7 @@ func (e *Engine) requeue(jobs []*Job) (more bool) {
 //	it is the oldest, and malformed       failed: asking again would give the same
 //	the backend has not processed it      retried; not counted as an attempt
 //	the response is unreliable            retried; not counted: the retry is the first request on a fresh connection
+//	the connection is given back          retried; not counted: the next one has the oldest job at its turn, and takes one job at a time
 //	the backend may have processed it     retried once
 //
 // Without a limit, a backend that closes every connection at once would be tried for
@@ -46,7 +47,7 @@ func (e *Engine) resolveUnanswered(l Lane) (again bool) {
 	var jobs []*Job
 	for i, j := range left {
 		touched := i < len(written) && !l.unprocessed(j)
-		if e.laneErr != errUnreliable && (touched && e.laneErr != errDiscardLimit || i == 0 && !e.gotResponse) {
+		if e.laneErr != errUnreliable && e.laneErr != ErrGiveBack && (touched && e.laneErr != errDiscardLimit || i == 0 && !e.gotResponse) {
 			j.attempts++
 		}
 		switch {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/engine"
 	"socketup/part4-pooling/pool"
 	"socketup/part4-pooling/server"
 )
@@ -14,11 +15,15 @@ import (
 // client, and the request is safe: the server runs no other while earlier responses
 // are incomplete.
 //
-// Engines do not do this: an engine's connection is shared by many requests, and those
-// of them that are not answered yet would all be sent again. Its jobs also may be newer
-// than a request that has given its connection back, and that request would then wait for
-// a connection whose response waits for it. So where a backend has an engine no request
-// gives its connection back.
+// An engine does the same with its connection, which many requests share (offload.go):
+//
+//	the sink    waits for its turn, and returns engine.ErrGiveBack when the pool demands the connection
+//	the engine  takes back all requests that are not answered, gives the connection back,
+//	            waits for the turn of the oldest, and asks again
+//
+// All of these requests were sent, and will be sent again. The next connection takes one at
+// a time: the others wait for turns of their own, and may have to give it back too. So for
+// this reason the backend gets a request of an engine twice more at most.
 
 // returnable is what a forwardedRequest needs to give its connection back.
 type returnable struct {
@@ -29,15 +34,20 @@ type returnable struct {
 
 // mayGiveBack reports whether f may give its connection back while its response waits.
 func (g *Gateway) mayGiveBack(f *forwardedRequest) bool {
-	if f.line == nil || g.Pool.Limits.Spare == 0 {
-		return false
+	return f.line != nil && g.Pool.Limits.Spare > 0
+}
+
+// shouldGiveBack is giveBack for a request in an engine, which asks only.
+func (p *offloadedRequest) shouldGiveBack(waited time.Duration) bool {
+	return p.response.Conn.Owner.(*pool.Lease).ShouldGiveBack(waited)
+}
+
+// engineError returns err as an engine knows it.
+func engineError(err error) error {
+	if err == server.ErrGaveBack {
+		return engine.ErrGiveBack
 	}
-	for i := range g.Backends {
-		if g.Backends[i].Engine {
-			return false
-		}
-	}
-	return true
+	return err
 }
 
 // giveBack is called while the response of f waits for its turn, with the time that it has

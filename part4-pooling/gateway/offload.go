@@ -69,9 +69,15 @@ type offloadedRequest struct {
 	writeErr error            // why the rest of the response is not written
 	addr     string
 	forward  *forwardedRequest
+
+	shouldGiveBackFn func(time.Duration) bool // p.shouldGiveBack
 }
 
-var offloadedRequests = sync.Pool{New: func() any { return &offloadedRequest{forward: new(forwardedRequest).init()} }}
+var offloadedRequests = sync.Pool{New: func() any {
+	p := &offloadedRequest{forward: new(forwardedRequest).init()}
+	p.shouldGiveBackFn = p.shouldGiveBack
+	return p
+}}
 
 // offloadTo pushes a request whose path belongs to backend, however it is read, to the
 // backend's engine, which it creates if there is none, and returns true. It never waits.
@@ -105,7 +111,7 @@ func (g *Gateway) offloadTo(backend *Backend, w *server.Response, r *server.Requ
 // free recycles p and its memory.
 func (p *offloadedRequest) free() {
 	p.forward.reset()
-	*p = offloadedRequest{forward: p.forward}
+	*p = offloadedRequest{forward: p.forward, shouldGiveBackFn: p.shouldGiveBackFn}
 	offloadedRequests.Put(p)
 }
 
@@ -117,9 +123,13 @@ func registryFor(w *server.Response) *engine.Registry {
 // newEngine returns an engine for addr, with a reservation of a connection. Push calls it.
 func (g *Gateway) newEngine(home *engine.Registry, client netip.Addr, addr string) *engine.Engine {
 	place := g.Pool.Reserve(addr, client, &home.Line) // now, in the order of the requests: reserve.go
-	open := func(ctx context.Context) (engine.Lane, error) {
-		l, err := g.Pool.Claim(ctx, place, &g.Timeouts)
-		return engine.OpenHTTP1Lane(ctx, l, err, &g.Timeouts, g.Engines.Depth)
+	open := func(ctx context.Context, again bool) (engine.Lane, error) {
+		at, depth := place, g.Engines.Depth
+		if again {
+			at, depth = g.Pool.ReserveAgain(place, client, &home.Line), 1 // giveback.go
+		}
+		l, err := g.Pool.Claim(ctx, at, &g.Timeouts)
+		return engine.OpenHTTP1Lane(ctx, l, err, &g.Timeouts, depth)
 	}
 	e := engine.New(open, g.Engines.IdleTime, &g.EngineCounts)
 	e.Number = place.Number
@@ -130,17 +140,24 @@ func (p *offloadedRequest) Wanted() bool    { return p.w.Wanted() }
 func (p *offloadedRequest) Committed() bool { return p.w.Committed() }
 
 // Pause sends what is buffered to the client.
-func (p *offloadedRequest) Pause() {
+func (p *offloadedRequest) Pause() error {
 	if p.writeErr == nil {
-		p.writeErr = p.w.Flush()
+		p.writeErr = engineError(p.w.Flush())
 	}
+	return p.writeErr
 }
+
+// AwaitTurn waits for the turn of the response, whose connection has been given back.
+func (p *offloadedRequest) AwaitTurn() { p.w.WaitForTurn() } // if it fails the engine's ctx is done, or p is not wanted
 
 // Head replaces an earlier response of which nothing was sent.
 func (p *offloadedRequest) Head(a *client.Response) {
 	w := p.w
 	w.Reset()
-	p.response = a
+	p.response, p.writeErr = a, nil
+	if p.gateway.Pool.Limits.Spare > 0 {
+		w.OnTurnWait(p.shouldGiveBackFn)
+	}
 	copyHead(w, a, p.forward.Method)
 	if p.forward.wantsTrailers {
 		p.forward.responseOptions = copyTrailerField(w, a)
@@ -149,7 +166,16 @@ func (p *offloadedRequest) Head(a *client.Response) {
 
 func (p *offloadedRequest) Data(piece []byte) error {
 	if p.writeErr == nil {
-		_, p.writeErr = p.w.Write(piece)
+		_, err := p.w.Write(piece)
+		p.writeErr = engineError(err)
+	}
+	return p.writeErr
+}
+
+// Trailers ends the response with its trailers, if the client wants them.
+func (p *offloadedRequest) Trailers() error {
+	if p.writeErr == nil && p.forward.wantsTrailers {
+		p.writeErr = engineError(p.w.WriteTrailers(allowedTrailers(p.response.Trailers, p.forward.responseOptions)))
 	}
 	return p.writeErr
 }
@@ -159,8 +185,6 @@ func (p *offloadedRequest) Data(piece []byte) error {
 func (p *offloadedRequest) End(why error) engine.Flusher {
 	w := p.w
 	switch {
-	case why == nil && p.response != nil && p.forward.wantsTrailers:
-		w.WriteTrailers(allowedTrailers(p.response.Trailers, p.forward.responseOptions))
 	case why == nil:
 	case w.Committed():
 		p.gateway.Counts.Truncated.Add(1)

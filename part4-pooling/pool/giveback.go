@@ -54,6 +54,17 @@ func (l *Lease) GiveBack(waited time.Duration) bool {
 	return true
 }
 
+// ShouldGiveBack reports whether GiveBack would end the lease.
+func (l *Lease) ShouldGiveBack(waited time.Duration) bool {
+	p := l.pool
+	if p.queued.Load() == 0 || l.line == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mustGiveBack(l, waited)
+}
+
 // mustGiveBack reports whether a holder that has waited for its turn must give l back. With
 // the lock held.
 func (p *Pool) mustGiveBack(l *Lease, waited time.Duration) bool {
