@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -66,6 +67,17 @@ func skipIfHung(t testing.TB) {
 			fmt.Fprintln(os.Stderr, "the server hangs: too many waits have failed, so the remaining tests are skipped")
 		})
 		t.Skip("skipped: the server hung in earlier tests")
+	}
+}
+
+// waitTogether makes more tests run at a time than there are processors, unless
+// -parallel says how many: most of them wait. TestMain calls it.
+func waitTogether() {
+	flag.Parse()
+	given := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if !given["test.parallel"] && !given["test.fuzz"] { // a fuzzer has as many processes
+		flag.Set("test.parallel", "8")
 	}
 }
 
