@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -71,12 +73,15 @@ func skipIfHung(t testing.TB) {
 }
 
 // waitTogether makes more tests run at a time than there are processors, unless
-// -parallel says how many: most of them wait. TestMain calls it.
+// -parallel says how many: most of them wait. With -race they compute. TestMain
+// calls it.
 func waitTogether() {
 	flag.Parse()
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	if !given["test.parallel"] && !given["test.fuzz"] { // a fuzzer has as many processes
+	build, known := debug.ReadBuildInfo()
+	race := known && slices.Contains(build.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+	if !race && !given["test.parallel"] && !given["test.fuzz"] { // a fuzzer has as many processes
 		flag.Set("test.parallel", "8")
 	}
 }
