@@ -93,6 +93,10 @@ func TestClosedConnectionIsNotUsed(t *testing.T) {
 			case <-leave:
 			case <-t.Context().Done():
 			}
+			c.CloseWrite()
+			for !finArrived(c) && t.Context().Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
 			c.Close()
 			closed <- true
 			return ""
