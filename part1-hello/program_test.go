@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 		beWitness()
 	}
 	callWitness()
+	waitTogether()
 	os.Exit(m.Run())
 }
 

@@ -158,6 +158,7 @@ func TestLargestHeadIsServedAndOneByteMoreIsNot(t *testing.T) {
 // Connections over the limit wait in the kernel's accept queue, and idle ones
 // are closed to make room for them.
 func TestConnectionsOverTheLimitWaitInTheKernelQueue(t *testing.T) {
+	t.Parallel()
 	const most, clients = 4, 40
 	r := startServer(t, func(s *server.Server) {
 		s.Limits.Connections, s.Limits.IdleTime, s.Limits.LingerTime = most, testTimeout, testTimeout

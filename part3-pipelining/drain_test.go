@@ -111,6 +111,7 @@ func TestNewConnectionsDoNotPreventAFullServerFromStopping(t *testing.T) {
 }
 
 func TestSignalLosesNoRequestOfKeptConnections(t *testing.T) {
+	t.Parallel()
 	cmd, addr, _ := startServing(t)
 
 	requireStopLosesNothing(t, cmd, addr, post("/echo", "a body"), "a body")
@@ -119,6 +120,7 @@ func TestSignalLosesNoRequestOfKeptConnections(t *testing.T) {
 // A client that pipelines without end gets responses to all requests that were
 // read when the server stops, and the last one says Connection: close.
 func TestEndlessPipelineDoesNotPreventACleanStop(t *testing.T) {
+	t.Parallel()
 	for name, request := range map[string]string{
 		"GET": get("/sleep/1ms"), "POST": post("/echo", strings.Repeat("b", 10_000)),
 		"POST of what looks like the end of a head": post("/echo", strings.Repeat("\r\n\r\n", 2_500)),

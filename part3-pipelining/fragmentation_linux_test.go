@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,10 +76,16 @@ func isPeer(fd int, c *net.TCPConn) bool {
 	return err == nil && socket.AddrPort(peer) == c.LocalAddr().(*net.TCPAddr).AddrPort()
 }
 
+// spinning is held by the test that spins: two would leave no processor to all
+// others.
+var spinning sync.Mutex
+
 // spin is eventually for conditions that hold within microseconds and are
 // awaited thousands of times: it does not sleep.
 func spin(t *testing.T, state string, reached func() bool) {
 	t.Helper()
+	spinning.Lock()
+	defer spinning.Unlock()
 	for deadline := time.Now().Add(maxWait); !reached(); runtime.Gosched() {
 		require.Less(t, time.Now(), deadline, "timed out waiting until "+state)
 	}

@@ -29,6 +29,7 @@ func requireStopLosesNothing(t *testing.T, cmd *exec.Cmd, addr, request, answer 
 	for range clients {
 		c := dial(t, addr)
 		all.Go(func() { // until its connection is closed
+			defer c.Close() // or the server would linger for it
 			in := bufio.NewReader(c)
 			before := begun // no later than its last request was sent
 			for n := 1; ; n++ {

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 		beWitness()
 	}
 	callWitness()
+	waitTogether()
 	os.Exit(m.Run())
 }
 
@@ -339,6 +340,7 @@ func requireInOrder(t testing.TB, text string, parts ...string) {
 }
 
 func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
+	t.Parallel()
 	output, err := programCommand(t, "demo", "-json").Output()
 	require.NoError(t, err)
 

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -66,6 +69,20 @@ func skipIfHung(t testing.TB) {
 			fmt.Fprintln(os.Stderr, "the server hangs: too many waits have failed, so the remaining tests are skipped")
 		})
 		t.Skip("skipped: the server hung in earlier tests")
+	}
+}
+
+// waitTogether makes more tests run at a time than there are processors, unless
+// -parallel says how many: most of them wait. With -race they compute. TestMain
+// calls it.
+func waitTogether() {
+	flag.Parse()
+	given := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	build, known := debug.ReadBuildInfo()
+	race := known && slices.Contains(build.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+	if !race && !given["test.parallel"] && !given["test.fuzz"] { // a fuzzer has as many processes
+		flag.Set("test.parallel", "8")
 	}
 }
 

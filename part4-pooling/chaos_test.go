@@ -77,6 +77,18 @@ func (t *tally) add(what string) {
 	t.count[what]++
 }
 
+// to returns the number of results of requests for path.
+func (t *tally) to(path string) (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for what, count := range t.count {
+		if strings.HasPrefix(what, path+" ") {
+			n += count
+		}
+	}
+	return n
+}
+
 func (t *tally) String() string {
 	text, total := "", 0
 	for _, what := range slices.Sorted(maps.Keys(t.count)) {
@@ -95,13 +107,13 @@ func TestChaosLeaksNothing(t *testing.T) { // not parallel: it counts descriptor
 	if length == 0 && (testing.Short() || raceDetector) {
 		length = 2 * time.Second // shorter under -race, where the test is repeated with -count=20
 	} else if length == 0 {
-		length = 10 * time.Second
+		length = 3 * time.Second
 	}
 	p := pool.New(pool.Limits{PerBackend: 8, Total: 40, OneClient: true, MaxWait: maxWait, IdleTime: time.Second, Lifetime: 2 * time.Second})
 	p.StartEvictor(100 * time.Millisecond)
 	defer p.Close()
 	g, impatient := gateway.New(p, nil), gateway.New(p, nil)
-	impatient.Timeouts.Head = 100 * time.Millisecond // only for /silent: on a loaded machine the others may need longer
+	impatient.Timeouts.Head = 20 * time.Millisecond // only for /silent: on a loaded machine the others may need longer
 	may := map[string][]int{"/paused": {200, 502, 503, 504}}
 	for _, d := range failureModes {
 		s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) { d.script(c, bufio.NewReader(c)) })
@@ -147,6 +159,9 @@ func TestChaosLeaksNothing(t *testing.T) { // not parallel: it counts descriptor
 	t.Logf("gateway: %+v; /silent: %+v", g.Counts.Snapshot(), impatient.Counts.Snapshot())
 	for _, b := range p.Stats().Backends {
 		t.Logf("pool: leased %d, idle %d, %+v", b.Leased, b.Idle, b.Counts)
+	}
+	for _, path := range paths {
+		assert.Positive(t, answers.to(path), "%s: the test met this failure", path)
 	}
 	t.Logf("descriptors: %d, before %d", descriptors(), before)
 	began := time.Now()

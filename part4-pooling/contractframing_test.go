@@ -17,17 +17,7 @@ import (
 func TestResponseIsStreamed(t *testing.T) {
 	t.Parallel()
 	next := make(chan string)
-	addr := contractGateway(t, func(c *net.TCPConn, _ int) {
-		c.Read(make([]byte, 4<<10))
-		for {
-			select {
-			case piece := <-next:
-				io.WriteString(c, piece)
-			case <-t.Context().Done():
-				return
-			}
-		}
-	})
+	addr := contractGateway(t, inPieces(t, next))
 	c := converse(t, addr, get("/", closeField))
 	s := transcript{sent: get("/", closeField), rule: "house rule: bytes are forwarded as they arrive", look: "gateway.go, copyResponse", end: errOpen}
 	step := func(piece, want string) {

@@ -93,6 +93,10 @@ func TestClosedConnectionIsNotUsed(t *testing.T) {
 			case <-leave:
 			case <-t.Context().Done():
 			}
+			c.CloseWrite()
+			for !finArrived(c) && t.Context().Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
 			c.Close()
 			closed <- true
 			return ""
@@ -222,21 +226,4 @@ func wantOwnResponse(t *testing.T, addr, path string) {
 	t.Helper()
 	s := sendAndRead(t, addr, "MUST NOT, RFC 9112 §9.2: what arrives on an idle connection is the response to no request", "conn.go, CheckIdle", get(path, closeField))
 	s.wantAnswer(t, "200", path)
-}
-
-// ignoringBodies is the script of a backend that reads no request body.
-func ignoringBodies(c *net.TCPConn, _ int) {
-	in := bufio.NewReader(c)
-	for {
-		line, err := in.ReadString('\n')
-		for field := line; err == nil && field != "\r\n"; {
-			field, err = in.ReadString('\n')
-		}
-		if err != nil {
-			return
-		}
-		_, rest, _ := strings.Cut(line, " ")
-		path, _, _ := strings.Cut(rest, " ")
-		io.WriteString(c, testutil.Response200(path))
-	}
 }

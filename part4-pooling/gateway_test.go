@@ -268,17 +268,7 @@ func TestRequestIsRetriedOnlyOnce(t *testing.T) {
 func TestGatewayStreamsResponses(t *testing.T) {
 	t.Parallel()
 	next := make(chan string)
-	s := testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
-		c.Read(make([]byte, 4<<10))
-		for {
-			select {
-			case piece := <-next:
-				io.WriteString(c, piece)
-			case <-t.Context().Done():
-				return
-			}
-		}
-	})
+	s := testutil.ServeScript(t, inPieces(t, next))
 	r, _ := startGateway(t, s.Addr)
 	c := converse(t, r.addr, get("/"))
 	step := func(piece, want string) {

@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 		beWitness()
 	}
 	callWitness()
+	waitTogether()
 	os.Exit(m.Run())
 }
 
@@ -112,6 +113,7 @@ func TestStopAnswersRequestsWaitingForABackend(t *testing.T) {
 // A signal loses no request, whether it goes through the pool or through an
 // engine.
 func TestSignalLosesNoRequestOfAGateway(t *testing.T) {
+	t.Parallel()
 	backend := startServer(t)
 	for _, how := range []string{"-backend", "-engine"} {
 		cmd, addr, _ := startServing(t, how, "http://"+backend.addr)

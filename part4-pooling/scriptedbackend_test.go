@@ -55,6 +55,42 @@ func recording(answer string) (script, chan backendRequest) {
 	return answering(seen, func(backendRequest) string { return answer }), seen
 }
 
+// inPieces is the script of a backend that reads a request and then sends each piece
+// that it gets, until the test ends.
+func inPieces(t testing.TB, pieces <-chan string) script {
+	return func(c *net.TCPConn, _ int) {
+		c.Read(make([]byte, 4<<10))
+		for {
+			select {
+			case piece := <-pieces:
+				io.WriteString(c, piece)
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}
+}
+
+// ignoringBodies is the script of a backend that reads no request body.
+func ignoringBodies(c *net.TCPConn, _ int) {
+	in := bufio.NewReader(c)
+	for {
+		line, err := in.ReadString('\n')
+		for field := line; err == nil && field != "\r\n"; {
+			field, err = in.ReadString('\n')
+		}
+		if err != nil {
+			return
+		}
+		method, rest, _ := strings.Cut(line, " ")
+		path, _, _ := strings.Cut(rest, " ")
+		if method == "HEAD" {
+			path = ""
+		}
+		io.WriteString(c, testutil.Response200(path))
+	}
+}
+
 // received returns the next request at the backend, as a transcript of what the
 // gateway sent: its failures show that.
 func received(t testing.TB, seen <-chan backendRequest, client transcript) (backendRequest, transcript) {

@@ -34,28 +34,6 @@ func hiddenRequest(method, framing string) string {
 	return fmt.Sprintf("%s /index.html HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", method, len(evil), evil)
 }
 
-// startIgnoringBodies starts a server that reads no request body.
-func startIgnoringBodies(t testing.TB) *testutil.Server {
-	return testutil.ServeScript(t, func(c *net.TCPConn, _ int) {
-		in := bufio.NewReader(c)
-		for {
-			line, err := in.ReadString('\n')
-			for field := line; err == nil && field != "\r\n"; {
-				field, err = in.ReadString('\n')
-			}
-			if err != nil {
-				return
-			}
-			method, rest, _ := strings.Cut(line, " ")
-			path, _, _ := strings.Cut(rest, " ")
-			if method == "HEAD" {
-				path = ""
-			}
-			io.WriteString(c, testutil.Response200(path))
-		}
-	})
-}
-
 // attack sends a request that hides another, and waits until the connection to
 // the backend is free for the next client.
 func attack(t testing.TB, addr string, g *gateway.Gateway, request string) {
@@ -77,7 +55,7 @@ func TestUnreadBodyIsNotParsedAsARequest(t *testing.T) {
 			for _, framing := range []string{"a length", "chunked"} {
 				t.Run(method+" with "+framing, func(t *testing.T) {
 					t.Parallel()
-					r, g := startEngineGateway(t, startIgnoringBodies(t).Addr, change)
+					r, g := startEngineGateway(t, testutil.ServeScript(t, ignoringBodies).Addr, change)
 					for range 2 {
 						attack(t, r.addr, g, hiddenRequest(method, framing))
 

@@ -72,7 +72,7 @@ func TestConnectionWithAnUnreadRequestIsNotIdle(t *testing.T) {
 // for its full time. When a client waits in the queue, the idle connection is closed.
 func TestFullServerWithAnEmptyQueueClosesNoIdleConnection(t *testing.T) {
 	t.Parallel()
-	r := startServer(t, func(s *Server) { s.Limits.Connections = 1 })
+	r := startServer(t, func(s *Server) { s.Limits.Connections, s.Limits.LingerTime = 1, testTimeout })
 	c := converse(t, r.addr, get("/"))
 	in := bufio.NewReader(c)
 	_, _, err := readResponse(in)
