@@ -27,7 +27,7 @@ func demo(stdout io.Writer, asJSON bool) error {
 		"(under ptrace(2), which slows each call down), and what the client sees.\n\n")
 	t.print(stdout, false)
 	if err != nil {
-		fmt.Fprintf(stdout, "    the server's calls are missing: %v\n", err)
+		fmt.Fprintln(stdout, wrap(fmt.Sprintf("    the server's calls are missing: %v", err), "    "))
 	}
 	fmt.Fprint(stdout, "\nHOW TO CLOSE: 200 clients send a request, then read until the connection ends.\n\n"+
 		"  the server                                      whole answers   resets\n")

@@ -22,6 +22,7 @@ func TestFactsAreAsPredicted(t *testing.T) {
 	assert.NoError(t, facts(t.Context(), &lines, k, 0, true))
 
 	assert.Contains(t, text.String(), "as predicted")
+	requireNarrow(t, text.String())
 	for line := range strings.Lines(lines.String()) {
 		var f fact
 		require.NoError(t, json.Unmarshal([]byte(line), &f))
@@ -39,5 +40,6 @@ func TestFactThatDiffersIsMarkedAndFails(t *testing.T) {
 	err = facts(t.Context(), &text, k, 0, false)
 
 	assert.ErrorContains(t, err, "1 fact not as predicted")
+	requireNarrow(t, text.String())
 	assert.Regexp(t, `the limit is somaxconn +\d+ +\d+ +DIFFERS\n`, text.String())
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -48,7 +49,7 @@ func TestColoursAreUsedOnlyOnACapableTerminal(t *testing.T) {
 		t.Setenv("TERM", c.term)
 		t.Setenv("NO_COLOR", c.noColor)
 
-		assert.Equal(t, c.want, colored(c.w, "client"), "TERM=%s NO_COLOR=%s. timeline.go, colored", c.term, c.noColor)
+		assert.Equal(t, c.want, colored(c.w, "client"), "TERM=%s NO_COLOR=%s. terminal.go, paint", c.term, c.noColor)
 	}
 }
 
@@ -71,7 +72,40 @@ func TestDemoOnATerminalHasColours(t *testing.T) {
 	text := receive(t, shown, "all output has been read")
 
 	require.NoError(t, err, "%s", text)
-	const rule = "house rule: the demo has colours on a terminal, whatever it prints through (timeline.go, isTerminal)"
+	const rule = "house rule: the demo has colours on a terminal, whatever it prints through (terminal.go, isTerminal)"
 	assert.Regexp(t, `\x1b\[36mclient .*\x1b\[0m`, text, rule)
 	assert.Regexp(t, `\x1b\[33mserver .*\x1b\[0m`, text, rule)
+	requireNarrow(t, text)
+}
+
+func TestWhatWentWrongIsRed(t *testing.T) {
+	skipIfJudging(t)
+	screen, _ := terminal(t)
+	t.Setenv("TERM", "xterm-256color")
+	t.Setenv("NO_COLOR", "")
+
+	assert.Equal(t, "1 of 1 places taken, \x1b[31mFULL\x1b[0m", highlight(screen, "1 of 1 places taken, FULL"))
+	assert.Equal(t, "\x1b[31mignores a SYN\x1b[0m: ListenDrops +1", highlight(screen, "ignores a SYN: ListenDrops +1"))
+	assert.Equal(t, "\x1b[31mFULL\x1b[0m; \x1b[31m2 ignored\x1b[0m", highlight(screen, "FULL; 2 ignored"))
+	assert.Equal(t, "; 0 ignored", highlight(screen, "; 0 ignored"))
+}
+
+// An error in a file or a pipe is one line, for grep; on a terminal it is broken between
+// words.
+func TestErrorsAreBrokenOnlyOnATerminal(t *testing.T) {
+	skipIfJudging(t)
+	screen, keys := terminal(t)
+	t.Setenv("TERM", "xterm-256color")
+	args := []string{"demo", strings.Repeat("words ", 20)}
+	var stderr bytes.Buffer
+
+	run(args, io.Discard, &stderr)
+	run(args, io.Discard, screen)
+	shown := make([]byte, 4<<10)
+	n, err := keys.Read(shown)
+
+	require.NoError(t, err)
+	assert.Regexp(t, `^demo not understood: .* words "\nusage: `, stderr.String())
+	requireNarrow(t, string(shown[:n]))
+	assert.Regexp(t, `(?s)demo not understood: [^\n]* words\r\nwords .*"\r\nusage: `, string(shown[:n]))
 }

@@ -311,6 +311,7 @@ func TestDemoShowsReuseAndPolicies(t *testing.T) {
 	require.NoError(t, err, "%s", output)
 	text := string(output)
 	t.Log("\n" + text)
+	requireNarrow(t, text)
 	requireInOrder(t, text, "each on a new connection", "on a reused connection", "is stopped", "It looks healthy", "continues", "and gets")
 	failed := func(policy string) (n int) {
 		found := regexp.MustCompile(policy + ` +\w+ +(\d+) of 60`).FindStringSubmatch(text)
