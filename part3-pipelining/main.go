@@ -67,6 +67,7 @@ type options struct {
 	dotfiles  bool // also serve files whose names begin with a dot
 	limits    server.Limits
 	logFormat *logFormat
+	accessLog bool
 }
 
 func serveFlags(f *flag.FlagSet) *options {
@@ -76,6 +77,7 @@ func serveFlags(f *flag.FlagSet) *options {
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
 	f.BoolVar(&o.dotfiles, "dotfiles", false, "also serve files and directories whose names begin with a dot")
 	o.logFormat = logFormatFlag(f)
+	f.BoolVar(&o.accessLog, "access-log", false, "log a line for each response: method, target, status, bytes, milliseconds, client; no response waits for the log, which may lack lines and then counts them")
 	o.limits.AddFlags(f)
 	return o
 }
@@ -99,6 +101,11 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	s, err := server.New(fd, routes(extra...), o.limits, log)
 	if err != nil {
 		return err
+	}
+	if o.accessLog {
+		a := newAccessLog(log)
+		defer a.close()
+		s.OnServed = a.record
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)

@@ -100,6 +100,7 @@ type options struct {
 	dotfiles     bool // also serve files whose names begin with a dot
 	limits       server.Limits
 	logFormat    *logFormat
+	accessLog    bool
 	backends     []gateway.Backend
 	admin        string
 	abortOnClose bool
@@ -118,6 +119,7 @@ func serveFlags(f *flag.FlagSet) *options {
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
 	f.BoolVar(&o.dotfiles, "dotfiles", false, "also serve files and directories whose names begin with a dot")
 	o.logFormat = logFormatFlag(f)
+	f.BoolVar(&o.accessLog, "access-log", false, "log a line for each response: method, target, status, bytes, milliseconds, client; no response waits for the log, which may lack lines and then counts them")
 	o.limits.AddFlags(f)
 	f.Func("backend", "`[PATH=]URL` of an HTTP/1.1 server that requests are forwarded to: all of them, or those whose path begins with PATH; can be repeated", func(s string) error {
 		p, err := gateway.ParseBackend(s)
@@ -228,6 +230,11 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 		}
 		defer stop()
 		log.Info("admin", "stats", "http://"+at+"/-/stats")
+	}
+	if o.accessLog {
+		a := newAccessLog(log)
+		defer a.close()
+		s.OnServed = a.record
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)

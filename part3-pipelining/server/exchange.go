@@ -37,6 +37,8 @@ type exchange struct {
 	committed bool          // a part of the response has been queued to be sent; guarded by the lock
 	expired   bool          // answered with a timeout while its handler still runs; guarded by the lock
 	done      chan struct{} // closed when the response is no longer wanted; created on demand; guarded by the lock
+
+	sent sentResponse // served.go
 }
 
 var exchangePool = sync.Pool{New: func() any { return new(exchange) }}

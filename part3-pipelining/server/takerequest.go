@@ -112,6 +112,7 @@ func (c *conn) reserve(x *exchange) {
 	c.exchanges.lastSeq++
 	x.seq = c.exchanges.lastSeq
 	x.startDeadline()
+	c.beginServed(x)
 	c.slots.reserve(&x.slot)
 }
 

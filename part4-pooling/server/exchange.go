@@ -44,6 +44,8 @@ type exchange struct {
 	context         *clientContext // what Response.Context returned; nil for nothing; guarded by the lock
 
 	giveUp func(time.Duration) bool // the handler's, called while it waits for earlier responses (giveup.go); nil for none
+
+	sent sentResponse // served.go
 }
 
 var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
