@@ -231,10 +231,17 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 		defer stop()
 		log.Info("admin", "stats", "http://"+at+"/-/stats")
 	}
+	if o.admin != "" {
+		s.OnServed = g.Responses.Observe
+	}
 	if o.accessLog {
-		a := newAccessLog(log)
+		a, before := newAccessLog(log), s.OnServed
 		defer a.close()
-		s.OnServed = a.record
+		s.OnServed = func(v server.Served) {
+			if a.record(v); before != nil {
+				before(v)
+			}
+		}
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)

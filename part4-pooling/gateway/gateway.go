@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/engine"
@@ -37,6 +38,9 @@ type Gateway struct {
 
 	Engines      EngineOptions // offload.go
 	EngineCounts engine.Counts
+
+	Responses   Responses // of the server that the gateway is in, if its OnServed is Responses.Observe
+	BackendTime Histogram // from asking the pool for a connection to the head of the response; not of engines
 }
 
 // Counts are the counters of a Gateway. A request counts in at most one of the
@@ -140,10 +144,12 @@ func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedReq
 	if !f.reserved { // no other request of its connection is in progress: reserve.go
 		f.reservation = g.Pool.Reserve(addr, w.ClientAddr(), nil)
 	}
+	began := time.Now()
 	a, err := g.Pool.RoundTripReserved(w.Context(), f.reservation, &f.Request, &g.Timeouts)
 	if err != nil {
 		return err
 	}
+	g.BackendTime.Observe(time.Since(began))
 	defer a.Close()
 	if g.mayGiveBack(f) {
 		f.response = a
