@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 
@@ -42,4 +43,26 @@ func TestFactThatDiffersIsMarkedAndFails(t *testing.T) {
 	assert.ErrorContains(t, err, "1 fact not as predicted")
 	requireNarrow(t, text.String())
 	assert.Regexp(t, `the limit is somaxconn +\d+ +\d+ +DIFFERS\n`, text.String())
+}
+
+func TestVerdictsAreColouredOnATerminal(t *testing.T) {
+	skipIfJudging(t)
+	k, err := readKernel()
+	require.NoError(t, err)
+	k.somaxconn += 1000
+	screen, keys := terminal(t)
+	t.Setenv("TERM", "xterm-256color")
+	t.Setenv("NO_COLOR", "")
+	shown := make(chan string)
+	go func() { // ends with EIO when screen is closed
+		text, _ := io.ReadAll(keys)
+		shown <- string(text)
+	}()
+
+	assert.Error(t, facts(t.Context(), screen, k, 0, false))
+	screen.Close()
+
+	text := receive(t, shown, "all output has been read")
+	assert.Contains(t, text, "\x1b[31mDIFFERS\x1b[0m", "facts_linux.go, facts")
+	assert.Contains(t, text, "\x1b[32mas predicted\x1b[0m")
 }

@@ -92,6 +92,7 @@ type forwardedRequest struct {
 
 	reserved    bool             // reservation was made by OffloadOrReserve (reserve.go)
 	reservation pool.Reservation // must be claimed, once
+	waited      stopwatch        // for Gateway.BackendTime
 	recallable                   // recall.go
 }
 
@@ -245,8 +246,7 @@ func listContains(list []byte, member string) bool {
 	return false
 }
 
-// originForm returns the request target in origin-form (RFC 9112 §3.2.1), whatever form it
-// was received in.
+// originForm returns the target of r in origin-form (RFC 9112 §3.2.1), whatever form it has.
 func (f *forwardedRequest) originForm(r *server.Request) []byte {
 	if r.Target[0] == '/' {
 		return r.Target

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/engine"
@@ -40,7 +39,7 @@ type Gateway struct {
 	EngineCounts engine.Counts
 
 	Responses   Responses // of the server that the gateway is in, if its OnServed is Responses.Observe
-	BackendTime Histogram // from asking the pool for a connection to the head of the response; not of engines
+	BackendTime Histogram // from the request's arrival to the head of the backend's response; not of engines
 }
 
 // Counts are the counters of a Gateway. A request counts in at most one of the
@@ -144,12 +143,10 @@ func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedReq
 	if !f.reserved { // no other request of its connection is in progress: reserve.go
 		f.reservation = g.Pool.Reserve(addr, w.ClientAddr(), nil)
 	}
-	began := time.Now()
 	a, err := g.Pool.RoundTripReserved(w.Context(), f.reservation, &f.Request, &g.Timeouts)
 	if err != nil {
 		return err
 	}
-	g.BackendTime.Observe(time.Since(began))
 	defer a.Close()
 	if g.mayGiveBack(f) {
 		f.response = a
@@ -179,6 +176,7 @@ func (f *forwardedRequest) setBody(r *server.Request) error {
 // copyResponse sends a backend's response to the client. It returns an error only if
 // no part of it has been sent; later it truncates the response.
 func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *client.Response) error {
+	f.waited.stop(&g.BackendTime)
 	copyHead(w, a, f.Method)
 	if f.wantsTrailers {
 		f.responseOptions = copyTrailerField(w, a)

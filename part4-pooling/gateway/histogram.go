@@ -47,6 +47,19 @@ func (h *Histogram) write(w *server.Response, name string) {
 	writeMetric(w, name+"_count", "", n)
 }
 
+// A stopwatch measures one duration. The zero value measures none.
+type stopwatch struct{ began time.Time }
+
+func (s *stopwatch) start() { s.began = time.Now() }
+
+// stop counts the time since start in h. Further calls do nothing.
+func (s *stopwatch) stop(h *Histogram) {
+	if !s.began.IsZero() {
+		h.Observe(time.Since(s.began))
+		*s = stopwatch{}
+	}
+}
+
 // Responses are the measurements of all responses of a server, forwarded or not. Any
 // goroutine may use them; the zero value is ready.
 type Responses struct {

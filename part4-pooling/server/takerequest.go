@@ -108,11 +108,11 @@ func (c *conn) isLastBeforeStop(x *exchange) bool {
 
 // reserve reserves the slot of x, before its handler starts.
 func (c *conn) reserve(x *exchange) {
+	c.beginServed(x)
 	c.running++
 	c.exchanges.lastSeq++
 	x.seq = c.exchanges.lastSeq
 	x.startDeadline()
-	c.beginServed(x)
 	c.slots.reserve(&x.slot)
 }
 
