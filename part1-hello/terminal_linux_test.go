@@ -96,16 +96,18 @@ func TestErrorsAreBrokenOnlyOnATerminal(t *testing.T) {
 	skipIfJudging(t)
 	screen, keys := terminal(t)
 	t.Setenv("TERM", "xterm-256color")
-	args := []string{"demo", strings.Repeat("words ", 20)}
-	var stderr bytes.Buffer
+	words := strings.Repeat("words ", 20)
+	for _, args := range [][]string{{"demo", words}, {"serve", "-log-format", words}} {
+		var stderr bytes.Buffer
 
-	run(args, io.Discard, &stderr)
-	run(args, io.Discard, screen)
-	shown := make([]byte, 4<<10)
-	n, err := keys.Read(shown)
+		run(args, io.Discard, &stderr)
+		run(args, io.Discard, screen)
+		shown := make([]byte, 16<<10)
+		n, err := keys.Read(shown)
 
-	require.NoError(t, err)
-	assert.Regexp(t, `^demo not understood: .* words "\nusage: `, stderr.String())
-	requireNarrow(t, string(shown[:n]))
-	assert.Regexp(t, `(?s)demo not understood: [^\n]* words\r\nwords .*"\r\nusage: `, string(shown[:n]))
+		require.NoError(t, err)
+		assert.Regexp(t, `^[^\n]* words "[^\n]*\n(?s:.*)usage: `, stderr.String())
+		requireNarrow(t, string(shown[:n]))
+		assert.Regexp(t, `^[^\n]* words\r\nwords `, string(shown[:n]), "commandline.go, printError")
+	}
 }

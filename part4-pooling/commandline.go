@@ -60,13 +60,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 func (v verb) run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet(v.name, flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {} // printHelp prints it, to stdout or stderr as the case requires
+	flags.SetOutput(io.Discard) // printHelp and printError print, to stdout or stderr as the case requires
 	action := v.declare(flags, stdout, stderr)
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		v.printHelp(stdout, flags)
 		return 0
-	} else if err != nil { // the flag package has printed the error
+	} else if err != nil {
+		printError(stderr, err)
 		v.printHelp(stderr, flags)
 		return exitUsage
 	}

@@ -219,6 +219,7 @@ func TestGetShowsReuse(t *testing.T) {
 	err := fetch(&stdout, []string{"http://" + r.addr + "/", "http://" + r.addr + "/stream/2"}, 2, true)
 
 	require.NoError(t, err)
+	requireNarrow(t, stdout.String())
 	requireInOrder(t, stdout.String(), "Hello, World!\n", "200 OK, 14 bytes", "on a new connection", "line 2", "a reused connection (request 2)", "a reused connection (request 4)",
 		"1 connections opened, 3 requests on a reused one")
 }
