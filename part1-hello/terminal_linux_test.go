@@ -31,6 +31,20 @@ func terminal(t testing.TB) (screen, keys *os.File) {
 	return screen, keys
 }
 
+// shownBy returns what a terminal shows while f uses its screen.
+func shownBy(t testing.TB, f func(screen *os.File)) string {
+	t.Helper()
+	screen, keys := terminal(t)
+	shown := make(chan string, 1)
+	go func() { // ends with EIO when screen is closed
+		text, _ := io.ReadAll(keys)
+		shown <- string(text)
+	}()
+	f(screen)
+	screen.Close()
+	return receive(t, shown, "all output has been read")
+}
+
 func TestColoursAreUsedOnlyOnACapableTerminal(t *testing.T) {
 	skipIfJudging(t)
 	screen, _ := terminal(t)
@@ -94,20 +108,16 @@ func TestWhatWentWrongIsRed(t *testing.T) {
 // words.
 func TestErrorsAreBrokenOnlyOnATerminal(t *testing.T) {
 	skipIfJudging(t)
-	screen, keys := terminal(t)
 	t.Setenv("TERM", "xterm-256color")
 	words := strings.Repeat("words ", 20)
 	for _, args := range [][]string{{"demo", words}, {"serve", "-log-format", words}} {
 		var stderr bytes.Buffer
 
 		run(args, io.Discard, &stderr)
-		run(args, io.Discard, screen)
-		shown := make([]byte, 16<<10)
-		n, err := keys.Read(shown)
+		shown := shownBy(t, func(screen *os.File) { run(args, io.Discard, screen) })
 
-		require.NoError(t, err)
 		assert.Regexp(t, `^[^\n]* words "[^\n]*\n(?s:.*)usage: `, stderr.String())
-		requireNarrow(t, string(shown[:n]))
-		assert.Regexp(t, `^[^\n]* words\r\nwords `, string(shown[:n]), "commandline.go, printError")
+		requireNarrow(t, shown)
+		assert.Regexp(t, `^\r\x1b\[K[^\n]* words\r\nwords `, shown, "commandline.go, printError")
 	}
 }

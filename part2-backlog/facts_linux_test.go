@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -50,19 +50,11 @@ func TestVerdictsAreColouredOnATerminal(t *testing.T) {
 	k, err := readKernel()
 	require.NoError(t, err)
 	k.somaxconn += 1000
-	screen, keys := terminal(t)
 	t.Setenv("TERM", "xterm-256color")
 	t.Setenv("NO_COLOR", "")
-	shown := make(chan string)
-	go func() { // ends with EIO when screen is closed
-		text, _ := io.ReadAll(keys)
-		shown <- string(text)
-	}()
 
-	assert.Error(t, facts(t.Context(), screen, k, 0, false))
-	screen.Close()
+	text := shownBy(t, func(screen *os.File) { assert.Error(t, facts(t.Context(), screen, k, 0, false)) })
 
-	text := receive(t, shown, "all output has been read")
 	assert.Contains(t, text, "\x1b[31mDIFFERS\x1b[0m", "facts_linux.go, facts")
 	assert.Contains(t, text, "\x1b[32mas predicted\x1b[0m")
 }
