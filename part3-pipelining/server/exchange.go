@@ -26,6 +26,7 @@ type exchange struct {
 	head       []byte // the bytes that req points into
 	encoded    []byte // the response as bytes, or the part of it that is about to be sent
 	slot       slot
+	sent       sentResponse       // served.go
 	seq        uint64             // number of the request, unique within the exchangeCache
 	credit     int64              // bytes of the budget that it holds (waitingmemory.go); guarded by the lock
 	err        *http1.StatusError // why the request is refused without a handler; nil if it is not
@@ -37,8 +38,6 @@ type exchange struct {
 	committed bool          // a part of the response has been queued to be sent; guarded by the lock
 	expired   bool          // answered with a timeout while its handler still runs; guarded by the lock
 	done      chan struct{} // closed when the response is no longer wanted; created on demand; guarded by the lock
-
-	sent sentResponse // served.go
 }
 
 var exchangePool = sync.Pool{New: func() any { return new(exchange) }}

@@ -80,6 +80,7 @@ type forwardedRequest struct {
 	minor            int    // of the request's HTTP/1.minor
 	buf              []byte // the memory of Host, Target and fields that are not the client's bytes
 	upload           forwardedBody
+	waited           stopwatch                       // for Gateway.BackendTime
 	hasForwardedFor  bool                            // X-Forwarded-For came
 	hasForwarded     bool                            // Forwarded came
 	behindProxy      bool                            // the client is a proxy of our own; set before build
@@ -92,7 +93,6 @@ type forwardedRequest struct {
 
 	reserved    bool             // reservation was made by OffloadOrReserve (reserve.go)
 	reservation pool.Reservation // must be claimed, once
-	waited      stopwatch        // for Gateway.BackendTime
 	recallable                   // recall.go
 }
 

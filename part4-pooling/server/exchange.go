@@ -27,6 +27,7 @@ type exchange struct {
 	head        []byte // the bytes that req points into
 	encoded     []byte // the response as bytes, or the part of it that is about to be sent
 	slot        slot
+	sent        sentResponse       // served.go
 	seq         uint64             // number of the request, unique within the exchangeCache
 	credit      int64              // bytes of the budget that it holds (waitingmemory.go); guarded by the lock
 	err         *http1.StatusError // why the request is refused without a handler; nil if it is not
@@ -44,8 +45,6 @@ type exchange struct {
 	context         *clientContext // what Response.Context returned; nil for nothing; guarded by the lock
 
 	giveUp func(time.Duration) bool // the handler's, called while it waits for earlier responses (giveup.go); nil for none
-
-	sent sentResponse // served.go
 }
 
 var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
