@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
@@ -97,7 +98,14 @@ func TestTimelinesFitIn80ColumnsAndRoundTheirTimes(t *testing.T) {
 
 	requireNarrow(t, text.String())
 	assert.Regexp(t, `(?m)^     3\.076 ms  server    long .*\n {25}long .*\n {25}long .* end$`, text.String())
-	assert.Contains(t, lines.String(), `{"us":3075.747,`, "house rule: no more decimals than there are nanoseconds. timeline.go, print")
+	assert.Contains(t, lines.String(), `{"us":3075.747,`)
+	many := newTimeline()
+	for i := range 100 {
+		many.record(many.start.Add(time.Duration(1_234_567*i+3)), "server", "goes on", "")
+	}
+	lines.Reset()
+	many.print(&lines, true)
+	assert.NotRegexp(t, `\.[0-9]{4}`, lines.String(), "house rule: no more decimals than there are nanoseconds. timeline.go, print")
 }
 
 // A log line says nothing of what is not so, and as JSON it is one object.
