@@ -29,7 +29,7 @@ check: ## everything CI does
 	$(MAKE) bugs solutions notes-check fuzz
 
 part1 part2 part3: ## serve a part on http://127.0.0.1:8080
-	go run ./$@-*
+	@go build -o bin/ ./$@-* && exec bin/$(notdir $(wildcard $@-*))
 
 part4: ## serve part 4 on http://127.0.0.1:8080, a gateway to a part 3
 	go build -o bin/ ./part3-pipelining ./part4-pooling

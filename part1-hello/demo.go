@@ -27,7 +27,7 @@ func demo(stdout io.Writer, asJSON bool) error {
 		"(under ptrace(2), which slows each call down), and what the client sees.\n\n")
 	t.print(stdout, false)
 	if err != nil {
-		fmt.Fprintf(stdout, "    the server's calls are missing: %v\n", err)
+		fmt.Fprintln(stdout, wrap(fmt.Sprintf("    the server's calls are missing: %v", err), "    "))
 	}
 	fmt.Fprint(stdout, "\nHOW TO CLOSE: 200 clients send a request, then read until the connection ends.\n\n"+
 		"  the server                                      whole answers   resets\n")
@@ -44,7 +44,11 @@ func demo(stdout io.Writer, asJSON bool) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(stdout, "  %-46s  %8d / %d  %7d\n", row.name, whole, closeRuns, resets)
+		color := green
+		if resets > 0 {
+			color = red
+		}
+		fmt.Fprintf(stdout, "  %-46s  %8d / %d  %s\n", row.name, whole, closeRuns, paint(stdout, color, fmt.Sprintf("%7d", resets)))
 	}
 	_, err = fmt.Fprint(stdout, "\nA close with the request unread sends RST, and the RST destroys what the client\n"+
 		"has not been sent yet. notes/01-hello.md explains why, and what lingerClose\n"+

@@ -17,54 +17,29 @@ import (
 	"time"
 )
 
-const usage = `usage: part1-hello [serve] [-addr ADDRESS] [-grace DURATION]
-       part1-hello demo [-json]
-example: part1-hello serve -addr [::1]:0
-`
+const (
+	program = "part1-hello"
+	example = program + " serve -addr [::1]:0"
+	backlog = 128 // connections that may wait in the accept queue; part 2 is about this number
+)
 
-const backlog = 128 // connections that may wait in the accept queue; part 2 is about this number
+var verbs = []verb{
+	{"serve", "", "Answers HTTP requests, one connection at a time, until ^C.", serveVerb},
+	{"demo", "", "Shows one connection call by call, and what three ways to close do to 200 clients.", demoVerb},
+}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run executes one command line and returns the exit status: 0 on success, 1
-// when the action failed, 2 for a usage error.
-func run(args []string, stdout, stderr io.Writer) int {
-	verb := "serve"
-	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
-		verb, args = args[0], args[1:]
-	}
-	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {} // help prints it, to stdout or stderr as the case requires
-	help := func(w io.Writer) { fmt.Fprint(w, usage); flags.SetOutput(w); flags.PrintDefaults() }
-	var action func() error
-	switch verb {
-	case "serve":
-		addr := flags.String("addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
-		grace := flags.Duration("grace", 5*time.Second, "how long after SIGINT or SIGTERM queued connections may take to be served")
-		action = func() error { return serve(*addr, *grace, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
-	case "demo":
-		asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
-		action = func() error { return demo(stdout, *asJSON) }
-	default:
-		fmt.Fprintf(stderr, "unknown verb %q\n%s", verb, usage)
-		return 2
-	}
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		help(stdout)
-		return 0
-	} else if err != nil { // the flag package has printed the error
-		help(stderr)
-		return 2
-	} else if flags.NArg() > 0 {
-		fmt.Fprintf(stderr, "unexpected argument %q\n%s", flags.Arg(0), usage)
-		return 2
-	}
-	if err := action(); err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
-	}
-	return 0
+func serveVerb(flags *flag.FlagSet, stdout, stderr io.Writer) func() error {
+	addr := flags.String("addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
+	grace := flags.Duration("grace", 5*time.Second, "how long after SIGINT or SIGTERM queued connections may take to be served")
+	format := logFormatFlag(flags)
+	return func() error { return serve(*addr, *grace, stdout, newLogger(stderr, *format)) }
+}
+
+func demoVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
+	asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
+	return func() error { return demo(stdout, *asJSON) }
 }
 
 // serve runs a server until SIGINT or SIGTERM, then gives it grace to finish; a
@@ -85,7 +60,7 @@ func serve(addr string, grace time.Duration, stdout io.Writer, log *slog.Logger)
 	fmt.Fprintf(stdout, "listening on http://%s\n", localAddr(fd))
 
 	<-signals
-	log.Info("stopping: serving queued connections; a second signal stops immediately")
+	log.Info(fmt.Sprintf("stopping: queued connections are served, up to %v; ^C again to stop now", grace))
 	s.stop()
 	select {
 	case <-done:

@@ -252,6 +252,7 @@ func TestDemoShowsOneConnectionAndTwoWaysToClose(t *testing.T) {
 	require.NoError(t, err, "%s", output)
 	text := string(output)
 	t.Log("\n" + text)
+	requireNarrow(t, text)
 	if runtime.GOOS == "linux" && !strings.Contains(text, "cannot trace") {
 		requireInOrder(t, text, "socket(AF_INET", "bind(", "listen(", "accept4(", "read(", "write(", "shutdown(", `read(`, `"") = 0`, "close(")
 	}

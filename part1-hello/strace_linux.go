@@ -104,7 +104,9 @@ func (t *tracer) syscall(tid int) {
 	const getSyscallInfo = 0x420e
 	var info syscallInfo
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, getSyscallInfo, uintptr(tid), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
-	if errno != 0 {
+	if errno == unix.ESRCH {
+		return // another thread has ended the process meanwhile
+	} else if errno != 0 {
 		t.err = fmt.Errorf("PTRACE_GET_SYSCALL_INFO: %w", errno)
 		return
 	}

@@ -4,7 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
+	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -47,33 +48,28 @@ func (t *timeline) print(w io.Writer, asJSON bool) {
 		return int(a.US*1e3) - int(b.US*1e3)
 	})
 	for _, e := range t.events {
-		e.US -= t.events[0].US
+		e.US = math.Round((e.US-t.events[0].US)*1e3) / 1e3
 		if asJSON {
 			line, _ := json.Marshal(e) // cannot fail: strings and a number
 			fmt.Fprintf(w, "%s\n", line)
 			continue
 		}
-		fmt.Fprintf(w, "%10.3f ms  %s  %s\n", e.US/1e3, colored(w, e.Who), e.What)
+		begin := fmt.Sprintf("%10.3f ms  %-8s  ", e.US/1e3, e.Who)
+		what := wrap(begin+e.What, strings.Repeat(" ", len(begin)))[len(begin):]
+		fmt.Fprintf(w, "%10.3f ms  %s  %s\n", e.US/1e3, colored(w, e.Who), highlight(w, what))
 	}
 }
 
-// colored returns who in its column's colour when w is a terminal and NO_COLOR
-// is not set (no-color.org).
+// colored returns who in its column's colour (paint).
 func colored(w io.Writer, who string) string {
-	padded := fmt.Sprintf("%-8s", who)
-	if !isTerminal(w) || os.Getenv("NO_COLOR") != "" {
-		return padded
-	}
-	colors := map[string]int{"client": 36, "server": 33, "kernel": 35}
-	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", colors[strings.Fields(who + " ?")[0]], padded)
+	colors := map[string]int{"client": cyan, "server": yellow, "kernel": magenta}
+	return paint(w, colors[strings.Fields(who + " ?")[0]], fmt.Sprintf("%-8s", who))
 }
 
-// isTerminal reports whether w is a terminal that understands escape sequences.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if term := os.Getenv("TERM"); !ok || term == "" || term == "dumb" {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+// alarming matches what went wrong for somebody.
+var alarming = regexp.MustCompile(`FULL|ignores a SYN|[1-9][0-9]* ignored|gives up|nothing comes back|the answer is lost|RST|DIFFERS`)
+
+// highlight returns text with what is alarming in it in red (paint).
+func highlight(w io.Writer, text string) string {
+	return alarming.ReplaceAllStringFunc(text, func(found string) string { return paint(w, red, found) })
 }

@@ -29,10 +29,10 @@ type client struct {
 // An outcome is what became of one client.
 type outcome struct {
 	Client     int     `json:"client"`
-	ArrivedMS  float64 `json:"came_ms"`    // since the first client connected
-	ConnectMS  float64 `json:"connect_ms"` // from the first SYN until the handshake was complete or had failed
-	ResponseMS float64 `json:"answer_ms"`  // from the first SYN to the end of the response
-	SYNs       int     `json:"syns"`       // sent; 0 if the system does not say
+	ArrivedMS  float64 `json:"came_ms"`             // since the first client connected
+	ConnectMS  float64 `json:"connect_ms"`          // from the first SYN until the handshake was complete or had failed
+	ResponseMS float64 `json:"answer_ms,omitempty"` // from the first SYN to the end of the response; 0 if none came
+	SYNs       int     `json:"syns"`                // sent; 0 if the system does not say
 	Status     string  `json:"status,omitempty"`
 	Error      string  `json:"error,omitempty"`
 	err        error
@@ -46,9 +46,10 @@ func (c client) requestOnce(ctx context.Context, begun func()) (v outcome) {
 	began := time.Now()
 	v.Client = c.number
 	defer func() {
-		v.ResponseMS = milliseconds(time.Since(began))
 		if v.err != nil {
 			v.Error = v.err.Error()
+		} else {
+			v.ResponseMS = milliseconds(time.Since(began))
 		}
 	}()
 	begun = sync.OnceFunc(begun)
@@ -190,23 +191,24 @@ func (b burst) run(ctx context.Context, done func(outcome)) {
 	all.Wait()
 }
 
-// String renders an outcome as one line.
-func (v outcome) String() string {
-	line := fmt.Sprintf("client %-3d came at %7.3f s", v.Client, v.ArrivedMS/1e3)
-	syns := ""
+// line renders an outcome as one line for w, or two if it is long.
+func (v outcome) line(w io.Writer) string {
+	begin, syns := fmt.Sprintf("client %-3d came at %7.3f s  ", v.Client, v.ArrivedMS/1e3), ""
 	if v.SYNs > 0 {
 		syns = ", " + plural(v.SYNs, "SYN")
 	}
-	if v.err != nil {
-		return line + "  " + v.Error + syns
+	rest, color := v.Error+syns, red
+	if v.err == nil {
+		rest, color = fmt.Sprintf("connected in %.3f ms%s  %s after %.3f s", v.ConnectMS, syns, v.Status, v.ResponseMS/1e3), 0
 	}
-	return line + fmt.Sprintf("  connected in %.3f ms%s  %s after %.3f s", v.ConnectMS, syns, v.Status, v.ResponseMS/1e3)
+	indent := strings.Repeat(" ", len(begin))
+	return begin + paint(w, color, wrap(indent+rest, indent)[len(begin):])
 }
 
 func burstVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` of the server: IP address or name, and port")
-	n := countFlag(flags, "n", 3, 1, 1000, "`number` of clients")
-	every := durationFlag(flags, "every", 500*time.Millisecond, 0, "`interval` between clients")
+	n := countFlag(flags, "n", 3, 1, 1000, "how many clients there are")
+	every := durationFlag(flags, "every", 500*time.Millisecond, 0, "how long after one client the next follows")
 	connectTimeout := durationFlag(flags, "connect-timeout", time.Second, 0, "how long the handshake may take; 0 leaves it to the kernel, which gives up after two minutes")
 	timeout := durationFlag(flags, "timeout", 20*time.Second, time.Millisecond, "how long the response may take")
 	asJSON := flags.Bool("json", false, "print a line of JSON for each client")
@@ -216,7 +218,8 @@ func burstVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) erro
 		}
 		b := burst{client{addr: *addr, connectTimeout: *connectTimeout, responseTimeout: *timeout}, *n, *every}
 		if !*asJSON {
-			fmt.Fprintf(stdout, "%s to %s, one every %v; connect timeout %v, then %v for the response\n", plural(*n, "client"), *addr, *every, durationOrNone(*connectTimeout), *timeout)
+			fmt.Fprintln(stdout, wrap(fmt.Sprintf("%s to %s, one every %v; connect timeout %v, then %v for the response",
+				plural(*n, "client"), *addr, *every, durationOrNone(*connectTimeout), *timeout), "  "))
 		}
 		answered, refused := 0, 0
 		b.run(ctx, func(v outcome) {
@@ -228,7 +231,7 @@ func burstVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) erro
 			if line, _ := json.Marshal(v); *asJSON {
 				fmt.Fprintf(stdout, "%s\n", line)
 			} else {
-				fmt.Fprintln(stdout, v)
+				fmt.Fprintln(stdout, v.line(stdout))
 			}
 		})
 		if refused == *n {

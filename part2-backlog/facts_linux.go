@@ -54,21 +54,21 @@ func facts(ctx context.Context, stdout io.Writer, k kernel, retransmissions int,
 		aside = io.Discard
 	}
 	if !asJSON {
-		fmt.Fprintf(stdout, "%s\n\n  %-52s %-14s %-14s\n", k, "this machine's kernel", "predicted", "measured")
+		fmt.Fprintf(stdout, "%s\n\n%-44s %-10s %-10s\n", wrap(k.String(), "  "), "this machine's kernel", "predicted", "measured")
 	}
 	differ := 0
 	tell := func(f fact) {
-		verdict := "as predicted"
+		verdict := paint(stdout, green, "as predicted")
 		if !f.Holds {
 			differ++
-			verdict = "DIFFERS"
+			verdict = highlight(stdout, "DIFFERS")
 		}
 		if asJSON {
 			f.What = strings.TrimSpace(f.What)
 			line, _ := json.Marshal(f)
 			fmt.Fprintf(stdout, "%s\n", line)
 		} else {
-			fmt.Fprintf(stdout, "  %-52s %-14s %-14s %s\n", f.What, f.Predicted, f.Measured, verdict)
+			fmt.Fprintf(stdout, "%-44s %-10s %-10s %s\n", f.What, f.Predicted, f.Measured, verdict)
 		}
 	}
 	for _, try := range []func(context.Context, kernel, func(fact)) error{
@@ -153,7 +153,7 @@ func factsAboutSomaxconn(_ context.Context, k kernel, tell func(fact)) error {
 	r.fillQueue(3)
 	q, _ = readAcceptQueue(r.fd)
 	tell(exactFact("three clients come: connections waiting", 3, q.Waiting))
-	tell(exactFact("  descriptors that the server's ends of them cost", 0, countDescriptors(localAddr(r.fd))-1)) // one is the listener's
+	tell(exactFact("  descriptors of the server's ends of them", 0, countDescriptors(localAddr(r.fd))-1)) // one is the listener's
 	return nil
 }
 
@@ -197,7 +197,7 @@ func factsAboutIgnoredSYNs(_ context.Context, _ kernel, tell func(fact)) error {
 		}
 	}
 	answer := map[bool]string{true: "yes", false: "no"}
-	tell(exactFact("one client too many: does its SYN get an answer?", "no", answer[in]))
+	tell(exactFact("one client too many: is its SYN answered?", "no", answer[in]))
 	tell(exactFact("  ListenOverflows and ListenDrops count it", "+1 +1", fmt.Sprintf("%+d %+d", got.Overflows, got.Drops)))
 	return nil
 }
@@ -215,7 +215,7 @@ func factsAboutClose(ctx context.Context, _ kernel, tell func(fact)) error {
 	waitReady(ctx, c, unix.POLLIN, time.Now().Add(time.Second))
 	_, err = unix.Read(c, make([]byte, 1))
 	unix.Close(c)
-	tell(exactFact("the listener is closed: a queued client reads", unix.ErrnoName(unix.ECONNRESET), errnoName(err)))
+	tell(exactFact("the listener closes: a queued client reads", unix.ErrnoName(unix.ECONNRESET), errnoName(err)))
 
 	_, err = connect(ctx, r.addr, time.Second)
 	tell(exactFact("  and the next to come is", ErrRefused, firstMatch(err, ErrRefused, ErrConnectTimeout, ErrUnreachable)))

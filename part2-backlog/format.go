@@ -1,12 +1,11 @@
 package main
 
 import (
-	"fmt"
-	"strings"
+	"math"
 	"time"
 )
 
-// How all verbs print durations and counts.
+// How all verbs print durations.
 
 func durationOrNone(d time.Duration) string {
 	if d == 0 {
@@ -15,14 +14,7 @@ func durationOrNone(d time.Duration) string {
 	return d.String()
 }
 
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	if strings.HasSuffix(what, "s") {
-		what += "e"
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
+// rounded returns x to six decimals, which is more than anybody reads.
+func rounded(x float64) float64 { return math.Round(x*1e6) / 1e6 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }

@@ -41,10 +41,10 @@ type freezeResult struct {
 }
 
 func freezeVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
-	pid := countFlag(flags, "pid", 0, 1, 1<<22, "freeze the server with this `PID`, which must be yours")
-	port := countFlag(flags, "port", 0, 1, maxPort, "freeze the server that listens on this `port`, which must be yours")
+	pid := countFlag(flags, "pid", 0, 1, 1<<22, "`PID` of the server to freeze, which must be yours")
+	port := countFlag(flags, "port", 0, 1, maxPort, "`PORT` on which the server to freeze listens, which must be yours")
 	wait := durationFlag(flags, "wait", 20*time.Second, time.Millisecond, "how long the command may take to start listening")
-	most := countFlag(flags, "most", 10000, 1, 60000, "stop after this `number` of clients")
+	most := countFlag(flags, "most", 10000, 1, 60000, "after how many clients to give up")
 	asJSON := flags.Bool("json", false, "print the result as JSON")
 	return func(ctx context.Context) error {
 		argv := flags.Args()
@@ -231,8 +231,9 @@ func (f *freezer) print(asJSON bool) error {
 	if f.result.Waiting > 0 {
 		waiting = fmt.Sprintf(" (%d were waiting before)", f.result.Waiting)
 	}
-	_, err := fmt.Fprintf(f.stdout, "%s\n  listens on %s; %s stopped\n  %s got in, the next was ignored%s\n  limit %d: %s\n",
+	text := fmt.Sprintf("%s\n  listens on %s; %s stopped\n  %s got in, the next was ignored%s\n  limit %d: %s",
 		f.result.Server, f.result.Listener, plural(len(f.result.Processes), "process"), plural(f.result.Admitted, "client"), waiting, f.result.Limit, f.result.Why)
+	_, err := fmt.Fprintln(f.stdout, wrap(text, "    "))
 	return err
 }
 

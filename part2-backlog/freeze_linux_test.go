@@ -37,6 +37,7 @@ func TestFreezeCountsClientsAdmittedByTheBacklog(t *testing.T) {
 	status, stdout, stderr := runFreeze(t, "--", ownExecutable(t), "serve", "-addr", "{addr}", "-backlog", "3")
 
 	require.Zero(t, status, stderr)
+	requireNarrow(t, stdout)
 	requireInOrder(t, stdout, "serve -addr 127.0.0.1:", "1 process stopped", "4 clients got in, the next was ignored", "limit 3: the server called listen(fd, 3)")
 }
 
@@ -156,7 +157,7 @@ func TestInterruptedFreezeEndsWhatItStarted(t *testing.T) {
 
 	require.NoError(t, cmd.Process.Signal(os.Interrupt))
 
-	assert.Equal(t, 1, exitStatus(t, waitExit(t, cmd)))
+	assert.Equal(t, exitInterrupted, exitStatus(t, waitExit(t, cmd)))
 	assert.Equal(t, "interrupted\n", stderr.String())
 	assert.Equal(t, unix.ESRCH, unix.Kill(child, 0))
 }

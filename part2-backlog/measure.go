@@ -81,9 +81,9 @@ func (l workload) play(ctx context.Context) (m measurement, err error) {
 	r.close()
 	m.Load = float64(l.arrivals) / float64(took) * float64(w.busy) / float64(max(w.served, 1))
 	p := blockingProbabilities(m.Load, l.backlog)[l.backlog]
-	m.Predicted, m.Measured = 100*p, 100*float64(m.Blocked)/float64(l.arrivals)
+	m.Predicted, m.Measured = rounded(100*p), rounded(100*float64(m.Blocked)/float64(l.arrivals))
 	m.LateEvents += w.lateServices
-	m.Band = 196 * math.Sqrt(p*(1-p)/float64(l.arrivals))
+	m.Load, m.Band = rounded(m.Load), rounded(196*math.Sqrt(p*(1-p)/float64(l.arrivals)))
 	return m, err
 }
 
@@ -160,7 +160,7 @@ func (p plan) runMeasurement(ctx context.Context, stdout io.Writer, arrivals int
 	if asJSON {
 		aside = io.Discard
 	} else {
-		fmt.Fprintf(stdout, "load %.3g, played with %v of work for each of %d clients at each backlog: %.0f s\n\n", p.load(), service, arrivals, seconds)
+		fmt.Fprintln(stdout, wrap(fmt.Sprintf("load %.3g, played with %v of work for each of %d clients at each backlog: %.0f s\n", p.load(), service, arrivals, seconds), "  "))
 	}
 	before, _ := readCounters()
 	stop := progress(aside)
@@ -207,7 +207,7 @@ func (t totals) print(stdout io.Writer, all []measurement, own bool) error {
 	}
 	_, err := fmt.Fprintf(stdout, "\n  clients whose SYN was ignored: %d; the kernel's ListenDrops: +%d\n", t.Blocked, t.Drops)
 	if !own {
-		_, err = fmt.Fprintln(stdout, "  (for the whole machine: a network namespace of its own requires root, or a system that allows user namespaces)")
+		_, err = fmt.Fprintln(stdout, wrap("  (for the whole machine: a network namespace of its own requires root, or a system that allows user namespaces)", "  "))
 	}
 	return err
 }

@@ -78,6 +78,15 @@ func TestMeasureRefusesRunsLongerThanAnHour(t *testing.T) {
 	assert.ErrorContains(t, err, "1000000 clients at a load of 1e-09 would take 5.56e+08 hours: choose a higher -rate or a smaller -n")
 }
 
+func TestMeasureFitsIn80Columns(t *testing.T) {
+	t.Parallel()
+	text, err := programCommand(t, "plan", "-measure", "-rate", "10", "-n", "20").Output()
+
+	require.NoError(t, err)
+	requireNarrow(t, string(text))
+	assert.Contains(t, string(text), "  backlog   load measured   turned away: model     kernel")
+}
+
 func TestMeasureAsJSONEndsWithTheKernelCounters(t *testing.T) {
 	t.Parallel()
 	cmd := programCommand(t, "plan", "-measure", "-json", "-rate", "10", "-n", "20")
@@ -87,6 +96,7 @@ func TestMeasureAsJSONEndsWithTheKernelCounters(t *testing.T) {
 	require.NoError(t, err, &stderr)
 
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	assert.NotRegexp(t, `\.[0-9]{7}`, string(text), "house rule: no more decimals than anybody reads")
 	require.Len(t, lines, 5)
 	blocked := 0
 	for _, line := range lines[:4] {

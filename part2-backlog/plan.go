@@ -115,7 +115,7 @@ func (p plan) rows() (lines []planRow, best int) {
 		slices.Sort(shown)
 	}
 	for _, b := range shown {
-		lines = append(lines, planRow{b, 100 * lost[b], milliseconds(p.longestWait(b)), 100*lost[b] <= p.target, b <= p.largestUseful()})
+		lines = append(lines, planRow{b, rounded(100 * lost[b]), milliseconds(p.longestWait(b)), 100*lost[b] <= p.target, b <= p.largestUseful()})
 	}
 	return lines, best
 }
@@ -140,12 +140,12 @@ func (p plan) recommendation(best int) string {
 }
 
 func planVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
-	rate := floatFlag(flags, "rate", 8, 0.001, 1e6, "`clients` per second, on average")
-	service := durationFlag(flags, "service", 100*time.Millisecond, time.Microsecond, "how much `time` the server spends on each client")
-	target := floatFlag(flags, "target", 1, 1e-6, 100, "`percent` of clients that may find the queue full")
-	timeout := durationFlag(flags, "timeout", time.Second, time.Millisecond, "how much `time` a client waits to be served")
+	rate := floatFlag(flags, "rate", 8, 0.001, 1e6, "how many clients come in a second, on average")
+	service := durationFlag(flags, "service", 100*time.Millisecond, time.Microsecond, "how long the server takes for each client")
+	target := floatFlag(flags, "target", 1, 1e-6, 100, "how many clients of a hundred may find the queue full")
+	timeout := durationFlag(flags, "timeout", time.Second, time.Millisecond, "how long a client waits to be served")
 	measure := flags.Bool("measure", false, "also measure the kernel, with a service time of 5ms at most")
-	arrivals := countFlag(flags, "n", 1000, 10, 1000000, "with -measure: `clients` for each backlog")
+	arrivals := countFlag(flags, "n", 1000, 10, 1000000, "with -measure: how many clients there are for each backlog")
 	asJSON := flags.Bool("json", false, "print a line of JSON for each backlog")
 	return func(ctx context.Context) error {
 		p := plan{*rate, *service, *target, *timeout}
@@ -169,12 +169,12 @@ func (p plan) print(stdout io.Writer, asJSON bool) error {
 	for _, l := range lines {
 		mark := ""
 		if l.Backlog == best {
-			mark = "  <- the first within the target"
+			mark = paint(stdout, green, "  <- the first within the target")
 		} else if !l.InTime {
-			mark = fmt.Sprintf("  more than %v", p.timeout)
+			mark = paint(stdout, red, fmt.Sprintf("  more than %v", p.timeout))
 		}
 		fmt.Fprintf(stdout, "  %7d %11.4f %%   %12v%s\n", l.Backlog, l.Lost, p.longestWait(l.Backlog), mark)
 	}
-	_, err := fmt.Fprintf(stdout, "\n%s\n", p.recommendation(best))
+	_, err := fmt.Fprintf(stdout, "\n%s\n", wrap(p.recommendation(best), ""))
 	return err
 }

@@ -88,6 +88,8 @@ func TestPlanPrintsATableAndJSON(t *testing.T) {
 	assert.Zero(t, run([]string{"plan"}, &text, &stderr))
 	assert.Zero(t, run([]string{"plan", "-json"}, &lines, &stderr))
 
+	requireNarrow(t, text.String())
 	assert.Contains(t, text.String(), "        6      0.8790 %          700ms  <- the first within the target\n")
 	assert.Contains(t, lines.String(), `{"backlog":50,`)
+	assert.NotRegexp(t, `\.[0-9]{7}`, lines.String(), "house rule: no more decimals than anybody reads")
 }

@@ -13,9 +13,9 @@ import (
 )
 
 func traceVerb(flags *flag.FlagSet, stdout io.Writer) func(context.Context) error {
-	length := countFlag(flags, "backlog", 0, 0, maxBacklog, "the server's `backlog`")
-	clients := countFlag(flags, "n", 3, 1, 20, "`number` of clients, one every 50ms")
-	delay := durationFlag(flags, "delay", 500*time.Millisecond, 0, "how much `time` the server spends on each request, 10s at most")
+	length := countFlag(flags, "backlog", 0, 0, maxBacklog, "how many connections may wait to be accepted")
+	clients := countFlag(flags, "n", 3, 1, 20, "how many clients there are, one every 50ms")
+	delay := durationFlag(flags, "delay", 500*time.Millisecond, 0, "how long the server takes for each request, 10s at most")
 	connectTimeout := durationFlag(flags, "connect-timeout", 0, 0, "how long the handshake may take; 0 leaves it to the kernel")
 	file := flags.String("pcap", "", "write the packets to this `file`, for Wireshark or tshark -r")
 	asJSON := flags.Bool("json", false, "print the events as JSON lines")
@@ -43,7 +43,8 @@ func (x experiment) trace(ctx context.Context, stdout io.Writer, file string, as
 		defer pcap.Close()
 	}
 	if !asJSON {
-		fmt.Fprintf(stdout, "%s, one every %v; backlog %d, %v of work for each; connect timeout %v\n\n", plural(x.clients, "client"), x.interval, x.backlog, x.serviceTime, durationOrNone(x.connectTimeout))
+		fmt.Fprintf(stdout, "%s\n\n", wrap(fmt.Sprintf("%s, one every %v; backlog %d, %v of work for each; connect timeout %v",
+			plural(x.clients, "client"), x.interval, x.backlog, x.serviceTime, durationOrNone(x.connectTimeout)), "  "))
 	}
 	stop := progress(stdout)
 	r, err := x.run(ctx)
@@ -66,7 +67,7 @@ func (x experiment) trace(ctx context.Context, stdout io.Writer, file string, as
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	if !asJSON {
-		fmt.Fprintf(stdout, "%d packets are in %s: wireshark %[2]s, or tshark -r %[2]s\n", len(packets), file)
+		fmt.Fprintln(stdout, wrap(fmt.Sprintf("%d packets are in %s: wireshark %[2]s, or tshark -r %[2]s", len(packets), file), "  "))
 	}
 	return nil
 }
@@ -116,16 +117,21 @@ const noReplyText = ", and nothing comes back"
 func (r result) draw(w io.Writer) {
 	slices.SortStableFunc(r.events, func(a, b event) int { return int(a.US*1e3) - int(b.US*1e3) })
 	for _, e := range r.events {
-		at := fmt.Sprintf("%10.3f ms  ", (e.US-r.events[0].US)/1e3)
+		who, what := colored(w, e.Who), e.What
 		switch {
 		case e.To == "":
-			fmt.Fprintf(w, "%s%s  %s\n", at, colored(w, e.Who), e.What)
 		case e.Who == "server":
-			fmt.Fprintf(w, "%s%s <--  %s  %s\n", at, colored(w, e.To), colored(w, e.Who), e.What)
-		case strings.HasSuffix(e.What, noReplyText):
-			fmt.Fprintf(w, "%s%s --x  %s  %s\n", at, colored(w, e.Who), colored(w, e.To), e.What)
+			who = colored(w, e.To) + " <--  " + who
+		case strings.HasSuffix(what, noReplyText):
+			who += paint(w, red, " --x  ") + colored(w, e.To)
 		default:
-			fmt.Fprintf(w, "%s%s -->  %s  %s\n", at, colored(w, e.Who), colored(w, e.To), e.What)
+			who += " -->  " + colored(w, e.To)
 		}
+		begin := 25 // columns
+		if e.To != "" {
+			begin += len(" -->  ") + 8
+		}
+		indent := strings.Repeat(" ", begin)
+		fmt.Fprintf(w, "%10.3f ms  %s  %s\n", (e.US-r.events[0].US)/1e3, who, highlight(w, wrap(indent+what, indent)[begin:]))
 	}
 }

@@ -35,6 +35,7 @@ func TestTraceDrawsTheIgnoredSYN(t *testing.T) {
 	text := runTrace(t, "-pcap", file)
 
 	t.Log("\n" + text)
+	requireNarrow(t, text)
 	requireInOrder(t, text,
 		"client 1 -->  server    SYN\n", "client 1 <--  server    SYN, ACK\n", "client 1 -->  server    ACK\n",
 		`client 1 <--  server    ACK, "HTTP/1.1 200 OK"...`, "2 of 3 answered; ListenDrops +1\n", "packets are in "+file)

@@ -77,7 +77,9 @@ func TestBurstGivesEachClientItsLine(t *testing.T) {
 		var v outcome
 		require.NoError(t, json.Unmarshal([]byte(line), &v))
 		assert.Equal(t, "200 OK", v.Status)
+		assert.Positive(t, v.ResponseMS)
 	}
+	requireNarrow(t, text.String())
 	assert.Empty(t, stderr.String())
 }
 
@@ -120,6 +122,53 @@ func TestBurstWithoutAnyResponseFails(t *testing.T) {
 	assert.Equal(t, 1, status)
 	assert.Contains(t, stdout.String(), "0 of 2 answered\n")
 	assert.Equal(t, "no client was answered\n", stderr.String())
+	requireNarrow(t, stdout.String())
+}
+
+func TestClientThatGaveUpHasNoTimeOfItsResponse(t *testing.T) {
+	t.Parallel()
+	_, addr := startListening(t, "127.0.0.1:0", 5) // and no server accepts
+	var lines, stderr bytes.Buffer
+
+	status := run([]string{"burst", "-addr", addr, "-n", "2", "-every", "0s", "-timeout", "10ms", "-json"}, &lines, &stderr)
+
+	assert.Equal(t, 1, status)
+	for line := range strings.Lines(lines.String()) {
+		var object map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &object))
+		assert.NotContains(t, object, "answer_ms", "%s. burst.go, requestOnce", line)
+		assert.Equal(t, "no response within 10ms", object["error"])
+	}
+}
+
+// Every line of an outcome fits, however long the wait and the address.
+func TestOutcomesFitIn80Columns(t *testing.T) {
+	t.Parallel()
+	skipIfJudging(t)
+	for _, v := range []outcome{
+		{Client: 1000, ArrivedMS: 123456, ConnectMS: 61234.567, ResponseMS: 81234.567, SYNs: 7, Status: "200 OK"},
+		{Client: 1, Error: "connect [2001:db8:1234:5678:9abc:def0:1234:5678]:65535: timed out after 1m0s", SYNs: 12, err: ErrConnectTimeout},
+	} {
+		requireNarrow(t, v.line(io.Discard))
+	}
+}
+
+// ^C ends an experiment: in words, and with the status that a shell gives it.
+func TestInterruptedExperimentSaysSoWithStatus130(t *testing.T) {
+	t.Parallel()
+	_, addr := startListening(t, "127.0.0.1:0", 5) // and no server accepts
+	cmd := programCommand(t, "burst", "-addr", addr, "-timeout", "1h", "-every", "0s")
+	stdout, stderr := outputPipes(t, cmd)
+	require.NoError(t, cmd.Start())
+	_, err := bufio.NewReader(stdout).ReadString('\n') // it has begun
+	require.NoError(t, err)
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+
+	text, err := io.ReadAll(stderr)
+	require.NoError(t, err)
+	assert.Equal(t, exitInterrupted, exitStatus(t, waitExit(t, cmd)))
+	assert.Equal(t, "interrupted\n", string(text))
 }
 
 func TestGaugeShowsTheQueueFilling(t *testing.T) {
@@ -135,6 +184,15 @@ func TestGaugeShowsTheQueueFilling(t *testing.T) {
 	}
 
 	awaitLog(t, logged, "accept queue [#.] 1 of 2 places taken; ")
+}
+
+func TestGaugeFitsIn80Columns(t *testing.T) {
+	t.Parallel()
+	skipIfJudging(t)
+	g := newGauge(io.Discard, io.Discard, true, false)
+	for _, q := range []acceptQueue{{0, 0}, {1, 0}, {4097, 4096}, {65536, 65535}} {
+		requireNarrow(t, g.text(q, counters{}, fmt.Sprintf("%v; %d ignored", q, 1_000_000), 0))
+	}
 }
 
 // As JSON it has stdout for itself: every line there is an object.

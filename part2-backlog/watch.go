@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 )
@@ -105,7 +106,11 @@ func (g *gauge) watch(fd int) error {
 
 func (g *gauge) text(q acceptQueue, c counters, text string, at time.Duration) string {
 	if !g.asJSON {
-		return "accept queue " + text
+		line := "accept queue " + text
+		if len(line) > columns {
+			line = strings.Replace(line, " places taken", "", 1)
+		}
+		return highlight(g.w, line)
 	}
 	line, _ := json.Marshal(struct {
 		MS float64 `json:"ms"` // since the start

@@ -21,76 +21,53 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-const usage = `usage: part3-pipelining [serve] [-addr ADDRESS] [-grace DURATION] [-root DIR [-dotfiles]] [-wait DRIVER] [LIMITS]
-       part3-pipelining pipe ADDRESS PATH...
-       part3-pipelining demo [-json]
-example: part3-pipelining pipe 127.0.0.1:8080 /sleep/300ms / /stream/3
-`
+const (
+	program = "part3-pipelining"
+	example = program + " pipe 127.0.0.1:8080 /sleep/300ms / /stream/3"
+	backlog = 4096 // connections that may wait to be accepted; the kernel caps it at net.core.somaxconn
+)
 
-const backlog = 4096 // connections that may wait to be accepted; the kernel caps it at net.core.somaxconn
+var verbs = []verb{
+	{"serve", "", "Answers HTTP/1.1 requests, many on each connection, until ^C.", serveVerb},
+	{"pipe", "ADDRESS PATH...", "Sends a server one request for each PATH, all in one write, and shows when each response arrives.", pipeVerb},
+	{"demo", "", "Shows that responses keep the order of their requests while the handlers run concurrently, and the time that saves.", demoVerb},
+}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run executes one command line and returns the exit status: 0 on success, 1
-// when the action failed, 2 for a usage error.
-func run(args []string, stdout, stderr io.Writer) int {
-	verb := "serve"
-	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
-		verb, args = args[0], args[1:]
+func serveVerb(flags *flag.FlagSet, stdout, stderr io.Writer) func() error {
+	o := serveFlags(flags)
+	return func() error {
+		if err := o.limits.Validate(); err != nil {
+			return fmt.Errorf("serve %w: %w", errUsage, err)
+		}
+		return serve(o, stdout, newLogger(stderr, *o.logFormat))
 	}
-	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {} // help prints it, to stdout or stderr as the case requires
-	help := func(w io.Writer) { fmt.Fprint(w, usage); flags.SetOutput(w); flags.PrintDefaults() }
-	check := func() error { return noArguments(flags) }
-	var action func() error
-	switch verb {
-	case "serve":
-		o := serveFlags(flags)
-		check = func() error { return errors.Join(noArguments(flags), o.limits.Validate()) }
-		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
-	case "pipe":
-		check = func() error { return checkPipelineArguments(flags.Args()) }
-		action = func() error { return runPipeline(stdout, flags.Arg(0), flags.Args()[1:]) }
-	case "demo":
-		asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
-		action = func() error { return demo(stdout, *asJSON) }
-	default:
-		fmt.Fprintf(stderr, "unknown verb %q\n%s", verb, usage)
-		return 2
-	}
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		help(stdout)
-		return 0
-	} else if err != nil { // the flag package has printed the error
-		help(stderr)
-		return 2
-	}
-	if err := check(); err != nil {
-		fmt.Fprintf(stderr, "%v\n%s", err, usage)
-		return 2
-	}
-	if err := action(); err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
-	}
-	return 0
 }
 
-func noArguments(flags *flag.FlagSet) error {
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+func pipeVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
+	return func() error {
+		if err := checkPipelineArguments(flags.Args()); err != nil {
+			return fmt.Errorf("pipe %w: %w", errUsage, err)
+		}
+		return runPipeline(stdout, flags.Arg(0), flags.Args()[1:])
 	}
-	return nil
+}
+
+func demoVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
+	asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
+	return func() error { return demo(stdout, *asJSON) }
 }
 
 // options are the flags of serve.
 type options struct {
-	addr     string
-	grace    time.Duration
-	root     string
-	dotfiles bool // also serve files whose names begin with a dot
-	limits   server.Limits
+	addr      string
+	grace     time.Duration
+	root      string
+	dotfiles  bool // also serve files whose names begin with a dot
+	limits    server.Limits
+	logFormat *logFormat
+	accessLog bool
 }
 
 func serveFlags(f *flag.FlagSet) *options {
@@ -99,6 +76,8 @@ func serveFlags(f *flag.FlagSet) *options {
 	f.DurationVar(&o.grace, "grace", 5*time.Second, "how long after SIGINT or SIGTERM requests in flight and queued connections may take to be served")
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
 	f.BoolVar(&o.dotfiles, "dotfiles", false, "also serve files and directories whose names begin with a dot")
+	o.logFormat = logFormatFlag(f)
+	f.BoolVar(&o.accessLog, "access-log", false, "log a line for each response: method, target, status, bytes, milliseconds, client; no response waits for the log, which may lack lines and then counts them")
 	o.limits.AddFlags(f)
 	return o
 }
@@ -123,6 +102,11 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if o.accessLog {
+		a := newAccessLog(log)
+		defer a.close()
+		s.OnServed = a.record
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	fmt.Fprintf(stdout, "listening on http://%s\n", socket.LocalAddr(fd))
@@ -130,7 +114,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	go func() { s.Serve(); close(done) }()
 
 	<-signals
-	log.Info("stopping: serving requests in flight and queued connections; a second signal stops immediately")
+	log.Info(fmt.Sprintf("stopping: %s, up to %v; ^C again to stop now", plural(s.Connections(), "connection"), o.grace))
 	s.Stop()
 	select {
 	case <-done:

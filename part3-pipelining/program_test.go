@@ -275,6 +275,7 @@ func TestPipeShowsResponsesInOrder(t *testing.T) {
 	err := runPipeline(&stdout, startServer(t).addr, []string{"/sleep/20ms", "/", "/stream/2", "/none"})
 
 	require.NoError(t, err)
+	requireNarrow(t, stdout.String())
 	requireInOrder(t, stdout.String(), "sends 4 requests in one write", `has response 1, /sleep/20ms: 200 OK, "slept 20ms\n"`,
 		`has response 2, /: 200 OK, "Hello, World!\n"`, `has response 3, /stream/2: 200 OK, "line 1\n`, "has response 4, /none: 404")
 }
@@ -317,6 +318,7 @@ func TestDemoShowsOrderAndTime(t *testing.T) {
 	require.NoError(t, err, "%s", output)
 	text := string(output)
 	t.Log("\n" + text)
+	requireNarrow(t, text)
 	requireInOrder(t, text, "sends 4 requests", "begins GET /sleep/300ms", "is done with GET /sleep/100ms", "is done with GET /sleep/300ms", "has response 1", "has response 4")
 	var sum, slowest int
 	_, times, _ := strings.Cut(text, "one after the other")

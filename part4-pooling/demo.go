@@ -26,7 +26,7 @@ func demo(stdout io.Writer, asJSON bool) error {
 	if err := compareReuse(stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "\nA STALE CONNECTION: a server keeps idle ones for %v, and is paused for longer.\n\n", serverIdleTime)
+	fmt.Fprintf(stdout, "\nA STALE CONNECTION: a server keeps idle ones for %v, and is paused longer.\n\n", serverIdleTime)
 	t.print(stdout, false)
 	const rounds, calls = 6, 10
 	fmt.Fprintf(stdout, "\nFOUR POLICIES: %d pauses each, and %d requests as soon as the server continues.\n\n", rounds, calls)
@@ -35,11 +35,16 @@ func demo(stdout io.Writer, asJSON bool) error {
 		return err
 	}
 	for i, p := range policies {
-		fmt.Fprintf(stdout, "  %-24s  %-4s  %2d of %d requests failed\n", p.name, p.method, failed[i], rounds*calls)
+		color := green
+		if failed[i] > 0 {
+			color = red
+		}
+		count := fmt.Sprintf("%2d of %d requests failed", failed[i], rounds*calls)
+		fmt.Fprintf(stdout, "  %-24s  %-4s  %s\n", p.name, p.method, paint(stdout, color, count))
 	}
 	fmt.Fprint(stdout, "\nNo check can see a close that has not happened yet. If you pause a server, drop\n"+
-		"its connections; a client that does not know of the pause retries, if the request\n"+
-		"is idempotent. See notes/06-kept-connections.md.\n")
+		"its connections; a client that does not know of the pause retries, if the\n"+
+		"request is idempotent. See notes/06-kept-connections.md.\n")
 	return demoEngine(stdout)
 }
 
@@ -53,8 +58,8 @@ func demoEngine(stdout io.Writer) error {
 		return err
 	}
 	fmt.Fprint(stdout, "\nAn engine saves system calls: it wins when requests are cheap, or the backend\n"+
-		"handles them concurrently. With a serial backend each request waits for all those\n"+
-		"before it: use a pool there.\n")
+		"handles them concurrently. With a serial backend each request waits for all\n"+
+		"those before it: use a pool there.\n")
 	return nil
 }
 

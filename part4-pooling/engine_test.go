@@ -560,7 +560,7 @@ func TestEngineStatsAreReported(t *testing.T) {
 	sendAndRead(t, r.addr, "", "", text).parseBodies(t, 5)
 
 	assert.Contains(t, sendAndRead(t, admin.addr, "", "", get("/-/stats", closeField)).wantFramed(t).body, `"pushed": 5`)
-	assert.Contains(t, sendAndRead(t, admin.addr, "", "", get("/-/metrics", closeField)).wantFramed(t).body, "engine_jobs_total{end=\"done\"} 5\n")
+	assert.Contains(t, sendAndRead(t, admin.addr, "", "", get("/-/metrics", closeField)).wantFramed(t).body, "socketup_engine_jobs_total{outcome=\"done\"} 5\n")
 }
 
 // A stopping gateway responds to the requests an engine has in flight.

@@ -512,10 +512,8 @@ func TestAdminShowsStatsAndDropsConnections(t *testing.T) {
 	assert.EqualValues(t, 1, stats.Gateway.Requests)
 	assert.Equal(t, 1, stats.Pool.Backend(s.Addr).Idle)
 	metrics := sendAndRead(t, admin.addr, "", "", get("/-/metrics", closeField)).wantFramed(t).body
-	for _, line := range strings.Split(strings.TrimSpace(metrics), "\n") {
-		assert.Regexp(t, `^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \d+)$`, line)
-	}
-	assert.Contains(t, metrics, fmt.Sprintf("pool_connections{backend=%q,state=\"idle\"} 1\n", s.Addr))
+	parseExposition(t, metrics)
+	assert.Contains(t, metrics, fmt.Sprintf("socketup_pool_connections{backend=%q,state=\"idle\"} 1\n", s.Addr))
 
 	sendAndRead(t, admin.addr, "", "", get("/-/drop", closeField)).wantPrefix(t, "HTTP/1.1 405 ")
 	none := gateway.New(newSmallPool(t, 1), nil)

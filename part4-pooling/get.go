@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +30,7 @@ func fetch(stdout io.Writer, urls []string, times int, bodies bool) error {
 	for range times {
 		for _, u := range urls {
 			if err := fetchOne(stdout, p, u, bodies); err != nil {
-				fmt.Fprintf(stdout, "%-32s  %v\n", u, err)
+				printFetched(stdout, u, err.Error())
 				failed = errors.New("not every URL could be fetched")
 			}
 		}
@@ -60,8 +61,17 @@ func fetchOne(stdout io.Writer, p *pool.Pool, rawURL string, bodies bool) error 
 		how = fmt.Sprintf("a reused connection (request %d)", a.Conn.Requests)
 	}
 	n, err := io.Copy(into, struct{ io.Reader }{a})
-	fmt.Fprintf(stdout, "%-32s  %d %s, %d bytes in %.1f ms on %s\n", rawURL, a.Status, a.Reason, n, time.Since(began).Seconds()*1e3, how)
+	printFetched(stdout, rawURL, fmt.Sprintf("%d %s, %d bytes in %.1f ms on %s", a.Status, a.Reason, n, time.Since(began).Seconds()*1e3, how))
 	return err
+}
+
+// printFetched prints what became of url, on a line of its own if both do not fit in one.
+func printFetched(stdout io.Writer, url, what string) {
+	if line := fmt.Sprintf("%-32s  %s", url, what); utf8.RuneCountInString(line) <= columns {
+		fmt.Fprintln(stdout, line)
+		return
+	}
+	fmt.Fprintln(stdout, wrap(url+"\n    "+what, "    "))
 }
 
 // benchmark requests one URL from callers goroutines for the duration length,

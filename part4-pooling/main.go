@@ -26,92 +26,65 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-const usage = `usage: part4-pooling [serve] [-addr ADDRESS] [-backend [PATH=]URL]... [-engine [PATH=]URL]... [-admin ADDRESS] [-behind-proxy] [-one-client] [-show-backends] [-abort-on-close] [-grace DURATION] [-root DIR [-dotfiles]] [-wait DRIVER] [LIMITS]
-       part4-pooling get [-n TIMES] [-body] URL...
-       part4-pooling get -callers N [-one] [-for DURATION] URL
-       part4-pooling keep [-addr ADDRESS] [-idle DURATION]
-       part4-pooling demo [-json]
-example: part4-pooling serve -backend http://127.0.0.1:9000 -backend /api=http://127.0.0.1:9001 -admin 127.0.0.1:8081
-`
+const (
+	program = "part4-pooling"
+	example = program + " serve -backend http://127.0.0.1:9000"
+	backlog = 4096 // connections that may wait to be accepted; the kernel caps it at net.core.somaxconn
+)
 
-const backlog = 4096 // connections that may wait to be accepted; the kernel caps it at net.core.somaxconn
+var verbs = []verb{
+	{"serve", "", "Answers HTTP/1.1 requests, those for a backend by forwarding them, until ^C.", serveVerb},
+	{"get", "URL...", "Fetches each URL through a pool of connections, or measures how fast one URL can be fetched.", getVerb},
+	{"keep", "", "Serves with connections that it closes soon when they are idle: the server that demo pauses.", keepVerb},
+	{"demo", "", "Shows what connection reuse saves, how a kept connection goes stale, and what an engine is worth.", demoVerb},
+}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run executes one command line and returns the exit status: 0 on success, 1
-// when the action failed, 2 for a usage error.
-func run(args []string, stdout, stderr io.Writer) int {
-	verb := "serve"
-	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
-		verb, args = args[0], args[1:]
-	}
-	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {} // help prints it, to stdout or stderr as the case requires
-	help := func(w io.Writer) { fmt.Fprint(w, usage); flags.SetOutput(w); flags.PrintDefaults() }
-	check := func() error { return noArguments(flags) }
-	var action func() error
-	switch verb {
-	case "serve":
-		o := serveFlags(flags)
-		check = func() error {
-			return errors.Join(noArguments(flags), o.limits.Validate(), o.timeouts.Validate(), o.pool.Validate(), o.engines.Validate(), gateway.ValidateBackends(o.backends), o.validateAbort())
+func serveVerb(flags *flag.FlagSet, stdout, stderr io.Writer) func() error {
+	o := serveFlags(flags)
+	return func() error {
+		err := errors.Join(o.limits.Validate(), o.timeouts.Validate(), o.pool.Validate(), o.engines.Validate(), gateway.ValidateBackends(o.backends), o.validateAbort())
+		if err != nil {
+			return fmt.Errorf("serve %w: %w", errUsage, err)
 		}
-		action = func() error { return serve(o, stdout, slog.New(slog.NewTextHandler(stderr, nil))) }
-	case "get":
-		times := flags.Int("n", 1, "fetch each URL this `many` times")
-		bodies := flags.Bool("body", false, "also print the response bodies")
-		callers := flags.Int("callers", 0, "`number` of goroutines that request the URL concurrently, as fast as they can; prints the rate")
-		one := flags.Bool("one", false, "with -callers: pipeline all requests on one connection instead of using a pool")
-		length := flags.Duration("for", time.Second, "with -callers: how long to send requests")
-		check = func() error { return urlArguments(flags) }
-		action = func() error {
-			if *callers > 0 {
-				return benchmark(stdout, flags.Arg(0), *callers, *length, *one)
-			}
-			return fetch(stdout, flags.Args(), *times, *bodies)
-		}
-	case "keep":
-		addr := flags.String("addr", "127.0.0.1:0", "IP `address` and port to listen on; demo starts this server and pauses it")
-		idle := flags.Duration("idle", serverIdleTime, "how long an idle connection is kept open")
-		action = func() error { return serveUntilIdle(*addr, *idle, stdout) }
-	case "demo":
-		asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
-		action = func() error { return demo(stdout, *asJSON) }
-	default:
-		fmt.Fprintf(stderr, "unknown verb %q\n%s", verb, usage)
-		return 2
+		return serve(o, stdout, newLogger(stderr, *o.logFormat))
 	}
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		help(stdout)
-		return 0
-	} else if err != nil { // the flag package has printed the error
-		help(stderr)
-		return 2
-	}
-	if err := check(); err != nil {
-		fmt.Fprintf(stderr, "%v\n%s", err, usage)
-		return 2
-	}
-	if err := action(); err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
-	}
-	return 0
 }
 
-func noArguments(flags *flag.FlagSet) error {
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+func getVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
+	times := flags.Int("n", 1, "how many times each URL is fetched")
+	bodies := flags.Bool("body", false, "also print the response bodies")
+	callers := flags.Int("callers", 0, "how many goroutines request the URL concurrently, as fast as they can; prints the rate")
+	one := flags.Bool("one", false, "with -callers: pipeline all requests on one connection instead of using a pool")
+	length := flags.Duration("for", time.Second, "with -callers: how long to send requests")
+	return func() error {
+		if err := checkURLs(flags.Args()); err != nil {
+			return fmt.Errorf("get %w: %w", errUsage, err)
+		}
+		if *callers > 0 {
+			return benchmark(stdout, flags.Arg(0), *callers, *length, *one)
+		}
+		return fetch(stdout, flags.Args(), *times, *bodies)
 	}
-	return nil
 }
 
-func urlArguments(flags *flag.FlagSet) error {
-	if flags.NArg() == 0 {
+func keepVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
+	addr := flags.String("addr", "127.0.0.1:0", "IP `address` and port to listen on")
+	idle := flags.Duration("idle", serverIdleTime, "how long an idle connection is kept open")
+	return func() error { return serveUntilIdle(*addr, *idle, stdout) }
+}
+
+func demoVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
+	asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
+	return func() error { return demo(stdout, *asJSON) }
+}
+
+func checkURLs(urls []string) error {
+	if len(urls) == 0 {
 		return errors.New("want a URL, such as http://127.0.0.1:8080/")
 	}
-	for _, u := range flags.Args() {
+	for _, u := range urls {
 		if _, err := client.ParseURL(u); err != nil {
 			return err
 		}
@@ -126,6 +99,8 @@ type options struct {
 	root         string
 	dotfiles     bool // also serve files whose names begin with a dot
 	limits       server.Limits
+	logFormat    *logFormat
+	accessLog    bool
 	backends     []gateway.Backend
 	admin        string
 	abortOnClose bool
@@ -143,6 +118,8 @@ func serveFlags(f *flag.FlagSet) *options {
 	f.DurationVar(&o.grace, "grace", 5*time.Second, "how long after SIGINT or SIGTERM requests in flight and queued connections may take to be served")
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
 	f.BoolVar(&o.dotfiles, "dotfiles", false, "also serve files and directories whose names begin with a dot")
+	o.logFormat = logFormatFlag(f)
+	f.BoolVar(&o.accessLog, "access-log", false, "log a line for each response: method, target, status, bytes, milliseconds, client; no response waits for the log, which may lack lines and then counts them")
 	o.limits.AddFlags(f)
 	f.Func("backend", "`[PATH=]URL` of an HTTP/1.1 server that requests are forwarded to: all of them, or those whose path begins with PATH; can be repeated", func(s string) error {
 		p, err := gateway.ParseBackend(s)
@@ -254,6 +231,18 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 		defer stop()
 		log.Info("admin", "stats", "http://"+at+"/-/stats")
 	}
+	if o.admin != "" {
+		s.OnServed = g.Responses.Observe
+	}
+	if o.accessLog {
+		a, before := newAccessLog(log), s.OnServed
+		defer a.close()
+		s.OnServed = func(v server.Served) {
+			if a.record(v); before != nil {
+				before(v)
+			}
+		}
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	fmt.Fprintf(stdout, "listening on http://%s\n", socket.LocalAddr(fd))
@@ -261,7 +250,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	go func() { s.Serve(); close(done) }()
 
 	<-signals
-	log.Info("stopping: serving requests in flight and queued connections; a second signal stops immediately")
+	log.Info(fmt.Sprintf("stopping: %s, up to %v; ^C again to stop now", plural(s.Connections(), "connection"), o.grace))
 	s.Stop()
 	select {
 	case <-done:

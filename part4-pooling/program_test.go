@@ -221,6 +221,7 @@ func TestGetShowsReuse(t *testing.T) {
 	err := fetch(&stdout, []string{"http://" + r.addr + "/", "http://" + r.addr + "/stream/2"}, 2, true)
 
 	require.NoError(t, err)
+	requireNarrow(t, stdout.String())
 	requireInOrder(t, stdout.String(), "Hello, World!\n", "200 OK, 14 bytes", "on a new connection", "line 2", "a reused connection (request 2)", "a reused connection (request 4)",
 		"1 connections opened, 3 requests on a reused one")
 }
@@ -313,6 +314,7 @@ func TestDemoShowsReuseAndPolicies(t *testing.T) {
 	require.NoError(t, err, "%s", output)
 	text := string(output)
 	t.Log("\n" + text)
+	requireNarrow(t, text)
 	requireInOrder(t, text, "each on a new connection", "on a reused connection", "is stopped", "It looks healthy", "continues", "and gets")
 	failed := func(policy string) (n int) {
 		found := regexp.MustCompile(policy + ` +\w+ +(\d+) of 60`).FindStringSubmatch(text)

@@ -242,6 +242,7 @@ func (c *conn) advance() {
 		if c.closeState == open {
 			c.output.enqueue(s.encoded)
 		}
+		c.reportServed(s.exchange, s.encoded)
 		s.exchange.recycle()
 	}
 	if c.slots.length == 0 {
@@ -265,6 +266,7 @@ func (c *conn) queueStreamed(x *exchange, b []byte) {
 	}
 	x.committed, x.deadline = true, noDeadline
 	c.output.enqueue(b)
+	c.countSent(x, b)
 }
 
 // sendContinue sends 100 Continue if the client of b waits for it. Once the response has

@@ -20,6 +20,7 @@ type Server struct {
 	Handler       Handler
 	Limits        Limits
 	Log           *slog.Logger
+	OnServed      func(Served) // called when a response is complete or has failed (served.go), with the lock of its connection held: it must not block; nil for none
 	clock         *clock
 	stopping      atomic.Bool   // drain.go
 	stopRequested chan struct{} // has a token when runClock should note the stop

@@ -101,55 +101,6 @@ func (g *Gateway) ServeStats(w *server.Response, _ *server.Request, _ []byte) {
 	w.Write(append(text, '\n'))
 }
 
-// ServeMetrics writes the same counters in the Prometheus text format, version 0.0.4.
-func (g *Gateway) ServeMetrics(w *server.Response, _ *server.Request, _ []byte) {
-	w.AddField("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	c := g.Counts.Snapshot()
-	writeMetricFamily(w, "gateway_requests_total", "counter", "Requests for a backend.")
-	writeMetric(w, "gateway_requests_total", "", c.Requests)
-	writeMetricFamily(w, "gateway_failures_total", "counter", "Requests that got no complete response from a backend.")
-	for _, f := range []struct {
-		kind string
-		n    uint64
-	}{{"refused", c.Refused}, {"gateway", c.Gateway}, {"unavailable", c.Unavailable}, {"timeout", c.Timeout}, {"truncated", c.Truncated}} {
-		writeMetric(w, "gateway_failures_total", fmt.Sprintf("kind=%q", f.kind), f.n)
-	}
-	e := g.EngineCounts.Snapshot()
-	writeMetricFamily(w, "engines", "gauge", "Engines running.")
-	writeMetric(w, "engines", "", e.Engines)
-	writeMetricFamily(w, "engine_jobs_total", "counter", "Requests offloaded to engines, by outcome.")
-	writeMetric(w, "engine_jobs_total", "end=\"done\"", e.Done)
-	writeMetric(w, "engine_jobs_total", "end=\"failed\"", e.Failed)
-	writeMetric(w, "engine_jobs_total", "end=\"withdrawn\"", e.Withdrawn)
-	backends := g.Pool.Stats().Backends
-	writeMetricFamily(w, "pool_connections", "gauge", "Connections to a backend, by state.")
-	for _, b := range backends {
-		writeMetric(w, "pool_connections", fmt.Sprintf("backend=%q,state=\"leased\"", b.Addr), uint64(b.Leased))
-		writeMetric(w, "pool_connections", fmt.Sprintf("backend=%q,state=\"idle\"", b.Addr), uint64(b.Idle))
-	}
-	writeMetricFamily(w, "pool_waiting", "gauge", "Callers waiting for a connection.")
-	for _, b := range backends {
-		writeMetric(w, "pool_waiting", fmt.Sprintf("backend=%q", b.Addr), uint64(b.Waiting))
-	}
-	writeMetricFamily(w, "pool_events_total", "counter", "Connection events, by kind.")
-	for _, b := range backends {
-		for _, e := range b.Events() {
-			writeMetric(w, "pool_events_total", fmt.Sprintf("backend=%q,event=%q", b.Addr, e.Name), e.Count)
-		}
-	}
-}
-
-func writeMetricFamily(w *server.Response, name, kind, help string) {
-	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
-}
-
-func writeMetric(w *server.Response, name, labels string, n uint64) {
-	if labels != "" {
-		labels = "{" + labels + "}"
-	}
-	fmt.Fprintf(w, "%s%s %d\n", name, labels, n)
-}
-
 // ServeDrop closes the connections to the backend in the query, or to all backends
 // (pool.Pool.DropAll): idle ones before it returns, leased ones when they are returned.
 // It writes one line for each backend. The caller restricts it to POST.

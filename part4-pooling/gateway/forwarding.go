@@ -80,6 +80,7 @@ type forwardedRequest struct {
 	minor            int    // of the request's HTTP/1.minor
 	buf              []byte // the memory of Host, Target and fields that are not the client's bytes
 	upload           forwardedBody
+	waited           stopwatch                       // for Gateway.BackendTime
 	hasForwardedFor  bool                            // X-Forwarded-For came
 	hasForwarded     bool                            // Forwarded came
 	behindProxy      bool                            // the client is a proxy of our own; set before build
@@ -245,8 +246,7 @@ func listContains(list []byte, member string) bool {
 	return false
 }
 
-// originForm returns the request target in origin-form (RFC 9112 §3.2.1), whatever form it
-// was received in.
+// originForm returns the target of r in origin-form (RFC 9112 §3.2.1), whatever form it has.
 func (f *forwardedRequest) originForm(r *server.Request) []byte {
 	if r.Target[0] == '/' {
 		return r.Target

@@ -37,6 +37,9 @@ type Gateway struct {
 
 	Engines      EngineOptions // offload.go
 	EngineCounts engine.Counts
+
+	Responses   Responses // of the server that the gateway is in, if its OnServed is Responses.Observe
+	BackendTime Histogram // from the request's arrival to the head of the backend's response; not of engines
 }
 
 // Counts are the counters of a Gateway. A request counts in at most one of the
@@ -173,6 +176,7 @@ func (f *forwardedRequest) setBody(r *server.Request) error {
 // copyResponse sends a backend's response to the client. It returns an error only if
 // no part of it has been sent; later it truncates the response.
 func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *client.Response) error {
+	f.waited.stop(&g.BackendTime)
 	copyHead(w, a, f.Method)
 	if f.wantsTrailers {
 		f.responseOptions = copyTrailerField(w, a)

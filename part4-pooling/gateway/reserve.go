@@ -64,6 +64,7 @@ func (g *Gateway) newForwardedRequest(w *server.Response, r *server.Request, add
 	f := forwardedRequests.Get().(*forwardedRequest)
 	w.DisableTimeout() // the gateway has its own timeouts, and its 504 says more than the server's
 	f.behindProxy = g.BehindProxy
+	f.waited.start()
 	f.build(w, r, addr)
 	return f
 }

@@ -108,6 +108,7 @@ func (c *conn) expire(x *exchange) {
 	x.cancel()
 	if x.committed {
 		c.fail(errResponseTimeout) // a part of the response has been sent: only a reset says that the rest is missing
+		c.reportServed(x, nil)
 		return
 	}
 	if x.exclusive { // the handler may still read the body, and may never return

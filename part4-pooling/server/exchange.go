@@ -27,6 +27,7 @@ type exchange struct {
 	head        []byte // the bytes that req points into
 	encoded     []byte // the response as bytes, or the part of it that is about to be sent
 	slot        slot
+	sent        sentResponse       // served.go
 	seq         uint64             // number of the request, unique within the exchangeCache
 	credit      int64              // bytes of the budget that it holds (waitingmemory.go); guarded by the lock
 	err         *http1.StatusError // why the request is refused without a handler; nil if it is not

@@ -22,6 +22,7 @@ type Server struct {
 	AbortOnClose  bool      // a FIN from the client fails its connection, like a reset. Only the loop driver does this
 	Limits        Limits
 	Log           *slog.Logger
+	OnServed      func(Served) // called when a response is complete or has failed (served.go), with the lock of its connection held: it must not block; nil for none
 	clock         *clock
 	stopping      atomic.Bool   // drain.go
 	stopRequested chan struct{} // has a token when runClock should note the stop

@@ -108,6 +108,7 @@ func (c *conn) isLastBeforeStop(x *exchange) bool {
 
 // reserve reserves the slot of x, before its handler starts.
 func (c *conn) reserve(x *exchange) {
+	c.beginServed(x)
 	c.running++
 	c.exchanges.lastSeq++
 	x.seq = c.exchanges.lastSeq
