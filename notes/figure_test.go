@@ -45,6 +45,21 @@ func TestRunsThatCannotBeDrawn(t *testing.T) {
 	}
 }
 
+func TestRunSaysWhatItsFigureLeavesOut(t *testing.T) {
+	rec, err := parseRecording([]byte(`{"columns": ["a"], "omit": ["ACK"]}
+{"us": 1, "who": "a", "what": "ACK"}
+{"us": 2, "who": "a", "what": "SYN, ACK"}`))
+
+	require.NoError(t, err)
+	require.Len(t, rec.events, 1)
+	assert.Equal(t, "SYN, ACK", rec.events[0].What)
+}
+
+func TestWordsOfAFigureAreNotProse(t *testing.T) {
+	c := parseChapter("notes/a.md", []byte("one two\n\n![A long description](figures/a.svg)\n\n*And a caption.*\n\n*three four*\n"))
+	assert.Equal(t, 4, c.words())
+}
+
 func TestTextIsWrappedAndCut(t *testing.T) {
 	assert.Equal(t, []string{"one two", "three"}, wrap("one two three", 80, 10))
 	assert.Equal(t, []string{"incomp…"}, wrap("incomprehensible", 70, 10))
