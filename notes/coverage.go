@@ -246,13 +246,16 @@ func (n *notes) sumSubject(c *chapter, covers map[string]*cover) {
 	n.sum("%s: %d words, and %d %% of the %d lines of its subject", path.Base(c.file), words, percent, total)
 }
 
+// captioned is a figure with its caption, a paragraph in italics.
+var captioned = regexp.MustCompile(`(?m)^!\[.*\n(\n\*.*\*\n)?`)
+
 // words counts the words of c's prose: without code blocks and the lines that say where
-// those are from, tables, and the lists of a step's tests.
+// those are from, figures, tables, and the lists of a step's tests.
 func (c *chapter) words() int {
 	fences, _ := c.fences()
 	words, from := 0, 0
 	for _, f := range append(fences, fence{start: len(c.src), end: len(c.src)}) {
-		for line := range strings.Lines(string(c.src[from:f.start])) {
+		for line := range strings.Lines(captioned.ReplaceAllString(string(c.src[from:f.start]), "")) {
 			if !quoted.MatchString(strings.TrimSpace(line)) && !strings.HasPrefix(line, "Tests: ") && !strings.HasPrefix(line, "|") {
 				words += len(strings.Fields(line))
 			}

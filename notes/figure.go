@@ -19,6 +19,7 @@ import (
 type recording struct {
 	Title, Alt, Recorded string
 	Columns              []string
+	Omit                 []string // events that the figure leaves out: what happened, word for word
 	events               []event
 }
 
@@ -60,6 +61,9 @@ func (rec *recording) add(e event) error {
 			return fmt.Errorf("%q is none of the columns %s", column, strings.Join(rec.Columns, ", "))
 		}
 	}
+	if slices.Contains(rec.Omit, e.What) {
+		return nil
+	}
 	e.What = fold(e.What)
 	rec.events = append(rec.events, e)
 	return nil
@@ -80,15 +84,25 @@ func clock(us float64) string {
 	return fmt.Sprintf("%.3f s", us/1e6)
 }
 
-// drawing is the SVG of a recorded run: a ladder of events (NAME.jsonl) or a
-// chart of figures (NAME.plot.json).
-func drawing(file string, src []byte) (string, error) {
-	if strings.HasSuffix(file, ".plot.json") {
+// drawing is the SVG of what is in file: a ladder of the events of a run (NAME.jsonl), a
+// chart of its numbers (NAME.plot.json), a drawing in text (NAME.txt), or the tables of
+// moves in the code (NAME.states.json).
+func drawing(r repo, file string, src []byte) (string, error) {
+	switch _, kind, _ := strings.Cut(path.Base(file), "."); kind {
+	case "plot.json":
 		c, err := parseChart(src)
 		if err != nil {
 			return "", err
 		}
 		return c.draw(), nil
+	case "txt":
+		s, err := parseSketch(string(src))
+		if err != nil {
+			return "", err
+		}
+		return s.draw(), nil
+	case "states.json":
+		return drawMachine(r, src)
 	}
 	rec, err := parseRecording(src)
 	if err != nil {
@@ -97,29 +111,32 @@ func drawing(file string, src []byte) (string, error) {
 	return rec.draw(), nil
 }
 
-// checkFigures compares figures/NAME.svg with what the run NAME draws.
+// checkFigures compares figures/NAME.svg with what its source NAME draws.
 func checkFigures(n *notes) error {
-	runs := append(n.glob("notes/runs/*.jsonl"), n.glob("notes/runs/*.plot.json")...)
-	for _, run := range runs {
-		src, err := n.read(run)
+	var sources []string
+	for _, kind := range []string{"runs/*.jsonl", "runs/*.plot.json", "figures/*.txt", "figures/*.states.json"} {
+		sources = append(sources, n.glob("notes/"+kind)...)
+	}
+	for _, source := range sources {
+		src, err := n.read(source)
 		if err != nil {
 			return err
 		}
-		drawn, err := drawing(run, src)
+		drawn, err := drawing(n.repo, source, src)
 		if err != nil {
-			n.findings = append(n.findings, finding{run, 1, err.Error(), nil})
+			n.findings = append(n.findings, finding{source, 1, err.Error(), nil})
 			continue
 		}
-		name, _, _ := strings.Cut(path.Base(run), ".")
+		name, _, _ := strings.Cut(path.Base(source), ".")
 		file := "notes/figures/" + name + ".svg"
 		was, err := os.ReadFile(n.abs(file))
 		if err != nil && !os.IsNotExist(err) {
 			return err
 		}
 		if drawn != string(was) {
-			n.findings = append(n.findings, finding{file, 1, "not as drawn from " + run, &edit{0, string(was), drawn}})
+			n.findings = append(n.findings, finding{file, 1, "not as drawn from " + source, &edit{0, string(was), drawn}})
 		}
 	}
-	n.sum("figures: %d runs drawn", len(runs))
+	n.sum("figures: %d drawn", len(sources))
 	return nil
 }

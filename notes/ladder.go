@@ -11,14 +11,16 @@ import (
 // The measures of a figure, in pixels. Text is monospaced, so that its width
 // is known without a font at hand: widest is DejaVu Sans Mono with 0.602 em.
 const (
-	figureWidth = 860
-	edge        = 20   // around everything
-	firstLine   = 118  // x of the first lifeline; the times are left of it
-	charWidth   = 7.55 // of 12.5 px text
-	lineHeight  = 16
-	rowGap      = 14
-	headHeight  = 26
-	pause       = 26      // height of the mark for a long wait
+	figureWidth = sketchWidth
+	edge        = sketchEdge // around everything
+	firstLine   = 32         // x of the first lifeline
+	widestLane  = 76         // from one lifeline to the next, at most
+	allLanes    = 152        // from the first lifeline to the last, at most
+	charWidth   = cellWidth
+	lineHeight  = 18
+	rowGap      = 10
+	nameHeight  = 22
+	pause       = 28      // height of the mark for a long wait
 	longWait    = 100_000 // µs without an event
 	maxLines    = 5       // of one event's text; the rest is in the description
 )
@@ -31,7 +33,9 @@ var (
 )
 
 // A ladder is a sequence chart that is being drawn: time runs down, every
-// column has a lifeline, an event is a dot on it or an arrow to another.
+// column has a lifeline, an event is a dot on it or an arrow to another. The lifelines
+// are close together at the left and the words right of all of them, so that the words
+// have room on a phone.
 type ladder struct {
 	*recording
 	strings.Builder
@@ -41,24 +45,23 @@ type ladder struct {
 
 // draw returns the recording as an SVG.
 func (rec *recording) draw() string {
-	l := &ladder{recording: rec, lane: (figureWidth - edge - firstLine) / len(rec.Columns), y: edge}
+	l := &ladder{recording: rec, lane: min(widestLane, allLanes/max(len(rec.Columns)-1, 1))}
 	l.head()
 	top := l.y - 10
 	for i, e := range rec.events {
-		if wait := e.Us - rec.events[max(0, i-1)].Us; wait >= longWait {
+		if wait := e.Us - rec.events[max(0, i-1)].Us; i > 0 && wait >= longWait {
 			l.wait(wait)
 		}
 		l.event(e)
 	}
 	l.y += rowGap
 	bottom := l.y
-	if rec.Recorded != "" {
+	for _, line := range wrap("Recorded on "+rec.Recorded+".", figureWidth-2*edge, 8) {
 		l.y += lineHeight
-		l.text(figureWidth-edge, l.y, "note end", "Recorded on "+rec.Recorded)
-		l.y += 6
+		l.text(edge, l.y, "note", line)
 	}
 	var b strings.Builder
-	openSVG(&b, rec.Title, rec.describe(), figureWidth, l.y+edge-6)
+	openSVG(&b, rec.Title, rec.describe(), figureWidth, l.y+edge)
 	for i := range rec.Columns { // behind everything
 		x := firstLine + l.lane*i
 		fmt.Fprintf(&b, `<path class="life" d="M%d %dV%d"/>`+"\n", x, top, bottom)
@@ -76,15 +79,19 @@ func openSVG(b *strings.Builder, title, description string, width, height int) {
 	fmt.Fprintf(b, `<rect class="ground" width="%d" height="%d" rx="8"/>`+"\n", width, height)
 }
 
-const fixedStyle = `text { font: 12.5px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; stroke-width: 5px; stroke-linejoin: round; paint-order: stroke; }
-.title, .name, .note { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; }
+const fixedStyle = `text { font: 14.3px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; stroke-width: 5px; stroke-linejoin: round; paint-order: stroke; }
+.title, .note { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; }
 .title { font-size: 17px; font-weight: 600; }
-.name { font-size: 13px; font-weight: 600; stroke: none; }
 .middle { text-anchor: middle; }
 .end { text-anchor: end; }
 .life { stroke-width: 1.5px; }
 .gap { stroke-width: 3px; stroke-dasharray: 5 2; }
 .arrow { stroke-width: 1.5px; }
+.small { font-size: 14px; font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; }
+.strong { font-weight: 600; }
+.flat text { stroke: none; }
+.box { stroke-width: 1.2px; fill-opacity: .16; }
+.stroke { stroke-width: 1.5px; }
 path.axis { fill: none; }
 path.curve, polyline.curve { fill: none; stroke-width: 1.8px; }
 `
@@ -92,9 +99,9 @@ path.curve, polyline.curve { fill: none; stroke-width: 1.8px; }
 // palette writes the colours of everything.
 func palette(ground, text, faint, line string, columns []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, ".ground { fill: %[1]s; }\n.gap { stroke: %[1]s; }\ntext { fill: %[2]s; stroke: %[1]s; }\n.time, .note { fill: %[3]s; }\n.life, .axis { stroke: %[4]s; }\n", ground, text, faint, line)
+	fmt.Fprintf(&b, ".ground { fill: %[1]s; }\n.gap { stroke: %[1]s; }\ntext { fill: %[2]s; stroke: %[1]s; }\n.time, .note { fill: %[3]s; }\n.life, .axis { stroke: %[4]s; }\n.box, .stroke { fill: %[3]s; stroke: %[3]s; }\n", ground, text, faint, line)
 	for i, colour := range columns {
-		fmt.Fprintf(&b, ".c%[1]d { fill: %[2]s; stroke: %[2]s; }\n.name%[1]d { fill: %[3]s; }\n", i, colour, ground)
+		fmt.Fprintf(&b, ".c%[1]d, .b%[1]d { fill: %[2]s; stroke: %[2]s; }\ntext.t%[1]d { fill: %[2]s; }\n", i, colour)
 	}
 	return b.String()
 }
@@ -118,6 +125,16 @@ func (rec *recording) describe() string {
 	return b.String() + "."
 }
 
+// titleLines draws a title in the width of a figure, and returns where it ends.
+func titleLines(l *ladder, title string, edge, width int) (y int) {
+	y = edge
+	for _, line := range wrap(title, width-2*edge, 9.6) {
+		l.text(edge, y+16, "title", line)
+		y += 23
+	}
+	return y + 10
+}
+
 func (l *ladder) x(column string) int { return firstLine + l.lane*slices.Index(l.Columns, column) }
 
 // colour is the number of a column's colour.
@@ -125,22 +142,18 @@ func (l *ladder) colour(column string) int {
 	return slices.Index(l.Columns, column) % len(lightColours)
 }
 
-// head draws the title and the columns' names.
+// head draws the title and the columns' names, each on a line of its own above its
+// lifeline.
 func (l *ladder) head() {
-	if l.Title != "" {
-		for _, line := range wrap(l.Title, figureWidth-2*edge, 9.5) {
-			l.text(edge, l.y+16, "title", line)
-			l.y += 24
+	l.y = titleLines(l, l.Title, edge, figureWidth)
+	for i, name := range l.Columns {
+		l.text(l.x(name)-8, l.y+15, fmt.Sprintf("strong t%d", l.colour(name)), name)
+		for _, earlier := range l.Columns[:i] {
+			fmt.Fprintf(l, `<path class="life" d="M%d %dv%d"/>`+"\n", l.x(earlier), l.y, nameHeight)
 		}
-		l.y += 14
+		l.y += nameHeight
 	}
-	for _, name := range l.Columns {
-		shown := wrap(name, l.lane-24, 8)[0]
-		width := 24 + 8*utf8.RuneCountInString(shown)
-		fmt.Fprintf(l, `<rect class="c%d" x="%d" y="%d" width="%d" height="%d" rx="13"/>`+"\n", l.colour(name), l.x(name)-width/2, l.y, width, headHeight)
-		l.text(l.x(name), l.y+17, fmt.Sprintf("name middle name%d", l.colour(name)), shown)
-	}
-	l.y += headHeight + 10
+	l.y += 10
 }
 
 // wait draws that nothing happened for long: the lifelines are broken.
@@ -148,43 +161,41 @@ func (l *ladder) wait(us float64) {
 	for _, name := range l.Columns {
 		fmt.Fprintf(l, `<path class="gap" d="M%d %dv%d"/>`+"\n", l.x(name), l.y+2, pause-4)
 	}
-	l.text(l.x(l.Columns[0])+14, l.y+pause/2+4, "note", clock(us)+" go by")
+	l.text(firstLine+l.lane*(len(l.Columns)-1)+16, l.y+pause/2+5, "note", clock(us)+" go by")
 	l.y += pause
 }
 
-// event draws one row: the text beside a dot, or above an arrow.
+// event draws one row: a dot or an arrow, and right of the lifelines what happened.
 func (l *ladder) event(e event) {
 	l.y += rowGap
-	x, at := l.x(e.Who), l.y+lineHeight/2
-	if e.To == "" {
-		lines := wrap(e.What, l.lane-20, charWidth)
-		for i, line := range lines {
-			l.text(x+14, at+4+lineHeight*i, "", line)
+	left := firstLine + l.lane*(len(l.Columns)-1) + 16
+	at := clock(e.Us)
+	lines := wrap(at+"  "+e.What, figureWidth-edge-left, charWidth)
+	for i, line := range lines {
+		if i == 0 {
+			l.text(left, l.y+14, "time", at)
+			left, line = left+int(charWidth*float64(utf8.RuneCountInString(at)+1)), strings.TrimSpace(strings.TrimPrefix(line, at))
 		}
-		fmt.Fprintf(l, `<circle class="c%d" cx="%d" cy="%d" r="4"/>`+"\n", l.colour(e.Who), x, at)
-		l.y += lineHeight * len(lines)
-	} else {
-		to := l.x(e.To)
-		lines := wrap(e.What, max(x-to, to-x)-24, charWidth)
-		for i, line := range lines {
-			l.text((x+to)/2, l.y+11+lineHeight*i, "middle", line)
-		}
-		l.y += lineHeight*len(lines) + 3
-		at = l.y
-		l.arrow(x, to, l.colour(e.Who))
-		l.y += 4
+		l.text(left, l.y+14+lineHeight*i, "", line)
+		left = firstLine + l.lane*(len(l.Columns)-1) + 16
 	}
-	l.text(firstLine-26, at+4, "time end", clock(e.Us))
+	middle := l.y + lineHeight/2
+	if e.To == "" {
+		fmt.Fprintf(l, `<circle class="c%d" cx="%d" cy="%d" r="4"/>`+"\n", l.colour(e.Who), l.x(e.Who), middle)
+	} else {
+		l.arrow(l.x(e.Who), l.x(e.To), middle, l.colour(e.Who))
+	}
+	l.y += lineHeight * len(lines)
 }
 
-// arrow draws an arrow at l.y.
-func (l *ladder) arrow(from, to, colour int) {
+// arrow draws an arrow at y.
+func (l *ladder) arrow(from, to, y, colour int) {
 	back := -9
 	if to < from {
 		back = 9
 	}
-	fmt.Fprintf(l, `<circle class="c%d" cx="%d" cy="%d" r="2.5"/><line class="arrow c%[1]d" x1="%[2]d" y1="%[3]d" x2="%[4]d" y2="%[3]d"/>`, colour, from, l.y, to+back/2)
-	fmt.Fprintf(l, `<path class="c%d" d="M%d %dl%d -4v8z"/>`+"\n", colour, to, l.y, back)
+	fmt.Fprintf(l, `<circle class="c%d" cx="%d" cy="%d" r="2.5"/><line class="arrow c%[1]d" x1="%[2]d" y1="%[3]d" x2="%[4]d" y2="%[3]d"/>`, colour, from, y, to+back/2)
+	fmt.Fprintf(l, `<path class="c%d" d="M%d %dl%d -4v8z"/>`+"\n", colour, to, y, back)
 }
 
 func (l *ladder) text(x, y int, class, text string) {

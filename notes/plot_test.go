@@ -44,3 +44,17 @@ func TestChartRefusesWhatItCannotDraw(t *testing.T) {
 		assert.ErrorContains(t, err, words)
 	}
 }
+
+func TestLogarithmicAxesShowPowersOfTen(t *testing.T) {
+	c, err := parseChart([]byte(`{"title":"T","alt":"A.","recorded":"Linux","x":"depth","y":"rate","log":true,
+		"series":[{"name":"loop","points":[[1,0.2],[256,90]]}]}`))
+	require.NoError(t, err)
+
+	svg := c.draw()
+
+	for _, tick := range []string{">0.1<", ">1<", ">10<", ">100<", ">1000<"} {
+		assert.Contains(t, svg, tick)
+	}
+	_, err = parseChart([]byte(`{"log":true,"series":[{"name":"a","points":[[0,1]]}]}`))
+	assert.ErrorContains(t, err, "has no logarithm")
+}

@@ -32,13 +32,24 @@ func load(args []string) error {
 	length := f.Duration("for", time.Second, "how long")
 	pid := f.Int("pid", 0, "the server's, to read its CPU time")
 	browser := f.Bool("browser", false, "with the fields that a browser sends")
+	rate := f.Int("rate", 0, "requests per second on all connections together, instead of depth on each: prints the median and the 99th percentile of the response time, in nanoseconds")
 	f.Parse(args)
 	head := smallHead
 	if *browser {
 		head = browserHead
 	}
+	if *rate > 0 {
+		*depth = 1
+	}
 	g := generator{batch: bytes.Repeat([]byte(head), *depth), depth: *depth, conns: map[int]*client{}}
 	if err := g.connect(*addr, *conns, head); err != nil {
+		return err
+	}
+	if *rate > 0 {
+		took, err := g.pace(*rate, *length)
+		if err == nil {
+			fmt.Printf("%d %d\n", took[len(took)/2], took[len(took)*99/100])
+		}
 		return err
 	}
 	cpu, begin := cpuTime(*pid), time.Now()
@@ -82,6 +93,7 @@ func (g *generator) connect(addr string, n int, head string) error {
 			return fmt.Errorf("connect %s: %w", addr, err)
 		}
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // RST at the end: no TIME_WAIT uses up the ports
 		unix.Write(fd, []byte(head))
 		if g.answer, err = readAnswer(fd); err != nil {
 			return err

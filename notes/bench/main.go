@@ -5,6 +5,7 @@
 //	bench fasthttp ADDR    github.com/valyala/fasthttp
 //	bench limit ADDR       an epoll loop that counts empty lines and parses nothing
 //	bench load -addr ADDR -conns 32 -depth 16 -for 1s -pid PID
+//	bench growth DIR       records how all of them grow with depth and connections, in DIR
 //
 // speed.sh runs all of them, each against each.
 package main
@@ -22,7 +23,7 @@ const helloWorld = "Hello, World!\n"
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: bench nethttp|fasthttp|limit ADDR, or bench load FLAGS")
+		fmt.Fprintln(os.Stderr, "usage: bench nethttp|fasthttp|limit ADDR, bench load FLAGS, or bench growth DIR")
 		os.Exit(2)
 	}
 	var err error
@@ -39,6 +40,8 @@ func main() {
 		})
 	case "limit":
 		err = limit(addr)
+	case "growth":
+		err = growth(os.Args[2])
 	case "load":
 		err = load(os.Args[2:])
 	default:

@@ -8,3 +8,4 @@ var errLinux = errors.New("measured on Linux only")
 
 func limit(string) error  { return errLinux }
 func load([]string) error { return errLinux }
+func growth(string) error { return errLinux }
