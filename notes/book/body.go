@@ -41,17 +41,18 @@ func (w *body) block(block ast.Node) error {
 		}
 	case *ast.Heading:
 		return w.heading(node)
-	case *extension.Table:
-		w.out.WriteString(`<div class="wide" role="group" tabindex="0" aria-label="A table">`)
-		defer w.out.WriteString("</div>\n")
-	case *ast.Paragraph:
-		if image, ok := node.FirstChild().(*ast.Image); ok && image.NextSibling() == nil {
-			return w.figure(image)
-		}
 	}
 	if w.predicting && block.PreviousSibling().Kind() == ast.KindList {
 		w.predicting = false
 		w.fold(block)
+	}
+	switch node := block.(type) {
+	case *extension.Table:
+		return w.table(node)
+	case *ast.Paragraph:
+		if image, ok := node.FirstChild().(*ast.Image); ok && image.NextSibling() == nil {
+			return w.figure(image)
+		}
 	}
 	if err := Markdown.Renderer().Render(&w.out, w.page.src, block); err != nil {
 		return err
@@ -112,6 +113,16 @@ func (w *body) unfold() {
 		w.out.WriteString("</details>\n")
 	}
 	w.folded, w.predicting = false, false
+}
+
+// table writes a table that scrolls where it is too wide. The corner above the names of
+// its rows is no heading.
+func (w *body) table(node *extension.Table) error {
+	var table strings.Builder
+	err := Markdown.Renderer().Render(&table, w.page.src, node)
+	text := strings.ReplaceAll(table.String(), `<th scope="col"></th>`, "<td></td>")
+	fmt.Fprintf(&w.out, "<div class=\"wide\" role=\"group\" tabindex=\"0\" aria-label=\"A table\">%s</div>\n", text)
+	return err
 }
 
 // size matches what a figure says of its own size.

@@ -70,6 +70,7 @@ func (f resource) send(w *server.Response, r *server.Request) {
 	}
 	w.AddField("Content-Type", f.kind)
 	w.SetLength(int64(len(f.text)))
+	w.Status = 200
 	if string(r.Method) != "HEAD" {
 		w.Write(f.text)
 	}
