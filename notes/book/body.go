@@ -121,9 +121,15 @@ func (w *body) table(node *extension.Table) error {
 	var table strings.Builder
 	err := Markdown.Renderer().Render(&table, w.page.src, node)
 	text := strings.ReplaceAll(table.String(), `<th scope="col"></th>`, "<td></td>")
+	text = longName.ReplaceAllStringFunc(text, func(name string) string { return hump.ReplaceAllString(name, "$1<wbr/>$2") })
 	fmt.Fprintf(&w.out, "<div class=\"wide\" role=\"group\" tabindex=\"0\" aria-label=\"A table\">%s</div>\n", text)
 	return err
 }
+
+var (
+	longName = regexp.MustCompile(`<code>[A-Za-z]{20,}`)
+	hump     = regexp.MustCompile(`([a-z])([A-Z])`) // where a name may be broken
+)
 
 // size matches what a figure says of its own size.
 var size = regexp.MustCompile(`<svg[^>]* width="(\d+)" height="(\d+)"`)
@@ -156,7 +162,7 @@ func (b *Book) timed(cover *Page) {
 		for _, chapter := range b.kind(Chapter) {
 			if chapter.Name == string(link.Destination) && chapter.Time != "" {
 				time := ast.NewString([]byte(`<br/><small>` + template.HTMLEscapeString(chapter.Time) + `</small>`))
-				time.SetRaw(true)
+				time.SetCode(true) // as it is
 				link.Parent().InsertAfter(link.Parent(), link, time)
 			}
 		}

@@ -68,10 +68,22 @@ func (l *linker) walk(node ast.Node) {
 			node.SetAttributeString("scope", []byte("col"))
 		}
 	}
+	joinTexts(node, l.page.src)
 	for child := node.FirstChild(); child != nil; {
 		next := child.NextSibling()
 		l.walk(child)
 		child = next
+	}
+}
+
+// joinTexts makes one text of neighbours under node: the parser cuts between words,
+// and a name may have several.
+func joinTexts(node ast.Node, src []byte) {
+	for child := node.FirstChild(); child != nil; child = child.NextSibling() {
+		text, ok := child.(*ast.Text)
+		for next := child.NextSibling(); ok && next != nil && text.Merge(next, src); next = child.NextSibling() {
+			node.RemoveChild(node, next)
+		}
 	}
 }
 
@@ -154,7 +166,7 @@ type mention struct {
 func (l *linker) text(node *ast.Text) {
 	segment := node.Segment
 	words := string(segment.Value(l.page.src))
-	found := l.rfcs(words)
+	found := append(l.rfcs(words), l.steps(words)...)
 	if l.page.file != "glossary.md" {
 		found = append(found, l.terms(words)...)
 	}
@@ -193,6 +205,33 @@ func (l *linker) rfcs(words string) (found []mention) {
 			to += "#section-" + section
 		}
 		found = append(found, mention{at[0], at[1], to, "", ""})
+	}
+	return found
+}
+
+// toRead is where a step says what to read: 01-hello.md, Step 1.1 · A socket that listens.
+var (
+	toRead   = regexp.MustCompile(`^read: ((\d\d-[a-z-]+\.md), (.+))$`)
+	bareTest = regexp.MustCompile(`\bTest[A-Z]\w*`)
+)
+
+// steps links what the files of steps name: tests, and a section to read.
+func (l *linker) steps(words string) (found []mention) {
+	if m := toRead.FindStringSubmatchIndex(words); m != nil {
+		if page := l.b.byPath["notes/"+words[m[4]:m[5]]]; page != nil {
+			to := page.Name
+			for _, s := range page.Sections {
+				if s.Title == words[m[6]:m[7]] {
+					to += "#" + s.ID
+				}
+			}
+			found = append(found, mention{m[2], m[3], to, "", ""})
+		}
+	}
+	for _, at := range bareTest.FindAllStringIndex(words, -1) {
+		if to := l.b.sources.test(words[at[0]:at[1]], l.part); to != "" {
+			found = append(found, mention{at[0], at[1], to, "", ""})
+		}
 	}
 	return found
 }

@@ -38,23 +38,28 @@ func pages(t *testing.T) map[string][]byte {
 	return files
 }
 
-// serveBook serves the book as the program does, and returns its address: http://HOST/.
-func serveBook(t *testing.T) string {
+// theServer serves the book to all tests, as the program does. It ends with them.
+var theServer = sync.OnceValues(func() (string, error) {
+	files, err := theBook()
+	if err != nil {
+		return "", err
+	}
 	fd, err := socket.Listen("127.0.0.1:0", backlog)
+	if err != nil {
+		return "", err
+	}
+	s, err := server.New(fd, handler(files), server.DefaultLimits, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return "", err
+	}
+	go s.Serve()
+	return "http://" + socket.LocalAddr(fd).String() + "/", nil
+})
+
+// serveBook returns the address of the served book: http://HOST/.
+func serveBook(t *testing.T) string {
+	at, err := theServer()
 	require.NoError(t, err)
-	at := "http://" + socket.LocalAddr(fd).String() + "/"
-	s, err := server.New(fd, handler(pages(t)), server.DefaultLimits, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	done := make(chan struct{})
-	go func() { s.Serve(); close(done) }()
-	t.Cleanup(func() {
-		s.Stop()
-		select {
-		case <-done:
-		case <-time.After(grace):
-			t.Error("the server did not stop")
-		}
-	})
 	return at
 }
 
@@ -72,7 +77,7 @@ type tab struct {
 var browsers = []string{"chromium", "chromium-browser", "google-chrome", "chrome", "headless-shell"}
 
 // theBrowser is started by the first test that needs it, and shared; each test has a
-// tab of its own, and a server whose port no other has.
+// tab of its own.
 var theBrowser = sync.OnceValues(func() (context.Context, error) {
 	for _, name := range browsers {
 		program, err := exec.LookPath(name)
@@ -115,6 +120,7 @@ func openTab(t *testing.T, top string) *tab {
 	require.NoError(t, chromedp.Listen(ctx, b.watch))
 	call(b, network.Enable, network.EnableParams{})
 	call(b, log.Enable, cdp.Empty{})
+	call(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}) // several tabs are at work
 	return b
 }
 

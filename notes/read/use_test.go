@@ -18,6 +18,7 @@ func eachWay(t *testing.T, test func(t *testing.T, b *tab)) {
 }
 
 func TestSearchFinds(t *testing.T) {
+	t.Parallel()
 	eachWay(t, func(t *testing.T, b *tab) {
 		for _, page := range []string{"index.html", "src/part1-hello/server.go.html"} {
 			b.open(page)
@@ -33,6 +34,7 @@ func TestSearchFinds(t *testing.T) {
 }
 
 func TestSearchFindsSections(t *testing.T) {
+	t.Parallel()
 	b := openTab(t, serveBook(t))
 	b.open("index.html")
 	b.do(chromedp.Focus(chromedp.CSS("header input")), chromedp.KeyEvent("phantom connections"))
@@ -42,6 +44,7 @@ func TestSearchFindsSections(t *testing.T) {
 }
 
 func TestArrowKeysTurnPages(t *testing.T) {
+	t.Parallel()
 	eachWay(t, func(t *testing.T, b *tab) {
 		b.open("01-hello.html")
 		b.do(chromedp.KeyEvent(kb.ArrowRight))
@@ -55,6 +58,7 @@ func TestArrowKeysTurnPages(t *testing.T) {
 
 // A block that scrolls sideways keeps the keys that scroll it, and so does a field.
 func TestArrowKeysScrollAWideBlock(t *testing.T) {
+	t.Parallel()
 	b := openTab(t, serveBook(t))
 	b.show(390, "light")
 	b.open("03-requests.html")
@@ -67,6 +71,7 @@ func TestArrowKeysScrollAWideBlock(t *testing.T) {
 }
 
 func TestCopyTakesTheCommandsOfAConsole(t *testing.T) {
+	t.Parallel()
 	b := openTab(t, serveBook(t))
 	for _, name := range []string{"clipboard-read", "clipboard-write"} {
 		_, err := chromedp.CallBrowser(b.ctx, browser.SetPermission, browser.SetPermissionParams{
@@ -94,15 +99,16 @@ func TestCopyTakesTheCommandsOfAConsole(t *testing.T) {
 }
 
 func TestBuiltStepsAreRemembered(t *testing.T) {
+	t.Parallel()
 	eachWay(t, func(t *testing.T, b *tab) {
 		b.open("01-hello.html")
 		b.do(chromedp.Click(chromedp.CSS(".built input")))
-		b.waitFor(`document.querySelector('#contents a[data-step="1.1"]').classList.contains('done')`)
+		b.waitFor(`document.querySelector('#the-contents a[data-step="1.1"]').classList.contains('done')`)
 
 		b.do(chromedp.Reload())
 		b.waitFor(`document.querySelector('.built input')?.checked`)
 		b.open("index.html")
-		b.waitFor(`document.querySelector('#contents .count')?.textContent === ' 1 of 6'`)
+		b.waitFor(`document.querySelector('#the-contents .count')?.textContent === ' 1 of 6'`)
 
 		b.open("01-hello.html")
 		b.do(chromedp.Click(chromedp.CSS(".built input")), chromedp.Reload())
@@ -112,6 +118,7 @@ func TestBuiltStepsAreRemembered(t *testing.T) {
 }
 
 func TestAnswersOpenForALinkIntoThem(t *testing.T) {
+	t.Parallel()
 	b := openTab(t, serveBook(t))
 	b.open("01-hello.html")
 	b.run(`document.querySelector('.answers figure').id = 'inside'; location.hash = '#inside'`)
@@ -120,6 +127,7 @@ func TestAnswersOpenForALinkIntoThem(t *testing.T) {
 
 // Without JavaScript everything can be read and reached; what needs it is not in sight.
 func TestPagesNeedNoScript(t *testing.T) {
+	t.Parallel()
 	b := openTab(t, serveBook(t))
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	b.show(390, "light")
@@ -127,12 +135,12 @@ func TestPagesNeedNoScript(t *testing.T) {
 
 	assert.False(t, get[bool](b, `document.querySelector('header form').checkVisibility()`), "a search that cannot search")
 	assert.False(t, get[bool](b, `document.querySelector('.answers').open`), "answers in sight")
-	assert.False(t, get[bool](b, `document.querySelector('#contents').checkVisibility()`), "the contents cover a phone's page")
+	assert.False(t, get[bool](b, `document.querySelector('#the-contents').checkVisibility()`), "the contents cover a phone's page")
 
 	b.do(chromedp.Click(chromedp.CSS(".answers summary")))
 	b.waitFor(`document.querySelector('.answers').open`)
 	b.do(chromedp.Click(chromedp.CSS("header .open")))
-	b.waitFor(`document.querySelector('#contents').checkVisibility()`)
-	b.do(chromedp.Click(chromedp.CSS(`#contents a[href="02-backlog.html"]`)))
-	b.waitFor(`location.pathname === '/02-backlog.html' && !document.querySelector('#contents').checkVisibility()`)
+	b.waitFor(`document.querySelector('#the-contents').checkVisibility()`)
+	b.do(chromedp.Click(chromedp.CSS(`#the-contents a[href="02-backlog.html"]`)))
+	b.waitFor(`location.pathname === '/02-backlog.html' && !document.querySelector('#the-contents').checkVisibility()`)
 }

@@ -33,8 +33,8 @@
     },
   }
   const showSteps = () => {
-    all('#contents a[data-step]').forEach(a => a.classList.toggle('done', memory.has(a.dataset.step)))
-    for (const chapter of all('#contents .chapter')) {
+    all('#the-contents a[data-step]').forEach(a => a.classList.toggle('done', memory.has(a.dataset.step)))
+    for (const chapter of all('#the-contents .chapter')) {
       const steps = chapter.dataset.steps.split(' '), built = steps.filter(memory.has).length
       $('.count', chapter)?.remove()
       if (built) chapter.append(make('span', { className: 'count', textContent: ` ${built} of ${steps.length}` }))
@@ -50,7 +50,7 @@
   addEventListener('storage', showSteps)
 
   // The section that is being read, in the list of contents.
-  const entries = new Map(all('#contents details[open] a').map(a => [a.hash.slice(1), a]))
+  const entries = new Map(all('#the-contents details[open] a').map(a => [a.hash.slice(1), a]))
   let here
   const watch = new IntersectionObserver(seen => {
     for (const { isIntersecting, target } of seen) {
@@ -88,7 +88,7 @@
   })
 
   // Search. The index is fetched when the reader is about to search.
-  const form = $('header form'), input = $('input', form), list = $('ol', form), found = $('#found')
+  const form = $('header form'), input = $('input', form), list = $('ol', form), found = $('#places-found')
   form.hidden = false
   form.onsubmit = event => { event.preventDefault(); $('a', list)?.click() }
   const script = name => new Promise((done, failed) => {
