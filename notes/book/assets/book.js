@@ -108,7 +108,9 @@
     const escaped = words.map(word => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
     const any = new RegExp(`(${escaped.join('|')})`, 'i')
     const at = Math.max(0, text.search(any) - 50)
-    const piece = (at ? '…' : '') + text.slice(at, at + 150).replace(/\s+/g, ' ') + '…'
+    let piece = text.slice(at, at + 160)
+    if (at) piece = piece.replace(/^\S*\s/, '… ')
+    if (at + 160 < text.length) piece = piece.replace(/\s\S*$/, ' …')
     return piece.split(new RegExp(any, 'gi')).map((part, i) => i % 2 ? make('mark', {}, part) : part)
   }
   let asked = 0
@@ -133,4 +135,5 @@
   })
   form.addEventListener('focusout', event => { if (!form.contains(event.relatedTarget)) setTimeout(() => { if (!form.contains(document.activeElement)) close() }, 150) })
   list.onclick = close
+  addEventListener('hashchange', close)
 })()
