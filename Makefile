@@ -79,8 +79,8 @@ fuzz: ## fuzz every target FUZZTIME times (20000x; what talks to servers 500x)
 		times=20000x; [ $$target = FuzzAllDriversRespondAlike ] && times=500x; \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-$$times} -fuzzminimizetime 1x $$pkg || exit 1; done; done
 
-read: ## the book in your browser, served by part 3
-	@go -C notes build -o ../bin/read ./read && exec bin/read -root .
+read: ## the book in your browser, served by part 3: http://127.0.0.1:8080, or ADDR=127.0.0.1:9000
+	@go -C notes build -o ../bin/read ./read && exec bin/read -root . -addr $(or $(ADDR),127.0.0.1:8080)
 
 book: ## the book as a folder of pages that need no server: bin/book
 	@go -C notes build -o ../bin/read ./read && exec bin/read -root . -to bin/book
