@@ -200,3 +200,12 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 		}
 	}
 }
+
+func TestColumnsOfNumbersAreAlignedInEveryFormat(t *testing.T) {
+	b := small(t, "# 1 · Hello\n\n| name | lines |\n|---|---:|\n| a | 1 |\n")
+
+	text := bodyOf(t, b, "notes/01-hello.md")
+
+	assert.Contains(t, text, `<td style="text-align:right">1</td>`)
+	assert.NotContains(t, text, "align=")
+}

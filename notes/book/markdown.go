@@ -15,10 +15,11 @@ import (
 	"github.com/yuin/goldmark/util"
 )
 
-// Markdown parses and renders the chapters. Its output is XHTML as well, for the EPUB.
+// Markdown parses and renders the chapters, in GitHub's dialect. Its output is XHTML as well, for the EPUB.
 // The HTML in the chapters is our own, and passes.
 var Markdown = goldmark.New(
-	goldmark.WithExtensions(extension.GFM),
+	goldmark.WithExtensions(extension.Linkify, extension.Strikethrough, extension.TaskList,
+		extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignStyle))), // XHTML has no align
 	goldmark.WithParserOptions(parser.WithAutoHeadingID()),
 	goldmark.WithRendererOptions(html.WithUnsafe(), html.WithXHTML(),
 		renderer.WithNodeRenderers(util.Prioritized(blocks{}, 100))),
