@@ -1,6 +1,7 @@
 package book
 
 import (
+	"html"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -160,6 +161,27 @@ func TestPagesAreSmallAndComplete(t *testing.T) {
 		if strings.HasSuffix(name, ".html") && !strings.HasPrefix(name, "src/") {
 			assert.Less(t, len(text), largest, name)
 		}
+	}
+}
+
+var tag = regexp.MustCompile(`<[^>]*>`)
+
+// The pages of source files have the files' text, colours or not.
+func TestSourcePagesAreTheFiles(t *testing.T) {
+	files, err := theSite()
+	require.NoError(t, err)
+	for name, text := range files {
+		file, ok := strings.CutPrefix(strings.TrimSuffix(name, ".html"), "src/")
+		if !ok {
+			continue
+		}
+		src, err := os.ReadFile(filepath.Join("../..", file))
+		require.NoError(t, err)
+
+		_, code, _ := strings.Cut(string(text), `class="whole"><code>`)
+		code, _, _ = strings.Cut(code, "</code></pre>")
+
+		require.True(t, html.UnescapeString(tag.ReplaceAllString(code, "")) == string(src), file)
 	}
 }
 

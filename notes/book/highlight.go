@@ -84,7 +84,7 @@ func differences(code string) string {
 // highlight colours code in a language that chroma knows; other text is left as it is.
 func highlight(lang, code string) string {
 	lexer := lexers.Get(lang)
-	if lexer == nil || lang == "text" || lang == "" {
+	if lexer == nil || lang == "text" || lang == "" || code == "" { // a lexer would add a line to nothing
 		return codeEscaper.Replace(code)
 	}
 	tokens, err := lexer.Tokenise(nil, code)
@@ -93,7 +93,7 @@ func highlight(lang, code string) string {
 	}
 	var b strings.Builder
 	var run, blank string // tokens of one kind so far, and the blanks after them
-	var now kind
+	var now element
 	flush := func() {
 		b.WriteString(now.open + codeEscaper.Replace(run) + now.end + blank)
 		run, blank = "", ""
@@ -105,7 +105,7 @@ func highlight(lang, code string) string {
 			blank += text
 			continue
 		}
-		if is := kindOf(token.Type, before); is != now {
+		if is := elementOf(token.Type, before); is != now {
 			flush()
 			now = is
 		}
@@ -117,26 +117,26 @@ func highlight(lang, code string) string {
 	return b.String()
 }
 
-// A kind of words has an element of its own.
-type kind struct{ open, end string }
+// An element encloses the words of one kind.
+type element struct{ open, end string }
 
 var (
-	keyword  = kind{"<b>", "</b>"}
-	comment  = kind{"<i>", "</i>"}
-	quotes   = kind{"<u>", "</u>"}
-	numeral  = kind{`<i class="n">`, "</i>"}
-	declared = kind{`<i class="f">`, "</i>"}
+	keyword  = element{"<b>", "</b>"}
+	comment  = element{"<i>", "</i>"}
+	quotes   = element{"<u>", "</u>"}
+	numeral  = element{`<i class="n">`, "</i>"}
+	declared = element{`<i class="f">`, "</i>"}
 )
 
-// kindOf returns the kind of a token that follows the word before.
-func kindOf(t chroma.TokenType, before string) kind {
+// elementOf returns the element of a token that follows the word before.
+func elementOf(t chroma.TokenType, before string) element {
 	switch {
 	case t.InCategory(chroma.Comment):
 		return comment
 	case t.InSubCategory(chroma.LiteralNumber):
 		return numeral
 	case t == chroma.KeywordType || t == chroma.KeywordConstant:
-		return kind{}
+		return element{}
 	case t.InCategory(chroma.Keyword):
 		return keyword
 	case t.InSubCategory(chroma.LiteralString):
@@ -144,5 +144,5 @@ func kindOf(t chroma.TokenType, before string) kind {
 	case t == chroma.NameFunction && (before == "func" || before == ")"):
 		return declared
 	}
-	return kind{}
+	return element{}
 }

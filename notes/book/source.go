@@ -151,29 +151,36 @@ func receiver(expr ast.Expr) string {
 
 // file returns the address of a file's page as seen from the book's top, or "" when
 // there is none. name may be whole, or what the chapters call it: the end of a path
-// inside part. Where a part has several, preferred decides.
+// inside part. Where a part has several, it is the one of preferred, or the program's
+// own.
 func (s *sources) file(name, part string, preferred []string) string {
 	if s.byPath[name] == nil {
-		var found []string
-		for _, file := range s.paths {
-			if part != "" && strings.HasPrefix(file, part) && strings.HasSuffix(file, "/"+name) {
-				found = append(found, file)
-			}
-		}
-		if i := slices.IndexFunc(found, func(file string) bool { return slices.Contains(preferred, file) }); i >= 0 {
-			found = found[i : i+1]
-		} else if i := slices.IndexFunc(found, func(file string) bool {
-			return path.Dir(file)+"/"+name == file && !strings.Contains(path.Dir(file), "/")
-		}); i >= 0 {
-			found = found[i : i+1]
-		}
-		if len(found) != 1 {
-			return ""
-		}
-		name = found[0]
+		name = s.inPart(name, part, preferred)
+	}
+	if name == "" {
+		return ""
 	}
 	s.wanted[name] = true
 	return "src/" + name + ".html"
+}
+
+// inPart returns the path of the file in part whose path ends in name, or "" when
+// there is none, or no telling which.
+func (s *sources) inPart(name, part string, preferred []string) string {
+	var found []string
+	for _, file := range s.paths {
+		if part == "" || !strings.HasPrefix(file, part+"/") || !strings.HasSuffix(file, "/"+name) {
+			continue
+		}
+		if slices.Contains(preferred, file) || file == part+"/"+name {
+			return file
+		}
+		found = append(found, file)
+	}
+	if len(found) != 1 {
+		return ""
+	}
+	return found[0]
 }
 
 // within returns the address of a declaration in a file.
