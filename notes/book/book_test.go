@@ -69,6 +69,8 @@ func TestWhatAPageNamesIsLinked(t *testing.T) {
 		{"§4 of no RFC", `<p>§4 of no RFC</p>`},
 		{"Accept queues, and an accept queue", `<a href="glossary.html#term-accept-queue" title="Where connections wait." class="term">Accept queues</a>, and an accept queue`},
 		{"a line, and a *line*", `a line, and a <a href="glossary.html#term-line" title="Here: callers in order." class="term"><em>line</em></a>`},
+		{"*20 minutes.*", `<p class="note"><em>20 minutes.</em></p>`},
+		{"*A* word", `<p><em>A</em> word</p>`},
 		{"RSTs", `class="term">RSTs</a>`},
 	} {
 		b := small(t, "# 1 · Hello\n\n<!-- subject part1-hello/server.go -->\n\n"+c.words+"\n")

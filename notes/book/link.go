@@ -61,6 +61,9 @@ func (l *linker) walk(node ast.Node) {
 		if l.quote(node) {
 			return
 		}
+		if only, ok := node.FirstChild().(*ast.Emphasis); ok && only.NextSibling() == nil {
+			node.SetAttributeString("class", []byte("note")) // how long a step takes, a figure's caption
+		}
 	case *extension.TableRow:
 		l.rfc = ""
 	case *extension.TableCell:

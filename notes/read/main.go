@@ -46,7 +46,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil && *to != "" {
 		err = write(*to, files, stdout)
 	} else if err == nil {
-		err = serve(*addr, files, stdout, slog.New(slog.NewTextHandler(stderr, nil)))
+		err = serve(*addr, handler(files), stdout, slog.New(slog.NewTextHandler(stderr, nil)))
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
@@ -77,13 +77,13 @@ func write(dir string, files map[string][]byte, stdout io.Writer) error {
 	return err
 }
 
-// serve serves the files until SIGINT or SIGTERM.
-func serve(addr string, files map[string][]byte, stdout io.Writer, log *slog.Logger) error {
+// serve calls h for each request, until SIGINT or SIGTERM.
+func serve(addr string, h server.Handler, stdout io.Writer, log *slog.Logger) error {
 	fd, err := socket.Listen(addr, backlog)
 	if err != nil {
 		return err
 	}
-	s, err := server.New(fd, handler(files), server.DefaultLimits, log)
+	s, err := server.New(fd, h, server.DefaultLimits, log)
 	if err != nil {
 		return err
 	}
