@@ -30,7 +30,7 @@ func small(t *testing.T, chapter string) *Book {
 		"notes/contract.md":           "# The contract\n",
 		"notes/rules.md":              "# The rules\n\n## Part 2\n\n| RFC | test |\n|---|---|\n| 9112 §2.2, §6.3; 9110 §5 | `TestServes` |\n",
 		"notes/files.md":              "# The files\n",
-		"notes/glossary.md":           "# Glossary\n\n**accept queue.** Where connections wait. `listen(2)`.\n\n**RST, reset.** The end.\n\n**line.** Here: callers in order.\n",
+		"notes/glossary.md":           "# Glossary\n\n**accept queue.** Where connections wait. `listen(2)`.\n\n**RST, reset.** The end.\n\n**line.** Here: callers in order, as at an *accept queue*.\n",
 		"notes/steps/part1.md":        "# Steps\n\n## 1.1 Listen\n\n- tests: TestServes\n- read: 02-backlog.md, The queue\n",
 		"notes/figures/one.svg":       `<svg xmlns="http://www.w3.org/2000/svg" width="86" height="54" viewBox="0 0 86 54"></svg>`,
 		"part1-hello/bugs/slow.patch": "",
@@ -68,7 +68,7 @@ func TestWhatAPageNamesIsLinked(t *testing.T) {
 		{"RFC 6298.", `<a href="https://www.rfc-editor.org/rfc/rfc6298">RFC 6298</a>.`},
 		{"§4 of no RFC", `<p>§4 of no RFC</p>`},
 		{"Accept queues, and an accept queue", `<a href="glossary.html#term-accept-queue" title="Where connections wait." class="term">Accept queues</a>, and an accept queue`},
-		{"a line, and a *line*", `a line, and a <a href="glossary.html#term-line" title="Here: callers in order." class="term"><em>line</em></a>`},
+		{"a line, and a *line*", `a line, and a <a href="glossary.html#term-line" title="Here: callers in order, as at an accept queue." class="term"><em>line</em></a>`},
 		{"*20 minutes.*", `<p class="note"><em>20 minutes.</em></p>`},
 		{"*A* word", `<p><em>A</em> word</p>`},
 		{"RSTs", `class="term">RSTs</a>`},
@@ -88,6 +88,7 @@ func TestTablesAndStepsAreLinkedInTheirPart(t *testing.T) {
 	assert.Contains(t, rules, `rfc9112#section-6.3">§6.3</a>`)
 	assert.Contains(t, rules, `rfc9110#section-5">9110 §5</a>`)
 	assert.Contains(t, rules, `src/part2-backlog/dial_test.go.html#TestServes`)
+	assert.Contains(t, bodyOf(t, b, "notes/glossary.md"), `<p id="term-line"><strong>line.</strong> Here: callers in order, as at an <a href="glossary.html#term-accept-queue"`)
 	assert.Contains(t, steps, `<a href="src/part1-hello/server_test.go.html#TestServes">TestServes</a>`)
 	assert.Contains(t, steps, `<a href="02-backlog.html#the-queue">02-backlog.md, The queue</a>`)
 }

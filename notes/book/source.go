@@ -36,10 +36,10 @@ type sources struct {
 	wanted map[string]bool     // those that a page has linked to
 }
 
-// loadSources reads the Go files of the parts at root.
+// loadSources reads the Go files of the parts at root, and the tests that judge clients.
 func loadSources(root string) (*sources, error) {
 	s := &sources{root, map[string]*source{}, nil, map[string][]string{}, map[string]bool{}}
-	for _, pattern := range []string{"part*/*.go", "part*/*/*.go"} {
+	for _, pattern := range []string{"part*/*.go", "part*/*/*.go", "notes/clients/*.go"} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			return nil, err
