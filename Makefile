@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PARTS := $(wildcard part[1-4]-*)
 NOTES := go -C notes run .
 
-.PHONY: help demo test check part1 part2 part3 part4 read facts judge bug hint mend story exercise bugs solutions growth bench fuzz notes notes-check
+.PHONY: help demo test check part1 part2 part3 part4 read book facts judge bug hint mend story exercise bugs solutions growth bench fuzz notes notes-check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,10 +79,11 @@ fuzz: ## fuzz every target FUZZTIME times (20000x; what talks to servers 500x)
 		times=20000x; [ $$target = FuzzAllDriversRespondAlike ] && times=500x; \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-$$times} -fuzzminimizetime 1x $$pkg || exit 1; done; done
 
-read: ## the notes in your browser, served by part 3
-	$(NOTES) html ../bin/notes
-	@echo "open http://127.0.0.1:8080/files/index.html"
-	go run ./part3-pipelining -root bin/notes
+read: ## the book in your browser, served by part 3: http://127.0.0.1:8080, or ADDR=127.0.0.1:9000
+	@go -C notes build -o ../bin/read ./read && exec bin/read -root . -addr $(or $(ADDR),127.0.0.1:8080)
+
+book: ## the book as a folder of pages that need no server: bin/book
+	@go -C notes build -o ../bin/read ./read && exec bin/read -root . -to bin/book
 
 notes: ## rewrite in the chapters what is computed: code, output, tables, figures
 	$(NOTES) refresh

@@ -4,52 +4,12 @@ import (
 	"bytes"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
 
-	chroma "github.com/alecthomas/chroma/v2/formatters/html"
-	"github.com/yuin/goldmark"
-	highlighting "github.com/yuin/goldmark-highlighting/v2"
 	"github.com/yuin/goldmark/ast"
-	"github.com/yuin/goldmark/extension"
-	"github.com/yuin/goldmark/parser"
-	"github.com/yuin/goldmark/renderer/html"
-	"github.com/yuin/goldmark/text"
+
+	"socketup/notes/book"
 )
-
-// markdown parses the chapters for every check, and renders them as HTML: the
-// anchors that a check finds are those that the pages have.
-var markdown = goldmark.New(
-	goldmark.WithExtensions(extension.GFM, highlighting.NewHighlighting(highlighting.WithFormatOptions(chroma.WithClasses(true)))),
-	goldmark.WithParserOptions(parser.WithAutoHeadingID()),
-	goldmark.WithRendererOptions(html.WithUnsafe()), // the HTML in the chapters is our own
-)
-
-// anchors gives headings the ids that GitHub gives them. It counts the headings
-// that would have the same.
-type anchors map[string]int
-
-func (a anchors) Generate(heading []byte, _ ast.NodeKind) []byte {
-	slug := string(bytes.Map(func(r rune) rune {
-		switch {
-		case r == ' ':
-			return '-'
-		case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsMark(r):
-			return unicode.ToLower(r)
-		}
-		return -1
-	}, bytes.TrimSpace(heading)))
-	seen := a[slug]
-	a[slug]++
-	if seen > 0 {
-		slug += "-" + strconv.Itoa(seen)
-	}
-	return []byte(slug)
-}
-
-// Put is told of an id that a heading gives itself.
-func (a anchors) Put(id []byte) { a[string(id)]++ }
 
 // A chapter is one Markdown file.
 type chapter struct {
@@ -81,14 +41,13 @@ func (r repo) chapter(file string) (*chapter, error) {
 }
 
 func parseChapter(file string, src []byte) *chapter {
-	ids := parser.WithContext(parser.NewContext(parser.WithIDs(anchors{})))
-	return &chapter{file, src, markdown.Parser().Parse(text.NewReader(src), ids)}
+	return &chapter{file, src, book.Parse(src)}
 }
 
-// html returns the chapter's text as HTML.
+// html returns the chapter's text as HTML, with the anchors that the book's pages have.
 func (c *chapter) html() (string, error) {
 	var b strings.Builder
-	err := markdown.Renderer().Render(&b, c.src, c.tree)
+	err := book.Markdown.Renderer().Render(&b, c.src, c.tree)
 	return b.String(), err
 }
 

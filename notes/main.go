@@ -30,7 +30,6 @@ const usage = `usage: go -C notes run . VERB [flags] [NAME…]
   story -part PART                      runs a part's tests, and prints each name as a sentence
   check [-only LIST] [-strict] [FILE…]  say where the chapters are not true; write nothing
   refresh [-only LIST] [FILE…]          write into the chapters what can be computed
-  html DIR                              the chapters as pages for a browser
 
 LIST is some of code,growth,steps,console,coverage,names,english,links,figures; FILE is a chapter.
 
@@ -39,7 +38,7 @@ example: go -C notes run . check -only code,links
 
 // A request is what the command line asks of a verb; no verb looks at all of it.
 type request struct {
-	names           []string // of parts, patches, chapters or a directory
+	names           []string // of parts, patches or chapters
 	only, part      string
 	strict, verbose bool
 	level           int // of a hint
@@ -58,7 +57,6 @@ var verbs = map[string]verb{
 	"story":     storyVerb,
 	"check":     checkVerb,
 	"refresh":   refreshVerb,
-	"html":      htmlVerb,
 }
 
 // errFailed says that something is not true, and that the reasons are printed.

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func fetch(t *testing.T, method, at string, fields http.Header) (*http.Response, string) {
+	request, err := http.NewRequestWithContext(t.Context(), method, at, nil)
+	require.NoError(t, err)
+	request.Header = fields
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response, string(body)
+}
+
+func TestTopIsTheBook(t *testing.T) {
+	top := serveBook(t)
+
+	response, body := fetch(t, "GET", top, nil)
+
+	assert.Equal(t, "text/html; charset=utf-8", response.Header.Get("Content-Type"))
+	assert.Contains(t, body, "<h1 id=\"http-from-the-socket-up\">HTTP, from the socket up</h1>")
+	assert.Contains(t, body, "Your browser got this page from the server of part 3")
+}
+
+func TestPageThatTheBrowserHasIsNotSentAgain(t *testing.T) {
+	top := serveBook(t)
+	first, _ := fetch(t, "GET", top+"book.css", nil)
+
+	again, body := fetch(t, "GET", top+"book.css", http.Header{"If-None-Match": {first.Header.Get("ETag")}})
+
+	assert.Equal(t, 304, again.StatusCode)
+	assert.Empty(t, body)
+}
+
+func TestOtherPathsAndMethods(t *testing.T) {
+	top := serveBook(t)
+	for _, c := range []struct {
+		method, path string
+		status       int
+	}{
+		{"HEAD", "01-hello.html", 200},
+		{"GET", "src/part1-hello/server.go.html", 200},
+		{"GET", "figures/one-connection.svg", 200},
+		{"GET", "src/../go.mod", 404},
+		{"GET", "no-such-page.html", 404},
+		{"POST", "index.html", 405},
+	} {
+		response, _ := fetch(t, c.method, top+c.path, nil)
+		assert.Equal(t, c.status, response.StatusCode, "%s /%s", c.method, c.path)
+	}
+}
+
+func TestFolderNeedsNoServer(t *testing.T) {
+	dir := t.TempDir()
+	var said strings.Builder
+
+	code := run([]string{"-root", "../..", "-to", dir}, &said, io.Discard)
+
+	assert.Zero(t, code)
+	assert.Contains(t, said.String(), "the book is in file://"+dir)
+	index, err := os.ReadFile(filepath.Join(dir, "index.html"))
+	require.NoError(t, err)
+	assert.Contains(t, string(index), "These pages need no server.")
+	assert.NotContains(t, string(index), "Your browser got this page from")
+}
+
+func TestUsage(t *testing.T) {
+	assert.Equal(t, 2, run([]string{"-no"}, io.Discard, io.Discard))
+	assert.Equal(t, 2, run([]string{"html"}, io.Discard, io.Discard))
+	assert.Equal(t, 1, run([]string{"-root", "/", "-to", t.TempDir()}, io.Discard, io.Discard))
+}
