@@ -232,6 +232,11 @@ func TestEchoReadsEveryFraming(t *testing.T) {
 		"trailers":            {chunkedPost("5\r\nhello\r\n0\r\nDigest: x\r\nX-Way: y\r\n\r\n"), "hello"},
 		"chunks and 64 KiB":   {chunkedPost("10000\r\n" + large + "\r\n1\r\nx\r\n0\r\n\r\n"), large + "x"},
 		"CRLF after the body": {post("/echo", "hello") + "\r\n", "hello"},
+		"blanks and zeros":    {"POST /echo HTTP/1.1\r\nHost: x\r\nCONTENT-length:\t 010 \t\r\n\r\n0123456789", "0123456789"},
+		"no space":            {"POST /echo HTTP/1.1\r\nHost:x\r\nContent-Length:5\r\n\r\nhello", "hello"},
+		"any bytes":           {post("/echo", "\x00\r\n\r\n\xff"+get("/")), "\x00\r\n\r\n\xff" + get("/")},
+		"in capitals":         {"POST /echo HTTP/1.1\r\nHOST: x\r\nTRANSFER-ENCODING: CHUNKED\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello"},
+		"a chunk in a chunk":  {chunkedPost("b\r\n\r\n0\r\n\r\n5\r\na\r\n0\r\n\r\n"), "\r\n0\r\n\r\n5\r\na"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := sendAndRead(t, addr, "MUST, RFC 9112 §6 and §7.1: a body ends where its framing says, and the next request begins there", "framing.go, Decode",
