@@ -92,17 +92,29 @@ func stepsAgainst(all []steps.Step, tests map[string]contractTest) (wrong []stri
 	return wrong
 }
 
-// unreadable says which steps point to a section that is not there. A chapter that
-// has no steps yet is not asked for one.
+// minutesOf returns the minutes in the line under a heading of chapter, as *20 minutes. …*
+func minutesOf(chapter, section string) string {
+	_, text, _ := strings.Cut(chapter, "\n## "+section+"\n\n*")
+	line, _, _ := strings.Cut(text, "\n")
+	minutes, _, _ := strings.Cut(line, " minutes.")
+	return minutes
+}
+
+// unreadable says which steps point to a section that is not there, or that says another
+// time. A chapter that has no steps yet is not asked for one.
 func (n *notes) unreadable(all []steps.Step) (wrong []string) {
 	for _, step := range all {
 		file, section, _ := strings.Cut(step.Read, ", ")
-		text, err := n.read("notes/" + file)
-		if err == nil && strings.HasPrefix(section, "Step ") && !strings.Contains(string(text), "\n## Step ") {
+		chapter, err := n.read("notes/" + file)
+		if err == nil && strings.HasPrefix(section, "Step ") && !strings.Contains(string(chapter), "\n## Step ") {
 			continue
 		}
-		if err != nil || !strings.Contains(string(text), "\n## "+section+"\n") {
+		if err != nil || !strings.Contains(string(chapter), "\n## "+section+"\n") {
 			wrong = append(wrong, fmt.Sprintf("step %s: %s has no section %q", step.Number, file, section))
+			continue
+		}
+		if there := minutesOf(string(chapter), section); strings.HasPrefix(section, "Step ") && there != step.Minutes {
+			wrong = append(wrong, fmt.Sprintf("step %s: it takes %s minutes here, and in %s %q", step.Number, step.Minutes, file, there))
 		}
 	}
 	return wrong

@@ -80,7 +80,7 @@ BUGS = {
     "empty-line": ("3", "3.3", "SHOULD, RFC 9112 §2.2", ") > 2:", ") > 0:"),
     "short-target": ("3", "3.3", "SHOULD, RFC 9112 §3", "MAX_BODY = 16 << 10", "MAX_BODY = 4 << 10"),
     "long-method": ("3", "3.3", "SHOULD, RFC 9112 §3", "return Refused(501, \"the method is too", "return Refused(431, \"the method is too"),
-    "goes-on-after-a-refusal": ("3", "3.3", "and the connection closed", "            respond(slot, None, refused, None, head.startswith(b\"HEAD \"))\n            break", "            respond(slot, None, refused, None, False)\n            continue"),
+    "goes-on-after-a-refusal": ("3", "3.3", "after a refusal the connection closes", "            respond(slot, None, refused, None, head.startswith(b\"HEAD \"))\n            break", "            respond(slot, None, refused, None, False)\n            continue"),
     "any-number-of-empty-lines": ("3", "3.3", "house rule, RFC 9112 §2.2", ") > 2:", ") > 1 << 30:"),
     "close-unsaid-after-a-refusal": ("3", "3.3", "SHOULD, RFC 9112 §9.6", "        if self.close or self.old:", "        if (self.close or self.old) and self.status != 400:"),
     # Step 3.4
