@@ -26,7 +26,7 @@ func checkSteps(n *notes) error {
 		} else if err != nil {
 			return err
 		}
-		tests, err := n.contractTests(part, "startJudgedServer")
+		tests, err := n.contractTests(part, "startJudgedServer", "startFresh")
 		if err != nil {
 			return err
 		}
@@ -92,25 +92,37 @@ func stepsAgainst(all []steps.Step, tests map[string]contractTest) (wrong []stri
 	return wrong
 }
 
-// unreadable says which steps point to a section that is not there. A chapter that
-// has no steps yet is not asked for one.
+// minutesOf returns the minutes in the line under a heading of chapter, as *20 minutes. …*
+func minutesOf(chapter, section string) string {
+	_, text, _ := strings.Cut(chapter, "\n## "+section+"\n\n*")
+	line, _, _ := strings.Cut(text, "\n")
+	minutes, _, _ := strings.Cut(line, " minutes.")
+	return minutes
+}
+
+// unreadable says which steps point to a section that is not there, or that says another
+// time. A chapter that has no steps yet is not asked for one.
 func (n *notes) unreadable(all []steps.Step) (wrong []string) {
 	for _, step := range all {
 		file, section, _ := strings.Cut(step.Read, ", ")
-		text, err := n.read("notes/" + file)
-		if err == nil && strings.HasPrefix(section, "Step ") && !strings.Contains(string(text), "\n## Step ") {
+		chapter, err := n.read("notes/" + file)
+		if err == nil && strings.HasPrefix(section, "Step ") && !strings.Contains(string(chapter), "\n## Step ") {
 			continue
 		}
-		if err != nil || !strings.Contains(string(text), "\n## "+section+"\n") {
+		if err != nil || !strings.Contains(string(chapter), "\n## "+section+"\n") {
 			wrong = append(wrong, fmt.Sprintf("step %s: %s has no section %q", step.Number, file, section))
+			continue
+		}
+		if there := minutesOf(string(chapter), section); strings.HasPrefix(section, "Step ") && there != step.Minutes {
+			wrong = append(wrong, fmt.Sprintf("step %s: it takes %s minutes here, and in %s %q", step.Number, step.Minutes, file, there))
 		}
 	}
 	return wrong
 }
 
-// contractTests returns the tests of the package in part that reach the function
-// start, and are not skipped when there is a $SERVER.
-func (r repo) contractTests(part, start string) (map[string]contractTest, error) {
+// contractTests returns the tests of the package in part that reach a function of
+// starts, and are not skipped when there is a $SERVER.
+func (r repo) contractTests(part string, starts ...string) (map[string]contractTest, error) {
 	bodies := map[string]*ast.BlockStmt{}
 	for _, file := range r.names(part + "/*_test.go") {
 		src, err := r.read(part + "/" + file)
@@ -129,17 +141,17 @@ func (r repo) contractTests(part, start string) (map[string]contractTest, error)
 	}
 	tests := map[string]contractTest{}
 	for name, body := range bodies {
-		if strings.HasPrefix(name, "Test") && !calls(body, "skipIfJudging") && reaches(bodies, name, start, map[string]bool{}) {
+		if strings.HasPrefix(name, "Test") && !calls(body, "skipIfJudging") && reaches(bodies, name, starts, map[string]bool{}) {
 			tests[name] = stringsIn(body)
 		}
 	}
 	return tests, nil
 }
 
-// reaches returns whether the function name calls start, itself or through others;
-// seen are those looked at.
-func reaches(bodies map[string]*ast.BlockStmt, name, start string, seen map[string]bool) bool {
-	if name == start {
+// reaches returns whether the function name calls one of starts, itself or through
+// others; seen are those looked at.
+func reaches(bodies map[string]*ast.BlockStmt, name string, starts []string, seen map[string]bool) bool {
+	if slices.Contains(starts, name) {
 		return true
 	}
 	body := bodies[name]
@@ -150,7 +162,7 @@ func reaches(bodies map[string]*ast.BlockStmt, name, start string, seen map[stri
 	found := false
 	ast.Inspect(body, func(node ast.Node) bool {
 		if call, ok := node.(*ast.CallExpr); ok {
-			if f, ok := call.Fun.(*ast.Ident); ok && reaches(bodies, f.Name, start, seen) {
+			if f, ok := call.Fun.(*ast.Ident); ok && reaches(bodies, f.Name, starts, seen) {
 				found = true
 			}
 		}

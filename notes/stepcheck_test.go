@@ -21,12 +21,14 @@ func TestB(t *T) {
 	}
 }
 
+func TestFresh(t *T) { startFresh() }
+
 func TestOurs(t *T) { startServer() }
 
 func TestSkipped(t *T) { skipIfJudging(t); contract() }
 `
 	stepBody = "\n- idea: i\n- minutes: 5\n- now: n\n- hint: h\n- read: 01-a.md, Here\n"
-	stepsOf1 = "# Steps\n\n## 1.1 A\n" + stepBody + "- tests: TestA, TestB\n\n## 1.2 B\n" + stepBody
+	stepsOf1 = "# Steps\n\n## 1.1 A\n" + stepBody + "- tests: TestA, TestB, TestFresh\n\n## 1.2 B\n" + stepBody
 )
 
 func TestEveryContractTestBelongsToOneStep(t *testing.T) {
@@ -37,10 +39,12 @@ func TestEveryContractTestBelongsToOneStep(t *testing.T) {
 		"no such case":     {"- tests: TestB/three\n", `step 1.2: TestB has no case "three"`},
 		"belongs to two":   {"- tests: TestA\n", "step 1.2: TestA belongs to step 1.1"},
 		"no such section":  {"\n## 1.3 C\n- idea: i\n- minutes: 5\n- now: n\n- hint: h\n- read: 01-a.md, There\n", `step 1.3: 01-a.md has no section "There"`},
+		"the same time":    {"\n## 1.3 C\n- idea: i\n- minutes: 20\n- now: n\n- hint: h\n- read: 01-a.md, Step 1.3 · C\n", ""},
+		"another time":     {"\n## 1.3 C\n- idea: i\n- minutes: 5\n- now: n\n- hint: h\n- read: 01-a.md, Step 1.3 · C\n", `step 1.3: it takes 5 minutes here, and in 01-a.md "20"`},
 		"not a known word": {"- test: TestA\n", `no step has a "test"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := fixture(t, map[string]string{"part1-hello/a_test.go": stepTests, "notes/01-a.md": "# A\n\n## Here\n", "notes/steps/part1.md": stepsOf1 + c.second})
+			r := fixture(t, map[string]string{"part1-hello/a_test.go": stepTests, "notes/01-a.md": "# A\n\n## Here\n\n## Step 1.3 · C\n\n*20 minutes. Now it works.*\n", "notes/steps/part1.md": stepsOf1 + c.second})
 
 			n := &notes{repo: r}
 			err := checkSteps(n)
@@ -62,7 +66,7 @@ func TestEveryContractTestBelongsToOneStep(t *testing.T) {
 }
 
 func TestContractTestWithoutAStepIsFound(t *testing.T) {
-	r := fixture(t, map[string]string{"part1-hello/a_test.go": stepTests, "notes/01-a.md": "# A\n\n## Here\n", "notes/steps/part1.md": "## 1.1 A\n" + stepBody + "- tests: TestA\n"})
+	r := fixture(t, map[string]string{"part1-hello/a_test.go": stepTests, "notes/01-a.md": "# A\n\n## Here\n", "notes/steps/part1.md": "## 1.1 A\n" + stepBody + "- tests: TestA, TestFresh\n"})
 	n := &notes{repo: r}
 
 	assert.NoError(t, checkSteps(n))

@@ -253,6 +253,20 @@ func TestSilentClientDoesNotBlockTheNext(t *testing.T) {
 	silent.wantCleanEnd(t)
 }
 
+// wantNext fails the test unless the response on c begins within maxWait, and is 200. It
+// does not wait for the end of the connection.
+func (s transcript) wantNext(t testing.TB, c *net.TCPConn) {
+	t.Helper()
+	const want = "HTTP/1.1 200 "
+	c.SetReadDeadline(time.Now().Add(maxWait))
+	got := make([]byte, len(want))
+	n, err := io.ReadFull(c, got)
+	if s.got = string(got[:n]); n == 0 {
+		s.fail(t, 0, "another client is not done, and this one has no response after %v: %v", maxWait, err)
+	}
+	s.wantPrefix(t, want)
+}
+
 // The silent client stays. A server that handles one client at a time may keep the
 // second one waiting for as long as it gives a head, five seconds here.
 func TestSilentClientThatStaysIsNotWaitedForForever(t *testing.T) {
@@ -264,16 +278,7 @@ func TestSilentClientThatStaysIsNotWaitedForForever(t *testing.T) {
 	_, err := io.WriteString(next, get)
 	require.NoError(t, err)
 
-	next.SetReadDeadline(time.Now().Add(maxWait))
-	first := make([]byte, 1)
-	n, err := next.Read(first)
-
-	if err != nil {
-		s.fail(t, 0, "one client is silent, and another has no response after %v: %v", maxWait, err)
-	}
-	s = s.readAll(next)
-	s.got = string(first[:n]) + s.got
-	s.wantPrefix(t, "HTTP/1.1 200 ")
+	s.wantNext(t, next)
 }
 
 func TestRequestLineOfFourWordsIsRefused(t *testing.T) {
@@ -389,13 +394,15 @@ func TestLargeUnreadBodyDoesNotDestroyTheResponse(t *testing.T) {
 // Lingering is for a client that closes soon; one that never does is cut off.
 func TestClientThatNeverClosesDoesNotBlockTheNext(t *testing.T) {
 	t.Parallel()
-	r := startServer(t, func(s *server) { s.lingerTimeout = pollInterval })
-	c := dial(t, r.addr)
+	addr := contract(t, func(s *server) { s.lingerTimeout = pollInterval })
+	c := dial(t, addr)
 	io.WriteString(c, get)
+	transcript{sent: get, rule: "house rule: a client that does not close is answered", look: "server.go, answer"}.wantNext(t, c)
+	next := dial(t, addr)
+	_, err := io.WriteString(next, get)
+	require.NoError(t, err)
 
-	next := sendAndRead(t, r.addr, "house rule: lingering has a limit", "server.go, lingerClose", get)
-
-	next.wantPrefix(t, "HTTP/1.1 200 OK\r\n")
+	transcript{sent: get, rule: "house rule: lingering has a limit, then it is the next client's turn", look: "server.go, lingerClose"}.wantNext(t, next)
 }
 
 func TestStopAnswersQueuedConnections(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"strings"
 	"testing"
 	"time"
 )
@@ -24,16 +25,16 @@ func TestSilentClientsDelayNoOther(t *testing.T) {
 func TestUnsafeRequestRunsAlone(t *testing.T) {
 	const each = 150 * time.Millisecond
 	addr := contract(t)
-	for _, body := range []string{"x", ""} {
-		sent := get("/sleep/150ms") + post("/echo", body) + get("/sleep/150ms", closeField)
+	for _, unsafe := range []struct{ method, body string }{{"POST", "x"}, {"POST", ""}, {"PUT", ""}} {
+		sent := get("/sleep/150ms") + strings.Replace(post("/echo", unsafe.body), "POST", unsafe.method, 1) + get("/sleep/150ms", closeField)
 		begin := time.Now()
 		s := sendAndRead(t, addr, "house rule, RFC 9112 §9.3.2: only requests with safe methods may be handled in parallel", "exchange.go, parse", sent)
 		took := time.Since(begin)
 
-		all := s.parseUntilClose(t, "GET", "POST", "GET")
-		s.wantSame(t, "the body of the POST", body, all[1].body)
+		all := s.parseUntilClose(t, "GET", unsafe.method, "GET")
+		s.wantSame(t, "the body of the "+unsafe.method, unsafe.body, all[1].body)
 		if len(all) == 3 && took < 2*each {
-			s.fail(t, len(s.got), "two sleeps of %v with a POST between them took %v: they ran side by side", each, took)
+			s.fail(t, len(s.got), "two sleeps of %v with a %s between them took %v: they ran side by side", each, unsafe.method, took)
 		}
 	}
 }

@@ -49,7 +49,11 @@ func TestOptionsAndUnknownMethods(t *testing.T) {
 
 			s.wantPrefix(t, "HTTP/1.1 "+c.status+" ")
 			method, _, _ := strings.Cut(c.line, " ")
-			s.wantSameMethods(t, c.allow, s.parseAll(t, method)[0].fields["allow"])
+			r := s.parseAll(t, method)[0]
+			s.wantSameMethods(t, c.allow, r.fields["allow"])
+			if framing := r.fields["content-length"] + r.fields["transfer-encoding"]; c.status == "204" && framing != "" {
+				s.withRule("MUST NOT, RFC 9110 §8.6 and RFC 9112 §6.1: 204 has neither Content-Length nor Transfer-Encoding").fail(t, strings.Index(s.got, framing), "204 has no content, and so no framing")
+			}
 			s.wantCleanEnd(t)
 		})
 	}

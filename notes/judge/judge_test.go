@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -74,6 +75,9 @@ func serve(kind string) {
 	if kind == "hangs" {
 		time.Sleep(time.Hour)
 	}
+	if kind != "ignores SIGTERM" {
+		l = stoppable(l)
+	}
 	http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch kind {
 		case "dies":
@@ -87,6 +91,28 @@ func serve(kind string) {
 		w.Header().Set("Connection", "close")
 		fmt.Fprint(w, "Hello, World!\n")
 	}))
+}
+
+// A draining listener says after SIGTERM that it is closed, as soon as its queue is empty.
+type draining struct{ *net.TCPListener }
+
+func stoppable(l net.Listener) net.Listener {
+	d := draining{l.(*net.TCPListener)}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	go func() { // to the end of the process
+		<-signals
+		d.SetDeadline(time.Now().Add(200 * time.Millisecond)) // what is queued is accepted at once
+	}()
+	return d
+}
+
+func (d draining) Accept() (net.Conn, error) {
+	c, err := d.TCPListener.Accept()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = net.ErrClosed // another would be tried again
+	}
+	return c, err
 }
 
 // notePid adds a process to those that must be gone at the end.
@@ -166,11 +192,11 @@ func TestJudgeSaysWhatIsWrongWithAServer(t *testing.T) {
 		status int
 		says   []string
 	}{
-		"right":           {0, []string{"ok    1.5 ", "--    1.6 Stop without losing a client (not judged)", "Passed: all 5."}},
-		"slow":            {0, []string{"Passed: all 5.\nYour server took "}},
-		"prints":          {0, []string{"Passed: all 5."}},
-		"forks":           {0, []string{"Passed: all 5."}},
-		"ignores SIGTERM": {0, []string{"Passed: all 5.", "Your server did not end within 1s after SIGTERM, so the judge killed it."}},
+		"right":           {0, []string{"ok    1.5 ", "ok    1.6 ", "Passed: all 6."}},
+		"slow":            {0, []string{"Passed: all 6.\nYour server took "}},
+		"prints":          {0, []string{"Passed: all 6."}},
+		"forks":           {0, []string{"Passed: all 6."}},
+		"ignores SIGTERM": {1, []string{"FAIL  1.6", "the server still runs 6s after SIGTERM", "Your server did not end within 1s after SIGTERM, so the judge killed it."}},
 		"exits":           {1, []string{"Your server ended (exit status 3) before it listened on $ADDR (127.0.0.1:", "Your server printed:\n      these are my last words\n", "FAIL  1.1", "--    1.2", "Passed: 0. Next: 1.1 "}},
 		"never listens":   {1, []string{"Your server runs, but does not listen on $ADDR (127.0.0.1:"}},
 		"daemon":          {1, []string{"let the server run in the foreground"}},
@@ -227,7 +253,7 @@ func TestOneStepAloneAndAllSteps(t *testing.T) {
 	one := begin(t, "hangs", "STEP=1.1")
 	all := begin(t, "dies", "ALL=1")
 	none := begin(t, "right", "STEP=1.9")
-	unjudged := begin(t, "right", "STEP=1.6")
+	unjudged := beginPart(t, "3", compiled(t), "right", "STEP=4.2") // which has no tests
 	one.Wait()
 	all.Wait()
 	none.Wait()
@@ -240,7 +266,7 @@ func TestOneStepAloneAndAllSteps(t *testing.T) {
 	assert.Equal(t, 2, none.ProcessState.ExitCode())
 	assert.Contains(t, none.printed.all(), "part 1 has no step 1.9; it has 1.1 to 1.6")
 	assert.Equal(t, 0, unjudged.ProcessState.ExitCode())
-	assert.Contains(t, unjudged.printed.all(), "Step 1.6 is not judged.\n")
+	assert.Contains(t, unjudged.printed.all(), "Step 4.2 is not judged.\n")
 	assert.NotContains(t, unjudged.printed.all(), "Passed")
 }
 
@@ -257,9 +283,9 @@ func TestJudgeStopsAtTheStepThatAServerLacks(t *testing.T) {
 	require.NoError(t, w.prepare(t.Context()))
 	t.Cleanup(func() { os.RemoveAll(w.scratch) })
 	for command, says := range map[string]string{
-		"/part3-pipelining -addr $ADDR -wait goroutines": "Passed: all 13.",
-		"/part3-pipelining -addr $ADDR -wait serial":     "Passed: 11. Next: 4.3 ",
-		"/part1-hello -addr $ADDR":                       "Passed: 0. Next: 3.1 ",
+		"/part3-pipelining -addr $ADDR -wait goroutines -head-time ${TIME_LIMIT:-10}s -body-time ${TIME_LIMIT:-10}s -idle-time ${TIME_LIMIT:-30}s -write-time ${TIME_LIMIT:-20}s": "Passed: all 16.",
+		"/part3-pipelining -addr $ADDR -wait serial": "Passed: 11. Next: 4.3 ",
+		"/part1-hello -addr $ADDR":                   "Passed: 0. Next: 3.1 ",
 	} {
 		j := beginPart(t, "3", w.binary, "", "SERVER=exec "+bin+command)
 

@@ -30,7 +30,7 @@ const usage = `usage: make judge PART=1 SERVER='command' [STEP=1.3] [ALL=1] [WAT
            (PART=4) asks the backend whose URL is in $BACKEND
   CLIENT   the command that starts your client (PART=2 or 4), once for each test: it reads
            requests from standard input, sends $CALLERS at a time, prints a line for each
-  STEP     judge this step alone
+  STEP     judge this step alone, or these: 1.3,1.4
   ALL      judge the steps after one that fails too
   WATCH    judge again whenever this file changes
   PATIENCE how long a test waits for a response (3s), and, if more than 10s, the judge

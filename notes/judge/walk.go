@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ type walk struct {
 	part     string // 1
 	client   bool   // command is a client, which each test starts for itself
 	command  string
-	only     string // the number of the one step to judge; "" for all of them in order
+	only     string // the numbers of the steps to judge, as 1.3 or 1.3,1.4; "" for all
 	all      bool   // also the steps after one that failed
 	patience time.Duration
 	out      io.Writer
@@ -53,7 +54,7 @@ func (w *walk) prepare(ctx context.Context) (err error) {
 	} else if err != nil {
 		return err
 	}
-	if w.only != "" && w.chosen() == nil {
+	if w.only != "" && len(w.chosen()) <= strings.Count(w.only, ",") {
 		return fmt.Errorf("part %s has no step %s; it has %s to %s", w.part, w.only, w.steps[0].Number, w.steps[len(w.steps)-1].Number)
 	}
 	dirs, _ := filepath.Glob(filepath.Join(w.root, "part"+w.part+"-*"))
@@ -85,17 +86,15 @@ func (w *walk) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// chosen returns the steps to judge.
-func (w *walk) chosen() []steps.Step {
-	if w.only == "" {
-		return w.steps
-	}
-	for i, s := range w.steps {
-		if s.Number == w.only {
-			return w.steps[i : i+1]
+// chosen returns the steps to judge, in order.
+func (w *walk) chosen() (all []steps.Step) {
+	only := strings.Split(w.only, ",")
+	for _, s := range w.steps {
+		if w.only == "" || slices.Contains(only, s.Number) {
+			all = append(all, s)
 		}
 	}
-	return nil
+	return all
 }
 
 // run walks the steps and prints a line for each. It returns errFailed unless
@@ -164,8 +163,8 @@ func (w *walk) judge(ctx context.Context, step steps.Step) (failures []failure, 
 			return nil, err
 		}
 	}
-	for _, test := range step.Tests {
-		failed, err := w.test(ctx, test)
+	for _, tests := range steps.Together(step.Tests) {
+		failed, err := w.test(ctx, tests)
 		failures = append(failures, failed...)
 		if err != nil {
 			return failures, err
@@ -198,10 +197,11 @@ func (w *walk) environment() []string {
 	return append(all, w.backend.environment()...)
 }
 
-// test runs one test against the server. When the server ends, the test has a
-// second to say what it saw.
-func (w *walk) test(ctx context.Context, test steps.Test) ([]failure, error) {
-	run, skip := steps.Pattern(test, w.steps)
+// test runs cases of one test, or all, against the server. When the server ends, the
+// test has a second to say what it saw.
+func (w *walk) test(ctx context.Context, cases []steps.Test) ([]failure, error) {
+	test := cases[0]
+	run, skip := steps.Pattern(cases, w.steps)
 	args := []string{"-test.run=" + run, "-test.skip=" + skip, "-test.parallel=1", "-test.v"}
 	cmd := exec.Command(w.binary, args...)
 	cmd.Dir = w.pkgDir
@@ -230,7 +230,12 @@ wait:
 	}
 	text := g.printed.all()
 	failures := failuresIn(text)
-	slices.SortFunc(failures, func(a, b failure) int { return strings.Compare(a.test, b.test) }) // a table has no order
+	place := func(f failure) int {
+		return slices.IndexFunc(cases, func(c steps.Test) bool { return c.String() == f.test })
+	}
+	slices.SortFunc(failures, func(a, b failure) int { // a table has no order
+		return cmp.Or(cmp.Compare(place(a), place(b)), strings.Compare(a.test, b.test))
+	})
 	switch {
 	case len(failures) == 0 && hung && (died != nil || w.client):
 		return nil, trouble(fmt.Sprintf("%s did not end within %v: your program hangs.", test, testTimeout))

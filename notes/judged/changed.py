@@ -2,6 +2,7 @@
 that is right though unusual, and catch every one that is wrong:
 
     make judge PART=3 SERVER='UNUSUAL=allow-order python3 notes/judged/changed.py'
+    make judge PART=3 SERVER='UNUSUAL=no-reason,trailers python3 notes/judged/changed.py'
     make judge PART=3 SERVER='BUG=two-hosts python3 notes/judged/changed.py'
 
 `python3 notes/judged/changed.py` alone lists them."""
@@ -13,10 +14,16 @@ UNUSUAL = {
     "lower-case-names": ("13", 'f"{name}: {value}"', 'f"{name.lower()}:{value}  "', 'f"Date: {', 'f"date:{', "Content-Length: {len", "content-length:{len"),
     "more-fields": ("13", 'fields = f"Date', 'fields = f"Server: a/1 (b)\\r\\nVary:\\r\\nX-Empty:\\r\\nDate', '{"Date": date()}', '{"Server": "a", "X-Empty": "", "Date": date()}'),
     "no-reason": ("13", " {REASONS[self.status]}\"]", " \"]", "HTTP/1.1 {status}", "HTTP/1.1 {status[:4]}"),
-    "byte-by-byte": ("3", "self.sock.sendall(parked)", "[self.sock.sendall(parked[i:i + 1]) for i in range(min(len(parked), 2000))] and self.sock.sendall(parked[2000:])"),
+    "byte-by-byte": ("3", "self.sock.sendall(parked[:64 << 10])", "[self.sock.sendall(parked[i:i + 1]) for i in range(min(len(parked), 2000))] and self.sock.sendall(parked[2000:64 << 10])"),
     "chunk-extensions": ("3", r'b"%x\r\n%s\r\n" %', r'b"%X ; a = \"b;\"\r\n%s\r\n" %', r'last = b"0\r\n', r'last = b"000;last\r\n'),
     "trailers": ("3", r'last = b"0\r\n\r\n"', r'last = b"0\r\nDigest: x\r\nX-Way: y\r\n\r\n"'),
     "chunked": ("3", "        head = b\"\" if self.framing else self.head()\n", "        if self.status == 200 and not self.old:\n            self.flush()\n        head = b\"\" if self.framing else self.head()\n"),
+    "half-a-body-is-refused-silently": ("3", "    except Refused as error:\n", "    except Refused as error:\n        if \"ended\" in error.args[1]:\n            response.close, response.framing, response.head_only = True, \"to the end\", True\n"),
+    "waits-for-the-end-of-a-head": ("3", "            check_start(self.bytes[:MAX_HEAD])\n", ""),
+    "sixty-four-slots": ("3", "MAX_SLOTS, MAX_PARKED = 32, 64 << 10", "MAX_SLOTS, MAX_PARKED = 64, 1 << 20"),
+    "empty-lines-are-a-head": ("3", "                if (empty := empty + 1) > 2:", "                if (empty := empty + 1) > MAX_HEAD / 2:"),
+    "body-of-twelve-mebibytes": ("3", "8 << 20\n", "12 << 20\n"),
+    "silent-after-the-limit": ("3", "                raise Refused(408, \"the request did not arrive in time\")", "                raise Closed"),
     "close-after-post": ("3", "response.close = not", 'response.close = request.method == b"POST" or not'),
 }
 
@@ -37,6 +44,11 @@ BUGS = {
     "close-unsaid": ("1", "1.4", "SHOULD, RFC 9112 §9.6", r"{len(body)}\r\nConnection: close", "{len(body)}"),
     "half-close-is-an-end": ("1", "1.3", "who sends no more can still listen", "    if not head:", "    time.sleep(0.02)\n    if select.select([sock], [], [], 0)[0] and not sock.recv(1, socket.MSG_PEEK):\n        return\n    if not head:", "import contextlib,", "import contextlib, select,"),
     "line-is-a-head": ("1", "1.3", "a head ends at an empty line", r'and b"\r\n\r\n" not in head[', r'and b"\r\n" not in head['),
+    "lingers-for-ever": ("1", "1.5", "house rule: lingering has a limit", "deadline = time.monotonic() + 2", "deadline = time.monotonic() + 60"),
+    "no-stop": ("1", "1.6", "house rule: a stop answers the clients that had connected", '    if built("1.6"):\n', '    if built("9.9"):\n'),
+    "closes-the-queue": ("1", "1.6", "house rule: a stop answers the clients that had connected", "        try:\n            sock, _ = listener", "        if stops():\n            break\n        try:\n            sock, _ = listener"),
+    "stops-with-status-1": ("1", "1.6", "house rule: after SIGTERM a server answers", "        time.sleep(0.01)\n\n\nmain()", "        time.sleep(0.01)\n    sys.exit(1)\n\n\nmain()", "import contextlib,", "import contextlib, sys,"),
+    "does-not-end": ("1", "1.6", "house rule: after SIGTERM a server answers", "        time.sleep(0.01)\n\n\nmain()", "        time.sleep(0.01)\n    time.sleep(60)\n\n\nmain()"),
     "head-without-end": ("1", "1.3", "bounded everything", 'built("1.3") and len(head)', "len(head) < 0 and len(head)"),
     "ends-with-a-client": ("1", "1.2", "one client", '        if not built("1.2"):\n            raise', "        raise"),
     "close-with-bytes-unread": ("1", "1.5", "sends RST", '        if built("1.5"):\n', '        if built("9.9"):\n'),
@@ -48,8 +60,13 @@ BUGS = {
     "close-unsaid-kept": ("3", "3.1", "SHOULD, RFC 9112 §9.6", '"close" if self.close else', '"te" if self.close else'),
     "close-always": ("3", "3.1", "answer 2 of 2", "        last = not request.persists()", "        request.options = [b\"close\"]\n        last = True"),
     "buffer-dropped": ("3", "3.1", "answer 2 of 2", "return self.take(end)", "return [self.take(end), self.take(len(self.bytes))][0]"),
+    "one-read-is-a-head": ("3", "3.1", "MUST, RFC 9112 §2.2", "            end = self.bytes.find(b\"\\r\\n\\r\\n\") + 4\n", "            end = self.bytes.find(b\"\\r\\n\\r\\n\") + 4\n            if self.bytes and end < 4:\n                raise Refused(400, \"no\")\n"),
+    "answers-the-request-before": ("3", "3.1", "MUST, RFC 9112 §9.3: a connection persists", "            request = Request(head)\n", "            request = Request(head)\n            if request.persists() and not input.bytes:\n                input.more()\n"),
+    "half-a-head-is-whole": ("3", "3.1", "house rule, RFC 9112 §8", "                self.more(deadline, between=True)\n", "                self.more(deadline, between=True)\n            except Closed:\n                if not self.bytes:\n                    raise\n                self.bytes = b\"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n\"\n"),
+    "half-close-unnoticed": ("3", "3.1", "house rule, RFC 9112 §8", "            raise Closed\n        self.bytes += got", "            time.sleep(60)\n        self.bytes += got"),
     # Step 3.2
     "one-at-a-time": ("3", "3.2", "house rule: a client that is silent", '        if built("3.2"):', '        if built("9.9"):'),
+    "ends-with-a-client-kept": ("3", "3.2", "one client", "    except OSError:\n        if not built(\"1.2\"):", "    except OSError:\n        os._exit(1)\n        if not built(\"1.2\"):"),
     # Step 3.3
     "spaces": ("3", "3.3", "house rule, RFC 9112 §3", 'rb") (" + TARGET', 'rb") +(" + TARGET'),
     "tab": ("3", "3.3", "house rule, RFC 9112 §3", 'rb") (" + TARGET', 'rb")[ \\t](" + TARGET'),
@@ -63,7 +80,9 @@ BUGS = {
     "empty-line": ("3", "3.3", "SHOULD, RFC 9112 §2.2", ") > 2:", ") > 0:"),
     "short-target": ("3", "3.3", "SHOULD, RFC 9112 §3", "MAX_BODY = 16 << 10", "MAX_BODY = 4 << 10"),
     "long-method": ("3", "3.3", "SHOULD, RFC 9112 §3", "return Refused(501, \"the method is too", "return Refused(431, \"the method is too"),
-    "goes-on-after-a-refusal": ("3", "3.3", "and the connection closed", "            respond(slot, None, refused, None)\n            break", "            respond(slot, None, refused, None)\n            continue"),
+    "goes-on-after-a-refusal": ("3", "3.3", "after a refusal the connection closes", "            respond(slot, None, refused, None, head.startswith(b\"HEAD \"))\n            break", "            respond(slot, None, refused, None, False)\n            continue"),
+    "any-number-of-empty-lines": ("3", "3.3", "house rule, RFC 9112 §2.2", ") > 2:", ") > 1 << 30:"),
+    "close-unsaid-after-a-refusal": ("3", "3.3", "SHOULD, RFC 9112 §9.6", "        if self.close or self.old:", "        if (self.close or self.old) and self.status != 400:"),
     # Step 3.4
     "no-host": ("3", "3.4", "MUST, RFC 9112 §3.2", "or not hosts and self.minor ", ""),
     "two-hosts": ("3", "3.4", "MUST, RFC 9112 §3.2", "len(hosts) > 1", "len(hosts) > 2"),
@@ -82,6 +101,11 @@ BUGS = {
     "lf-is-a-line-end": ("3", "3.4", "house rule, RFC 9112 §2.2", "            end = self.bytes", "            self.bytes = re.sub(rb\"(?<!\\r)\\n\", b\"\\r\\n\", self.bytes)\n            end = self.bytes"),
     "cr-in-a-value": ("3", "3.4", "house rule, RFC 9112 §2.2", r'([\t\x20-', r'((?:\r(?!\n)|[\t\x20-', r'\x80-\xff]*)\r\n")', r'\x80-\xff])*)\r\n")'),
     "nul-in-a-value": ("3", "3.4", "house rule, RFC 9110 §5.5", r'([\t\x20-', r'([\0\t\x20-'),
+    "one-option": ("3", "3.4", "MUST, RFC 9112 §9.6", "for option in value.lower().split(b\",\")]", "for option in [value.lower()]]"),
+    "first-line-of-options": ("3", "3.4", "MUST, RFC 9112 §9.6", "for value in self.all(b\"connection\") for", "for value in self.all(b\"connection\")[:1] for"),
+    "options-in-lower-case": ("3", "3.4", "MUST, RFC 9112 §9.6", "in value.lower().split", "in value.split"),
+    "options-with-blanks": ("3", "3.4", "MUST, RFC 9112 §9.6", "[option.strip() for", "[option for"),
+    "served-after-close": ("3", "3.4", "MUST, RFC 9112 §9.6", "        last = not request.persists()", "        last = not request.persists() and b\"te\" not in request.options"),
     # Step 3.5
     "any-byte-in-a-target": ("3", "3.5", "SHOULD, RFC 9112 §3", r'if built("3.5") else', r'if built("9.9") else'),
     "relative-target": ("3", "3.5", "SHOULD, RFC 9112 §3", 'elif target[:1] != b"/" and', 'elif target == b"*" and'),
@@ -100,18 +124,26 @@ BUGS = {
     "no-options": ("3", "3.6", "house rule", 'if method == "OPTIONS":\n', 'if method == "NONE":\n'),
     "long-sleep": ("3", "3.6", "house rule: the routes", "seconds is None or seconds > 60", "seconds is None or seconds > 600"),
     "no-content-type": ("3", "3.6", "SHOULD, RFC 9110 §8.3", 'slot, 200, {"Content-Type": "text/plain"}', "slot, 200, {}"),
+    "204-with-a-length": ("3", "3.6", "MUST NOT, RFC 9110 §8.6", "elif not self.framing and self.status != 204:", "elif not self.framing:"),
     # Step 3.7
     "body-of-one-read": ("3", "3.7", "MUST, RFC 9112 §6 and §7.1", 'b"".join(body.read())\n', 'next(body.read(), b"")\n'),
-    "body-unread": ("3", "3.7", "MUST, RFC 9112 §9.3", "response.close = not body.skip() or response.close", "response.close = not body.whole and not built(\"1.1\") or response.close"),
+    "body-unread": ("3", "3.7", "MUST, RFC 9112 §9.3", "response.close = not body.skip() or", "response.close = not body.whole and not built(\"1.1\") or"),
     "truncated-body": ("3", "3.7", "RFC 9112 §8", "            raise Refused(400, \"the body ended before its end\")", "            self.input.bytes = b\"\"", "            if not self.input.bytes:\n                self.more()\n            piece", "            if not self.input.bytes:\n                self.more()\n            if not self.input.bytes:\n                return\n            piece"),
     "body-of-a-get-unread": ("3", "3.7", "MUST, RFC 9112 §6 and §9.3", "        self.length = int(lengths[0]) if lengths else 0", "        self.length = int(lengths[0]) if lengths and self.method not in SAFE else 0"),
     "two-lengths": ("3", "3.7", "house rule, RFC 9112 §6.3", "len(lengths) > 1 or", "len(lengths) > 2 or"),
     "a-list-of-lengths": ("3", "3.7", "house rule, RFC 9112 §6.3", "lengths = self.all(b\"content-length\")", "lengths = [value.split(b\",\")[0] for value in self.all(b\"content-length\")]"),
     "length-with-a-sign": ("3", "3.7", "MUST, RFC 9112 §6.3", r'rb"\d+", lengths', r'rb"[+-]?\d+", lengths'),
-    "length-in-hexadecimal": ("3", "3.7", "MUST, RFC 9112 §6.3", r'rb"\d+", lengths', r'rb"\d+|0x\d+", lengths', "int(lengths[0])", "int(lengths[0], 0)"),
+    "length-in-hexadecimal": ("3", "3.7", "MUST, RFC 9112 §6.3", r'rb"\d+", lengths', r'rb"\d+|0x\d+", lengths', "int(lengths[0])", 'int(lengths[0], 16 if lengths[0][:2] == b"0x" else 10)'),
     "empty-length": ("3", "3.7", "MUST, RFC 9112 §6.3", r'rb"\d+", lengths', r'rb"\d*", lengths', "int(lengths[0])", 'int(lengths[0] or b"0")'),
     "length-overflows": ("3", "3.7", "house rule, RFC 9110 §15.5.14", "self.length = int(lengths[0])", "self.length = int(lengths[0]) % (1 << 32)"),
     "no-content-type-of-echo": ("3", "3.7", "house rule: the contract of /echo", '    response.fields["Content-Type"] = content_type.decode("latin-1")\n', ""),
+    "octal-length": ("3", "3.7", "MUST, RFC 9112 §6 and §7.1", "int(lengths[0]) if", "int(lengths[0], 8 if lengths[0][:1] == b\"0\" else 10) if"),
+    "names-in-one-case": ("3", "3.7", "MUST, RFC 9112 §6 and §7.1", "fields.append((line[1].lower(),", "fields.append((line[1] == line[1].title() and line[1].lower() or b\"\","),
+    "one-blank-after-the-colon": ("3", "3.7", "MUST, RFC 9112 §6 and §7.1", "line[2].strip(b\" \\t\")", "line[2][line[2][:1] == b\" \":]"),
+    "blank-wanted": ("3", "3.7", "MUST, RFC 9112 §6 and §7.1", "TOKEN + rb\"):([\\t", "TOKEN + rb\"): ([\\t"),
+    "body-is-text": ("3", "3.7", "MUST, RFC 9112 §6 and §7.1", "response.body = b\"\".join(body.read())", "response.body = b\"\".join(body.read()).decode(\"utf-8\", \"replace\").encode()"),
+    "body-ends-at-an-empty-line": ("3", "3.7", "MUST, RFC 9112 §6 and §7.1", "response.body = b\"\".join(body.read())", "response.body = b\"\".join(body.read()).split(b\"\\r\\n\\r\\n\")[0]"),
+    "half-a-write": ("3", "3.7", "", "                    self.sock.sendall(parked[:64 << 10])  # each has TIME_LIMIT (4.9)\n                    parked = parked[64 << 10:]", "                    self.sock.send(parked)\n                    parked = b\"\""),
     # Step 3.8
     "size-as-the-language-reads-it": ("3", "3.8", "SHOULD, RFC 9112 §2.2", 'rb"([0-9A-Fa-f]+)" +', 'rb"([ +0-9A-Fa-fx]+)" +'),
     "negative-size": ("3", "3.8", "SHOULD, RFC 9112 §2.2", 'rb"([0-9A-Fa-f]+)" +', 'rb"(-?[0-9A-Fa-f]+)" +', "size = int(size[1], 16)", "size = abs(int(size[1], 16))"),
@@ -130,6 +162,16 @@ BUGS = {
     "xchunked": ("3", "3.8", "MUST, RFC 9112 §6.3", 'codings[0].lower() != b"chunked"', 'b"xchunked" != codings[0].lower() != b"chunked"'),
     "gzip": ("3", "3.8", "SHOULD, RFC 9112 §6.1", "raise Refused(501 if ends and", "raise Refused(400 if ends and"),
     "coding-ignored": ("3", "3.8", "RFC 9112", 'codings[0].lower() != b"chunked"', 'codings[0].lower().endswith(b"chunked") is None'),
+    "chunks-without-limit": ("3", "3.8", "house rule, RFC 9110 §15.5.14", "            if total > MAX_BODY:", "            if total > 1 << 62:"),
+    "each-chunk-has-the-limit": ("3", "3.8", "house rule, RFC 9110 §15.5.14", "            if total > MAX_BODY:", "            if size > MAX_BODY:"),
+    "extension-without-limit": ("3", "3.8", "house rule, RFC 9112 §7.1.1", "line = self.line(256)", "line = self.line(1 << 30)", "            if overhead > MAX_HEAD:", "            if overhead > 1 << 30:"),
+    "extensions-without-limit": ("3", "3.8", "house rule, RFC 9112 §7.1.1", "            if overhead > MAX_HEAD:", "            if overhead > 1 << 30:"),
+    "trailers-without-limit": ("3", "3.8", "house rule, RFC 9112 §7.1.2", "self.line(MAX_HEAD - len(trailers))", "self.line(1 << 30)"),
+    "trailers-are-fields": ("3", "3.8", "MUST NOT, RFC 9110 §6.5.1", "        parse_fields(trailers)\n", "        self.request.fields[:0] = parse_fields(trailers)\n", "        self.input, self.slot, self.waits =", "        self.request, self.input, self.slot, self.waits = request,"),
+    "chunks-end-at-a-line": ("3", "3.8", "MUST, RFC 9112", "            yield from self.counted(size)\n            if self.line(2):", "            yield self.line(MAX_BODY)\n            if 0:"),
+    "coding-in-lower-case": ("3", "3.8", "", "codings[0].lower() != b\"chunked\"", "codings[0] != b\"chunked\""),
+    "chunks-of-a-get-unread": ("3", "3.8", "MUST, RFC 9112 §6 and §9.3", "self.chunked = codings != []", "self.chunked = codings != [] and self.method not in SAFE"),
+    "unread-chunks-left": ("3", "3.8", "MUST, RFC 9112 §6 and §9.3", "        for piece in self.read() if not self.whole", "        if self.chunked and not self.whole:\n            return True\n        for piece in self.read() if not self.whole", "        self.whole = not request.chunked and", "        self.chunked = request.chunked\n        self.whole = not request.chunked and"),
     # Step 3.9
     "stream-without-chunks": ("3", "3.9", "house rule, RFC 9112 §7.1", 'self.framing = "to the end" if self.old else "chunked"', 'self.framing = "to the end"', "self.close or self.old\n", "True\n", "or not request.minor or", "or True or"),
     "no-last-chunk": ("3", "3.9", "MUST, RFC 9112 §7.1", r'last = b"0\r\n\r\n"', 'last = b""'),
@@ -141,6 +183,9 @@ BUGS = {
     "body-after-head-kept": ("3", "3.9", "MUST NOT, RFC 9110 §9.3.2", "if self.head_only or self.status == 204:", "if self.status == 204:"),
     "chunks-after-head": ("3", "3.9", "MUST NOT, RFC 9110 §9.3.2", ' == "chunked" and not self.head_only else', ' == "chunked" else'),
     "head-without-length": ("3", "3.9", "SHOULD, RFC 9110 §9.3.2", "elif not self.framing and self.status != 204:", "elif not self.framing and self.status != 204 and not self.head_only:"),
+    "error-to-head-with-a-body": ("3", "3.9", "MUST NOT, RFC 9110 §9.3.2", "respond(slot, None, refused, None, head.startswith(b\"HEAD \"))", "respond(slot, None, refused, None, False)"),
+    "404-to-head-with-a-body": ("3", "3.9", "MUST NOT, RFC 9110 §9.3.2", "if self.head_only or self.status == 204:", "if self.head_only and self.status < 400 or self.status == 204:"),
+    "dies-in-a-stream": ("3", "3.9", "one client", "                self.gone = True\n", "                os._exit(1)\n"),
     # Step 3.10
     "continue-never": ("3", "3.10", "MUST, RFC 9110 §10.1.1", 'self.slot.write(b"HTTP/1.1 100 Continue', 'self.slot.write(b"" and b"HTTP/1.1 100 Continue'),
     "continue-always": ("3", "3.10", "house rule, RFC 9110 §10.1.1", "        self.whole = not request.chunked and", "        if self.waits:\n            self.more()\n        self.whole = not request.chunked and"),
@@ -149,13 +194,32 @@ BUGS = {
     "close-resets-an-upload": ("3", "3.10", "house rule, RFC 9112 §9.6", '        if built("1.5"):\n', '        if built("9.9"):\n'),
     "long-target-is-431": ("3", "3.10", "MUST, RFC 9112 §3", "Refused(414 if", "Refused(431 if"),
     "any-number-of-fields": ("3", "3.10", "RFC 6585 §5", "raise Refused(431, \"there are too", "raise Refused(400, \"there are too", "return Refused(431, \"the head", "return Refused(400, \"the head"),
-    # Steps 4.1 to 4.7
+    "expectation-of-1.0": ("3", "3.10", "MUST, RFC 9110 §10.1.1", "built(\"3.10\") and self.minor and", "built(\"3.10\") and"),
+    # Chapter 4
     "out-of-order": ("3", "4.1", "MUST, RFC 9112 §9.3.2", "            first = self.queue[0]\n", "            first = next((slot for slot in self.queue if slot.done), self.queue[0])\n", "self.queue.pop(0)", "self.queue.remove(first)"),
-    "waits-for-the-next-request": ("3", "4.1", "write what is finished before you wait", "            request = Request(input.head())\n", "            request = Request(input.head())\n            while input.bytes.startswith(b\"GET\") and b\"\\r\\n\\r\\n\" not in input.bytes:\n                input.more()\n"),
+    "waits-for-the-next-request": ("3", "4.1", "write what is finished before you wait", "            request = Request(head)\n", "            request = Request(head)\n            while input.bytes.startswith(b\"GET\") and b\"\\r\\n\\r\\n\" not in input.bytes:\n                input.more()\n"),
     "bad-request-overtakes": ("3", "4.1", "400 in request order", "            slot = slots.add()\n            respond(slot, None", "            slot = Slot(slots)\n            slots.queue.insert(0, slot)\n            respond(slot, None"),
     "half-close-ends-all": ("3", "4.1", "a half-closed connection still carries responses", "        except (Closed, OSError):\n            break", "        except (Closed, OSError):\n            return"),
     "one-handler-at-a-time": ("3", "4.3", "safe requests are handled in parallel", ' or not built("4.3"):', ' or True:'),
     "no-barrier": ("3", "4.7", "only requests with safe methods", ' and built("4.7")', ' and built("9.9")'),
+    "all-or-none": ("3", "4.3", "house rule: what is finished at the head", "        while self.queue:\n            first", "        while self.queue and all(slot.done for slot in self.queue):\n            first"),
+    "streams-interleave": ("3", "4.1", "", "            self.parked += piece\n            self.slots.send()", "            self.slots.sock.sendall(piece)"),
+    "put-is-safe": ("3", "4.7", "only requests with safe methods", "request.method not in SAFE and built", "request.method not in SAFE + [b\"PUT\"] and built"),
+    "later-ones-beside-a-post": ("3", "4.7", "only requests with safe methods", "        if alone or not body.whole", "        if not body.whole", "        if alone:\n            slots.wait_until_empty()\n", ""),
+    "any-number-of-requests": ("3", "4.8", "house rule: a connection has a bounded number", "MAX_SLOTS, MAX_PARKED = 32,", "MAX_SLOTS, MAX_PARKED = 1 << 30,"),
+    "responses-without-limit": ("3", "4.8", "house rule: responses that the client does not read", "                    self.sock.sendall(parked[:64 << 10])  # each has TIME_LIMIT (4.9)\n                    parked = parked[64 << 10:]", "                    self.outbox.append(parked)\n                    parked = b\"\"", "        self.gone = False  # the client: it has left, or does not read\n", "        self.gone, self.outbox = False, []\n        threading.Thread(target=self.sends, daemon=True).start()\n\n    def sends(self):\n        while True:\n            while self.outbox:\n                self.sock.sendall(self.outbox.pop(0))\n            time.sleep(0.001)\n"),
+    "closes-at-the-limit": ("3", "4.8", "house rule: a", "            self.changed.wait_for(lambda: len(self.queue) < MAX_SLOTS or not built(\"4.8\"))\n", "            if len(self.queue) >= MAX_SLOTS:\n                raise OSError\n"),
+    "head-for-ever": ("3", "4.9", "also for the rest of a head", "deadline = time.monotonic() + TIME_LIMIT", "deadline = time.monotonic() + 99"),
+    "each-byte-has-the-limit": ("3", "4.9", "for the whole head", "            if self.bytes and not deadline:", "            if self.bytes:"),
+    "body-for-ever": ("3", "4.9", "also for the rest of a body", "            self.input.more()\n", "            self.input.more(time.monotonic() + 99)\n"),
+    "idle-for-ever": ("3", "4.9", "also for the next request", "                self.more(deadline, between=True)", "                self.more(deadline or time.monotonic() + 99, between=True)"),
+    "write-for-ever": ("3", "4.9", "also for one that does not read", "        sock.settimeout(TIME_LIMIT)", "        sock.settimeout(99)"),
+    "waiting-is-idle": ("3", "4.9", "and none for itself", "            except TimeoutError:\n                if not self.bytes:\n                    raise Closed", "            except TimeoutError:\n                if not self.bytes:\n                    self.sock.shutdown(socket.SHUT_RDWR)"),
+    "queue-reset": ("3", "4.10", "house rule: a stop answers the clients that had connected", "        try:\n            sock, _ = listener", "        if stops():\n            break\n        try:\n            sock, _ = listener"),
+    "drops-what-it-read": ("3", "4.10", "house rule: a stop answers", "    while connections and time.monotonic() < deadline:", "    while 0:"),
+    "reads-on": ("3", "4.10", "house rule: a stop reads no further", "built(\"4.10\") and stops()", "0", "        if self.sock.fileno() not in events:", "        if self.sock.fileno() not in events and not select.select([self.sock], [], [], 0.1)[0]:", "time.monotonic() + 4", "time.monotonic() + 99"),
+    "waits-for-idle-clients": ("3", "4.10", "house rule: a stop", "between and built(\"4.10\")", "0", "time.monotonic() + 4", "time.monotonic() + 99"),
+    "stops-with-status-3": ("3", "4.10", "house rule: after SIGTERM a server answers", "        time.sleep(0.01)\n\n\nmain()", "        time.sleep(0.01)\n    os._exit(3)\n\n\nmain()"),
 }
 
 
@@ -170,7 +234,7 @@ def changed(source, *pairs):
 bug, unusual = os.environ.get("BUG"), os.environ.get("UNUSUAL")
 if bug or unusual:
     file = pathlib.Path(__file__).with_name("reference.py")
-    pairs = BUGS[bug][3:] if bug else UNUSUAL[unusual][1:]
+    pairs = BUGS[bug][3:] if bug else [text for name in unusual.split(",") for text in UNUSUAL[name][1:]]
     exec(compile(changed(file.read_text(), *pairs), f"{bug or unusual} in {file}", "exec"), {"__name__": "__main__"})
 else:
     for name, (parts, *_) in UNUSUAL.items():

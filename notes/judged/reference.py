@@ -5,7 +5,7 @@ it the program of a reader who has built all up to step 3.4, and nothing after i
 
 It is written to be read beside the chapters. It is not fast: one thread for each
 connection, and one more for each handler that runs."""
-import contextlib, os, re, signal, socket, threading, time
+import contextlib, os, re, select, signal, socket, threading, time
 
 
 def number(step):
@@ -183,7 +183,9 @@ class Request:
         return b"close" not in self.options and (self.minor or not built("3.9") or b"keep-alive" in self.options)
 
 
-# Steps 3.1, 3.7 and 3.8: bytes of a connection, and where a body ends.
+# Steps 3.1, 3.7, 3.8 and 4.9: bytes of a connection, where a body ends, and when.
+
+TIME_LIMIT = int(os.environ.get("TIME_LIMIT", "30"))  # seconds: for a head, a piece of a body, the next request, a write
 
 QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
 EXTENSIONS = rb"(?:[ \t]*;[ \t]*" + TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + TOKEN + rb"|" + QUOTED + rb"))?)*"
@@ -195,9 +197,17 @@ class Input:
     def __init__(self, sock):
         self.sock, self.bytes = sock, b""
 
-    def more(self, deadline=None):
-        if built("4.9"):
-            self.sock.settimeout(max(0.001, deadline - time.monotonic()) if deadline else 30)
+    def more(self, deadline=None, between=False):
+        ready = select.poll()
+        ready.register(self.sock, select.POLLIN)
+        if not self.bytes and between and built("4.10"):
+            ready.register(stopping[0], select.POLLIN)
+        left = deadline - time.monotonic() if deadline else TIME_LIMIT
+        events = dict(ready.poll(max(1, 1000 * left) if built("4.9") else None))
+        if not events:
+            raise TimeoutError
+        if self.sock.fileno() not in events:
+            raise Closed  # the server stops, and this client has sent nothing
         got = self.sock.recv(32 << 10)
         if not got:
             raise Closed
@@ -221,9 +231,9 @@ class Input:
             if len(self.bytes) >= MAX_HEAD:
                 raise too_long(self.bytes[:MAX_HEAD])
             if self.bytes and not deadline:
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + TIME_LIMIT
             try:
-                self.more(deadline)
+                self.more(deadline, between=True)
             except TimeoutError:
                 if not self.bytes:
                     raise Closed
@@ -309,9 +319,9 @@ REASONS = {200: "OK", 204: "No Content", 400: "Bad Request", 404: "Not Found", 4
 
 
 class Response:
-    def __init__(self, slot, request):
+    def __init__(self, slot, request, head_only):
         self.slot, self.status, self.fields, self.body = slot, 200, {"Content-Type": "text/plain"}, b""
-        self.head_only = request is not None and request.method == b"HEAD"
+        self.head_only = head_only
         self.old = request is not None and request.minor == 0 and built("3.9")
         self.close, self.framing = request is None or not request.persists(), None  # None: the head is not sent
 
@@ -377,6 +387,8 @@ def stream(response, request, body, rest):
         response.body += b"line %d\n" % (i + 1)
         if built("3.9"):
             response.flush()
+        if response.slot.slots.gone:
+            return
     if built("3.9"):
         response.flush()
 
@@ -415,6 +427,7 @@ class Slots:
     """The places of a connection's responses, taken when the requests arrive."""
     def __init__(self, sock):
         self.sock, self.queue, self.changed = sock, [], threading.Condition()
+        self.gone = False  # the client: it has left, or does not read
 
     def add(self):
         with self.changed:
@@ -428,9 +441,13 @@ class Slots:
             first = self.queue[0]
             parked, first.parked = first.parked, b""
             try:
-                self.sock.sendall(parked)
-            except OSError:
-                pass  # the client is gone; its handlers end all the same
+                while parked and not self.gone:
+                    self.sock.sendall(parked[:64 << 10])  # each has TIME_LIMIT (4.9)
+                    parked = parked[64 << 10:]
+            except OSError:  # its handlers end all the same
+                self.gone = True
+                with contextlib.suppress(OSError):
+                    self.sock.shutdown(socket.SHUT_RD)
             if not first.done:
                 break
             self.queue.pop(0)
@@ -465,35 +482,37 @@ def serve(sock):
     """Serves the requests of one connection, from step 3.1 on."""
     input, slots, last = Input(sock), Slots(sock), False
     while not last:
+        head = b""
         try:
-            request = Request(input.head())
+            head = input.head()
+            request = Request(head)
         except Refused as refused:
             slot = slots.add()
-            respond(slot, None, refused, None)
+            respond(slot, None, refused, None, head.startswith(b"HEAD "))
             break
         except (Closed, OSError):
             break
-        last = not request.persists()
+        last = not request.persists() or built("4.10") and stops()
         alone = request.method not in SAFE and built("4.7")
         if alone:
             slots.wait_until_empty()
         slot = slots.add()
         body = Body(request, input, slot)
         if alone or not body.whole or not request.minor or not built("4.3"):
-            last = respond(slot, request, None, body)
+            last = respond(slot, request, None, body, request.method == b"HEAD")
         else:
-            threading.Thread(target=respond, args=(slot, request, None, body), daemon=True).start()
+            threading.Thread(target=respond, args=(slot, request, None, body, request.method == b"HEAD"), daemon=True).start()
     slots.wait_until_empty()
 
 
-def respond(slot, request, refused, body):
+def respond(slot, request, refused, body, head_only):
     """Fills a slot, and returns whether its response is the connection's last."""
-    response = Response(slot, request)
+    response = Response(slot, request, head_only)
     try:
         if refused:
             raise refused
         dispatch(response, request, body)
-        response.close = not body.skip() or response.close
+        response.close = not body.skip() or built("4.10") and stops() or response.close
     except Refused as error:
         response.close = True
         if not response.framing:
@@ -506,10 +525,16 @@ def respond(slot, request, refused, body):
 # Steps 1.1, 1.2, 3.2, 1.6 and 4.10: connections.
 
 connections = set()  # those that are open
+stopping = os.pipe()  # SIGTERM writes a byte into it, which nothing reads: it tells the listener and all connections
+
+
+def stops():
+    return select.select([stopping[0]], [], [], 0)[0] != []
 
 
 def connection(sock):
-    connections.add(sock)
+    if built("4.9") and built("3.1"):
+        sock.settimeout(TIME_LIMIT)
     try:
         (serve if built("3.1") else serve_once)(sock)
         if built("1.5"):
@@ -518,8 +543,8 @@ def connection(sock):
         if not built("1.2"):
             raise
     finally:
-        connections.discard(sock)
         sock.close()
+        connections.discard(sock)
 
 
 def main():
@@ -529,22 +554,27 @@ def main():
         signal.pause()
 
     if built("1.6"):
-        signal.signal(signal.SIGTERM, lambda *_: listener.setblocking(False))
+        os.set_blocking(stopping[1], False)
+        signal.set_wakeup_fd(stopping[1])
+        signal.signal(signal.SIGTERM, lambda *_: None)
+    listener.setblocking(False)
     while True:
+        select.select([listener, stopping[0]], [], [])
         try:
             sock, _ = listener.accept()
         except BlockingIOError:
-            break  # SIGTERM has arrived, and the queue is empty
+            if stops():
+                break  # and the queue is empty
+            continue
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connections.add(sock)
         if built("3.2"):
             threading.Thread(target=connection, args=(sock,), daemon=True).start()
         else:
             connection(sock)
-    deadline = time.monotonic() + 10
+    listener.close()
+    deadline = time.monotonic() + 4 if built("4.10") else float("inf")
     while connections and time.monotonic() < deadline:
-        for sock in list(connections) if built("4.10") else ():
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RD)  # it reads no further, and still responds
         time.sleep(0.01)
 
 

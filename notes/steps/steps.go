@@ -106,21 +106,38 @@ func (s *Step) set(key, value string) bool {
 // first step of the series is that the program listens.
 func (s Step) Judged() bool { return len(s.Tests) > 0 || s.Number == "1.1" }
 
-// Pattern returns what go test is to run and to skip for test, as one of all
-// steps; skip is "" for nothing.
-func Pattern(test Test, all []Step) (run, skip string) {
-	if test.Case != "" {
-		return test.pattern(), ""
+// Together returns tests in the same order, the cases of a test that follow each other
+// together.
+func Together(tests []Test) (groups [][]Test) {
+	for _, test := range tests {
+		last := len(groups) - 1
+		if test.Case != "" && last >= 0 && groups[last][0].Case != "" && groups[last][0].Name == test.Name {
+			groups[last] = append(groups[last], test)
+		} else {
+			groups = append(groups, []Test{test})
+		}
 	}
-	var named []string
+	return groups
+}
+
+// Pattern returns what go test is to run and to skip for tests, as some of all steps;
+// skip is "" for nothing. Of tests that are named whole there is only one.
+func Pattern(tests []Test, all []Step) (run, skip string) {
+	var patterns, named []string
+	for _, test := range tests {
+		patterns = append(patterns, test.pattern())
+	}
+	if run = strings.Join(patterns, "|"); tests[0].Case != "" {
+		return run, ""
+	}
 	for _, step := range all {
 		for _, other := range step.Tests {
-			if other.Name == test.Name && other.Case != "" {
+			if other.Name == tests[0].Name && other.Case != "" {
 				named = append(named, other.pattern())
 			}
 		}
 	}
-	return test.pattern(), strings.Join(named, "|")
+	return run, strings.Join(named, "|")
 }
 
 // pattern matches the test alone. A slash in the name of a case is one for go

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A freshServer is another instance of the server that is judged, or of ours, for one
+// test alone: it may have other limits, and may be stopped.
+type freshServer struct {
+	addr   string
+	exited <-chan error // delivers how its command ended
+}
+
+// startFresh starts an instance and returns when it listens. One that is judged gets
+// environment, as TIME_LIMIT=1; ours gets flags. The instance ends with the test.
+func startFresh(t testing.TB, environment string, flags ...string) freshServer {
+	t.Helper()
+	skipIfHung(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	f := freshServer{addr: free.Addr().String()}
+	free.Close()
+	var cmd *exec.Cmd
+	var end func()
+	if command := os.Getenv("SERVER"); command == "" {
+		cmd = programCommand(t, append([]string{"serve", "-addr", f.addr}, flags...)...)
+		end = func() { cmd.Process.Kill() }
+	} else {
+		cmd = exec.Command("sh", "-c", command)
+		cmd.WaitDelay = time.Second
+		end = killWithTest(t, cmd)
+	}
+	if os.Getenv("JUDGED") != "" {
+		cmd.Dir = ".." // where the judge starts the server
+	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(cmd.Env, "ADDR="+f.addr, environment)
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	require.NoError(t, cmd.Start())
+	exited := exitStatusChan(cmd)
+	f.exited = exited
+	t.Cleanup(func() {
+		end()
+		<-exited
+		const shown = 4000 // bytes of output, from the end
+		if text := output.String(); t.Failed() && text != "" {
+			t.Logf("the server of this test printed:\n%s", text[max(0, len(text)-shown):])
+		}
+	})
+	eventually(t, "a second instance of the server listens on $ADDR", func() bool {
+		c, err := net.DialTimeout("tcp", f.addr, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	return f
+}
+
+// terminate sends SIGTERM to the process of the server that listens, or skips the test
+// where it cannot find it. Its ancestors, a shell or go run, get nothing: they end when
+// it does, with its status.
+func (f freshServer) terminate(t testing.TB) {
+	t.Helper()
+	_, first := f.listeners(t)
+	signalAll(t, first, syscall.SIGTERM)
+}
+
+// freeze stops the server's processes with SIGSTOP: the kernel completes the handshakes
+// of its clients meanwhile, and the server does not know of them. terminateFrozen sends
+// SIGTERM, and lets the processes run.
+func (f freshServer) freeze(t testing.TB) (terminateFrozen func()) {
+	t.Helper()
+	all, first := f.listeners(t)
+	signalAll(t, all, syscall.SIGSTOP)
+	eventually(t, "the server's processes are stopped", func() bool { return areStopped(all) })
+	return func() {
+		signalAll(t, first, syscall.SIGTERM)
+		signalAll(t, all, syscall.SIGCONT)
+	}
+}
+
+func (f freshServer) listeners(t testing.TB) (all, first []int) {
+	t.Helper()
+	if all, first = listeners(t, f.addr); len(all) == 0 {
+		t.Skip("only Linux says which process listens on an address")
+	}
+	return all, first
+}
+
+const exitTime = 6 * time.Second // from SIGTERM
+
+// wantExit requires the server to have ended, with status 0, within exitTime.
+func (f freshServer) wantExit(t testing.TB, look string) {
+	t.Helper()
+	const rule = "house rule: after SIGTERM a server answers what it has to, and ends with status 0 within six seconds"
+	select {
+	case err := <-f.exited:
+		assert.NoError(t, err, "the server ended with another status than 0\n  rule: %s\n  look: %s", rule, look)
+	case <-time.After(exitTime):
+		t.Fatalf("the server still runs %v after SIGTERM\n  rule: %s\n  look: %s", exitTime, rule, look)
+	}
+}
