@@ -52,19 +52,20 @@ func TestJudgeIsFair(t *testing.T) { // not parallel: its walks are
 func (f fairness) judgeAll(t *testing.T, servers []judgedServer) []*judging {
 	t.Helper()
 	turns := make(chan bool, 6) // holds a token for each that runs; most of a walk is waiting
-	runs := make([]*judging, len(servers))
+	runs, left := make([]*judging, len(servers)), make([][]int, len(servers))
 	var group sync.WaitGroup
 	for i, s := range servers {
 		turns <- true
 		runs[i] = beginPart(t, s.part, f.tests[s.part], "", "STEP="+s.step, "PYTHONDONTWRITEBYTECODE=1", "SERVER=echo $$ >>$PIDS; "+s.command)
 		group.Go(func() {
-			runs[i].Wait() // ends with the judge, which has three minutes
+			runs[i].Wait()           // ends with the judge, which has three minutes
+			left[i] = runs[i].left() // now: later another process may have the number
 			<-turns
 		})
 	}
 	group.Wait()
 	for i, s := range servers {
-		assert.Empty(t, runs[i].left(), "no process is left of %s", s.command)
+		assert.Empty(t, left[i], "no process is left of %s", s.command)
 	}
 	return runs
 }

@@ -143,7 +143,7 @@ BUGS = {
     "blank-wanted": ("3", "3.7", "MUST, RFC 9112 §6 and §7.1", "TOKEN + rb\"):([\\t", "TOKEN + rb\"): ([\\t"),
     "body-is-text": ("3", "3.7", "MUST, RFC 9112 §6 and §7.1", "response.body = b\"\".join(body.read())", "response.body = b\"\".join(body.read()).decode(\"utf-8\", \"replace\").encode()"),
     "body-ends-at-an-empty-line": ("3", "3.7", "MUST, RFC 9112 §6 and §7.1", "response.body = b\"\".join(body.read())", "response.body = b\"\".join(body.read()).split(b\"\\r\\n\\r\\n\")[0]"),
-    "half-a-write": ("3", "3.7", "", "                    self.sock.sendall(parked[:64 << 10])  # each has TIME_LIMIT (4.9)\n                    parked = parked[64 << 10:]", "                    self.sock.send(parked)\n                    parked = b\"\""),
+    "half-a-write": ("3", "3.7", "MUST, RFC 9110 §8.6", "                    self.sock.sendall(parked[:64 << 10])  # each has TIME_LIMIT (4.9)\n                    parked = parked[64 << 10:]", "                    self.sock.send(parked)\n                    parked = b\"\""),
     # Step 3.8
     "size-as-the-language-reads-it": ("3", "3.8", "SHOULD, RFC 9112 §2.2", 'rb"([0-9A-Fa-f]+)" +', 'rb"([ +0-9A-Fa-fx]+)" +'),
     "negative-size": ("3", "3.8", "SHOULD, RFC 9112 §2.2", 'rb"([0-9A-Fa-f]+)" +', 'rb"(-?[0-9A-Fa-f]+)" +', "size = int(size[1], 16)", "size = abs(int(size[1], 16))"),
@@ -169,7 +169,7 @@ BUGS = {
     "trailers-without-limit": ("3", "3.8", "house rule, RFC 9112 §7.1.2", "self.line(MAX_HEAD - len(trailers))", "self.line(1 << 30)"),
     "trailers-are-fields": ("3", "3.8", "MUST NOT, RFC 9110 §6.5.1", "        parse_fields(trailers)\n", "        self.request.fields[:0] = parse_fields(trailers)\n", "        self.input, self.slot, self.waits =", "        self.request, self.input, self.slot, self.waits = request,"),
     "chunks-end-at-a-line": ("3", "3.8", "MUST, RFC 9112", "            yield from self.counted(size)\n            if self.line(2):", "            yield self.line(MAX_BODY)\n            if 0:"),
-    "coding-in-lower-case": ("3", "3.8", "", "codings[0].lower() != b\"chunked\"", "codings[0] != b\"chunked\""),
+    "coding-in-lower-case": ("3", "3.8", "MUST, RFC 9112 §6 and §7.1", "codings[0].lower() != b\"chunked\"", "codings[0] != b\"chunked\""),
     "chunks-of-a-get-unread": ("3", "3.8", "MUST, RFC 9112 §6 and §9.3", "self.chunked = codings != []", "self.chunked = codings != [] and self.method not in SAFE"),
     "unread-chunks-left": ("3", "3.8", "MUST, RFC 9112 §6 and §9.3", "        for piece in self.read() if not self.whole", "        if self.chunked and not self.whole:\n            return True\n        for piece in self.read() if not self.whole", "        self.whole = not request.chunked and", "        self.chunked = request.chunked\n        self.whole = not request.chunked and"),
     # Step 3.9
@@ -203,7 +203,7 @@ BUGS = {
     "one-handler-at-a-time": ("3", "4.3", "safe requests are handled in parallel", ' or not built("4.3"):', ' or True:'),
     "no-barrier": ("3", "4.7", "only requests with safe methods", ' and built("4.7")', ' and built("9.9")'),
     "all-or-none": ("3", "4.3", "house rule: what is finished at the head", "        while self.queue:\n            first", "        while self.queue and all(slot.done for slot in self.queue):\n            first"),
-    "streams-interleave": ("3", "4.1", "", "            self.parked += piece\n            self.slots.send()", "            self.slots.sock.sendall(piece)"),
+    "streams-interleave": ("3", "4.1", "MUST, RFC 9112 §9.3.2", "            self.parked += piece\n            self.slots.send()", "            self.slots.sock.sendall(piece)"),
     "put-is-safe": ("3", "4.7", "only requests with safe methods", "request.method not in SAFE and built", "request.method not in SAFE + [b\"PUT\"] and built"),
     "later-ones-beside-a-post": ("3", "4.7", "only requests with safe methods", "        if alone or not body.whole", "        if not body.whole", "        if alone:\n            slots.wait_until_empty()\n", ""),
     "any-number-of-requests": ("3", "4.8", "house rule: a connection has a bounded number", "MAX_SLOTS, MAX_PARKED = 32,", "MAX_SLOTS, MAX_PARKED = 1 << 30,"),
