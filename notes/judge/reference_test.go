@@ -16,7 +16,8 @@ import (
 
 // notes/judged/reference.py ends after any step when asked to. The judge is fair
 // if it stops at the next one, whichever step that is. With one change each,
-// notes/judged/changed.py is a server that is right and unusual, or wrong.
+// notes/judged/changed.py is a server that is right and unusual, or wrong. For
+// gateways these are gateway.py and changed_gateway.py.
 
 // seenNowhere are steps that change how a program works, not what a client sees:
 // the judge passes a program without them. Their text says so.
@@ -29,16 +30,28 @@ type judgedServer struct{ part, command, step string }
 
 // A fairness is what the tests of the judge's fairness share.
 type fairness struct {
-	python string            // the interpreter that python3 starts
-	tests  map[string]string // the compiled tests of each part
+	reference, changed string            // files of notes/judged
+	parts              []string          // that reference is for
+	python             string            // the interpreter that python3 starts
+	tests              map[string]string // the compiled tests of each part
 }
 
 func TestJudgeIsFair(t *testing.T) { // not parallel: its walks are
-	f := fairness{python: python(t), tests: map[string]string{}}
-	for _, part := range []string{"1", "3"} {
+	fairness{reference: "reference.py", changed: "changed.py", parts: []string{"1", "3"}}.test(t)
+}
+
+func TestJudgeIsFairToGateways(t *testing.T) { // not parallel: its walks are
+	fairness{reference: "gateway.py", changed: "changed_gateway.py", parts: []string{"4"}}.test(t)
+}
+
+func (f fairness) test(t *testing.T) {
+	f.python, f.tests = python(t), map[string]string{}
+	for _, part := range f.parts {
 		w := walk{root: "../..", part: part}
-		require.NoError(t, w.prepare(t.Context()))
+		err := w.prepare(t.Context())
 		t.Cleanup(func() { os.RemoveAll(w.scratch) })
+		w.backend.release()
+		require.NoError(t, err)
 		f.tests[part] = w.binary
 	}
 	t.Run("it stops after the last step that is built", f.stopsAfterTheLastStep)
@@ -92,14 +105,14 @@ func (j *judging) firstFailure() string {
 func (f fairness) stopsAfterTheLastStep(t *testing.T) {
 	var servers []judgedServer
 	var want []string // the step that each lacks
-	for _, part := range []string{"1", "3"} {
+	for _, part := range f.parts {
 		all, err := steps.Load("../..", part)
 		require.NoError(t, err)
 		for i, step := range all {
 			if !step.Judged() && i < len(all)-1 {
 				continue // the judge cannot tell it from the step before
 			}
-			servers = append(servers, judgedServer{part: part, command: "UPTO=" + step.Number + " exec " + f.python + " notes/judged/reference.py"})
+			servers = append(servers, judgedServer{part: part, command: "UPTO=" + step.Number + " exec " + f.python + " notes/judged/" + f.reference})
 			want = append(want, nextJudged(all[i+1:]))
 			assert.Contains(t, step.Now, seenNowhere[step.Number])
 		}
@@ -121,11 +134,11 @@ func nextJudged(later []steps.Step) string {
 	return ""
 }
 
-// changes returns what changed.py lists of one kind, a line each: its name, the part,
+// changes returns what f.changed lists of one kind, a line each: its name, the part,
 // and for a bug the step and the rule.
 func (f fairness) changes(t *testing.T, kind string) (all [][]string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), f.python, filepath.Join("..", "judged", "changed.py"))
+	cmd := exec.CommandContext(t.Context(), f.python, filepath.Join("..", "judged", f.changed))
 	out, err := cmd.Output()
 	require.NoError(t, err)
 	for line := range strings.Lines(string(out)) {
@@ -148,7 +161,7 @@ func onlyPart1(part string) string {
 func (f fairness) acceptsUnusualServers(t *testing.T) {
 	var servers []judgedServer
 	for _, c := range f.changes(t, "unusual") {
-		servers = append(servers, judgedServer{part: c[1], command: onlyPart1(c[1]) + "UNUSUAL=" + c[0] + " exec " + f.python + " notes/judged/changed.py"})
+		servers = append(servers, judgedServer{part: c[1], command: onlyPart1(c[1]) + "UNUSUAL=" + c[0] + " exec " + f.python + " notes/judged/" + f.changed})
 	}
 
 	for i, j := range f.judgeAll(t, servers) {
@@ -161,7 +174,7 @@ func (f fairness) catchesEachBug(t *testing.T) {
 	bugs := f.changes(t, "bug")
 	var servers []judgedServer
 	for _, c := range bugs {
-		servers = append(servers, judgedServer{part: c[1], step: c[2], command: onlyPart1(c[1]) + "BUG=" + c[0] + " exec " + f.python + " notes/judged/changed.py"})
+		servers = append(servers, judgedServer{part: c[1], step: c[2], command: onlyPart1(c[1]) + "BUG=" + c[0] + " exec " + f.python + " notes/judged/" + f.changed})
 	}
 
 	for i, j := range f.judgeAll(t, servers) {
