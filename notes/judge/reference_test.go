@@ -32,16 +32,18 @@ type judgedServer struct{ part, command, step string }
 type fairness struct {
 	reference, changed string            // files of notes/judged
 	parts              []string          // that reference is for
+	bugsAtATime        int               // programs with a bug each that are judged side by side
+	patience           string            // of the judge, for one response
 	python             string            // the interpreter that python3 starts
 	tests              map[string]string // the compiled tests of each part
 }
 
 func TestJudgeIsFair(t *testing.T) { // not parallel: its walks are
-	fairness{reference: "reference.py", changed: "changed.py", parts: []string{"1", "3"}}.test(t)
+	fairness{reference: "reference.py", changed: "changed.py", parts: []string{"1", "3"}, bugsAtATime: 4, patience: "8s"}.test(t)
 }
 
 func TestJudgeIsFairToGateways(t *testing.T) { // not parallel: its walks are
-	fairness{reference: "gateway.py", changed: "changed_gateway.py", parts: []string{"4"}}.test(t)
+	fairness{reference: "gateway.py", changed: "changed_gateway.py", parts: []string{"4"}, bugsAtATime: 12, patience: "4s"}.test(t)
 }
 
 func (f fairness) test(t *testing.T) {
@@ -59,16 +61,16 @@ func (f fairness) test(t *testing.T) {
 	t.Run("it catches each bug", f.catchesEachBug)
 }
 
-// judgeAll runs the judge on each of servers and returns the runs in that order.
-// All have ended, and left no process.
-func (f fairness) judgeAll(t *testing.T, servers []judgedServer) []*judging {
+// judgeAll runs the judge on each of servers, so many at a time, and returns the runs
+// in that order. All have ended, and left no process.
+func (f fairness) judgeAll(t *testing.T, servers []judgedServer, atATime int) []*judging {
 	t.Helper()
-	turns := make(chan bool, 4) // holds a token for each that runs; most of a walk is waiting
+	turns := make(chan bool, atATime) // holds a token for each that runs; most of a walk is waiting
 	runs := make([]*judging, len(servers))
 	var group sync.WaitGroup
 	for i, s := range servers {
 		turns <- true
-		runs[i] = beginPart(t, s.part, f.tests[s.part], "", "STEP="+s.step, "PYTHONDONTWRITEBYTECODE=1", "SERVER=echo $$ >>$PIDS; "+s.command)
+		runs[i] = beginPart(t, s.part, f.tests[s.part], "", "STEP="+s.step, "PYTHONDONTWRITEBYTECODE=1", "PATIENCE="+f.patience, "SERVER=echo $$ >>$PIDS; "+s.command)
 		group.Go(func() {
 			runs[i].Wait() // ends with the judge, which has three minutes
 			<-turns
@@ -118,7 +120,7 @@ func (f fairness) stopsAfterTheLastStep(t *testing.T) {
 		}
 	}
 
-	for i, j := range f.judgeAll(t, servers) {
+	for i, j := range f.judgeAll(t, servers, 4) {
 		assert.Equal(t, want[i], j.firstFailure(), "%s:\n%s", servers[i].command, j.printed.all())
 		assert.Equal(t, want[i] == "", j.ProcessState.Success())
 	}
@@ -164,7 +166,7 @@ func (f fairness) acceptsUnusualServers(t *testing.T) {
 		servers = append(servers, judgedServer{part: c[1], command: onlyPart1(c[1]) + "UNUSUAL=" + c[0] + " exec " + f.python + " notes/judged/" + f.changed})
 	}
 
-	for i, j := range f.judgeAll(t, servers) {
+	for i, j := range f.judgeAll(t, servers, 4) {
 		assert.True(t, j.ProcessState.Success(), "%s:\n%s", servers[i].command, j.printed.all())
 	}
 }
@@ -177,7 +179,7 @@ func (f fairness) catchesEachBug(t *testing.T) {
 		servers = append(servers, judgedServer{part: c[1], step: c[2], command: onlyPart1(c[1]) + "BUG=" + c[0] + " exec " + f.python + " notes/judged/" + f.changed})
 	}
 
-	for i, j := range f.judgeAll(t, servers) {
+	for i, j := range f.judgeAll(t, servers, f.bugsAtATime) {
 		assert.Equal(t, bugs[i][2], j.firstFailure(), "%s:\n%s", servers[i].command, j.printed.all())
 		assert.Contains(t, j.printed.all(), bugs[i][3], "the rule that %s breaks", bugs[i][0])
 	}

@@ -1,7 +1,7 @@
-"""gateway.py with one change, to judge the judge by. It must accept every gateway that is
-right though unusual, and catch every one that is wrong:
+"""gateway.py with a change, to judge the judge by. It must accept every gateway that is
+right though unusual, also in several ways, and catch every one that is wrong:
 
-    make judge PART=4 SERVER='UNUSUAL=other-via python3 notes/judged/changed_gateway.py'
+    make judge PART=4 SERVER='UNUSUAL=other-via,chunked python3 notes/judged/changed_gateway.py'
     make judge PART=4 SERVER='BUG=no-via python3 notes/judged/changed_gateway.py'
 
 `python3 notes/judged/changed_gateway.py` alone lists them."""
@@ -27,6 +27,8 @@ UNUSUAL = {
     "no-te": ('    if built("7.7"):\n        fields.append((b"TE"', '    if not "built":\n        fields.append((b"TE"'),
     "200-for-max-forwards": ("raise Failed(204, \"\")", "raise Failed(200, \"here\")", "204: \"No Content\"", "200: \"OK\""),
 }
+
+WALKS = 3  # in which all of them are judged
 
 # Name: the step that catches it, what the judge says, and pairs as above.
 BUGS = {
@@ -124,7 +126,7 @@ BUGS = {
     "any-trailer": ("7.7", "house rule, RFC 9110 §6.5.1", "if asked and field[0].lower() in ALLOWED_TRAILERS", "if asked"),
     "any-trailer-of-a-request": ("7.7", "house rule, RFC 9110 §6.5.1", 'self.write(b"0\\r\\n\\r\\n" if chunked else b"")', 'self.write(head_of(b"0", self.request.trailers) if chunked else b"")', "self.error, self.thread, self.backend = None, None, backend", "self.error, self.thread, self.backend, self.request = None, None, backend, request"),
     # Step 7.9
-    "out-of-order": ("7.9", "MUST, RFC 9112 §9.3.2", "wait_for(lambda: self.slots.queue[0] is self)", "wait_for(lambda: True)", "self.slots.queue.pop(0)", "self.slots.queue.remove(self)"),
+    "out-of-order": ("7.9", "MUST, RFC 9112", "wait_for(lambda: self.slots.queue[0] is self)", "wait_for(lambda: True)", "self.slots.queue.pop(0)", "self.slots.queue.remove(self)"),
     "one-after-the-other": ("7.9", "safe requests are handled in parallel", 'or not built("7.9")', "or True"),
     "half-close-ends-all": ("7.9", "a half-closed connection still carries responses", "        except (EOFError, OSError):\n            break\n        except", "        except (EOFError, OSError):\n            input.sock.shutdown(socket.SHUT_RDWR)\n            break\n        except"),
     "bad-request-overtakes": ("7.9", "400 in request order", "            slot = slots.add()\n            send_error", "            slot = Slot(slots)\n            slots.queue.insert(0, slot)\n            send_error"),
@@ -158,10 +160,10 @@ def changed(source, *pairs):
 bug, unusual = os.environ.get("BUG"), os.environ.get("UNUSUAL")
 if bug or unusual:
     file = pathlib.Path(__file__).with_name("gateway.py")
-    pairs = BUGS[bug][2:] if bug else UNUSUAL[unusual]
+    pairs = BUGS[bug][2:] if bug else [text for name in unusual.split(",") for text in UNUSUAL[name]]
     exec(compile(changed(file.read_text(), *pairs), f"{bug or unusual} in {file}", "exec"), {"__name__": "__main__"})
 else:
-    for name in UNUSUAL:
-        print("unusual", name, "4", sep="\t")
+    for i in range(WALKS):
+        print("unusual", ",".join(list(UNUSUAL)[i::WALKS]), "4", sep="\t")
     for name, (step, rule, *_) in BUGS.items():
         print("bug", name, "4", step, rule, sep="\t")
