@@ -19,7 +19,7 @@ func TestHopByHopFieldsEndAtTheGateway(t *testing.T) {
 		back, seen := recording(lastOK("ok"))
 
 		front := sendAndRead(t, contractGateway(t, back), ruleNamedHops, "forwarding.go, keepField", get("/", "Connection: close, X-Secret,x-other\r\n"+
-			"X-Secret: 1\r\nX-Other: 2\r\nKeep-Alive: 3\r\nProxy-Connection: keep-alive\r\nTE: deflate\r\nX-Passes: 4\r\n"))
+			"X-Secret: 1\r\nX-Other: 2\r\nKeep-Alive: 3\r\nProxy-Connection: keep-alive\r\nTE: deflate\r\nUpgrade: h2c\r\nX-Passes: 4\r\n"))
 
 		front.wantAnswer(t, "200", "ok")
 		_, s := received(t, seen, front)
@@ -27,7 +27,7 @@ func TestHopByHopFieldsEndAtTheGateway(t *testing.T) {
 			s.wantNoField(t, name)
 		}
 		s = s.withRule(ruleKnownHops)
-		for _, name := range []string{"Keep-Alive", "Proxy-Connection"} {
+		for _, name := range []string{"Keep-Alive", "Proxy-Connection", "Upgrade"} {
 			s.wantNoField(t, name)
 		}
 		for _, te := range s.fieldLines("TE") {
@@ -65,7 +65,7 @@ func TestUpgradeAndCONNECTEndAtTheGateway(t *testing.T) {
 	t.Run("CONNECT", func(t *testing.T) {
 		back, seen := recording(lastOK("ok"))
 
-		front := sendAndRead(t, contractGateway(t, back), "house rule, RFC 9110 §9.3.6: CONNECT is for proxies, and a gateway is not one", "request.go, parseTarget", "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n")
+		front := sendAndRead(t, contractGateway(t, back), "house rule, RFC 9110 §9.3.6: CONNECT is for proxies, and a gateway is not one", "request.go, parseTarget", "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\nConnection: close\r\n\r\n")
 
 		front.wantPrefix(t, "HTTP/1.1 ")
 		if front.got[9] != '4' && front.got[9] != '5' || len(seen) > 0 {

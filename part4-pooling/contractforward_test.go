@@ -24,11 +24,11 @@ func TestGETIsForwarded(t *testing.T) {
 	t.Parallel()
 	back, seen := recording(lastOK("from the backend"))
 
-	front := sendAndRead(t, contractGateway(t, back), ruleForward, lookForward, get("/a/b%20c?d=%2F&e", closeField, "Accept: text/plain, */*\r\nX-Mine: 1\r\n"))
+	front := sendAndRead(t, contractGateway(t, back), ruleForward, lookForward, get("/a/b%20c/../d//e?f=%2F&g", closeField, "Accept: text/plain, */*\r\nX-Mine: 1\r\n"))
 
 	front.wantAnswer(t, "200", "from the backend")
 	_, s := received(t, seen, front)
-	s.wantPrefix(t, "GET /a/b%20c?d=%2F&e HTTP/1.1\r\n")
+	s.wantPrefix(t, "GET /a/b%20c/../d//e?f=%2F&g HTTP/1.1\r\n")
 	s.wantField(t, "Host", "socket.up")
 	s.wantField(t, "Accept", "text/plain, */*")
 	s.wantField(t, "X-Mine", "1")
@@ -111,7 +111,7 @@ func TestBackendFailureIs502(t *testing.T) {
 			front := sendAndRead(t, addr, rule, "gateway.go, sendError", get("/", closeField))
 
 			front.wantPrefix(t, "HTTP/1.1 502 ")
-			front.wantFramed(t)
+			front.wantWhole(t)
 			sendAndRead(t, addr, "house rule: a failure ends with its request", "gateway.go, sendError", get("/well", closeField)).wantAnswer(t, "200", "well")
 		})
 	}
@@ -126,7 +126,7 @@ func TestBackendFailureIs502(t *testing.T) {
 		front := sendAndRead(t, addr, rule, "gateway.go, sendError", get("/", closeField))
 
 		front.wantPrefix(t, "HTTP/1.1 502 ")
-		front.wantFramed(t)
+		front.wantWhole(t)
 	})
 }
 
@@ -142,19 +142,22 @@ func TestConnectTimeoutIs504(t *testing.T) {
 
 	s := transcript{sent: get("/", closeField), got: string(got), end: err, rule: "house rule, RFC 9110 §15.6.5: 504 for a backend with which no connection comes about, within 5 s", look: "dial.go"}
 	s.wantPrefix(t, "HTTP/1.1 504 ")
-	s.wantFramed(t)
+	s.wantWhole(t)
 }
 
 const connectLimit = 5 * time.Second // for the connect to a backend whose kernel is silent
 
 func TestHEADHasNoBodyThroughAGateway(t *testing.T) {
 	t.Parallel()
-	back, seen := recording("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1234\r\n\r\n")
+	back, seen := recording("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n") // and the connection stays open
 
 	front := sendAndRead(t, contractGateway(t, back), "MUST, RFC 9110 §9.3.2: the response to HEAD has no body, whatever its length says", "http1/response.go, setLength", "HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
 	front.wantPrefix(t, "HTTP/1.1 200 ")
 	front.wantSame(t, "the body", "", front.parse(t).body)
+	if front.end != nil {
+		front.fail(t, len(front.got), "the response is whole, and the gateway waits for its body (%s)", front.describeEnd())
+	}
 	_, s := received(t, seen, front)
 	s.wantPrefix(t, "HEAD / HTTP/1.1\r\n")
 	front.withRule("SHOULD, RFC 9110 §9.3.2: the fields are those of GET").wantField(t, "Content-Length", "1234")

@@ -58,7 +58,7 @@ func TestTruncatedResponseIsNotMadeWhole(t *testing.T) {
 			s := sendAndRead(t, addr, "house rule, RFC 9112 §8: a client can see that a truncated response is truncated", "gateway.go, copyResponse", get("/", closeField))
 
 			if strings.HasPrefix(s.got, "HTTP/1.1 502 ") {
-				s.wantFramed(t)
+				s.wantWhole(t)
 				return
 			}
 			s.wantPrefix(t, "HTTP/1.1 200 ")
@@ -135,6 +135,23 @@ func TestFramingOfTheRequestIsWrittenAnew(t *testing.T) {
 	}
 }
 
+// A target with a host in it leaves no other: the backend must not see two. A gateway
+// that refuses two which differ is as safe.
+func TestHostOfTheTargetIsForwarded(t *testing.T) {
+	t.Parallel()
+	back, seen := recording(lastOK("ok"))
+
+	front := sendAndRead(t, contractGateway(t, back), "MUST, RFC 9112 §3.2.2: the host of an absolute target replaces Host", "request.go, parseTarget", "GET http://other.example:81/a?b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+	if strings.HasPrefix(front.got, "HTTP/1.1 400 ") && len(seen) == 0 {
+		return
+	}
+	front.wantAnswer(t, "200", "ok")
+	q, s := received(t, seen, front)
+	s.wantField(t, "Host", "other.example:81")
+	s.wantSame(t, "the path and query", "/a?b", q.URL.RequestURI()[max(0, strings.Index(q.URL.RequestURI(), "/a")):])
+}
+
 // A request that two programs could frame differently must not be forwarded.
 func TestAmbiguousRequestIsNotForwarded(t *testing.T) {
 	t.Parallel()
@@ -145,9 +162,13 @@ func TestAmbiguousRequestIsNotForwarded(t *testing.T) {
 		"two lengths":         {fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: %d\r\n\r\n", len(evil)), "MUST, RFC 9112 §6.3: two lengths that differ are 400"},
 		"a hidden coding":     {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", "MUST, RFC 9112 §6.3: a coding that does not end in chunked is 400, or 501"},
 		"a space and a colon": {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\nContent-Length: 0\r\n\r\n", "MUST, RFC 9112 §5.1: a space before the colon is 400"},
+		"a space, a colon":    {"GET / HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n", "MUST, RFC 9112 §5.1: a space before the colon is 400"},
 		"a bare LF":           {"POST / HTTP/1.1\r\nHost: x\r\nA: b\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", house},
 		"HTTP/1.0, chunked":   {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "house rule, RFC 9112 §6.1: chunked in HTTP/1.0 is faulty framing"},
 		"a sign":              {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +0\r\n\r\n", "MUST, RFC 9112 §6.3: a length is digits, else 400"},
+		"two hosts":           {"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "MUST, RFC 9112 §3.2: two Host fields are 400"},
+		"no host":             {"GET / HTTP/1.1\r\n\r\n", "MUST, RFC 9112 §3.2: HTTP/1.1 without Host is 400"},
+		"a bare CR":           {"GET / HTTP/1.1\r\nHost: x\r\nA: b\rTransfer-Encoding: chunked\r\n\r\n", "house rule, RFC 9112 §2.2: a CR without LF is refused even where a proxy may make a space of it"},
 		"a bad chunk size":    {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n", "house rule, RFC 9112 §7.1: a chunk size is hexadecimal digits, and a request with another is refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -182,6 +203,7 @@ func TestAmbiguousResponseIs502(t *testing.T) {
 		"a bad length":       {"HTTP/1.1 200 OK\r\nContent-Length: 0x5\r\n\r\nhello", "MUST, RFC 9112 §6.3: a proxy answers 502 for a response with an invalid length", "HTTP/1.1 200 "},
 		"a folded line":      {"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n", "MUST, RFC 9112 §5.2: a proxy unfolds a line, or answers 502", "b\r\n c"},
 		"space before colon": {"HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\nhello", "MUST, RFC 9112 §5.1: a proxy removes a space before a colon, or answers 502", "Content-Length :"},
+		"a bare CR":          {"HTTP/1.1 200 OK\r\nA: b\rX: c\r\nContent-Length: 0\r\n\r\n", "MUST, RFC 9112 §2.2: a proxy makes a space of a CR without LF, or answers 502", "b\rX"},
 		"an unasked upgrade": {"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", "house rule, RFC 9110 §7.8: no server switches to a protocol that was not asked for", "HTTP/1.1 101 "},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -71,7 +71,7 @@ func TestHiddenRequestGetsNoResponse(t *testing.T) {
 					victim := sendAndRead(t, addr, ruleUnreadBody, "request.go, HasUnexpectedBody", get("/mine", closeField))
 
 					victim.wantPrefix(t, "HTTP/1.1 200 ")
-					victim.wantSame(t, "the response to the next client", "/mine", victim.wantFramed(t).body)
+					victim.wantSame(t, "the response to the next client", "/mine", victim.wantWhole(t).body)
 				}
 			})
 		}
@@ -150,6 +150,38 @@ func TestIdempotentRequestIsSentAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// All kept connections may be as dead as the first: the second try needs a new one.
+func TestRequestIsSentAgainOnANewConnection(t *testing.T) {
+	t.Parallel()
+	var firsts atomic.Int64
+	both := make(chan bool)
+	addr := contractGateway(t, func(c *net.TCPConn, _ int) { // answers one request, when two connections have one, and dies at the next
+		n := 0
+		testutil.ReadRequests(bufio.NewReader(c), func(*http.Request) bool {
+			if n++; n == 2 {
+				return false
+			}
+			if firsts.Add(1) == 2 {
+				close(both)
+			}
+			select {
+			case <-both:
+			case <-t.Context().Done():
+			}
+			_, err := io.WriteString(c, testutil.Response200("ok"))
+			return err == nil
+		})
+	})
+	one, two := converse(t, addr, get("/", closeField)), converse(t, addr, get("/", closeField))
+	for _, c := range []*net.TCPConn{one, two} {
+		transcript{sent: get("/", closeField)}.readAll(c).wantAnswer(t, "200", "ok")
+	}
+
+	s := sendAndRead(t, addr, "house rule, RFC 9112 §9.3.1: a request is sent again on a new connection, not on another kept one", "roundtrip.go", get("/", closeField))
+
+	s.wantAnswer(t, "200", "ok")
 }
 
 func TestPOSTIsSentOnce(t *testing.T) {

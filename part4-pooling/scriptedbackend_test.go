@@ -138,9 +138,18 @@ func (s transcript) fieldLines(name string) (values []string) {
 func (s transcript) wantAnswer(t testing.TB, status, body string) parsedResponse {
 	t.Helper()
 	s.wantPrefix(t, "HTTP/1.1 "+status+" ")
-	r := s.parse(t)
-	r.body, _ = s.splitBody(t, r, "GET")
+	r := s.wantWhole(t)
 	s.wantSame(t, "the body", body, r.body)
+	return r
+}
+
+// wantWhole fails the test unless got is one whole response to a GET, in any framing.
+func (s transcript) wantWhole(t testing.TB) parsedResponse {
+	t.Helper()
+	r, rest := s.parse(t), ""
+	if r.body, rest = s.splitBody(t, r, "GET"); rest != "" {
+		s.fail(t, len(s.got)-len(rest), "there is something after the response")
+	}
 	return r
 }
 

@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +16,8 @@ import (
 
 // notes/judged/reference.py ends after any step when asked to. The judge is fair
 // if it stops at the next one, whichever step that is. With one change each,
-// notes/judged/changed.py is a server that is right and unusual, or wrong.
+// notes/judged/changed.py is a server that is right and unusual, or wrong. For
+// gateways these are gateway.py and changed_gateway.py.
 
 // seenNowhere are steps that change how a program works, not what a client sees:
 // the judge passes a program without them. Their text says so.
@@ -30,16 +30,30 @@ type judgedServer struct{ part, command, step string }
 
 // A fairness is what the tests of the judge's fairness share.
 type fairness struct {
-	python string            // the interpreter that python3 starts
-	tests  map[string]string // the compiled tests of each part
+	reference, changed string            // files of notes/judged
+	parts              []string          // that reference is for
+	bugsAtATime        int               // programs with a bug each that are judged side by side
+	patience           string            // of the judge, for one response
+	python             string            // the interpreter that python3 starts
+	tests              map[string]string // the compiled tests of each part
 }
 
 func TestJudgeIsFair(t *testing.T) { // not parallel: its walks are
-	f := fairness{python: python(t), tests: map[string]string{}}
-	for _, part := range []string{"1", "3"} {
+	fairness{reference: "reference.py", changed: "changed.py", parts: []string{"1", "3"}, bugsAtATime: 4, patience: "8s"}.test(t)
+}
+
+func TestJudgeIsFairToGateways(t *testing.T) { // not parallel: its walks are
+	fairness{reference: "gateway.py", changed: "changed_gateway.py", parts: []string{"4"}, bugsAtATime: 12, patience: "4s"}.test(t)
+}
+
+func (f fairness) test(t *testing.T) {
+	f.python, f.tests = python(t), map[string]string{}
+	for _, part := range f.parts {
 		w := walk{root: "../..", part: part}
-		require.NoError(t, w.prepare(t.Context()))
+		err := w.prepare(t.Context())
 		t.Cleanup(func() { os.RemoveAll(w.scratch) })
+		w.backend.release()
+		require.NoError(t, err)
 		f.tests[part] = w.binary
 	}
 	t.Run("it stops after the last step that is built", f.stopsAfterTheLastStep)
@@ -47,16 +61,16 @@ func TestJudgeIsFair(t *testing.T) { // not parallel: its walks are
 	t.Run("it catches each bug", f.catchesEachBug)
 }
 
-// judgeAll runs the judge on each of servers and returns the runs in that order.
-// All have ended, and left no process.
-func (f fairness) judgeAll(t *testing.T, servers []judgedServer) []*judging {
+// judgeAll runs the judge on each of servers, so many at a time, and returns the runs
+// in that order. All have ended, and left no process.
+func (f fairness) judgeAll(t *testing.T, servers []judgedServer, atATime int) []*judging {
 	t.Helper()
-	turns := make(chan bool, 6) // holds a token for each that runs; most of a walk is waiting
+	turns := make(chan bool, atATime) // holds a token for each that runs; most of a walk is waiting
 	runs, left := make([]*judging, len(servers)), make([][]int, len(servers))
 	var group sync.WaitGroup
 	for i, s := range servers {
 		turns <- true
-		runs[i] = beginPart(t, s.part, f.tests[s.part], "", "STEP="+s.step, "PYTHONDONTWRITEBYTECODE=1", "SERVER=echo $$ >>$PIDS; "+s.command)
+		runs[i] = beginPart(t, s.part, f.tests[s.part], "", "STEP="+s.step, "PYTHONDONTWRITEBYTECODE=1", "PATIENCE="+f.patience, "SERVER=echo $$ >>$PIDS; "+s.command)
 		group.Go(func() {
 			runs[i].Wait()           // ends with the judge, which has three minutes
 			left[i] = runs[i].left() // now: later another process may have the number
@@ -97,7 +111,7 @@ func (j *judging) firstFailure() string {
 func (f fairness) stopsAfterTheLastStep(t *testing.T) {
 	var servers []judgedServer
 	var want []string // the step that each lacks
-	for _, part := range []string{"1", "3"} {
+	for _, part := range f.parts {
 		all, err := steps.Load("../..", part)
 		require.NoError(t, err)
 		for i, step := range all {
@@ -106,13 +120,13 @@ func (f fairness) stopsAfterTheLastStep(t *testing.T) {
 			}
 			lacks := nextJudged(all[i+1:])
 			both := strings.TrimSuffix(step.Number+","+lacks, ",")
-			servers = append(servers, judgedServer{part: part, step: both, command: "UPTO=" + step.Number + " exec " + f.python + " notes/judged/reference.py"})
+			servers = append(servers, judgedServer{part: part, step: both, command: "UPTO=" + step.Number + " exec " + f.python + " notes/judged/" + f.reference})
 			want = append(want, lacks)
 			assert.Contains(t, step.Now, seenNowhere[step.Number])
 		}
 	}
 
-	for i, j := range f.judgeAll(t, servers) {
+	for i, j := range f.judgeAll(t, servers, 6) {
 		assert.Equal(t, want[i], j.firstFailure(), "%s:\n%s", servers[i].command, j.printed.all())
 		assert.Equal(t, want[i] == "", j.ProcessState.Success())
 	}
@@ -128,11 +142,11 @@ func nextJudged(later []steps.Step) string {
 	return ""
 }
 
-// changes returns what changed.py lists of one kind, a line each: its name, the part,
+// changes returns what f.changed lists of one kind, a line each: its name, the part,
 // and for a bug the step and the rule.
 func (f fairness) changes(t *testing.T, kind string) (all [][]string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), f.python, filepath.Join("..", "judged", "changed.py"))
+	cmd := exec.CommandContext(t.Context(), f.python, filepath.Join("..", "judged", f.changed))
 	out, err := cmd.Output()
 	require.NoError(t, err)
 	for line := range strings.Lines(string(out)) {
@@ -152,23 +166,18 @@ func onlyPart1(part string) string {
 	return ""
 }
 
-// acceptsUnusualServers walks all steps with servers that are unusual in several ways at
-// once. Two ways that change the same line are in different servers.
+// acceptsUnusualServers walks all steps with the whole reference, and with servers that are
+// unusual in several ways at once.
 func (f fairness) acceptsUnusualServers(t *testing.T) {
-	together := map[string][]string{}
-	for _, c := range f.changes(t, "unusual") {
-		place := c[1] // part, and whether it is in the second server
-		if slices.Contains([]string{"trailers", "chunked", "byte-by-byte", "more-fields"}, c[0]) {
-			place += "b"
-		}
-		together[place] = append(together[place], c[0])
+	var servers []judgedServer
+	for _, part := range f.parts {
+		servers = append(servers, judgedServer{part: part, command: onlyPart1(part) + "exec " + f.python + " notes/judged/" + f.reference})
 	}
-	servers := []judgedServer{{part: "1", command: onlyPart1("1") + "exec " + f.python + " notes/judged/reference.py"}, {part: "3", command: "exec " + f.python + " notes/judged/reference.py"}}
-	for place, names := range together {
-		servers = append(servers, judgedServer{part: place[:1], command: onlyPart1(place[:1]) + "UNUSUAL=" + strings.Join(names, ",") + " exec " + f.python + " notes/judged/changed.py"})
+	for _, c := range f.changes(t, "unusual") {
+		servers = append(servers, judgedServer{part: c[1], command: onlyPart1(c[1]) + "UNUSUAL=" + c[0] + " exec " + f.python + " notes/judged/" + f.changed})
 	}
 
-	for i, j := range f.judgeAll(t, servers) {
+	for i, j := range f.judgeAll(t, servers, 6) {
 		assert.True(t, j.ProcessState.Success(), "%s:\n%s", servers[i].command, j.printed.all())
 	}
 }
@@ -178,10 +187,10 @@ func (f fairness) catchesEachBug(t *testing.T) {
 	bugs := f.changes(t, "bug")
 	var servers []judgedServer
 	for _, c := range bugs {
-		servers = append(servers, judgedServer{part: c[1], step: c[2], command: onlyPart1(c[1]) + "BUG=" + c[0] + " exec " + f.python + " notes/judged/changed.py"})
+		servers = append(servers, judgedServer{part: c[1], step: c[2], command: onlyPart1(c[1]) + "BUG=" + c[0] + " exec " + f.python + " notes/judged/" + f.changed})
 	}
 
-	for i, j := range f.judgeAll(t, servers) {
+	for i, j := range f.judgeAll(t, servers, f.bugsAtATime) {
 		assert.Equal(t, bugs[i][2], j.firstFailure(), "%s:\n%s", servers[i].command, j.printed.all())
 		assert.Contains(t, j.printed.all(), bugs[i][3], "the rule that %s breaks", bugs[i][0])
 	}

@@ -103,7 +103,7 @@ func TestWaitingForItsTurnDoesNotCountAsHandlerTime(t *testing.T) {
 	t.Parallel()
 	const own, size = 2 * time.Second, 32 << 20 // bytes; more than the kernel buffers for a client that does not read
 	behind := make(chan string, 1)
-	r := startServer(t, func(s *Server) { s.Limits.HandlerTime, s.Limits.BodyTime = own, own }, withHandler(func(w *Response, r *Request) {
+	r := startServer(t, func(s *Server) { s.Limits.HandlerTime, s.Limits.BodyTime = own, 5*own }, withHandler(func(w *Response, r *Request) {
 		switch string(r.Path) {
 		case "/large":
 			for range size / maxBuffered {

@@ -100,6 +100,13 @@ func (s *Server) Accepted() int {
 	return s.count
 }
 
+// Open returns the number of connections whose scripts run.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
 // ServeResponses starts a Server that responds to each request with the bytes that
 // answer returns; for "" it closes the connection. It has read the request body
 // before it calls answer, which may run in several goroutines.
