@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PARTS := $(wildcard part[1-4]-*)
 NOTES := go -C notes run .
 
-.PHONY: help demo test check part1 part2 part3 part4 read facts judge bug hint mend story exercise bugs solutions growth bench fuzz notes notes-check
+.PHONY: help demo test check part1 part2 part3 part4 read lab facts judge bug hint mend story exercise bugs solutions growth bench fuzz notes notes-check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ read: ## the notes in your browser, served by part 3
 	$(NOTES) html ../bin/notes
 	@echo "open http://127.0.0.1:8080/files/index.html"
 	go run ./part3-pipelining -root bin/notes
+
+lab: ## experiments on your kernel, in your browser: http://127.0.0.1:8080/lab.html
+	@go -C notes build -o ../bin/lab ./lab/serve && exec bin/lab -root . -addr $(or $(ADDR),127.0.0.1:8080)
 
 notes: ## rewrite in the chapters what is computed: code, output, tables, figures
 	$(NOTES) refresh
