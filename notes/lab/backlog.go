@@ -22,7 +22,7 @@ var backlog = experiment{
 		{Name: "clients", Label: "clients", Low: 1, High: 200, Step: 1, Default: 8},
 		{Name: "timeout", Label: "connect timeout, ms (0: none)", Low: 0, High: 5000, Step: 50, Default: 0},
 	},
-	Predict: setting{Name: "said", Label: "How many clients connect with their first SYN?", High: 200, Step: 1, Default: 4, Unit: "clients connected with their first SYN"},
+	Predict: setting{Name: "said", Label: "How many clients connect with their first SYN?", High: 200, Step: 1, Default: 4, One: "client connected with its first SYN", Many: "clients connected with their first SYN"},
 	Parts: func(v values) []string {
 		return []string{
 			fmt.Sprintf("go run ./part2-backlog -backlog %d -delay %dms -watch", v["backlog"], v["service"]),

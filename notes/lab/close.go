@@ -30,7 +30,7 @@ var closing = experiment{
 		{Name: "how", Label: "the server closes", High: 1, Default: 0, Choices: []string{"at-once", "after-draining"}},
 		{Name: "clients", Label: "clients, one after another", Low: 1, High: 200, Step: 1, Default: 50},
 	},
-	Predict: setting{Name: "said", Label: "How many clients get the whole response?", High: 200, Step: 1, Default: 25, Unit: "whole responses"},
+	Predict: setting{Name: "said", Label: "How many clients get the whole response?", High: 200, Step: 1, Default: 25, One: "response was whole", Many: "responses were whole"},
 	Parts:   func(values) []string { return []string{"go run ./part1-hello demo"} },
 	play:    playClose,
 }
@@ -75,7 +75,7 @@ func playClose(ctx context.Context, r *Run, v values) (outcome, error) {
 	}
 	text := fmt.Sprintf("%d of %d connections were reset", n.Resets, v["clients"])
 	if cut > 0 {
-		text += fmt.Sprintf("; the cut responses ended after %d of %d bytes on average", cutBytes/cut, len(s.response))
+		text += fmt.Sprintf("; the cut responses ended after %d of %d KiB on average", cutBytes/cut>>10, len(s.response)>>10)
 	}
 	return outcome{n.Whole, text + "."}, nil
 }

@@ -26,7 +26,7 @@ type setting struct {
 	Low, High     int
 	Step, Default int
 	Choices       []string // Low to High are their indexes
-	Unit          string   // what a number of it is called in a sentence: "clients", "ms"
+	One, Many     string   // what the sentence says of 1 and of more of them: "clients were answered"
 }
 
 // values are the settings of a run by name. A choice is its index.
@@ -129,9 +129,9 @@ func (e *experiment) Command(v values) string {
 
 // sentence is what the page says when a run has ended.
 func (e *experiment) sentence(said *int, o outcome) string {
-	unit := e.Predict.Unit
+	was := plural(o.was, e.Predict.One, e.Predict.Many) + ". " + o.text
 	if said == nil {
-		return fmt.Sprintf("It was %d %s. %s", o.was, unit, o.text)
+		return was
 	}
-	return fmt.Sprintf("You said %d %s, it was %d. %s", *said, unit, o.was, o.text)
+	return fmt.Sprintf("You said %d; %s", *said, was)
 }

@@ -16,7 +16,7 @@ import (
 
 // The lab's resources:
 //
-//	GET  /lab.html, /lab.css, /lab.js          the page
+//	GET  /lab.css, /lab.js                     what the page needs
 //	POST /lab/run?experiment=NAME&SETTING=…    plays, and streams the events (text/event-stream)
 //	POST /lab/run?…&format=json                plays, and responds with the result when it has ended
 //	GET  /lab/result?id=N                      the result of a run that has ended
@@ -25,10 +25,9 @@ import (
 // browser would ask the server first (CORS), and this one never agrees.
 
 // Handler returns a handler for the lab's resources, which calls others for all other
-// paths. It blocks for as long as a run takes.
+// paths, and so for the page itself. It blocks for as long as a run takes.
 func (l *Lab) Handler(others server.Handler) server.Handler {
 	resources := map[string]func(w *server.Response, r *server.Request){
-		"/lab.html":   static("text/html; charset=utf-8", Page()),
 		"/lab.css":    static("text/css; charset=utf-8", CSS),
 		"/lab.js":     static("text/javascript; charset=utf-8", JS),
 		"/lab/run":    l.serveRun,
@@ -86,6 +85,7 @@ func isLocal(host string) bool {
 	return err == nil || strings.EqualFold(host, "localhost")
 }
 
+// static returns a handler for a text that does not change.
 func static(kind, text string) func(w *server.Response, r *server.Request) {
 	return func(w *server.Response, r *server.Request) {
 		w.AddField("Content-Type", kind)

@@ -26,7 +26,13 @@ func serveLab(t *testing.T) string {
 	require.NoError(t, err)
 	top := "http://" + socket.LocalAddr(fd).String() + "/"
 	l := New("../..")
-	s, err := server.New(fd, l.Handler(func(w *server.Response, _ *server.Request) { w.Error(404, "not the lab's") }),
+	s, err := server.New(fd, l.Handler(func(w *server.Response, r *server.Request) {
+		if string(r.Path) == "/lab.html" {
+			ServePage(w, r)
+			return
+		}
+		w.Error(404, "not the lab's")
+	}),
 		server.DefaultLimits, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	done := make(chan struct{})
@@ -75,7 +81,7 @@ func TestStreamAndJSONSayTheSame(t *testing.T) {
 	again := text(t, do(t, "GET", top+fmt.Sprint("lab/result?id=", streamed.ID)))
 	require.NoError(t, json.Unmarshal([]byte(again), &kept))
 	assert.Equal(t, streamed.Sentence, kept.Sentence)
-	assert.Equal(t, fmt.Sprintf("You said 7 ms until the last response, it was %d.", kept.Was), kept.Sentence[:strings.Index(kept.Sentence, ".")+1])
+	assert.Equal(t, fmt.Sprintf("You said 7; %d ms until the last response.", kept.Was), kept.Sentence[:strings.Index(kept.Sentence, ".")+1])
 	assert.Equal(t, len(kept.Events), strings.Count(stream, "data: ")-1, "each event is streamed once")
 	assert.Contains(t, kept.Command, "play pipeline depth=3 slots=32 a=20")
 }
@@ -88,7 +94,7 @@ func TestRunAsJSON(t *testing.T) {
 	assert.Equal(t, "application/json", response.Header.Get("Content-Type"))
 	var result Result
 	require.NoError(t, json.Unmarshal([]byte(text(t, response)), &result))
-	assert.Equal(t, "It was 3 whole responses. 0 of 3 connections were reset.", result.Sentence)
+	assert.Equal(t, "3 responses were whole. 0 of 3 connections were reset.", result.Sentence)
 	assert.Len(t, result.Events, 3)
 }
 
@@ -112,7 +118,7 @@ func TestOnlyTheLabsOwnPageStartsAnExperiment(t *testing.T) {
 		{"a name that was made to point here", "POST", run, []string{"Lab: play", "Host: evil.example", "Origin: http://evil.example", "Sec-Fetch-Site: same-origin"}, 421},
 		{"reading by such a name", "GET", "lab/result?id=1", []string{"Host: evil.example:80"}, 421},
 		{"by name", "GET", "lab.html", []string{"Host: localhost:8080"}, 200},
-		{"the page is not posted", "POST", "lab.html", []string{"Lab: play"}, 405},
+		{"the script is not posted", "POST", "lab.js", []string{"Lab: play"}, 405},
 		{"another path", "GET", "labs", nil, 404},
 		{"bad settings", "POST", run + "&size=2", []string{"Lab: play"}, 400},
 		{"a bad query", "POST", run + "&%zz", []string{"Lab: play"}, 400},
@@ -163,7 +169,7 @@ func TestClosedPageEndsTheRun(t *testing.T) {
 		require.EventuallyWithT(t, func(c *assert.CollectT) {
 			assert.Empty(c, children(t))
 			assert.LessOrEqual(c, descriptors(t), before)
-		}, patience, 10*time.Millisecond)
+		}, MaxTime/2, tick, "long before the time of the run is over")
 		t.Logf("%s: nothing is left %v after the page was closed", settings, time.Since(closed).Round(time.Millisecond))
 	}
 }

@@ -77,6 +77,7 @@ type bareKeeper struct {
 	addr                     string
 	kept                     chan *client.Conn // nil: the place of a connection that failed
 	leased, waiting, dialled atomic.Int64
+	open                     atomic.Int64 // connections, leased or kept
 }
 
 func (k *bareKeeper) fill(ctx context.Context, n int) error {
@@ -98,8 +99,15 @@ func (k *bareKeeper) send(ctx context.Context, method string) (err error) {
 	l := <-k.kept
 	k.waiting.Add(-1)
 	k.leased.Add(1)
-	defer func() { k.leased.Add(-1); k.kept <- l }()
+	defer func() {
+		if l == nil {
+			k.open.Add(-1)
+		}
+		k.leased.Add(-1)
+		k.kept <- l
+	}()
 	if l == nil {
+		k.open.Add(1)
 		if l, err = client.DialIP(ctx, k.addr, client.DefaultTimeouts.Connect); err != nil {
 			l = nil
 			return err
@@ -123,7 +131,7 @@ func (k *bareKeeper) send(ctx context.Context, method string) (err error) {
 func (k *bareKeeper) drop() {}
 
 func (k *bareKeeper) counts() Counts {
-	return Counts{Leased: int(k.leased.Load()), Idle: len(k.kept), Waiting: int(k.waiting.Load()), Dialled: int(k.dialled.Load())}
+	return Counts{Leased: int(k.leased.Load()), Idle: int(max(0, k.open.Load()-k.leased.Load())), Waiting: int(k.waiting.Load()), Dialled: int(k.dialled.Load())}
 }
 
 func (k *bareKeeper) close() {

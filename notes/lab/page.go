@@ -4,6 +4,8 @@ import (
 	_ "embed"
 	"html/template"
 	"strings"
+
+	"socketup/part3-pipelining/server"
 )
 
 var (
@@ -35,7 +37,12 @@ func Fragment() string {
 	return b.String()
 }
 
-// Page returns the lab as a page of its own, /lab.html.
+// ServePage is a handler that responds with the Page.
+func ServePage(w *server.Response, r *server.Request) {
+	static("text/html; charset=utf-8", Page())(w, r)
+}
+
+// Page returns the lab as a page of its own, /lab.html: the Fragment without a book.
 func Page() string {
 	return `<!doctype html>
 <html lang="en">

@@ -36,7 +36,7 @@ var pipeline = experiment{
 		{Name: "d", Label: "4th, 8th, 12th … handler, ms", Low: 0, High: 500, Step: 10, Default: 100},
 		{Name: "driver", Label: "the server waits", High: 2, Default: slices.Index(drivers, server.DefaultDriver), Choices: drivers},
 	},
-	Predict: setting{Name: "said", Label: "When does the last response arrive, in ms?", High: 5000, Step: 10, Default: 1200, Unit: "ms until the last response"},
+	Predict: setting{Name: "said", Label: "When does the last response arrive, in ms?", High: 5000, Step: 10, Default: 1200, One: "ms until the last response", Many: "ms until the last response"},
 	Parts: func(v values) []string {
 		paths := ""
 		for i := range v["depth"] {

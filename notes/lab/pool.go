@@ -20,12 +20,12 @@ var pooling = experiment{
 	About: "Four pools, each full of idle connections to a backend of its own (part 4's verb keep). The backends are paused with SIGSTOP, " +
 		"continue, and get requests at once. While they are paused their kernels keep the connections open: no check can see that they are about to be closed.",
 	Settings: []setting{
-		{Name: "size", Label: "connections in each pool", Low: 1, High: 32, Step: 1, Default: 10},
+		{Name: "size", Label: "connections in each pool", Low: 1, High: 32, Step: 1, Default: 20},
 		{Name: "idle", Label: "backend keeps idle ones for, ms", Low: 50, High: 1000, Step: 10, Default: 250},
 		{Name: "pause", Label: "backend is paused for, ms", Low: 0, High: 2000, Step: 10, Default: 400},
-		{Name: "callers", Label: "callers of each pool", Low: 1, High: 50, Step: 1, Default: 10},
+		{Name: "callers", Label: "callers of each pool", Low: 1, High: 50, Step: 1, Default: 20},
 	},
-	Predict: setting{Name: "said", Label: "How many requests fail although the connection was checked?", High: 50, Step: 1, Default: 0, Unit: "requests failed with a check before reuse"},
+	Predict: setting{Name: "said", Label: "How many requests fail although the connection was checked?", High: 50, Step: 1, Default: 0, One: "request failed although its connection was checked", Many: "requests failed although their connections were checked"},
 	Parts:   func(values) []string { return []string{"go run ./part4-pooling demo"} },
 	play:    playPool,
 }
@@ -38,7 +38,7 @@ const (
 	retrying         // check, and retry once: a PUT, which may be repeated
 )
 
-var policies = []string{"reuse unchecked", "check before reuse", "drop all when paused", "check, and retry once"}
+var policies = []string{"reuse unchecked", "check before reuse", "drop all when paused", "check and retry once"}
 
 func playPool(ctx context.Context, r *Run, v values) (outcome, error) {
 	if _, err := r.lab.programs.build(ctx, "part4-pooling"); err != nil {
@@ -56,9 +56,12 @@ func playPool(ctx context.Context, r *Run, v values) (outcome, error) {
 			return outcome{}, cause(ctx, err)
 		}
 	}
-	text := "Of " + plural(v["callers"], "request", "requests") + " by each policy"
+	text := fmt.Sprintf("Of %d by each policy there failed: %s", v["callers"], policies[0])
 	for i, name := range policies {
-		text += fmt.Sprintf(", %d failed with %q", failed[i], name)
+		if i > 0 {
+			text += ", " + name
+		}
+		text += fmt.Sprintf(" %d", failed[i])
 	}
 	return outcome{failed[checked], text + "."}, nil
 }

@@ -43,7 +43,7 @@ type Result struct {
 	Settings   map[string]string `json:"settings"`
 	Said       *int              `json:"said,omitempty"` // the prediction
 	Was        int               `json:"was"`
-	Unit       string            `json:"unit"` // of Said and Was
+	Unit       string            `json:"unit"` // of Said and Was, as the sentence has it
 	Sentence   string            `json:"sentence"`
 	Error      string            `json:"error,omitempty"` // the run failed or was ended; Was means nothing
 	Command    string            `json:"command"`
@@ -133,7 +133,7 @@ func (r *Run) play(ctx context.Context, e *experiment, v values, said *int) {
 	for _, s := range e.Settings {
 		settings[s.Name] = s.show(v[s.Name])
 	}
-	r.result = Result{ID: r.ID, Experiment: e.Name, Settings: settings, Said: said, Was: o.was, Unit: e.Predict.Unit,
+	r.result = Result{ID: r.ID, Experiment: e.Name, Settings: settings, Said: said, Was: o.was, Unit: e.Predict.Many,
 		Command: e.Command(v), Parts: e.Parts(v), Events: r.events}
 	if err != nil {
 		r.result.Was, r.result.Error = 0, err.Error()

@@ -38,11 +38,15 @@
 
   // A drawing of lanes: each has bars of one state after another, on one scale of time.
   class Lanes {
-    constructor(figure, lane, states, last) {
-      Object.assign(this, { lane, states, last, rows: new Map(), length: 500 });
+    constructor(figure, states, last) {
+      Object.assign(this, { states, last, rows: new Map(), length: 500 });
       this.queue = make('div', 'lab-queue');
       this.body = make('div', '');
-      figure.append(this.queue, this.body, key(states));
+      this.end = make('span', '');
+      const scale = make('div', 'lab-scale'), line = make('span', 'lab-track');
+      line.append(make('span', '', '0'), this.end);
+      scale.append(make('span', ''), line, make('span', ''));
+      figure.append(this.queue, this.body, scale, key(states));
     }
     add(e) {
       if (!e.lane) return this.showQueue(e);
@@ -68,8 +72,9 @@
       this.queue.classList.toggle('lab-full', taken >= places);
       this.queue.replaceChildren(make('b', '', `${e.who}: ${e.what}`), ...Array.from({ length: Math.min(places, 60) }, (_, i) => make('i', i < taken ? 'lab-on' : '')));
     }
-    draw(now) {
-      this.length = Math.max(this.length, now);
+    draw(now, ended) {
+      this.length = ended ? Math.max(20, 1.03 * now) : Math.max(this.length, now);
+      this.end.textContent = Math.round(this.length) + ' ms';
       const percent = (ms) => (100 * ms / this.length) + '%';
       for (const { spans } of this.rows.values()) {
         for (const s of spans) {
@@ -143,8 +148,8 @@
 
   const drawings = {
     close: (figure, form) => new Totals(figure, form),
-    backlog: (figure) => new Lanes(figure, 'client', { connecting: 'SYN sent: no reply yet', 'in-queue': 'connected: waits for its response', answered: 'answered', 'gave-up': 'gave up' }, ['answered', 'gave-up']),
-    pipeline: (figure) => new Lanes(figure, 'request', { waiting: 'sent: its handler has not begun', running: 'handler runs', finished: 'finished: not its turn', sent: 'response has arrived' }, ['sent']),
+    backlog: (figure) => new Lanes(figure, { connecting: 'SYN sent: no reply yet', 'in-queue': 'connected: waits for its response', answered: 'answered', 'gave-up': 'gave up' }, ['answered', 'gave-up']),
+    pipeline: (figure) => new Lanes(figure, { waiting: 'sent: its handler has not begun', running: 'handler runs', finished: 'finished: not its turn', sent: 'response has arrived' }, ['sent']),
     pool: (figure) => new Cells(figure),
   };
 
@@ -162,6 +167,10 @@
       }
     }
   }
+
+  // A browser may keep a page that the reader has left, with its connection (bfcache).
+  let leave = () => {};
+  window.addEventListener('pagehide', () => leave());
 
   const quote = (word) => /^[\w:=./-]+$/.test(word) ? word : `'${word}'`;
 
@@ -185,7 +194,7 @@
       panel.dataset.state = 'running';
       play.disabled = true;
       stop.disabled = false;
-      stop.onclick = () => abort.abort();
+      stop.onclick = leave = () => abort.abort();
       link.hidden = true;
       figure.replaceChildren();
       list.replaceChildren();
@@ -215,7 +224,7 @@
         say(abort.signal.aborted ? 'You stopped it, and nothing of it is left.' : String(error.message), !abort.signal.aborted);
       }
       cancelAnimationFrame(frame);
-      drawing.draw(last);
+      drawing.draw(last, true);
       play.disabled = false;
       stop.disabled = true;
       panel.dataset.state = 'ended';

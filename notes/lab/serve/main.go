@@ -134,12 +134,15 @@ func serve(ctx context.Context, l *lab.Lab, addr string, stdout io.Writer, log *
 	}
 }
 
-// elsewhere leads to the lab.
+// elsewhere has the page, and leads to it.
 func elsewhere(w *server.Response, r *server.Request) {
-	if string(r.Path) != "/" {
+	switch string(r.Path) {
+	case "/lab.html":
+		lab.ServePage(w, r)
+	case "/":
+		w.AddField("Location", "/lab.html")
+		w.Status = 302
+	default:
 		w.Error(404, "the lab is at /lab.html")
-		return
 	}
-	w.AddField("Location", "/lab.html")
-	w.Status = 302
 }

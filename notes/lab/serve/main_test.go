@@ -21,7 +21,7 @@ func TestPlayPrintsEventsAndASentence(t *testing.T) {
 	assert.Empty(t, wrong.String())
 	lines := strings.Split(out.String(), "\n")
 	assert.Contains(t, lines[1], "client 2              reads the whole response, then the end")
-	assert.Equal(t, "You said 1 whole responses, it was 2. 0 of 2 connections were reset.", lines[3])
+	assert.Equal(t, "You said 1; 2 responses were whole. 0 of 2 connections were reset.", lines[3])
 }
 
 func TestPlayAsJSON(t *testing.T) {
