@@ -108,15 +108,6 @@ func (s setting) show(n int) string {
 	return strconv.Itoa(n)
 }
 
-// query returns v as a query that parse reads.
-func (e *experiment) query(v values) url.Values {
-	q := url.Values{}
-	for _, s := range e.Settings {
-		q.Set(s.Name, s.show(v[s.Name]))
-	}
-	return q
-}
-
 // Command returns the command that plays the experiment in a terminal, from the top of
 // the repository.
 func (e *experiment) Command(v values) string {

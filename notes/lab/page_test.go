@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// Tests of pages run side by side, after those that look at this process's children.
+
 // panel is the expression of an experiment's part of the page.
 func panel(name string) string { return "document.getElementById('lab-" + name + "')" }
 
@@ -40,6 +42,7 @@ func (b *tab) shoot(name string) {
 }
 
 func TestEachTabPlays(t *testing.T) {
+	t.Parallel()
 	top := serveLab(t)
 	b := openTab(t, top)
 	for _, c := range []struct {
@@ -109,6 +112,7 @@ func TestPageThatGoesAwayEndsTheRun(t *testing.T) {
 }
 
 func TestTwoPagesAtOnce(t *testing.T) {
+	t.Parallel()
 	top := serveLab(t)
 	one, two := openTab(t, top), openTab(t, top)
 	one.open("lab.html")
@@ -129,6 +133,7 @@ func TestTwoPagesAtOnce(t *testing.T) {
 }
 
 func TestForeignPageCannotStartARun(t *testing.T) {
+	t.Parallel()
 	top := serveLab(t)
 	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -149,6 +154,7 @@ func TestForeignPageCannotStartARun(t *testing.T) {
 }
 
 func TestPageFitsAndIsAccessible(t *testing.T) {
+	t.Parallel()
 	axe, err := os.ReadFile("../read/testdata/axe.min.js")
 	if err != nil {
 		t.Log("axe-core, which the book's tests bring, is not there: accessibility is not checked")
@@ -179,6 +185,7 @@ func TestPageFitsAndIsAccessible(t *testing.T) {
 }
 
 func TestTabsMoveWithArrows(t *testing.T) {
+	t.Parallel()
 	b := openTab(t, serveLab(t))
 	b.open("lab.html")
 	b.do(chromedp.Click(chromedp.CSS("#lab-tab-pool")))
@@ -191,6 +198,7 @@ func TestTabsMoveWithArrows(t *testing.T) {
 }
 
 func TestPageWithoutScriptsShowsTheCommands(t *testing.T) {
+	t.Parallel()
 	b := openTab(t, serveLab(t))
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 
