@@ -48,7 +48,7 @@ type Result struct {
 	Error      string            `json:"error,omitempty"` // the run failed or was ended; Was means nothing
 	Command    string            `json:"command"`
 	Parts      []string          `json:"parts,omitempty"` // commands of the parts that show the same
-	Events     []Event           `json:"events"`
+	Events     []Event           `json:"events,omitempty"`
 }
 
 // A Run is an experiment in progress, or one that has ended.

@@ -182,7 +182,7 @@
 
     form.addEventListener('input', () => {
       for (const e of form.querySelectorAll('input[type=range]')) e.parentNode.querySelector('output').value = e.value;
-      $('.lab-commands').textContent = ['go -C notes run ./lab/serve play ' + name, ...settings().map(([n, v]) => quote(n + '=' + v))].join(' ');
+      $('.lab-commands code').textContent = ['go -C notes run ./lab/serve play ' + name, ...settings().map(([n, v]) => quote(n + '=' + v))].join(' ');
       $('.lab-parts').hidden = true; // they are those of the settings that the page began with, until a run has ended
     });
 
@@ -217,8 +217,8 @@
         say(result.sentence, result.error);
         link.href = 'lab/result?id=' + result.id;
         link.hidden = false;
-        $('.lab-commands').textContent = result.command;
-        $('.lab-parts pre').textContent = (result.parts || []).join('\n');
+        $('.lab-commands code').textContent = result.command;
+        $('.lab-parts code').textContent = (result.parts || []).join('\n');
         $('.lab-parts').hidden = !result.parts;
       } catch (error) {
         say(abort.signal.aborted ? 'You stopped it, and nothing of it is left.' : String(error.message), !abort.signal.aborted);
