@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PARTS := $(wildcard part[1-4]-*)
 NOTES := go -C notes run .
 
-.PHONY: help demo test check part1 part2 part3 part4 read book facts judge bug hint mend story exercise bugs solutions growth bench fuzz notes notes-check
+.PHONY: help demo test check part1 part2 part3 part4 read book lab facts judge bug hint mend story exercise bugs solutions growth bench fuzz notes notes-check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ check: ## everything CI does
 	for pkg in $$(go list ./...); do GOOS=darwin go test -c -o /dev/null $$pkg || exit 1; done
 	$(MAKE) bin/staticcheck && bin/staticcheck ./... && cd notes && ../bin/staticcheck ./...
 	go test -race -shuffle=on ./...
-	go -C notes test ./...
+	go -C notes test -p 1 ./... # one package at a time: some drive browsers and judge by the clock
 	$(MAKE) bugs solutions notes-check fuzz
 
 part1 part2 part3: ## serve a part on http://127.0.0.1:8080
@@ -84,6 +84,9 @@ read: ## the book in your browser, served by part 3: http://127.0.0.1:8080, or A
 
 book: ## the book as a folder of pages that need no server: bin/book
 	@go -C notes build -o ../bin/read ./read && exec bin/read -root . -to bin/book
+
+lab: ## experiments on your kernel, in your browser: http://127.0.0.1:8080/lab.html
+	@go -C notes build -o ../bin/lab ./lab/serve && exec bin/lab -root . -addr $(or $(ADDR),127.0.0.1:8080)
 
 notes: ## rewrite in the chapters what is computed: code, output, tables, figures
 	$(NOTES) refresh

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"html/template"
 	"io"
 	"log/slog"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"socketup/notes/book"
+	"socketup/notes/lab"
 	"socketup/part3-pipelining/server"
 	"socketup/part3-pipelining/socket"
 )
@@ -46,7 +48,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil && *to != "" {
 		err = write(*to, files, stdout)
 	} else if err == nil {
-		err = serve(*addr, handler(files), stdout, slog.New(slog.NewTextHandler(stderr, nil)))
+		l := lab.New(*root)
+		defer l.Close()
+		err = serve(*addr, l.Handler(handler(files)), l.Close, stdout, slog.New(slog.NewTextHandler(stderr, nil)))
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
@@ -61,7 +65,13 @@ func site(root string, served bool) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.Site(book.Options{Served: served})
+	page := book.Extra{Name: "lab.html", Title: "The lab", Head: lab.Head, Body: template.HTML(lab.Fragment())}
+	files, err := b.Site(book.Options{Served: served, More: []book.Extra{page}})
+	if err != nil {
+		return nil, err
+	}
+	files["lab.css"], files["lab.js"] = []byte(lab.CSS), []byte(lab.JS)
+	return files, nil
 }
 
 // write puts the files into dir. What else is in it stays.
@@ -77,8 +87,9 @@ func write(dir string, files map[string][]byte, stdout io.Writer) error {
 	return err
 }
 
-// serve calls h for each request, until SIGINT or SIGTERM.
-func serve(addr string, h server.Handler, stdout io.Writer, log *slog.Logger) error {
+// serve calls h for each request, until SIGINT or SIGTERM. Then it calls finish, which
+// ends what h would wait for.
+func serve(addr string, h server.Handler, finish func(), stdout io.Writer, log *slog.Logger) error {
 	fd, err := socket.Listen(addr, backlog)
 	if err != nil {
 		return err
@@ -99,6 +110,7 @@ func serve(addr string, h server.Handler, stdout io.Writer, log *slog.Logger) er
 		return nil
 	case <-signals:
 	}
+	finish()
 	s.Stop()
 	select {
 	case <-done:
