@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -156,7 +157,8 @@ func TestStopAnswersWhatWasRead(t *testing.T) {
 		return hasRead(t, f.addr, uint16(read.LocalAddr().(*net.TCPAddr).Port))
 	})
 
-	f.terminate(t)
+	_, first := f.listeners(t)
+	signalAll(t, first, syscall.SIGTERM)
 
 	s := transcript{sent: sent + "and then SIGTERM", rule: "house rule: a stop answers every request that was read, in order", look: look}.readAll(read)
 	inRequestOrder(t, s, "slept 700ms\n", "Hello, World!\n", "slept 600ms\n")

@@ -69,15 +69,6 @@ func startFresh(t testing.TB, environment string, flags ...string) freshServer {
 	return f
 }
 
-// terminate sends SIGTERM to the process of the server that listens, or skips the test
-// where it cannot find it. Its ancestors, a shell or go run, get nothing: they end when
-// it does, with its status.
-func (f freshServer) terminate(t testing.TB) {
-	t.Helper()
-	_, first := f.listeners(t)
-	signalAll(t, first, syscall.SIGTERM)
-}
-
 // freeze stops the server's processes with SIGSTOP: the kernel completes the handshakes
 // of its clients meanwhile, and the server does not know of them. terminateFrozen sends
 // SIGTERM, and lets the processes run.
