@@ -88,7 +88,7 @@ func TestSlowReaderStopsTheBackend(t *testing.T) {
 		var sent int64
 		piece := make([]byte, 64<<10)
 		for sent < most {
-			c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond)) // can miss a fault, but not report a false one
+			c.SetWriteDeadline(time.Now().Add(600 * time.Millisecond)) // can miss a fault, but not report a false one
 			n, err := c.Write(piece)
 			if sent += int64(n); err != nil {
 				break
