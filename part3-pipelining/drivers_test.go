@@ -26,6 +26,10 @@ func waitModes() []string {
 // handlers; the serial driver skips them.
 const isConcurrent = "TestPipelinedSleepsTakeAsLongAsTheLongest"
 
+// timeLimits are the flags of a server that takes its limits from $TIME_LIMIT, as the
+// contract asks (notes/contract.md).
+const timeLimits = " -head-time ${TIME_LIMIT:-10}s -body-time ${TIME_LIMIT:-10}s -idle-time ${TIME_LIMIT:-30}s -write-time ${TIME_LIMIT:-20}s"
+
 // The contract tests, which can judge any server, run against each driver
 // (transcript_test.go, startJudgedServer).
 func TestEveryDriverKeepsTheContract(t *testing.T) {
@@ -47,7 +51,7 @@ func TestEveryDriverKeepsTheContract(t *testing.T) {
 				args = append(args, "-test.skip=^("+isConcurrent+")$")
 			}
 			cmd := exec.Command(os.Args[0], args...)
-			cmd.Env = append(os.Environ(), "SERVER=exec "+program+" serve -addr $ADDR -wait "+way)
+			cmd.Env = append(os.Environ(), "SERVER=exec "+program+" serve -addr $ADDR -wait "+way+timeLimits)
 			out, err := cmd.CombinedOutput()
 			passed := strings.Count(string(out), "--- PASS: Test")
 			t.Logf("%d tests of the contract pass", passed)
