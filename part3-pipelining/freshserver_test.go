@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -25,10 +27,7 @@ type freshServer struct {
 func startFresh(t testing.TB, environment string, flags ...string) freshServer {
 	t.Helper()
 	skipIfHung(t)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	f := freshServer{addr: free.Addr().String()}
-	free.Close()
+	f := freshServer{addr: claimAddr(t)}
 	var cmd *exec.Cmd
 	var end func()
 	if command := os.Getenv("SERVER"); command == "" {
@@ -67,6 +66,28 @@ func startFresh(t testing.TB, environment string, flags ...string) freshServer {
 		return err == nil
 	})
 	return f
+}
+
+// claimAddr returns an address that no socket has. Its port is one that the kernel does
+// not give to clients, who could take it before the server does; and until the test ends
+// no other test gets it, because it also has the UDP port of that number.
+func claimAddr(t testing.TB) (addr string) {
+	t.Helper()
+	for range 100 {
+		addr = fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(22_000))
+		claim, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			continue
+		}
+		if free, err := net.Listen("tcp", addr); err == nil {
+			free.Close()
+			t.Cleanup(func() { claim.Close() })
+			return addr
+		}
+		claim.Close()
+	}
+	t.Fatal("no free port in a hundred tries")
+	return ""
 }
 
 // freeze stops the server's processes with SIGSTOP: the kernel completes the handshakes

@@ -16,8 +16,9 @@ import (
 // A server is the program that is judged, running.
 type server struct {
 	*group
-	addr string
-	slow time.Duration // how long it took until it listened
+	addr  string
+	claim net.PacketConn // to addr
+	slow  time.Duration  // how long it took until it listened
 }
 
 const (
@@ -40,7 +41,7 @@ func (t trouble) Error() string { return string(t) }
 // two. Of a server that does not listen it returns one that has ended, with what
 // it printed, and a trouble.
 func startServer(ctx context.Context, command, dir string, patience time.Duration, environment []string) (*server, error) {
-	addr, err := freeAddr()
+	addr, claim, err := claimAddr()
 	if err != nil {
 		return nil, err
 	}
@@ -49,28 +50,42 @@ func startServer(ctx context.Context, command, dir string, patience time.Duratio
 	cmd.Env = append(append(os.Environ(), "ADDR="+addr), environment...)
 	g, err := start(cmd)
 	if err != nil {
+		claim.Close()
 		return nil, err
 	}
 	g.mayDaemonise = true
-	s := &server{group: g, addr: addr}
+	s := &server{group: g, addr: addr, claim: claim}
 	if err := s.awaitListening(ctx, max(startTimeout, patience)); err != nil {
-		g.end(stopGrace)
+		s.end(stopGrace)
 		return s, err
 	}
 	return s, nil
 }
 
-// freeAddr returns an address that no socket has. Its port is one that the kernel
-// does not give to clients, who could take it before the server does.
-func freeAddr() (addr string, err error) {
+// end is group.end, and gives the address up.
+func (s *server) end(grace time.Duration) (obeyed bool) {
+	defer s.claim.Close()
+	return s.group.end(grace)
+}
+
+// claimAddr returns an address that no socket has, and the claim to it. Its port is one
+// that the kernel does not give to clients, who could take it before the server does.
+// Nor do other judges that run meanwhile: the claim is the UDP port of that number, and
+// only one of them can have it. The caller closes the claim when the server has ended.
+func claimAddr() (addr string, claim net.PacketConn, err error) {
 	for range 100 {
 		addr = fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(22_000))
+		if claim, err = net.ListenPacket("udp", addr); err != nil {
+			continue
+		}
 		free, failed := net.Listen("tcp", addr)
 		if err = failed; err == nil {
-			return addr, free.Close()
+			free.Close()
+			return addr, claim, nil
 		}
+		claim.Close()
 	}
-	return "", err
+	return "", nil, err
 }
 
 // awaitListening returns when the server listens on its address.
