@@ -20,6 +20,7 @@ type Server struct {
 	Handler       Handler
 	Limits        Limits
 	Log           *slog.Logger
+	KeepQueue     bool // the listener has other owners: a stop leaves them the accept queue as it is
 	clock         *clock
 	stopping      atomic.Bool   // drain.go
 	stopRequested chan struct{} // has a token when runClock should note the stop

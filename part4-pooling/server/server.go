@@ -22,6 +22,7 @@ type Server struct {
 	AbortOnClose  bool      // a FIN from the client fails its connection, like a reset. Only the loop driver does this
 	Limits        Limits
 	Log           *slog.Logger
+	KeepQueue     bool // the listener has other owners: a stop leaves them the accept queue as it is
 	clock         *clock
 	stopping      atomic.Bool   // drain.go
 	stopRequested chan struct{} // has a token when runClock should note the stop
