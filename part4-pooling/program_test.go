@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 		main()
 	} else if os.Getenv("BE_THE_WITNESS") != "" {
 		beWitness()
+	} else if file := os.Getenv("BE_THE_BACKEND"); file != "" {
+		beBackend(file)
 	}
 	callWitness()
 	waitTogether()
