@@ -34,7 +34,8 @@ type cluster struct {
 }
 
 // haproxyConf repeats a request that no gateway has answered if that is harmless: a GET
-// always, any other only while nothing of it has been sent.
+// always, any other only while nothing of it has been sent. A gateway that refuses one
+// connection gets no more until it accepts one of the checks.
 const haproxyConf = `
 global
 	stats socket %s level admin
@@ -50,7 +51,7 @@ listen front
 	bind fd@3
 	http-request disable-l7-retry if !METH_GET
 	balance roundrobin
-	default-server check inter 200ms
+	default-server check inter 200ms observe layer4 error-limit 1 on-error mark-down
 `
 
 // startCluster starts all of it, until the test ends.
