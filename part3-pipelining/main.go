@@ -72,7 +72,7 @@ type options struct {
 
 func serveFlags(f *flag.FlagSet) *options {
 	o := &options{}
-	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
+	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one, and fd:3 is a listening socket passed as descriptor 3")
 	f.DurationVar(&o.grace, "grace", 5*time.Second, "how long after SIGINT or SIGTERM requests in flight and queued connections may take to be served")
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
 	f.BoolVar(&o.dotfiles, "dotfiles", false, "also serve files and directories whose names begin with a dot")
@@ -107,6 +107,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 		defer a.close()
 		s.OnServed = a.record
 	}
+	s.KeepQueue = socket.IsInherited(o.addr)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	fmt.Fprintf(stdout, "listening on http://%s\n", socket.LocalAddr(fd))

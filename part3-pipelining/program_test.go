@@ -240,6 +240,8 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		"pipe a part":             {"pipe 127.0.0.1:1 /#a", 2, `bad path "/#a"`},
 		"pipe no path":            {"pipe 127.0.0.1:1 x", 2, `bad path "x"`},
 		"no such root":            {"-root /nowhere", 1, "-root: open /nowhere: no such file or directory"},
+		"no such descriptor":      {"-addr fd:999999", 1, "cannot listen on fd:999999: bad file descriptor; start this process with a listening socket as that descriptor"},
+		"no descriptor":           {"-addr fd:x", 1, `bad address "fd:x": want the number of a descriptor, such as fd:3`},
 		"taken port":              {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -44,7 +44,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func serveVerb(flags *flag.FlagSet, stdout, stderr io.Writer) func() error {
 	o := serveFlags(flags)
 	return func() error {
-		err := errors.Join(o.limits.Validate(), o.timeouts.Validate(), o.pool.Validate(), o.engines.Validate(), gateway.ValidateBackends(o.backends), o.validateAbort())
+		err := errors.Join(o.limits.Validate(), o.timeouts.Validate(), o.pool.Validate(), o.engines.Validate(), gateway.ValidateBackends(o.backends), o.validateAbort(), o.validateAddresses())
 		if err != nil {
 			return fmt.Errorf("serve %w: %w", errUsage, err)
 		}
@@ -114,7 +114,7 @@ type options struct {
 
 func serveFlags(f *flag.FlagSet) *options {
 	o := &options{}
-	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
+	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one, and fd:3 is a listening socket passed as descriptor 3")
 	f.DurationVar(&o.grace, "grace", 5*time.Second, "how long after SIGINT or SIGTERM requests in flight and queued connections may take to be served")
 	f.StringVar(&o.root, "root", "", "`directory` whose files are served under /files/")
 	f.BoolVar(&o.dotfiles, "dotfiles", false, "also serve files and directories whose names begin with a dot")
@@ -134,7 +134,7 @@ func serveFlags(f *flag.FlagSet) *options {
 	})
 	f.BoolVar(&o.behindProxy, "behind-proxy", false, "all clients are our own proxies: forward their X-Forwarded-Host, X-Forwarded-Proto, X-Real-IP and similar fields")
 	f.BoolVar(&o.showBackends, "show-backends", false, "name the backend and the cause of the failure in a 502, 503 or 504, for learning; the log always does")
-	f.StringVar(&o.admin, "admin", "", "IP `address` and port for /-/stats, /-/metrics and /-/drop; none if empty")
+	f.StringVar(&o.admin, "admin", "", "IP `address` and port for /-/stats, /-/metrics and /-/drop, or fd:4 as for -addr; none if empty")
 	f.Func("admin-name", "`name` that the admin address accepts in Host, besides localhost and IP addresses; can be repeated", func(s string) error {
 		o.adminNames = append(o.adminNames, s)
 		return nil
@@ -151,6 +151,14 @@ func serveFlags(f *flag.FlagSet) *options {
 func (o *options) validateAbort() error {
 	if o.abortOnClose && o.limits.Driver != "loop" {
 		return errors.New("-abort-on-close needs -wait loop (Linux)")
+	}
+	return nil
+}
+
+// validateAddresses rejects one inherited socket for two servers.
+func (o *options) validateAddresses() error {
+	if socket.IsInherited(o.addr) && o.addr == o.admin {
+		return fmt.Errorf("-addr and -admin are both %s: each needs a socket of its own", o.addr)
 	}
 	return nil
 }
@@ -218,7 +226,7 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	s.AbortOnClose = o.abortOnClose
+	s.AbortOnClose, s.KeepQueue = o.abortOnClose, socket.IsInherited(o.addr)
 	if len(o.backends) > 0 {
 		s.Offloader = g.OffloadOrReserve
 	}

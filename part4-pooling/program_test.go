@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 		main()
 	} else if os.Getenv("BE_THE_WITNESS") != "" {
 		beWitness()
+	} else if file := os.Getenv("BE_THE_BACKEND"); file != "" {
+		beBackend(file)
 	}
 	callWitness()
 	waitTogether()
@@ -153,36 +155,39 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		status int
 		says   string
 	}{
-		"unknown flag":       {"-bogus", 2, "flag provided but not defined: -bogus"},
-		"unknown verb":       {"dance", 2, `unknown verb "dance"`},
-		"extra argument":     {"serve now", 2, `unexpected argument "now"`},
-		"bad limit":          {"-head 10", 2, "-head 10: want 256 to 32768"},
-		"no connections":     {"-backend-connections 0", 2, "want at least 1"},
-		"no head time":       {"-backend-head-time 0s", 2, "-backend-head-time, -backend-body-time and -backend-continue-time: want more than 0"},
-		"a backend path":     {"-backend http://127.0.0.1:80/x", 2, `bad backend "http://127.0.0.1:80/x": paths and queries pass as they are: the backend's URL has none; want http://localhost:9000 or`},
-		"a backend query":    {"-backend http://localhost?", 2, "the backend's URL has none"},
-		"an https backend":   {"-backend https://127.0.0.1:443", 2, `bad URL "https://127.0.0.1:443": want http:// first`},
-		"a backend's user":   {"-backend http://me:secret@127.0.0.1:80", 2, "a user or a password is not sent"},
-		"a fragment":         {"-engine http://127.0.0.1:80/#top", 2, "a fragment (#…) is not sent"},
-		"port 0":             {"-engine http://localhost:0", 2, `bad address "localhost:0"`},
-		"no host":            {"-backend http://", 2, `bad address ":80"`},
-		"a bad name":         {"-backend http://a_b..c/", 2, `bad address "a_b..c:80"`},
-		"a prefix's query":   {"-backend /a?b=http://localhost", 2, `no request has the path "/a?b"`},
-		"a prefix's dots":    {"-backend /a/../b=http://localhost", 2, `no request has the path "/a/../b"`},
-		"a prefix escaped":   {"-engine /%61=http://localhost", 2, `no request has the path "/%61"`},
-		"a prefix, é":        {"-backend /é=http://localhost", 2, `no request has the path "/é"`},
-		"a prefix of //":     {"-backend //=http://localhost", 2, `no request has the path`},
-		"two for all paths":  {"-backend http://localhost -backend http://localhost:81", 2, "the path / has two backends, -backend /=http://localhost:80 and -backend /=http://localhost:81: want one"},
-		"two for a path":     {"-backend /a=http://localhost -engine /a/=http://localhost", 2, "the path /a has two backends, -backend /a=http://localhost:80 and -engine /a=http://localhost:80: want one"},
-		"no URL":             {"get", 2, "want a URL"},
-		"get a user":         {"get http://me@127.0.0.1/", 2, "a user or a password is not sent"},
-		"get a fragment":     {"get http://127.0.0.1/a#b", 2, "a fragment (#…) is not sent"},
-		"get port 0":         {"get http://127.0.0.1:0/", 2, `bad address "127.0.0.1:0"`},
-		"get a number":       {"get http://127.1/", 2, `bad address "127.1:80"`},
-		"get without a host": {"get http://" + testutil.FreeAddr(t) + "/", 1, "not every URL could be fetched"},
-		"press a user":       {"get -callers 1 http://me@127.0.0.1/", 2, "a user or a password is not sent"},
-		"taken port":         {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
-		"taken admin port":   {"-addr 127.0.0.1:0 -admin " + taken.addr, 1, "cannot listen on " + taken.addr},
+		"unknown flag":               {"-bogus", 2, "flag provided but not defined: -bogus"},
+		"unknown verb":               {"dance", 2, `unknown verb "dance"`},
+		"extra argument":             {"serve now", 2, `unexpected argument "now"`},
+		"bad limit":                  {"-head 10", 2, "-head 10: want 256 to 32768"},
+		"no connections":             {"-backend-connections 0", 2, "want at least 1"},
+		"no head time":               {"-backend-head-time 0s", 2, "-backend-head-time, -backend-body-time and -backend-continue-time: want more than 0"},
+		"a backend path":             {"-backend http://127.0.0.1:80/x", 2, `bad backend "http://127.0.0.1:80/x": paths and queries pass as they are: the backend's URL has none; want http://localhost:9000 or`},
+		"a backend query":            {"-backend http://localhost?", 2, "the backend's URL has none"},
+		"an https backend":           {"-backend https://127.0.0.1:443", 2, `bad URL "https://127.0.0.1:443": want http:// first`},
+		"a backend's user":           {"-backend http://me:secret@127.0.0.1:80", 2, "a user or a password is not sent"},
+		"a fragment":                 {"-engine http://127.0.0.1:80/#top", 2, "a fragment (#…) is not sent"},
+		"port 0":                     {"-engine http://localhost:0", 2, `bad address "localhost:0"`},
+		"no host":                    {"-backend http://", 2, `bad address ":80"`},
+		"a bad name":                 {"-backend http://a_b..c/", 2, `bad address "a_b..c:80"`},
+		"a prefix's query":           {"-backend /a?b=http://localhost", 2, `no request has the path "/a?b"`},
+		"a prefix's dots":            {"-backend /a/../b=http://localhost", 2, `no request has the path "/a/../b"`},
+		"a prefix escaped":           {"-engine /%61=http://localhost", 2, `no request has the path "/%61"`},
+		"a prefix, é":                {"-backend /é=http://localhost", 2, `no request has the path "/é"`},
+		"a prefix of //":             {"-backend //=http://localhost", 2, `no request has the path`},
+		"two for all paths":          {"-backend http://localhost -backend http://localhost:81", 2, "the path / has two backends, -backend /=http://localhost:80 and -backend /=http://localhost:81: want one"},
+		"two for a path":             {"-backend /a=http://localhost -engine /a/=http://localhost", 2, "the path /a has two backends, -backend /a=http://localhost:80 and -engine /a=http://localhost:80: want one"},
+		"no URL":                     {"get", 2, "want a URL"},
+		"get a user":                 {"get http://me@127.0.0.1/", 2, "a user or a password is not sent"},
+		"get a fragment":             {"get http://127.0.0.1/a#b", 2, "a fragment (#…) is not sent"},
+		"get port 0":                 {"get http://127.0.0.1:0/", 2, `bad address "127.0.0.1:0"`},
+		"get a number":               {"get http://127.1/", 2, `bad address "127.1:80"`},
+		"get without a host":         {"get http://" + testutil.FreeAddr(t) + "/", 1, "not every URL could be fetched"},
+		"press a user":               {"get -callers 1 http://me@127.0.0.1/", 2, "a user or a password is not sent"},
+		"no such descriptor":         {"-addr fd:999999", 1, "cannot listen on fd:999999: bad file descriptor; start this process with a listening socket as that descriptor"},
+		"no descriptor":              {"-addr fd:x", 1, `bad address "fd:x": want the number of a descriptor, such as fd:3`},
+		"one socket for two servers": {"-addr fd:3 -admin fd:3", 2, "-addr and -admin are both fd:3: each needs a socket of its own"},
+		"taken port":                 {"-addr " + taken.addr, 1, "cannot listen on " + taken.addr + ": address already in use; stop the program that has the port"},
+		"taken admin port":           {"-addr 127.0.0.1:0 -admin " + taken.addr, 1, "cannot listen on " + taken.addr},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

@@ -21,6 +21,7 @@ type Server struct {
 	Limits        Limits
 	Log           *slog.Logger
 	OnServed      func(Served) // called when a response is complete or has failed (served.go), with the lock of its connection held: it must not block; nil for none
+	KeepQueue     bool         // the listener has other owners: a stop leaves them the accept queue as it is
 	clock         *clock
 	stopping      atomic.Bool   // drain.go
 	stopRequested chan struct{} // has a token when runClock should note the stop

@@ -17,8 +17,12 @@ var pollTimeval = unix.NsecToTimeval(int64(PollInterval))
 
 // Listen opens a TCP socket that listens on addr, an IP address and a port such as
 // 127.0.0.1:8080 or [::1]:0, and asks for an accept queue of backlog connections.
-// The caller owns the descriptor. See socket(2), bind(2), listen(2), tcp(7).
+// For fd:3 it returns descriptor 3, which listens already (inherit.go). The caller
+// owns the descriptor. See socket(2), bind(2), listen(2), tcp(7).
 func Listen(addr string, backlog int) (int, error) {
+	if IsInherited(addr) {
+		return inherit(addr)
+	}
 	sa, family, err := ParseSockaddr(addr)
 	if err != nil {
 		return -1, err

@@ -147,6 +147,7 @@ func (g *Gateway) StartAdmin(addr string, inside server.Handler, log *slog.Logge
 	if err != nil {
 		return "", nil, err
 	}
+	s.KeepQueue = socket.IsInherited(addr)
 	go s.Serve() // ends after stop, with the last connection; nothing waits for it
 	return at, s.Stop, nil
 }

@@ -12,6 +12,9 @@ import (
 // listener would reset them. It closes the listener. Every connection answers the
 // requests that it has read, the last one with Connection: close. An idle connection
 // stays open for drainIdleTime, because a request may be in flight.
+//
+// A listener that other processes hold too (Server.KeepQueue) is not reset when this one
+// closes it: the queued connections are theirs.
 
 // Stop makes the server drain: it answers the requests that have arrived, closes all
 // connections, and Serve returns. Stop does not wait for that. It may be called from any
@@ -31,7 +34,9 @@ func (s *Server) Stop() {
 // drain accepts what is queued, closes the listener, and waits for the connections.
 func (s *Server) drain() {
 	s.listener.ClearWake()
-	s.acceptQueued()
+	if !s.KeepQueue {
+		s.acceptQueued()
+	}
 	s.listener.Close()
 	for s.Connections() > 0 {
 		select {
