@@ -188,6 +188,10 @@ func TestHEADIsAnsweredWithFieldsOnly(t *testing.T) {
 	if r.body != "" {
 		s.fail(t, len(s.got)-len(r.body), "the answer to HEAD has a body")
 	}
+	if length, ok := r.fields["content-length"]; ok && length != "14" {
+		s.rule = "MUST NOT, RFC 9110 §8.6: Content-Length in the answer to HEAD is that of the answer to GET, if there is one"
+		s.fail(t, strings.Index(s.got, length), "the answer to GET has 14 bytes")
+	}
 	s.wantCleanEnd(t)
 }
 

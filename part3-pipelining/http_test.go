@@ -63,25 +63,26 @@ func TestMethodsAndPathsHaveTheRightStatus(t *testing.T) {
 		route    = "house rule: the routes of the contract"
 	)
 	for name, c := range map[string]struct{ sent, status, rule string }{
-		"unknown path":               {get("/none", closeField), "404", route},
-		"query":                      {get("/?a=b", closeField), "200", route},
-		"unknown method":             {strings.Replace(get("/", closeField), "GET", "BREW", 1), "501", method},
-		"methods are case-sensitive": {strings.Replace(get("/", closeField), "GET", "get", 1), "501", method},
-		"absolute target":            {strings.Replace(get("/", closeField), " / ", " http://socket.up/ ", 1), "200", absolute},
-		"absolute without a path":    {strings.Replace(get("/", closeField), " / ", " HTTP://socket.up ", 1), "200", "house rule, RFC 9110 §4.2.3: an empty path is /"},
-		"sleep without a duration":   {get("/sleep/soon", closeField), "400", route},
-		"sleep of two minutes":       {get("/sleep/2m", closeField), "400", route},
-		"stream without a number":    {get("/stream/many", closeField), "400", route},
-		"an empty line before":       {"\r\n" + get("/", closeField), "200", "SHOULD, RFC 9112 §2.2: an empty line before a request is ignored"},
-		"HTTP/1.0 without Host":      {"GET / HTTP/1.0\r\n\r\n", "200", "MUST, RFC 9112 §3.2: Host is required in HTTP/1.1 only"},
-		"HTTP/1.7 is 1.1":            {strings.Replace(get("/", closeField), "1.1", "1.7", 1), "200", "SHOULD, RFC 9110 §2.5: a higher minor version is treated as the highest one supported"},
-		"a target of 8,000 bytes":    {get("/?"+strings.Repeat("a", 7998), closeField), "200", "SHOULD, RFC 9112 §3: request lines of 8,000 bytes are served"},
-		"a target of 2 MiB":          {get("/"+strings.Repeat("a", 2<<20), closeField), "414", "MUST, RFC 9112 §3: a target that is too long is 414"},
-		"a method as long as a head": {strings.Repeat("A", 16<<10-1) + " / HTTP/1.1\r\nHost: x\r\n\r\n", "501", "SHOULD, RFC 9112 §3: a method longer than any that is known is 501"},
-		"a method of 2 MiB":          {strings.Repeat("A", 2<<20) + " / HTTP/1.1\r\nHost: x\r\n\r\n", "501", "SHOULD, RFC 9112 §3: a method longer than any that is known is 501"},
-		"a field of 2 MiB":           {get("/", "Long: "+strings.Repeat("a", 2<<20)+"\r\n", closeField), "431", "house rule: of the 4xx that RFC 9110 §5.4 requires, the one of RFC 6585 §5"},
-		"ten thousand fields":        {get("/", strings.Repeat("A: b\r\n", 10_000), closeField), "431", "house rule: of the 4xx that RFC 9110 §5.4 requires, the one of RFC 6585 §5"},
-		"a body of 1 TiB announced":  {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1099511627776\r\n\r\n", "413", "house rule, RFC 9110 §15.5.14: a body announced as too long is refused immediately"},
+		"unknown path":                {get("/none", closeField), "404", route},
+		"query":                       {get("/?a=b", closeField), "200", route},
+		"unknown method":              {strings.Replace(get("/", closeField), "GET", "BREW", 1), "501", method},
+		"methods are case-sensitive":  {strings.Replace(get("/", closeField), "GET", "get", 1), "501", method},
+		"absolute target":             {strings.Replace(get("/", closeField), " / ", " http://socket.up/ ", 1), "200", absolute},
+		"absolute without a path":     {strings.Replace(get("/", closeField), " / ", " HTTP://socket.up ", 1), "200", "house rule, RFC 9110 §4.2.3: an empty path is /"},
+		"sleep without a duration":    {get("/sleep/soon", closeField), "400", route},
+		"sleep of two minutes":        {get("/sleep/2m", closeField), "400", route},
+		"stream without a number":     {get("/stream/many", closeField), "400", route},
+		"stream of a number and more": {get("/stream/3abc", closeField), "400", route},
+		"an empty line before":        {"\r\n" + get("/", closeField), "200", "SHOULD, RFC 9112 §2.2: an empty line before a request is ignored"},
+		"HTTP/1.0 without Host":       {"GET / HTTP/1.0\r\n\r\n", "200", "MUST, RFC 9112 §3.2: Host is required in HTTP/1.1 only"},
+		"HTTP/1.7 is 1.1":             {strings.Replace(get("/", closeField), "1.1", "1.7", 1), "200", "SHOULD, RFC 9110 §2.5: a higher minor version is treated as the highest one supported"},
+		"a target of 8,000 bytes":     {get("/?"+strings.Repeat("a", 7998), closeField), "200", "SHOULD, RFC 9112 §3: request lines of 8,000 bytes are served"},
+		"a target of 2 MiB":           {get("/"+strings.Repeat("a", 2<<20), closeField), "414", "MUST, RFC 9112 §3: a target that is too long is 414"},
+		"a method as long as a head":  {strings.Repeat("A", 16<<10-1) + " / HTTP/1.1\r\nHost: x\r\n\r\n", "501", "SHOULD, RFC 9112 §3: a method longer than any that is known is 501"},
+		"a method of 2 MiB":           {strings.Repeat("A", 2<<20) + " / HTTP/1.1\r\nHost: x\r\n\r\n", "501", "SHOULD, RFC 9112 §3: a method longer than any that is known is 501"},
+		"a field of 2 MiB":            {get("/", "Long: "+strings.Repeat("a", 2<<20)+"\r\n", closeField), "431", "house rule: of the 4xx that RFC 9110 §5.4 requires, the one of RFC 6585 §5"},
+		"ten thousand fields":         {get("/", strings.Repeat("A: b\r\n", 10_000), closeField), "431", "house rule: of the 4xx that RFC 9110 §5.4 requires, the one of RFC 6585 §5"},
+		"a body of 1 TiB announced":   {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1099511627776\r\n\r\n", "413", "house rule, RFC 9110 §15.5.14: a body announced as too long is refused immediately"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := sendAndRead(t, addr, c.rule, "routes.go, dispatch; request.go, parseRequestLine", c.sent).allowAnyVersion()
@@ -196,6 +197,7 @@ func TestAmbiguousFramingIsRejected(t *testing.T) {
 		"space after a size":              {post(chunked, "5 \r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1: no blank follows a chunk size"},
 		"space after an extension":        {post(chunked, "5;a \r\nhello\r\n0\r\n\r\n"), "400", "house rule, RFC 9112 §7.1.1: no blank follows a chunk extension"},
 		"a chunk longer than its size":    {post(chunked, "3\r\nhello\r\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2: CRLF follows the last byte of a chunk"},
+		"CR and no LF after a chunk":      {post(chunked, "5\r\nhello\rX0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2: CRLF follows the last byte of a chunk"},
 		"bare LF after a chunk":           {post(chunked, "5\r\nhello\n0\r\n\r\n"), "400", "SHOULD, RFC 9112 §2.2: CRLF follows the last byte of a chunk"},
 		"a size of 2^64":                  {post(chunked, "10000000000000000\r\nhello\r\n0\r\n\r\n"), "413", "house rule, RFC 9112 §7.1: a size that is too large for the machine is a body that is too long"},
 		"a bad trailer":                   {post(chunked, "0\r\nA : b\r\n\r\n"), "400", "MUST, RFC 9112 §5.1: a trailer with space between name and colon is 400"},
@@ -370,7 +372,7 @@ func TestHTTP10ClientsAreServed(t *testing.T) {
 	closed.wantSame(t, "the body", "Hello, World!\n", closed.allowAnyVersion().parseAll(t, "GET")[0].body)
 	closed.wantCleanEnd(t)
 
-	streamed := sendAndRead(t, addr, "MUST NOT, RFC 9112 §6.1: no Transfer-Encoding to HTTP/1.0", look, "GET /stream/2 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+	streamed := sendAndRead(t, addr, "MUST NOT, RFC 9112 §6.1, §6.3: no Transfer-Encoding to HTTP/1.0, so a body of unknown length ends with the connection", look, "GET /stream/2 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
 	r := streamed.allowAnyVersion().parse(t)
 	streamed.wantSame(t, "Transfer-Encoding", "", r.fields["transfer-encoding"])
 	streamed.wantSame(t, "the body, up to the close", "line 1\nline 2\n", r.body)

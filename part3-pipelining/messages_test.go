@@ -85,6 +85,7 @@ func TestErrorToHEADHasNoBody(t *testing.T) {
 		"of a length":    {"/", "Content-Length: x\r\n", "400"},
 		"of two Hosts":   {"/", "Host: y\r\n", "400"},
 		"of a parameter": {"/sleep/soon", "", "400"},
+		"of a bare LF":   {"/", "X: y\n", "400"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := sendAndRead(t, addr, "MUST NOT, RFC 9110 §9.3.2: no content in the response to HEAD, an error's neither", "response.go, bodiless",

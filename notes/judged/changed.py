@@ -151,6 +151,7 @@ BUGS = {
     "bytes-after-a-chunk-ignored": ("3", "3.8", "SHOULD, RFC 9112 §2.2", "if self.line(2):", "if self.line(99) is None:"),
     "no-extensions": ("3", "3.8", "MUST, RFC 9112 §6 and §7.1", 'rb"([0-9A-Fa-f]+)" + EXTENSIONS', 'rb"([0-9A-Fa-f]+)"'),
     "any-extension": ("3", "3.8", "RFC 9112", 'rb"([0-9A-Fa-f]+)" + EXTENSIONS', 'rb"([0-9A-Fa-f]+).*"'),
+    "cr-alone-after-a-chunk": ("3", "3.8", "SHOULD, RFC 9112 §2.2", "            if self.line(2):", "            while len(self.input.bytes) < 2:\n                self.more()\n            if self.input.take(2)[:1] != b\"\\r\":"),
     "truncated-chunks": ("3", "3.8", "house rule, RFC 9112 §8", "            line = self.line(256)\n", "            try:\n                line = self.line(256)\n            except Refused as refused:\n                if \"ended\" in refused.args[1]:\n                    return\n                raise\n"),
     "trailers-left": ("3", "3.8", "MUST, RFC 9112", "        while not trailers.endswith(b\"\\r\\n\\r\\n\") and trailers != b\"\\r\\n\":\n            trailers +=", "        while not trailers.endswith(b\"\\r\\n\"):\n            trailers +=", "        parse_fields(trailers)\n", ""),
     "any-trailer": ("3", "3.8", "MUST, RFC 9112 §5.1", "        parse_fields(trailers)\n", ""),
@@ -173,6 +174,7 @@ BUGS = {
     "chunks-of-a-get-unread": ("3", "3.8", "MUST, RFC 9112 §6 and §9.3", "self.chunked = codings != []", "self.chunked = codings != [] and self.method not in SAFE"),
     "unread-chunks-left": ("3", "3.8", "MUST, RFC 9112 §6 and §9.3", "        for piece in self.read() if not self.whole", "        if self.chunked and not self.whole:\n            return True\n        for piece in self.read() if not self.whole", "        self.whole = not request.chunked and", "        self.chunked = request.chunked\n        self.whole = not request.chunked and"),
     # Step 3.9
+    "stream-of-a-number-and-more": ("3", "3.6", "house rule: the routes of the contract", r're.fullmatch(rb"\d{1,7}", rest)', r're.match(rb"\d{1,7}", rest)', "range(int(rest))", r'range(int(re.match(rb"\d+", rest)[0]))'),
     "stream-without-chunks": ("3", "3.9", "house rule, RFC 9112 §7.1", 'self.framing = "to the end" if self.old else "chunked"', 'self.framing = "to the end"', "self.close or self.old\n", "True\n", "or not request.minor or", "or True or"),
     "no-last-chunk": ("3", "3.9", "MUST, RFC 9112 §7.1", r'last = b"0\r\n\r\n"', 'last = b""'),
     "empty-chunk": ("3", "3.9", "MUST, RFC 9112 §4", '== "chunked" and piece else', '== "chunked" else'),
