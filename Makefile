@@ -31,25 +31,25 @@ check: ## everything CI does
 part1 part2 part3: ## serve a part on http://127.0.0.1:8080
 	@go build -o bin/ ./$@-* && exec bin/$(notdir $(wildcard $@-*))
 
-part4: ## serve part 4 on http://127.0.0.1:8080, a gateway to a part 3
+part4: ## serve part 4 on 127.0.0.1:8080, a gateway to a part 3
 	go build -o bin/ ./part3-pipelining ./part4-pooling
 	@coproc bin/part3-pipelining -addr 127.0.0.1:0; trap "kill $$COPROC_PID 2>/dev/null" EXIT; \
 		read -r _ _ back <&$${COPROC[0]} && bin/part4-pooling -backend "$$back" -show-backends -admin 127.0.0.1:8081
 
-facts: ## what this kernel does with connections: predicted, measured
+facts: ## what this kernel does: predicted, measured
 	go run ./part2-backlog facts
 
 PART ?= 1
-judge: ## judge a program in any language, step by step: PART=1 SERVER='node my.js', PART=4 CLIENT=…; STEP=1.3, ALL=1, WATCH=my.js
+judge: ## judge your program: PART=1 SERVER='node my.js'
 	@test -n "$$SERVER$$CLIENT" || { echo "say which server, a command that listens on \$$ADDR: make judge PART=1 SERVER='node my.js'; or which CLIENT"; exit 2; }
 	@if test -n "$$CLIENT" || test -e notes/steps/part$(PART).md; then go -C notes build -o ../bin/judge ./judge && exec bin/judge -part $(PART); fi; \
 		set -o pipefail; SERVER="cd '$(CURDIR)' && $$SERVER" go test -v -count=1 -parallel=1 ./part$(PART)-* \
 		| grep -vE '^=== |^ *--- SKIP|about our own program|left out: others'
 
-bug: ## symptoms of the planted bugs; NAME=… plants one for you to find
+bug: ## symptoms of the planted bugs; NAME=… plants one
 	@$(NOTES) bug $$NAME
 
-hint: ## which file a bug is in: NAME=…; LEVEL=2 function, LEVEL=3 line
+hint: ## where a bug is: NAME=…; LEVEL=2 function, 3 line
 	@$(NOTES) hint -level $${LEVEL:-1} $$NAME
 
 mend: ## take a planted bug out again, and see it: NAME=…
@@ -61,10 +61,10 @@ story: ## run a part's tests and read each as a sentence: PART=1
 exercise: ## run an exercise's test: PART=3 N=1
 	go test -count=1 -tags exercise -run 'TestExercise$(or $(N),1)' ./part$(PART)-*
 
-bugs: ## prove that each planted bug is caught by the test it names
+bugs: ## prove that each planted bug is caught by its test
 	$(NOTES) bugs
 
-solutions: ## prove that each exercise fails unsolved and passes solved
+solutions: ## prove that exercises fail unsolved, pass solved
 	$(NOTES) solutions
 
 growth: ## which files each part adds, grows and carries
@@ -74,21 +74,21 @@ bench: ## benchmarks, with net/http beside them
 	go test -run '^$$' -bench . -benchmem ./...
 
 # A run of FuzzAllDriversRespondAlike is a conversation with three servers.
-fuzz: ## fuzz every target FUZZTIME times (20000x; what talks to servers 500x)
+fuzz: ## fuzz every target FUZZTIME times (20000x)
 	@for pkg in $$(go list ./...); do for target in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
 		times=20000x; [ $$target = FuzzAllDriversRespondAlike ] && times=500x; \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-$$times} -fuzzminimizetime 1x $$pkg || exit 1; done; done
 
-read: ## the book in your browser, served by part 3: http://127.0.0.1:8080, or ADDR=127.0.0.1:9000
+read: ## the book in your browser, served by part 3: ADDR=…
 	@go -C notes build -o ../bin/read ./read && exec bin/read -root . -addr $(or $(ADDR),127.0.0.1:8080)
 
-book: ## the book as a folder of pages that need no server: bin/book
+book: ## the book as a folder that needs no server: bin/book
 	@go -C notes build -o ../bin/read ./read && exec bin/read -root . -to bin/book
 
-lab: ## experiments on your kernel, in your browser: http://127.0.0.1:8080/lab.html
+lab: ## experiments on your kernel, in your browser
 	@go -C notes build -o ../bin/lab ./lab/serve && exec bin/lab -root . -addr $(or $(ADDR),127.0.0.1:8080)
 
-notes: ## rewrite in the chapters what is computed: code, output, tables, figures
+notes: ## rewrite in the chapters what is computed
 	$(NOTES) refresh
 
 notes-check: ## fail where a chapter does not say what is so

@@ -143,7 +143,7 @@ func TestPipelinedResponsesKeepRequestOrder(t *testing.T) {
 func TestPipelinedSleepsTakeAsLongAsTheLongest(t *testing.T) {
 	const n, each = 8, 150 * time.Millisecond
 	begin := time.Now()
-	s := sendAndRead(t, contract(t), "house rule, RFC 9112 §9.3.2: safe requests are handled in parallel", "leadertoken.go",
+	s := sendAndRead(t, contract(t), "house rule, RFC 9112 §9.3.2: safe requests are handled in parallel", "slot.go, goroutines.go",
 		strings.Repeat(get("/sleep/150ms"), n-1)+get("/sleep/150ms", closeField))
 
 	took := time.Since(begin)

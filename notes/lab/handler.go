@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,7 +46,7 @@ func (l *Lab) Handler(others server.Handler) server.Handler {
 		}
 		if status, why := refusal(r); status != 0 {
 			w.Error(status, why)
-		} else if !strings.Contains(allowed, string(r.Method)) {
+		} else if !slices.Contains(strings.Split(allowed, ", "), string(r.Method)) {
 			w.AddField("Allow", allowed)
 			w.Error(405, "this resource has the methods "+allowed)
 		} else {
