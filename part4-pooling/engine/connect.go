@@ -21,7 +21,8 @@ func (e *Engine) connectLane(lost Lane) (Lane, error) {
 	case e.ctx.Err() != nil:
 		lost.Close()
 		return nil, context.Cause(e.ctx)
-	case e.laneErr == ErrGiveBack && lost.giveBack():
+	case e.laneErr == ErrGiveBack:
+		lost.giveBack()
 		e.oldest().Sink.AwaitTurn()
 		return e.openLane(e.ctx, true)
 	}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"math"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -221,9 +220,9 @@ func (p *http1Lane) Close() {
 	p.conn.Release(p.err == errNoMoreJobs && len(p.jobs) == 0)
 }
 
-// giveBack asks the pool, as a response does that has waited for longer than Limits.Spare:
-// the oldest job's sink has asked before.
-func (p *http1Lane) giveBack() bool { return p.lease.GiveBack(math.MaxInt64) }
+// giveBack does not ask the pool, as the oldest job's sink has: the connection ends in
+// the middle of a response, and could not be kept.
+func (p *http1Lane) giveBack() { p.lease.GiveBackAnyway() }
 
 // redial replaces the connection by a fresh one, under the same permit, for the jobs
 // that are left.

@@ -30,9 +30,9 @@ type Lane interface {
 	// Close returns the connection to the pool, which closes it unless every
 	// response was complete and no bytes followed the last.
 	Close()
-	// giveBack ends the lane like Close, and returns true, if the pool still demands its
-	// connection for others. The engine then opens another when its oldest job has its turn.
-	giveBack() bool
+	// giveBack ends the lane like Close, for others who want its connection. The engine
+	// opens another lane when its oldest job has its turn.
+	giveBack()
 	// redial replaces this lane by one on a fresh connection, for the jobs that are
 	// left; it is called instead of Close. It fails when ctx is done.
 	redial(ctx context.Context) (Lane, error)

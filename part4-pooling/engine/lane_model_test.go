@@ -140,14 +140,10 @@ func (m *engineModel) opener(last *atomic.Pointer[fakeLane], random *rand.Rand) 
 		l.shouldReturnFn = func() bool { return m.dropped.Load() != drops }
 		last.Store(l)
 		l.redialFn = open
-		l.giveBackFn = func() bool {
-			if random.IntN(4) == 0 {
-				return false // another caller has been served meanwhile
-			}
+		l.giveBackFn = func() {
 			m.given.Add(1)
 			m.lanes.Add(-1)
 			last.Store(nil)
-			return true
 		}
 		l.onClose = func() {
 			m.closing.Add(1)

@@ -23,7 +23,7 @@ type fakeLane struct {
 	onClose        func()
 	ignoresClose   bool        // its connection has ended before the first write
 	shouldReturnFn func() bool // nil: never
-	giveBackFn     func() bool // nil: nobody else wants the connection
+	giveBackFn     func()
 	redialFn       func(ctx context.Context, lost Lane) (Lane, error)
 
 	mu       sync.Mutex
@@ -144,7 +144,7 @@ func (l *fakeLane) decide(j *Job, f fate) {
 func (l *fakeLane) inFlight() []*Job        { return l.jobs }
 func (l *fakeLane) unprocessed(j *Job) bool { return l.ended == ErrServerClosing }
 func (l *fakeLane) Close()                  { l.onClose() }
-func (l *fakeLane) giveBack() bool          { return l.giveBackFn != nil && l.giveBackFn() }
+func (l *fakeLane) giveBack()               { l.giveBackFn() }
 
 func (l *fakeLane) redial(ctx context.Context) (Lane, error) { return l.redialFn(ctx, l) }
 

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"net/netip"
 	"time"
 )
@@ -47,11 +48,22 @@ func (l *Lease) GiveBack(waited time.Duration) bool {
 	if !p.mustGiveBack(l, waited) {
 		return false
 	}
-	line := l.line
-	p.suspend(line)
+	p.suspend(l.line)
 	p.retire(l, &l.backend.counts.GivenBack)
 	p.grantWaiters(now)
 	return true
+}
+
+// GiveBackAnyway is GiveBack for a holder that ShouldGiveBack has told to, and that has
+// ended what it did on the connection since: it ends the lease whoever still waits.
+func (l *Lease) GiveBackAnyway() {
+	p := l.pool
+	now := p.Now()
+	p.mu.Lock()
+	defer p.unlockAndClose()
+	p.suspend(l.line)
+	p.retire(l, &l.backend.counts.GivenBack)
+	p.grantWaiters(now)
 }
 
 // ShouldGiveBack reports whether GiveBack would end the lease.
@@ -117,6 +129,8 @@ func (p *Pool) ReserveAgain(first Reservation, client netip.Addr, line *Line) (a
 	switch {
 	case p.closed:
 		at.grant.err = ErrClosed
+	case line.head != nil: // another request of the line asks again: only one can have its turn, so the client has gone
+		at.grant.err = context.Canceled
 	case p.mayTake(b, h, 0, 0):
 		at.grant = p.take(b, h, now)
 	default:

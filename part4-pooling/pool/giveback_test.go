@@ -213,3 +213,40 @@ func TestCloseReachesASuspendedLine(t *testing.T) {
 	assert.ErrorIs(t, err, ErrClosed)
 	busy.Return(true)
 }
+
+// Two requests of one line have given their connections back when their client goes: both
+// ask again, though only one could have its turn. Neither may damage the queue.
+func TestRequestsOfALineWhoseClientHasGoneAskAgain(t *testing.T) {
+	t.Parallel()
+	for _, reversed := range []bool{false, true} {
+		p := newGiveBackPool(t, 2)
+		var line Line
+		var first []Reservation
+		for range 2 {
+			first = append(first, p.Reserve("x", modelClient[0], &line))
+		}
+		held := []*Lease{claimNow(t, p, first[0]), claimNow(t, p, first[1])}
+		others := []Reservation{p.Reserve("x", modelClient[1], &Line{}), p.Reserve("x", modelClient[1], &Line{})}
+		for _, l := range held {
+			require.True(t, l.GiveBack(time.Hour), ruleGiveBack)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		again := []Reservation{p.ReserveAgain(first[0], modelClient[0], &line), p.ReserveAgain(first[1], modelClient[0], &line)}
+		if reversed {
+			slices.Reverse(again)
+		}
+
+		for _, at := range again {
+			_, err := p.Claim(gone, at, &testTimeouts)
+			assert.ErrorIs(t, err, context.Canceled)
+		}
+
+		s := p.Stats().Backend("x")
+		assert.Zero(t, s.Waiting, "callers that have gone are still in the queue. giveback.go, ReserveAgain")
+		assert.Zero(t, p.backends["x"].following, "callers that have gone still follow in their line. giveback.go, ReserveAgain")
+		for _, at := range others {
+			claimNow(t, p, at).Return(false)
+		}
+	}
+}
