@@ -66,7 +66,7 @@ func colored(w io.Writer, who string) string {
 	return paint(w, colors[strings.Fields(who + " ?")[0]], fmt.Sprintf("%-8s", who))
 }
 
-// alarming matches what went wrong for somebody.
+// alarming matches the words for a failure or an ignored packet.
 var alarming = regexp.MustCompile(`FULL|ignores a SYN|[1-9][0-9]* ignored|gives up|nothing comes back|the answer is lost|RST|DIFFERS`)
 
 // highlight returns text with what is alarming in it in red (paint).

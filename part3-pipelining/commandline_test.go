@@ -124,7 +124,8 @@ func TestLogsAreTextOrJSON(t *testing.T) {
 	}
 }
 
-// Whoever parses the log finds nothing else in it, from the start to the stop.
+// With -log-format json a log is parsed by programs: every line of it, from the start to
+// the stop, is one object.
 func TestLogAsJSONIsJSONToTheEnd(t *testing.T) {
 	t.Parallel()
 	cmd, _, logged := startServing(t, "-log-format", "json")

@@ -230,15 +230,14 @@ func (e *Engine) readLoop(l Lane) {
 // deliver passes a piece of a body to the job's sink. If the sink refuses it the piece
 // is discarded; after maxDiscarded bytes a new connection is cheaper, and the lane ends.
 func (e *Engine) deliver(j *Job, piece []byte) {
-	switch err := j.Sink.Data(piece); {
-	case err == nil:
-		return
-	case err == ErrGiveBack:
+	switch err := j.Sink.Data(piece); err {
+	case nil:
+	case ErrGiveBack:
 		e.laneErr = err
-		return
-	}
-	if j.discarded += len(piece); j.discarded > maxDiscarded {
-		e.laneErr = errDiscardLimit
+	default:
+		if j.discarded += len(piece); j.discarded > maxDiscarded {
+			e.laneErr = errDiscardLimit
+		}
 	}
 }
 

@@ -48,19 +48,22 @@ func (l *Lease) GiveBack(waited time.Duration) bool {
 	if !p.mustGiveBack(l, waited) {
 		return false
 	}
-	p.suspend(l.line)
-	p.retire(l, &l.backend.counts.GivenBack)
-	p.grantWaiters(now)
+	p.giveBack(l, now)
 	return true
 }
 
 // GiveBackAnyway is GiveBack for a holder that ShouldGiveBack has told to, and that has
-// ended what it did on the connection since: it ends the lease whoever still waits.
+// stopped using the connection since: it ends the lease even if no caller waits any longer.
 func (l *Lease) GiveBackAnyway() {
 	p := l.pool
 	now := p.Now()
 	p.mu.Lock()
 	defer p.unlockAndClose()
+	p.giveBack(l, now)
+}
+
+// giveBack closes l for other callers, and suspends its line. With the lock held.
+func (p *Pool) giveBack(l *Lease, now time.Time) {
 	p.suspend(l.line)
 	p.retire(l, &l.backend.counts.GivenBack)
 	p.grantWaiters(now)
