@@ -21,14 +21,14 @@ type Served struct {
 
 // A sentResponse is what OnServed needs to know of a response, and is counted only for it.
 type sentResponse struct {
-	began  time.Time // when the request's slot was reserved
+	began  time.Time // when the end of the request's head was found
 	status int
 	bytes  int64
 }
 
 var errConnClosed = errors.New("the connection was closed before the response was complete")
 
-// beginServed starts the measurement of x.
+// beginServed starts the measurement of x, whose slot is reserved next.
 func (c *conn) beginServed(x *exchange) {
 	if c.srv.OnServed != nil {
 		x.sent = sentResponse{began: time.Now()}

@@ -94,6 +94,7 @@ func (c *conn) newRequest(n int, refused *http1.StatusError) *exchange {
 	case x.closeAfter:
 		c.inputState.moveTo(inputClosed)
 	}
+	c.beginServed(x) // not in reserve, which would no longer be inlined
 	return x
 }
 
@@ -108,7 +109,6 @@ func (c *conn) isLastBeforeStop(x *exchange) bool {
 
 // reserve reserves the slot of x, before its handler starts.
 func (c *conn) reserve(x *exchange) {
-	c.beginServed(x)
 	c.running++
 	c.exchanges.lastSeq++
 	x.seq = c.exchanges.lastSeq
