@@ -11,6 +11,7 @@ type Counts struct {
 	Direct     atomic.Uint64 // requests that a handler sent instead: counted by the gateway
 	Writes     atomic.Uint64 // batches written; less than Pushed when jobs share a write
 	Retried    atomic.Uint64 // jobs that were moved to another connection
+	Cancelled  atomic.Uint64 // HTTP/2 streams that we have reset
 	Iterations atomic.Uint64 // of the writers' loops: for tests that look for busy loops
 
 	byState [jobWithdrawn + 1]atomic.Uint64 // jobs that have reached a final state

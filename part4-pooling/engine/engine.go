@@ -274,9 +274,7 @@ func (e *Engine) finishJob(j *Job, how jobState, why error) {
 
 // endJob ends j in its final state how. It returns what the sink has to flush, or nil.
 func (e *Engine) endJob(j *Job, how jobState, why error) Flusher {
-	e.counts.byState[how].Add(1)
-	j.moveTo(how)
-	return j.Sink.End(why)
+	return e.counts.end(j, how, why)
 }
 
 // flushPending writes complete responses to the client.

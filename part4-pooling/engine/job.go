@@ -29,6 +29,12 @@ type Job struct {
 	isHEAD    bool                            // the response has no body
 	onInterim func(*http1.ResponseHead) error // receives 1xx responses; nil: they are discarded
 	discarded int                             // bytes of the response that the sink refused
+
+	// Of a job that is sent over HTTP/2 (multiplexer.go):
+	waiting  waiting // its place in the queue, and its client
+	refusals int     // how often the backend said that it had not processed the job
+	upload   *upload // sends its body; nil: it has none
+	pump     *pump   // passes the response on; nil: the reader does
 }
 
 // A Sink receives the response to one job. The engine calls it from one goroutine
@@ -47,6 +53,8 @@ type Sink interface {
 	// the sink is full, which is the only flow control. After ErrGiveBack the engine
 	// gives its connection back; after another error it discards the rest of the response.
 	Data(piece []byte) error
+	// Room returns how many bytes Data takes now without blocking.
+	Room() int
 	// Pause says that the engine will wait for the backend now: bytes that the sink
 	// has buffered should be sent. It may block, and fail, like Data.
 	Pause() error

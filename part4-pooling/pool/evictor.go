@@ -96,6 +96,24 @@ func (l *Lease) ShouldReturn() bool {
 	return p.closed || l.generation != l.backend.generation || !now.Before(l.dialledAt.Add(p.Limits.Lifetime))
 }
 
+// Retire ends the lease of a connection that no other caller can use, because it speaks HTTP/2,
+// and closes it. It is counted by l.Fault; without one, as dropped or expired.
+func (l *Lease) Retire() {
+	p := l.pool
+	now := p.Now()
+	p.mu.Lock()
+	defer p.unlockAndClose()
+	count := &l.backend.counts.Expired
+	switch {
+	case l.Fault != nil:
+		count = l.backend.counts.counterFor(l.Fault)
+	case p.closed || l.generation != l.backend.generation:
+		count = &l.backend.counts.Dropped
+	}
+	p.retire(l, count)
+	p.grantWaiters(now)
+}
+
 // Close fails all waiting callers with ErrClosed, and later ones too. It closes
 // idle connections now and leased ones when they return. It does not wait for
 // them, and may be called again.

@@ -79,7 +79,7 @@ func (p *Pool) holderFor(addr netip.Addr, line *Line) holder {
 	if line != nil && line.client != nil && !line.client.swept {
 		return holder{line.client, line}
 	}
-	key := clientOf(addr)
+	key := ClientOf(addr)
 	c := p.clients[key]
 	if c == nil {
 		c = &account{}
@@ -91,8 +91,8 @@ func (p *Pool) holderFor(addr netip.Addr, line *Line) holder {
 	return holder{c, line}
 }
 
-// clientOf returns the address that stands for the client of addr.
-func clientOf(addr netip.Addr) netip.Addr {
+// ClientOf returns the address that stands for the client of addr.
+func ClientOf(addr netip.Addr) netip.Addr {
 	if addr = addr.Unmap(); addr.Is4() {
 		return addr
 	}

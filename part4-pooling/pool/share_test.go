@@ -89,8 +89,8 @@ func TestIPv6ClientIsItsNetwork(t *testing.T) {
 		got = append(got, takeNow(t, p, 1, "x", netip.MustParseAddr(fmt.Sprintf("2001:db8::%d", i)), func() *Line { return nil })...)
 	}
 
-	assert.Len(t, got, 4, "addresses of one /64 are one client. share.go, clientOf")
-	assert.Equal(t, clientOf(netip.MustParseAddr("::ffff:192.0.2.1")), netip.MustParseAddr("192.0.2.1"))
+	assert.Len(t, got, 4, "addresses of one /64 are one client. share.go, ClientOf")
+	assert.Equal(t, ClientOf(netip.MustParseAddr("::ffff:192.0.2.1")), netip.MustParseAddr("192.0.2.1"))
 	giveBack(got)
 }
 

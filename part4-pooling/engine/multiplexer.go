@@ -1,0 +1,290 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/pool"
+)
+
+// A Multiplexer sends the jobs of all clients to backends that speak HTTP/2. A stream has
+// a number, so responses may come in any order, and no client can be given another's. So
+// clients share connections, as few as the backend allows. The script:
+//
+//	the caller  pushes a job: it waits in the queue of its backend (fairqueue.go)
+//	the writer  of a lane takes as many jobs as may have a stream, and sends them in one write (http2write.go)
+//	the reader  of the lane passes each response to its job's sink, and waits for none: one that
+//	            cannot take more now gets a goroutine of its own (pump.go)
+//
+// A job ends as in an Engine: once, with its own complete response, with an error, or
+// withdrawn. What HTTP/2 adds is what a backend says of a request that it has not
+// processed (RFC 9113 §8.7). Such a request, whatever its method, is sent again.
+//
+// Lock order: sharedBackend.mu is never held together with another; then http2Lane.mu,
+// then pump.mu and the locks behind a Sink. None is held during a dial, a read or a write.
+type Multiplexer struct {
+	Limits   StreamLimits
+	pool     *pool.Pool
+	timeouts *client.Timeouts
+	counts   *Counts
+
+	mu       sync.Mutex
+	backends map[string]*sharedBackend
+	closed   bool
+}
+
+// ErrStreamQueueFull is the error of a request that found no room among those that wait for
+// a stream.
+var ErrStreamQueueFull = errors.New("too many requests wait for a stream")
+
+// NewMultiplexer returns a multiplexer that takes the permits of its connections from p.
+// t and counts are the gateway's, and must not change while it is in use.
+func NewMultiplexer(p *pool.Pool, t *client.Timeouts, counts *Counts) *Multiplexer {
+	return &Multiplexer{Limits: DefaultStreamLimits, pool: p, timeouts: t, counts: counts, backends: map[string]*sharedBackend{}}
+}
+
+// Push moves j, a request of the client at from, to the queue of the backend at addr, and
+// does not block. It returns false if the queue has no room for the client; the caller then
+// still owns j. If it returns true, the caller must not even read j. j.Request has no body:
+// a request with one is sent with RoundTrip.
+func (m *Multiplexer) Push(addr string, from netip.Addr, j *Job) bool {
+	b := m.backendFor(addr)
+	return b != nil && b.push(from, j)
+}
+
+// RoundTrip is Push for a caller that waits until the job has ended: for requests with a
+// body, which it sends meanwhile, and for those that must be sent at most once. j.Sink is
+// called on the caller's goroutine, and returns no Flusher.
+func (m *Multiplexer) RoundTrip(addr string, from netip.Addr, j *Job) error {
+	b := m.backendFor(addr)
+	if b == nil {
+		return pool.ErrClosed
+	}
+	j.pump = newPump(j, b)
+	j.upload = newUpload(j, m.timeouts)
+	if !b.push(from, j) {
+		return ErrStreamQueueFull
+	}
+	if u := j.upload; u != nil { // the caller of RoundTrip still owns the request, and u; the job may be gone
+		go u.run() // ends with stop
+		defer u.stop()
+	}
+	j.pump.run()
+	return nil
+}
+
+// backendFor finds or creates the backend at addr. It returns nil after Close.
+func (m *Multiplexer) backendFor(addr string) *sharedBackend {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil
+	}
+	b := m.backends[addr]
+	if b == nil {
+		b = &sharedBackend{m: m, addr: addr, perLane: m.Limits.Streams}
+		b.queue.clients = map[netip.Addr]*streamShare{}
+		m.backends[addr] = b
+	}
+	return b
+}
+
+// Close ends all connections. Jobs without a response fail.
+func (m *Multiplexer) Close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	for _, b := range m.backends {
+		b.close()
+	}
+}
+
+// A sharedBackend is a backend whose connections all clients share.
+type sharedBackend struct {
+	m    *Multiplexer
+	addr string
+
+	mu      sync.Mutex // guards what follows, and the room of the lanes
+	queue   fairQueue
+	lanes   []*http2Lane // that take jobs, oldest first
+	opening bool         // another lane is being opened
+	perLane int          // how many streams the last opened lane allows
+	closed  bool
+}
+
+func (b *sharedBackend) push(from netip.Addr, j *Job) bool {
+	if b.m.pool.Limits.OneClient {
+		from = netip.Addr{}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || !b.queue.push(pool.ClientOf(from), j, b.m.Limits.Queue) {
+		return false
+	}
+	j.moveTo(jobQueued)
+	b.m.counts.Pushed.Add(1)
+	b.dispatch()
+	return true
+}
+
+// dispatch has somebody take the jobs that wait: the oldest lane with room, so that there
+// are as few lanes as possible, or a new one. The caller holds the lock.
+func (b *sharedBackend) dispatch() {
+	if !b.queue.mayPop(b.capacity()) {
+		return
+	}
+	for _, l := range b.lanes {
+		if l.open < l.limit {
+			l.wakeUp()
+			return
+		}
+	}
+	if !b.opening && len(b.lanes) < b.m.pool.Limits.PerBackend {
+		b.opening = true
+		go b.openLane() // ends when the lane is open, or cannot be
+	}
+}
+
+// capacity returns how many streams the backend allows on all the connections that it may
+// have. The caller holds the lock.
+func (b *sharedBackend) capacity() int { return b.perLane * b.m.pool.Limits.PerBackend }
+
+// openLane adds a lane. If there is none, and none can be opened, the waiting jobs fail.
+func (b *sharedBackend) openLane() {
+	l, err := b.connect()
+	b.mu.Lock()
+	b.opening = false
+	var failed *Job
+	switch {
+	case err == nil && b.closed:
+		err = pool.ErrClosed
+	case err == nil:
+		b.lanes = append(b.lanes, l)
+		b.perLane = max(l.limit, 1)
+	}
+	if len(b.lanes) == 0 {
+		failed = b.queue.removeAll()
+	} else if err == nil {
+		b.dispatch()
+	}
+	b.mu.Unlock()
+	if l != nil {
+		if err == nil {
+			l.start()
+		} else {
+			l.close()
+		}
+	}
+	b.failAll(failed, err)
+}
+
+// connect dials, and waits for the backend's SETTINGS: until it has shown that it speaks
+// HTTP/2 it gets no request.
+func (b *sharedBackend) connect() (*http2Lane, error) {
+	ctx, t := context.Background(), b.m.timeouts
+	lease, err := b.m.pool.Claim(ctx, b.m.pool.Reserve(b.addr, netip.Addr{}, nil), t) // charged to no client
+	if err != nil {
+		return nil, err
+	}
+	return openHTTP2Lane(b, lease)
+}
+
+// take returns jobs for streams on l, in an order that is fair to their clients, and counts
+// them as open.
+func (b *sharedBackend) take(l *http2Lane, batch []*Job) []*Job {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for !l.draining && l.open < l.limit {
+		j := b.queue.pop(b.capacity())
+		if j == nil {
+			return batch
+		}
+		l.open++
+		batch = append(batch, j)
+	}
+	b.dispatch() // to another lane
+	return batch
+}
+
+// hasWork reports whether a job waits.
+func (b *sharedBackend) hasWork() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.queue.length > 0
+}
+
+// release records that streams of l have ended.
+func (b *sharedBackend) release(l *http2Lane, j *Job) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l.open--
+	b.queue.release(j)
+	b.dispatch()
+}
+
+// requeue puts j, whose stream was released, back at the front of its client's queue.
+func (b *sharedBackend) requeue(j *Job) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if j.state != jobQueued {
+		j.moveTo(jobQueued)
+	}
+	b.m.counts.Retried.Add(1)
+	b.queue.pushFront(j)
+	b.dispatch()
+}
+
+// setLimit records how many streams l may have at a time.
+func (b *sharedBackend) setLimit(l *http2Lane, streams int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l.limit = streams
+	b.perLane = max(streams, 1)
+	b.dispatch()
+}
+
+// drain takes l out of use: it gets no more jobs, and ends after its last stream. The jobs
+// that wait are for other lanes.
+func (b *sharedBackend) drain(l *http2Lane) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.remove(l)
+	b.dispatch()
+}
+
+// retire is drain for a lane without streams, unless a job waits. It reports whether it took
+// l out of use.
+func (b *sharedBackend) retire(l *http2Lane) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l.open > 0 || b.queue.length > 0 {
+		return false
+	}
+	b.remove(l)
+	return true
+}
+
+func (b *sharedBackend) remove(l *http2Lane) {
+	l.draining = true
+	for i, other := range b.lanes {
+		if other == l {
+			b.lanes = append(b.lanes[:i], b.lanes[i+1:]...)
+			break
+		}
+	}
+}
+
+func (b *sharedBackend) close() {
+	b.mu.Lock()
+	lanes := append([]*http2Lane(nil), b.lanes...)
+	b.closed = true
+	failed := b.queue.removeAll()
+	b.mu.Unlock()
+	for _, l := range lanes {
+		l.fail(pool.ErrClosed)
+	}
+	b.failAll(failed, pool.ErrClosed)
+}
