@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/engine"
 	"socketup/part4-pooling/gateway"
 	"socketup/part4-pooling/pool"
 	"socketup/part4-pooling/server"
@@ -44,7 +45,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func serveVerb(flags *flag.FlagSet, stdout, stderr io.Writer) func() error {
 	o := serveFlags(flags)
 	return func() error {
-		err := errors.Join(o.limits.Validate(), o.timeouts.Validate(), o.pool.Validate(), o.engines.Validate(), gateway.ValidateBackends(o.backends), o.validateAbort(), o.validateAddresses())
+		err := errors.Join(o.limits.Validate(), o.timeouts.Validate(), o.pool.Validate(), o.engines.Validate(), o.streams.Validate(), gateway.ValidateBackends(o.backends), o.validateAbort(), o.validateAddresses())
 		if err != nil {
 			return fmt.Errorf("serve %w: %w", errUsage, err)
 		}
@@ -107,6 +108,7 @@ type options struct {
 	timeouts     client.Timeouts
 	pool         pool.Limits
 	engines      gateway.EngineOptions
+	streams      engine.StreamLimits
 
 	behindProxy, showBackends bool     // see gateway.Gateway
 	adminNames                []string // see gateway.Gateway
@@ -126,9 +128,8 @@ func serveFlags(f *flag.FlagSet) *options {
 		o.backends = append(o.backends, p)
 		return err
 	})
-	f.Func("engine", "`[PATH=]URL` of a backend that handles pipelined requests concurrently: like -backend, but each client's requests share one connection", func(s string) error {
-		p, err := gateway.ParseBackend(s)
-		p.Engine = true
+	f.Func("engine", "`[PATH=]URL` of a backend that handles the requests of one connection concurrently: like -backend, but each client's requests share one connection, or, if the URL begins with h2c://, all clients' requests share HTTP/2 connections", func(s string) error {
+		p, err := gateway.ParseEngine(s)
 		o.backends = append(o.backends, p)
 		return err
 	})
@@ -143,6 +144,7 @@ func serveFlags(f *flag.FlagSet) *options {
 	o.timeouts.AddFlags(f)
 	o.pool.AddFlags(f)
 	o.engines.AddFlags(f)
+	o.streams.AddFlags(f)
 	return o
 }
 
@@ -214,6 +216,8 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	p.StartEvictor(time.Second)
 	g := gateway.New(p, o.backends)
 	g.Timeouts, g.Engines, g.BehindProxy, g.ShowBackends, g.AdminNames = o.timeouts, o.engines, o.behindProxy, o.showBackends, o.adminNames
+	g.Streams.Limits = o.streams
+	defer g.Streams.Close()
 	h, err := o.handler(g)
 	if err != nil {
 		return err

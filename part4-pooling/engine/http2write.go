@@ -115,7 +115,7 @@ func (l *http2Lane) openStreams(batch []*Job) {
 	for _, j := range batch {
 		if !j.Sink.Wanted() {
 			l.backend.release(l, j)
-			l.backend.withdraw(j)
+			l.backend.failWaiting(j, errClientGone)
 		} else if !l.openStream(j, now) {
 			l.backend.release(l, j)
 			l.backend.requeue(j)
@@ -153,8 +153,8 @@ func (l *http2Lane) openStream(j *Job, now time.Time) bool {
 // writer calls it.
 func (l *http2Lane) encodeHead(j *Job) []byte {
 	b, q := l.block[:0], j.Request
-	if l.blank { // from now on our encoder has no dynamic table, whatever size the backend allows (RFC 7541 §4.2)
-		b = append(b, http2.TableSizeZero)
+	if l.blank {
+		b = append(b, tableSizeZero)
 		l.blank = false
 	}
 	b = http2.AppendRequestHead(b, q.Method, scheme, q.Host, q.Target)
@@ -162,9 +162,13 @@ func (l *http2Lane) encodeHead(j *Job) []byte {
 		b = http2.AppendRequestField(b, f.Name, f.Value)
 	}
 	b = http2.AppendRequestFields(b, q.FieldLines)
-	b = appendLength(b, q, j.upload)
+	b = appendLength(b, q)
 	l.block = b
 	return b
 }
 
 var scheme = []byte("http")
+
+// tableSizeZero begins our first header block: a dynamic table size update to 0 (RFC 7541
+// §6.3). Our encoder uses no dynamic table, whatever size the backend allows.
+const tableSizeZero = 0x20

@@ -76,6 +76,18 @@ func (m *Multiplexer) RoundTrip(addr string, from netip.Addr, j *Job) error {
 	return nil
 }
 
+// IsWanted reports whether a job waits for a stream of the backend at addr, and no lane has
+// room for it: a response that waits for its turn should not keep its stream.
+func (m *Multiplexer) IsWanted(addr string) bool {
+	b := m.backendFor(addr)
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.queue.length > 0 && !b.opening && len(b.lanes) >= b.m.pool.Limits.PerBackend
+}
+
 // backendFor finds or creates the backend at addr. It returns nil after Close.
 func (m *Multiplexer) backendFor(addr string) *sharedBackend {
 	m.mu.Lock()

@@ -13,6 +13,7 @@ type Backend struct {
 	Path   string // begins with /; "/a" covers /a and /a/b, but not /ab
 	Addr   string // HOST:PORT; a name is resolved when a connection is dialled, and cached for 5 s
 	Engine bool   // requests are offloaded to engines (offload.go)
+	HTTP2  bool   // it speaks HTTP/2, and all clients share its connections (streams.go); Engine is true too
 }
 
 // normalized returns b without a trailing slash in its path: /a/ covers the same paths
@@ -24,9 +25,30 @@ func (b Backend) normalized() Backend {
 	return b
 }
 
-// ParseBackend parses the argument of -backend and -engine, [PATH=]URL. Without PATH it
-// is /. The URL is http://HOST[:PORT], because paths and queries are forwarded
-// unchanged. The error quotes s and says what is wanted.
+// ParseEngine parses the argument of -engine: as ParseBackend, but the URL may also begin
+// with h2c://, for a backend that speaks HTTP/2 over cleartext TCP without having been asked
+// to ("prior knowledge", RFC 9113 §3.3).
+func ParseEngine(s string) (Backend, error) {
+	const h2c = "h2c://"
+	path, url, ok := "", s, false
+	if strings.HasPrefix(s, "/") {
+		path, url, _ = strings.Cut(s, "=")
+		path += "="
+	}
+	if url, ok = strings.CutPrefix(url, h2c); ok {
+		url = "http://" + url
+	}
+	b, err := ParseBackend(path + url)
+	b.Engine, b.HTTP2 = true, ok
+	if err != nil && ok {
+		err = fmt.Errorf("%w; h2c://, for HTTP/2, is read like http://", err)
+	}
+	return b, err
+}
+
+// ParseBackend parses the argument of -backend, [PATH=]URL. Without PATH it is /. The URL is
+// http://HOST[:PORT], because paths and queries are forwarded unchanged. The error quotes s
+// and says what is wanted.
 func ParseBackend(s string) (Backend, error) {
 	path, rest := "/", s
 	if strings.HasPrefix(s, "/") {
@@ -56,12 +78,15 @@ func validatePath(path string) error {
 }
 
 // ValidateBackends returns an error if two backends have the same path, because one of
-// them would never get a request.
+// them would never get a request, or if one address is to speak two protocols.
 func ValidateBackends(all []Backend) error {
 	for i, a := range all {
 		for _, b := range all[:i] {
 			if a.Path == b.Path {
 				return fmt.Errorf("the path %s has two backends, %s and %s: want one", a.Path, b, a)
+			}
+			if a.Addr == b.Addr && a.HTTP2 != b.HTTP2 {
+				return fmt.Errorf("%s and %s are one server: want one protocol for it, because a kept connection speaks only one", b, a)
 			}
 		}
 	}
@@ -70,6 +95,9 @@ func ValidateBackends(all []Backend) error {
 
 // String formats b as the command-line flag that sets it.
 func (b Backend) String() string {
+	if b.HTTP2 {
+		return "-engine " + b.Path + "=h2c://" + b.Addr
+	}
 	if b.Engine {
 		return "-engine " + b.Path + "=http://" + b.Addr
 	}

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/engine"
 	"socketup/part4-pooling/http1"
 	"socketup/part4-pooling/pool"
 )
@@ -16,7 +17,7 @@ import (
 
 // errorKinds are the errors whose text a client may see, most specific first.
 var errorKinds = []error{
-	client.ErrConnectTimeout, client.ErrHeadTimeout, client.ErrBodyTimeout, client.ErrTotalTimeout, pool.ErrWaitTimeout, pool.ErrQueueFull, pool.ErrClosed,
+	client.ErrConnectTimeout, client.ErrHeadTimeout, client.ErrBodyTimeout, client.ErrTotalTimeout, pool.ErrWaitTimeout, pool.ErrQueueFull, engine.ErrStreamQueueFull, pool.ErrClosed,
 	client.ErrRefused, client.ErrUnreachable, client.ErrUnknownHost, client.ErrUnsolicited, http1.ErrBadResponse, client.ErrTruncated, client.ErrEnded,
 }
 

@@ -71,6 +71,14 @@ func (n connectionOptions) contains(name []byte) bool {
 
 const maxViaHops = 10 // gateways and proxies that a request may have passed before it counts as a loop
 
+// via returns the Via field of a message that came from the backend of f.
+func (f *forwardedRequest) via(minor int) string {
+	if f.overHTTP2 {
+		return "Via: 2.0 socketup\r\n"
+	}
+	return viaField[minor]
+}
+
 var viaField = [2]string{"Via: 1.0 socketup\r\n", "Via: 1.1 socketup\r\n"} // by the minor version of the received message
 
 // A forwardedRequest is a client's request as it is sent to the backend. It is recycled.
@@ -88,6 +96,7 @@ type forwardedRequest struct {
 	viaCount         int                             // members of Via: gateways and proxies passed so far
 	maxForwards      int64                           // the value of Max-Forwards, or noMaxForwards
 	wantsTrailers    bool                            // the client sent TE: trailers
+	overHTTP2        bool                            // the backend speaks HTTP/2
 	responseOptions  connectionOptions               // of the response's Connection field: removed from its trailers too
 	forwardInterimFn func(*http1.ResponseHead) error // f.forwardInterim
 
@@ -290,12 +299,12 @@ func appendForwarded(b, peer, host []byte) []byte {
 
 // appendForwardedFields appends the end-to-end fields of a response head, and Via. The
 // server writes its own Date.
-func appendForwardedFields(b []byte, h *http1.ResponseHead) []byte {
+func appendForwardedFields(b []byte, h *http1.ResponseHead, via string) []byte {
 	named := connectionOptions(nil).collect(h.Fields)
 	for _, f := range h.Fields {
 		if !isHopByHop(f.Name) && !named.contains(f.Name) && !http1.EqualFold(f.Name, "date") {
 			b = client.AppendFields(b, []http1.Field{f})
 		}
 	}
-	return append(b, viaField[h.Minor]...)
+	return append(b, via...)
 }

@@ -37,6 +37,7 @@ type Gateway struct {
 
 	Engines      EngineOptions // offload.go
 	EngineCounts engine.Counts
+	Streams      *engine.Multiplexer // streams.go
 
 	Responses   Responses // of the server that the gateway is in, if its OnServed is Responses.Observe
 	BackendTime Histogram // from the request's arrival to the head of the backend's response; not of engines
@@ -67,6 +68,7 @@ var (
 func New(p *pool.Pool, backends []Backend) *Gateway {
 	g := &Gateway{Pool: p, Backends: slices.Clone(backends), Timeouts: client.DefaultTimeouts, Engines: defaultEngineOptions}
 	g.Timeouts.Total = 0 // a download may take any time while bytes arrive: Head and Idle are the limits
+	g.Streams = engine.NewMultiplexer(p, &g.Timeouts, &g.EngineCounts)
 	for i, b := range g.Backends {
 		g.Backends[i] = b.normalized()
 	}
@@ -117,15 +119,15 @@ func (g *Gateway) Handler(others server.Handler) server.Handler {
 			f = g.newForwardedRequest(w, r, p.Addr)
 		}
 		defer f.free()
-		if err := g.forward(w, r, f, p.Addr); err != nil {
+		if err := g.forward(w, r, f, p); err != nil {
 			g.sendError(w, p.Addr, err)
 		}
 	}
 }
 
-// forward sends r to the backend at addr and the response to the client. An error
+// forward sends r to the backend and the response to the client. An error
 // means that no part of the response has been sent.
-func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedRequest, addr string) error {
+func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedRequest, p *Backend) error {
 	switch {
 	case f.viaCount > maxViaHops:
 		return errLoop
@@ -140,8 +142,11 @@ func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedReq
 			return err
 		}
 	}
+	if p.HTTP2 {
+		return g.forwardStream(w, f, p.Addr)
+	}
 	if !f.reserved { // no other request of its connection is in progress: reserve.go
-		f.reservation = g.Pool.Reserve(addr, w.ClientAddr(), nil)
+		f.reservation = g.Pool.Reserve(p.Addr, w.ClientAddr(), nil)
 	}
 	a, err := g.Pool.RoundTripReserved(w.Context(), f.reservation, &f.Request, &g.Timeouts)
 	if err != nil {
@@ -177,7 +182,7 @@ func (f *forwardedRequest) setBody(r *server.Request) error {
 // no part of it has been sent; later it truncates the response.
 func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *client.Response) error {
 	f.waited.stop(&g.BackendTime)
-	copyHead(w, a, f.Method)
+	copyHead(w, a, f)
 	if f.wantsTrailers {
 		f.responseOptions = copyTrailerField(w, a)
 	}
@@ -214,10 +219,10 @@ func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *clien
 
 // copyHead copies the status and the end-to-end fields, and the length if it is known;
 // the server writes the framing.
-func copyHead(w *server.Response, a *client.Response, method []byte) {
+func copyHead(w *server.Response, a *client.Response, f *forwardedRequest) {
 	w.Status = a.Status
-	w.FieldLines = appendForwardedFields(w.FieldLines, &a.ResponseHead)
-	head := string(method) == "HEAD"
+	w.FieldLines = appendForwardedFields(w.FieldLines, &a.ResponseHead, f.via(a.Minor))
+	head := string(f.Method) == "HEAD"
 	switch {
 	case head && a.ContentLength >= 0:
 		w.SetLength(a.ContentLength)
@@ -241,7 +246,7 @@ func (g *Gateway) sendError(w *server.Response, addr string, why error) {
 	switch {
 	case errors.Is(why, client.ErrConnectTimeout), errors.Is(why, client.ErrHeadTimeout), errors.Is(why, client.ErrBodyTimeout), errors.Is(why, client.ErrTotalTimeout):
 		status, count = 504, &g.Counts.Timeout
-	case errors.Is(why, pool.ErrWaitTimeout), errors.Is(why, pool.ErrQueueFull), errors.Is(why, pool.ErrClosed), isLocalShortage(why):
+	case errors.Is(why, pool.ErrWaitTimeout), errors.Is(why, pool.ErrQueueFull), errors.Is(why, engine.ErrStreamQueueFull), errors.Is(why, pool.ErrClosed), isLocalShortage(why):
 		status, count = 503, &g.Counts.Unavailable
 	case errors.Is(why, errLoop):
 		status, count = 508, &g.Counts.Refused

@@ -39,6 +39,9 @@ func (g *Gateway) mayGiveBack(f *forwardedRequest) bool {
 
 // shouldGiveBack is giveBack for a request in an engine, which asks only.
 func (p *offloadedRequest) shouldGiveBack(waited time.Duration) bool {
+	if p.forward.overHTTP2 {
+		return waited > p.gateway.Pool.Limits.Spare && p.gateway.Streams.IsWanted(p.addr)
+	}
 	return p.response.Conn.Owner.(*pool.Lease).ShouldGiveBack(waited)
 }
 

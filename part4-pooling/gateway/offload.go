@@ -98,14 +98,23 @@ func (g *Gateway) offloadTo(backend *Backend, w *server.Response, r *server.Requ
 	w.DisableTimeout()
 	p.forward.behindProxy = g.BehindProxy
 	p.forward.build(w, r, addr)
-	engines := registryFor(w)
-	if p.forward.viaCount <= maxViaHops && p.forward.maxForwards != 0 && !p.forward.ConnAuth && !g.Pool.IsQuarantined(addr) && engines.Push(addr, &p.Job, func() *engine.Engine { return g.newEngine(engines, w.ClientAddr(), addr) }) {
+	if p.forward.goesToBackend(r) && g.push(backend, w, p) {
 		g.Counts.Requests.Add(1)
 		return true
 	}
 	g.EngineCounts.Direct.Add(1)
 	p.free()
 	return false
+}
+
+// push gives p to an engine of the backend, and reports whether one took it.
+func (g *Gateway) push(backend *Backend, w *server.Response, p *offloadedRequest) bool {
+	addr := backend.Addr
+	if backend.HTTP2 {
+		return g.pushStream(addr, w, p)
+	}
+	engines := registryFor(w)
+	return !p.forward.ConnAuth && !g.Pool.IsQuarantined(addr) && engines.Push(addr, &p.Job, func() *engine.Engine { return g.newEngine(engines, w.ClientAddr(), addr) })
 }
 
 // free recycles p and its memory.
@@ -138,6 +147,7 @@ func (g *Gateway) newEngine(home *engine.Registry, client netip.Addr, addr strin
 
 func (p *offloadedRequest) Wanted() bool    { return p.w.Wanted() }
 func (p *offloadedRequest) Committed() bool { return p.w.Committed() }
+func (p *offloadedRequest) Room() int       { return p.w.Room() }
 
 // Pause sends what is buffered to the client.
 func (p *offloadedRequest) Pause() error {
@@ -158,7 +168,7 @@ func (p *offloadedRequest) Head(a *client.Response) {
 	if p.gateway.Pool.Limits.Spare > 0 {
 		w.OnTurnWait(p.shouldGiveBackFn)
 	}
-	copyHead(w, a, p.forward.Method)
+	copyHead(w, a, p.forward)
 	if p.forward.wantsTrailers {
 		p.forward.responseOptions = copyTrailerField(w, a)
 	}

@@ -36,7 +36,7 @@ func (g *Gateway) OffloadOrReserve(w *server.Response, r *server.Request) (taken
 		return true
 	}
 	f := g.newForwardedRequest(w, r, p.Addr)
-	if f.reserved = f.goesToBackend(r); f.reserved {
+	if f.reserved = f.goesToBackend(r) && !p.HTTP2; f.reserved {
 		f.line = &registryFor(w).Line
 		f.reservation = g.Pool.Reserve(p.Addr, w.ClientAddr(), f.line)
 	}

@@ -18,7 +18,7 @@ func (f *forwardedRequest) forwardInterim(h *http1.ResponseHead) error {
 	if f.minor == 0 {
 		return nil
 	}
-	b := appendForwardedFields(http1.AppendStatusLine(nil, h.Status), h)
+	b := appendForwardedFields(http1.AppendStatusLine(nil, h.Status), h, f.via(h.Minor))
 	return f.w.WriteInterim(append(b, "\r\n"...))
 }
 

@@ -56,6 +56,9 @@ func (w *Response) DisableTimeout() { w.x.disableTimeout() }
 // ClientAddr returns the address that the client's connection came from (accept(2)).
 func (w *Response) ClientAddr() netip.Addr { return w.x.conn.peer }
 
+// Room returns how many bytes of body the next Write takes without blocking.
+func (w *Response) Room() int { return maxBuffered - len(w.body) }
+
 // Committed reports whether a part of the response has been sent, or queued to be: it can
 // no longer be replaced.
 func (w *Response) Committed() bool { return w.x.committed }

@@ -1,0 +1,46 @@
+package gateway
+
+import (
+	"socketup/part4-pooling/engine"
+	"socketup/part4-pooling/server"
+)
+
+// Requests for a backend that speaks HTTP/2 become streams on connections that all clients
+// share (engine/multiplexer.go). A safe request without a body is pushed by the server's
+// driver, as to an engine, and has no handler. Any other is sent by its handler.
+
+// pushStream pushes p to the backend's queue. It never waits.
+func (g *Gateway) pushStream(addr string, w *server.Response, p *offloadedRequest) bool {
+	p.forward.overHTTP2 = true
+	return g.Streams.Push(addr, w.ClientAddr(), &p.Job)
+}
+
+// forwardStream sends f over HTTP/2, and its response to the client. It returns when both are
+// complete. An error means that no part of the response has been sent.
+func (g *Gateway) forwardStream(w *server.Response, f *forwardedRequest, addr string) error {
+	p := &handledRequest{offloadedRequest: offloadedRequest{gateway: g, w: w, addr: addr, forward: f}}
+	p.shouldGiveBackFn = p.shouldGiveBack
+	p.Job = engine.Job{Request: &f.Request, Sink: p}
+	f.overHTTP2 = true
+	if err := g.Streams.RoundTrip(addr, w.ClientAddr(), &p.Job); err != nil {
+		return err
+	}
+	if p.err != nil && w.Committed() {
+		g.Counts.Truncated.Add(1)
+		w.Abort()
+		return nil
+	}
+	return p.err
+}
+
+// A handledRequest is the job of a request whose handler waits for its end.
+type handledRequest struct {
+	offloadedRequest
+	err error
+}
+
+// End leaves the rest to the handler.
+func (p *handledRequest) End(why error) engine.Flusher {
+	p.err = why
+	return nil
+}
