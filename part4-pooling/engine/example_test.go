@@ -27,6 +27,7 @@ func (s *printer) Head(*client.Response) {}
 func (s *printer) Pause() error          { return nil }
 func (s *printer) Trailers() error       { return nil }
 func (s *printer) AwaitTurn()            {}
+func (s *printer) Room() int             { return 32 << 10 }
 func (s *printer) Committed() bool       { return s.committed }
 
 func (s *printer) Data(piece []byte) error {

@@ -67,9 +67,7 @@ func (l *http2Lane) awaitSettings(until time.Time) error {
 // runReader handles what arrives until the lane ends, and then decides what becomes of the
 // jobs that are left.
 func (l *http2Lane) runReader() {
-	err := l.readAll()
-	l.end(err)
-	close(l.done)
+	l.end(l.readAll())
 }
 
 // readAll handles frames until the lane ends, and returns why.

@@ -175,7 +175,7 @@ func (s *fakeSink) Wanted() bool          { return !s.left.Load() }
 func (s *fakeSink) Head(*client.Response) { s.heads++ }
 func (s *fakeSink) Pause() error          { return nil }
 func (s *fakeSink) Trailers() error       { return nil }
-func (s *fakeSink) Room() int { return 32 << 10 }
+func (s *fakeSink) Room() int             { return 32 << 10 }
 func (s *fakeSink) AwaitTurn()            { time.Sleep(s.work); s.parks = 0 }
 func (s *fakeSink) Committed() bool       { return s.got != "" }
 

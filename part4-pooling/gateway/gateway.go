@@ -220,6 +220,9 @@ func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *clien
 // copyHead copies the status and the end-to-end fields, and the length if it is known;
 // the server writes the framing.
 func copyHead(w *server.Response, a *client.Response, f *forwardedRequest) {
+	if f.overHTTP2 && f.wantsTrailers && slices.ContainsFunc(a.Fields, isTrailerField) {
+		a.Length = http1.Chunked // over HTTP/2 trailers may follow a body whose length is known
+	}
 	w.Status = a.Status
 	w.FieldLines = appendForwardedFields(w.FieldLines, &a.ResponseHead, f.via(a.Minor))
 	head := string(f.Method) == "HEAD"

@@ -49,7 +49,7 @@ func copyTrailerField(w *server.Response, a *client.Response) (named connectionO
 		named[i] = bytes.Clone(option) // it is asked for behind the body, whose bytes may lie where the head was
 	}
 	for _, f := range a.Fields {
-		if !http1.EqualFold(f.Name, "trailer") {
+		if !isTrailerField(f) {
 			continue
 		}
 		if f.Value = allowedTrailerNames(f.Value, named); len(f.Value) > 0 {
@@ -58,6 +58,9 @@ func copyTrailerField(w *server.Response, a *client.Response) (named connectionO
 	}
 	return named
 }
+
+// isTrailerField reports whether f announces trailers.
+func isTrailerField(f http1.Field) bool { return http1.EqualFold(f.Name, "trailer") }
 
 // allowedTrailerNames returns the names in list that may be forwarded, as a new list.
 func allowedTrailerNames(list []byte, named connectionOptions) (may []byte) {
