@@ -21,13 +21,14 @@ import (
 // so long, and delays no other; one whose stream is reset gets no response.
 type h2Backend struct {
 	addr      string
+	work      time.Duration // of a request for another path than /sleep/MS
 	listener  socket.FD
 	connected atomic.Int64 // connections, ever
 	requests  atomic.Int64 // so far
 	cancelled chan int64   // receives the number of each stream that is reset
 }
 
-func startH2Backend() (*h2Backend, error) {
+func startH2Backend(work time.Duration) (*h2Backend, error) {
 	fd, err := socket.Listen("127.0.0.1:0", backlog)
 	if err != nil {
 		return nil, err
@@ -36,7 +37,7 @@ func startH2Backend() (*h2Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &h2Backend{addr: socket.LocalAddr(fd).String(), listener: l, cancelled: make(chan int64, 100)}
+	b := &h2Backend{addr: socket.LocalAddr(fd).String(), work: work, listener: l, cancelled: make(chan int64, 100)}
 	go acceptEach(l, b.serve) // until close
 	return b, nil
 }
@@ -125,7 +126,7 @@ func (c *h2Conn) begin(f http2.Frame) error {
 	for _, field := range fields {
 		if string(field.Name) == ":path" {
 			path := string(field.Value)
-			c.open[f.StreamID] = time.AfterFunc(workOf(path), func() { c.respond(f.StreamID, path) })
+			c.open[f.StreamID] = time.AfterFunc(workOf(path, c.backend.work), func() { c.respond(f.StreamID, path) })
 		}
 	}
 	return nil
@@ -147,8 +148,10 @@ func (c *h2Conn) respond(id uint32, path string) {
 	c.Write(append(b, body...))
 }
 
-// workOf returns how long a request for /sleep/MS takes; others take no time.
-func workOf(path string) time.Duration {
-	ms, _ := strconv.Atoi(strings.TrimPrefix(path, "/sleep/"))
-	return time.Duration(ms) * time.Millisecond
+// workOf returns how long a request for /sleep/MS takes, and work for other paths.
+func workOf(path string, work time.Duration) time.Duration {
+	if ms, err := strconv.Atoi(strings.TrimPrefix(path, "/sleep/")); err == nil {
+		return time.Duration(ms) * time.Millisecond
+	}
+	return work
 }

@@ -57,7 +57,7 @@ func (c *demoClient) leave() {
 // shareStreams sends eight requests of two clients on one connection, and has one client
 // leave before its slow response.
 func shareStreams(t *timeline) error {
-	back, err := startH2Backend()
+	back, err := startH2Backend(0)
 	if err != nil {
 		return err
 	}
@@ -128,14 +128,14 @@ func await(done func() bool) error {
 // connection to its backend: over HTTP/1.1, with engines, and over HTTP/2.
 func compareStreams(stdout io.Writer) error {
 	old, err := startLocalServer(func(w *server.Response, r *server.Request) {
-		time.Sleep(workOf(string(r.Path)))
+		time.Sleep(workOf(string(r.Path), 0))
 		w.WriteString(string(r.Path) + "\n")
 	}, nil)
 	if err != nil {
 		return err
 	}
 	defer old.close()
-	streams, err := startH2Backend()
+	streams, err := startH2Backend(0)
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func compareRates(stdout io.Writer) error {
 		return err
 	}
 	defer stop()
-	back, err := startH2Backend()
+	back, err := startH2Backend(work)
 	if err != nil {
 		return err
 	}
