@@ -110,7 +110,7 @@ func (q *fairQueue) pop(capacity int) *Job {
 		j := s.first
 		s.inFlight++
 		q.inFlight++
-		if q.unlink(s, nil, j); s.length > 0 {
+		if q.unlink(q.next, nil, j); s.length > 0 {
 			q.next++
 		}
 		return j
@@ -118,8 +118,9 @@ func (q *fairQueue) pop(capacity int) *Job {
 	return nil
 }
 
-// unlink removes j, which follows before (nil: it is the first) in s.
-func (q *fairQueue) unlink(s *streamShare, before, j *Job) {
+// unlink removes j, which follows before (nil: it is the first), of the client whose turn is i.
+func (q *fairQueue) unlink(i int, before, j *Job) {
+	s := q.turns[i]
 	if before == nil {
 		s.first = j.waiting.next
 	} else {
@@ -133,15 +134,9 @@ func (q *fairQueue) unlink(s *streamShare, before, j *Job) {
 	if s.length--; s.length > 0 {
 		return
 	}
-	for i, t := range q.turns {
-		if t == s {
-			q.turns = append(q.turns[:i], q.turns[i+1:]...)
-			if i < q.next {
-				q.next--
-			}
-			break
-		}
-	}
+	last := len(q.turns) - 1
+	q.turns[i], q.turns[last] = q.turns[last], nil // its turn comes a little earlier
+	q.turns = q.turns[:last]
 	q.forget(s)
 }
 
@@ -168,7 +163,7 @@ func (q *fairQueue) removeIf(gone func(*Job) bool) (removed *Job) {
 		for j := s.first; j != nil; {
 			next := j.waiting.next
 			if gone(j) {
-				q.unlink(s, before, j)
+				q.unlink(i, before, j)
 				j.waiting.next = removed
 				removed = j
 			} else {

@@ -305,6 +305,9 @@ func (l *http2Lane) onWindowUpdate(f http2.Frame) *http2.ConnError {
 	n := int64(f.WindowIncrement())
 	l.mu.Lock()
 	l.changed.Broadcast()
+	if l.sentData {
+		l.sentData, l.reader.idle = false, 0
+	}
 	if f.StreamID == 0 {
 		l.sendWindow += n
 		tooLarge := l.sendWindow > http2.MaxWindow

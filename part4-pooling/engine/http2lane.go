@@ -6,11 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/http2"
 	"socketup/part4-pooling/pool"
+	"socketup/part4-pooling/socket"
 )
 
 // An http2Lane is a connection to a backend that speaks HTTP/2 (RFC 9113), as its client.
@@ -48,6 +47,7 @@ type http2Lane struct {
 	armed       time.Time // when the reader wakes up at the latest
 	heard       time.Time // when the backend last sent something, by the wall clock: it runs on while a process is frozen
 	pinged      time.Time // when a PING was sent that is not answered; zero: there is none
+	sentData    bool      // a piece of a request body was sent since the backend last opened a window
 	proving     bool      // no stream is opened before the answer to a PING
 	err         error     // why the lane ends
 
@@ -163,7 +163,7 @@ func (l *http2Lane) failLocked(why error) {
 	if l.err == nil {
 		l.err = why
 	}
-	unix.Shutdown(l.conn.Sysfd, unix.SHUT_RD) // wakes the reader: it sees the end of the connection
+	l.conn.SetReadDeadline(socket.LongAgo) // wakes the reader
 }
 
 // finish removes s, whose response is complete, from the lane. The caller then owns the job,

@@ -101,6 +101,10 @@ func (l *http2Lane) passed(s *stream) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 		}
+		if s.uploading { // the backend has said all that it had to say, and need not read the rest
+			l.enqueue(http2.AppendRSTStream(l.out, s.id, http2.NoError))
+			l.wakeUp()
+		}
 		l.removeLocked(s)
 		s.pump.end(nil, final)
 	default:

@@ -151,8 +151,8 @@ func (l *http2Lane) handleBuffered() error {
 // refuse ends the lane because of what the backend has sent, and tells it so.
 func (l *http2Lane) refuse(bad *http2.ConnError) error {
 	goAway := http2.AppendGoAway(nil, 0, bad.Code, bad.Detail)
-	socket.WriteNow(uintptr(l.conn.Sysfd), goAway) // for the backend's log; it may be lost
-	return http1.BadResponse(bad.Error())
+	socket.WriteNow(uintptr(l.conn.Sysfd), goAway)                               // for the backend's log; it may be lost
+	return fmt.Errorf("%w: %w", client.ErrEnded, http1.BadResponse(bad.Error())) // what it said before may be right: others' requests may be sent again
 }
 
 // handle handles one frame. Frames of unknown types are ignored (RFC 9113 §5.5).

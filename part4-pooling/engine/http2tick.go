@@ -22,7 +22,7 @@ const tickInterval = 100 * time.Millisecond // how late a limit may be kept, and
 func (l *http2Lane) armTick() { l.arm(time.Now().Add(tickInterval)) }
 
 func (l *http2Lane) arm(at time.Time) {
-	if l.armed.IsZero() || l.armed.After(at) {
+	if l.err == nil && (l.armed.IsZero() || l.armed.After(at)) {
 		l.armed = at
 		l.conn.SetReadDeadline(at)
 	}
@@ -160,7 +160,6 @@ func (l *http2Lane) end(why error) {
 	l.settle()
 	l.backend.drain(l)
 	l.fail(why)
-	l.changed.Broadcast()
 	close(l.done)
 	unix.Shutdown(l.conn.Sysfd, unix.SHUT_RDWR) // ends a write in progress
 	<-l.writerDone
@@ -175,6 +174,9 @@ func (l *http2Lane) end(why error) {
 	l.mu.Unlock()
 	if why != errIdleLane {
 		l.conn.Fault = why
+	}
+	if l.nextID == 1 && why != errIdleLane { // it was of no use: another would not be either
+		l.backend.failQueue(why)
 	}
 	l.lease.Retire()
 	l.backend.m.counts.Retired.Add(1)

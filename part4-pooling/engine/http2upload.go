@@ -138,6 +138,15 @@ func (u *upload) awaitContinue(s *stream) bool {
 	return true
 }
 
+// beginOn has run send the body on s. It does not block.
+func (u *upload) beginOn(s *stream) {
+	select {
+	case <-u.begin: // a stream that has ended before run came to it
+	default:
+	}
+	u.begin <- s
+}
+
 // proceed records that 100 Continue has arrived.
 func (u *upload) proceed() {
 	select {
@@ -153,11 +162,11 @@ func (s *stream) sendBody(b []byte, last bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(b) > 0 || last {
-		n := int(min(int64(len(b)), s.sendWindow, l.sendWindow, http2.DefaultMaxFrame))
+		n := int(max(0, min(int64(len(b)), s.sendWindow, l.sendWindow, http2.DefaultMaxFrame)))
 		switch {
 		case l.streams[s.id] != s || l.err != nil:
 			return false
-		case len(l.out) >= maxOut || n <= 0 && len(b) > 0:
+		case len(l.out) >= maxOut || n == 0 && len(b) > 0:
 			if !s.stalled {
 				s.stalled, s.since = true, time.Now()
 			}
@@ -174,7 +183,7 @@ func (s *stream) sendBody(b []byte, last bool) bool {
 		b = b[n:]
 		s.sendWindow -= int64(n)
 		l.sendWindow -= int64(n)
-		s.stalled, s.since = false, time.Now()
+		s.stalled, s.since, l.sentData = false, time.Now(), true
 		l.wakeUp()
 	}
 	return true

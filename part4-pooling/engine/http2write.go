@@ -141,7 +141,7 @@ func (l *http2Lane) openStream(j *Job, now time.Time) bool {
 		s.pump.attach(s)
 	}
 	if s.uploading {
-		j.upload.begin <- s
+		j.upload.beginOn(s)
 	}
 	if len(l.streams) == 1 {
 		l.armTick()

@@ -154,7 +154,11 @@ func (b *sharedBackend) dispatch() {
 			return
 		}
 	}
-	if !b.opening && len(b.lanes) < b.m.pool.Limits.PerBackend {
+	full := len(b.lanes) >= b.m.pool.Limits.PerBackend
+	if n := len(b.lanes); n > 0 && b.lanes[n-1].limit == 0 { // the backend wants no requests now
+		full = true
+	}
+	if !b.opening && !full {
 		b.opening = true
 		go b.openLane() // ends when the lane is open, or cannot be
 	}
@@ -287,6 +291,17 @@ func (b *sharedBackend) remove(l *http2Lane) {
 			break
 		}
 	}
+}
+
+// failQueue fails the jobs that wait, if there is no lane for them.
+func (b *sharedBackend) failQueue(why error) {
+	b.mu.Lock()
+	var failed *Job
+	if len(b.lanes) == 0 {
+		failed = b.queue.removeAll()
+	}
+	b.mu.Unlock()
+	b.failAll(failed, why)
 }
 
 func (b *sharedBackend) close() {
