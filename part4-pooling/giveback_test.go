@@ -34,7 +34,7 @@ func TestResponseThatWaitsForItsTurnGivesItsConnectionBack(t *testing.T) {
 		drivers = append(drivers, "loop")
 	}
 	for _, driver := range drivers {
-		for framing, body := range map[string]string{"a length": longBody, "chunks": longBody, "trailers": longBody[:100]} {
+		for framing, body := range map[string]string{"a length": longBody, "chunks": longBody, "trailers": longBody[:100], "an interim response": "short"} {
 			long := fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n", len(body), body)
 			switch framing {
 			case "a length":
@@ -43,6 +43,8 @@ func TestResponseThatWaitsForItsTurnGivesItsConnectionBack(t *testing.T) {
 				long += "\r\n"
 			case "trailers":
 				long += "ETag: x\r\n\r\n"
+			case "an interim response":
+				long = earlyHints + testutil.Response200(body)
 			}
 			for _, engine := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s with %s, engine %v", driver, framing, engine), func(t *testing.T) {
@@ -76,8 +78,13 @@ func TestResponseThatWaitsForItsTurnGivesItsConnectionBack(t *testing.T) {
 					assert.EqualValues(t, 1, g.Pool.Stats().Backend(quick.Addr).GivenBack, ruleGiveBack)
 					close(release)
 					in := bufio.NewReader(greedy)
+					interim := 0
 					for i, want := range []string{"slow", body, body, body} {
 						a, err := http.ReadResponse(in, nil)
+						if err == nil && a.StatusCode == 103 {
+							interim++
+							a, err = http.ReadResponse(in, nil)
+						}
 						require.NoError(t, err, "response %d. %s", i, ruleGiveBack)
 						got, err := io.ReadAll(a.Body)
 						assert.NoError(t, err, "response %d. %s", i, ruleGiveBack)
@@ -85,6 +92,7 @@ func TestResponseThatWaitsForItsTurnGivesItsConnectionBack(t *testing.T) {
 						assert.True(t, string(got) == want, "response %d has %d bytes, want %d. %s", i, len(got), len(want), ruleGiveBack)
 					}
 					assert.EqualValues(t, 4, asked.Load(), "the request that gave its connection back is sent once more, and no other is")
+					assert.Equal(t, 3*strings.Count(long, "103 "), interim, "each interim response is sent, and none twice. %s", ruleInterim)
 				})
 			}
 		}

@@ -222,7 +222,7 @@ func (p *http1Lane) Close() {
 
 // giveBack does not ask the pool, as the oldest job's sink has: the connection ends in
 // the middle of a response, and could not be kept.
-func (p *http1Lane) giveBack() { p.lease.GiveBackAnyway() }
+func (p *http1Lane) giveBack() { p.lease.GiveBack() }
 
 // redial replaces the connection by a fresh one, under the same permit, for the jobs
 // that are left.

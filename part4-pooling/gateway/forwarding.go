@@ -80,16 +80,16 @@ type forwardedRequest struct {
 	minor            int    // of the request's HTTP/1.minor
 	buf              []byte // the memory of Host, Target and fields that are not the client's bytes
 	upload           forwardedBody
-	waited           stopwatch                       // for Gateway.BackendTime
-	hasForwardedFor  bool                            // X-Forwarded-For came
-	hasForwarded     bool                            // Forwarded came
-	behindProxy      bool                            // the client is a proxy of our own; set before build
-	clientSet        [numProxyFields]bool            // fields that a trusted proxy has set
-	viaCount         int                             // members of Via: gateways and proxies passed so far
-	maxForwards      int64                           // the value of Max-Forwards, or noMaxForwards
-	wantsTrailers    bool                            // the client sent TE: trailers
-	responseOptions  connectionOptions               // of the response's Connection field: removed from its trailers too
-	forwardInterimFn func(*http1.ResponseHead) error // f.forwardInterim
+	waited           stopwatch                    // for Gateway.BackendTime
+	hasForwardedFor  bool                         // X-Forwarded-For came
+	hasForwarded     bool                         // Forwarded came
+	behindProxy      bool                         // the client is a proxy of our own; set before build
+	clientSet        [numProxyFields]bool         // fields that a trusted proxy has set
+	viaCount         int                          // members of Via: gateways and proxies passed so far
+	maxForwards      int64                        // the value of Max-Forwards, or noMaxForwards
+	wantsTrailers    bool                         // the client sent TE: trailers
+	responseOptions  connectionOptions            // of the response's Connection field: removed from its trailers too
+	forwardInterimFn func(*client.Response) error // f.forwardInterim
 
 	reserved    bool             // reservation was made by OffloadOrReserve (reserve.go)
 	reservation pool.Reservation // must be claimed, once
@@ -102,7 +102,7 @@ var forwardedRequests = sync.Pool{New: func() any { return new(forwardedRequest)
 
 func (f *forwardedRequest) init() *forwardedRequest {
 	f.buf = make([]byte, 0, 1<<10)
-	f.forwardInterimFn, f.giveBackFn = f.forwardInterim, f.giveBack // once: each method value costs an allocation
+	f.forwardInterimFn, f.turnWaitFn = f.forwardInterim, f.turnWait // once: each method value costs an allocation
 	return f
 }
 
@@ -116,7 +116,7 @@ func (f *forwardedRequest) reset() {
 	if f.upload.Body != nil {
 		f.upload.Body.RestoreRead()
 	}
-	*f = forwardedRequest{Request: client.Request{FieldLines: f.FieldLines[:0], Body: f.Body[:0]}, buf: f.buf[:0], forwardInterimFn: f.forwardInterimFn, returnable: returnable{giveBackFn: f.giveBackFn}}
+	*f = forwardedRequest{Request: client.Request{FieldLines: f.FieldLines[:0], Body: f.Body[:0]}, buf: f.buf[:0], forwardInterimFn: f.forwardInterimFn, returnable: returnable{turnWaitFn: f.turnWaitFn}}
 }
 
 // build fills f from r, for the backend at addr; w writes the response to the client.

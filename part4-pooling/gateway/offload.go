@@ -69,15 +69,9 @@ type offloadedRequest struct {
 	writeErr error            // why the rest of the response is not written
 	addr     string
 	forward  *forwardedRequest
-
-	shouldGiveBackFn func(time.Duration) bool // p.shouldGiveBack
 }
 
-var offloadedRequests = sync.Pool{New: func() any {
-	p := &offloadedRequest{forward: new(forwardedRequest).init()}
-	p.shouldGiveBackFn = p.shouldGiveBack
-	return p
-}}
+var offloadedRequests = sync.Pool{New: func() any { return &offloadedRequest{forward: new(forwardedRequest).init()} }}
 
 // offloadTo pushes a request whose path belongs to backend, however it is read, to the
 // backend's engine, which it creates if there is none, and returns true. It never waits.
@@ -111,7 +105,7 @@ func (g *Gateway) offloadTo(backend *Backend, w *server.Response, r *server.Requ
 // free recycles p and its memory.
 func (p *offloadedRequest) free() {
 	p.forward.reset()
-	*p = offloadedRequest{forward: p.forward, shouldGiveBackFn: p.shouldGiveBackFn}
+	*p = offloadedRequest{forward: p.forward}
 	offloadedRequests.Put(p)
 }
 
@@ -142,7 +136,7 @@ func (p *offloadedRequest) Committed() bool { return p.w.Committed() }
 // Pause sends what is buffered to the client.
 func (p *offloadedRequest) Pause() error {
 	if p.writeErr == nil {
-		p.writeErr = engineError(p.w.Flush())
+		p.writeErr = p.w.Flush()
 	}
 	return p.writeErr
 }
@@ -155,9 +149,7 @@ func (p *offloadedRequest) Head(a *client.Response) {
 	w := p.w
 	w.Reset()
 	p.response, p.writeErr = a, nil
-	if p.gateway.Pool.Limits.Spare > 0 {
-		w.OnTurnWait(p.shouldGiveBackFn)
-	}
+	p.forward.holds(a)
 	copyHead(w, a, p.forward.Method)
 	if p.forward.wantsTrailers {
 		p.forward.responseOptions = copyTrailerField(w, a)
@@ -166,8 +158,7 @@ func (p *offloadedRequest) Head(a *client.Response) {
 
 func (p *offloadedRequest) Data(piece []byte) error {
 	if p.writeErr == nil {
-		_, err := p.w.Write(piece)
-		p.writeErr = engineError(err)
+		_, p.writeErr = p.w.Write(piece)
 	}
 	return p.writeErr
 }
@@ -175,7 +166,7 @@ func (p *offloadedRequest) Data(piece []byte) error {
 // Trailers ends the response with its trailers, if the client wants them.
 func (p *offloadedRequest) Trailers() error {
 	if p.writeErr == nil && p.forward.wantsTrailers {
-		p.writeErr = engineError(p.w.WriteTrailers(allowedTrailers(p.response.Trailers, p.forward.responseOptions)))
+		p.writeErr = p.w.WriteTrailers(allowedTrailers(p.response.Trailers, p.forward.responseOptions))
 	}
 	return p.writeErr
 }

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 )
@@ -29,47 +30,16 @@ import (
 //	a caller waits for such a connection for at most  Spare + the server's tick (250 ms)
 //	a request is sent for this reason                 once more: after its turn has come it waits for no other
 //
-// GiveBack asks the pool, not the other way round, and only after Spare: a request that
-// need not wait for its turn does nothing for this.
+// The holder asks the pool, not the other way round, and only at a tick of its wait: a
+// request that need not wait for its turn does nothing for this.
 
-// GiveBack ends the lease and returns true if a caller of another line could use the
-// connection and waited is more than Limits.Spare, or if an earlier request of this line
-// asks again (rules 1 and 3). waited is how long its holder has waited for its turn. If it returns true the
-// holder must not use l again, and must call ReserveAgain when its turn has come or its
-// client has gone.
-func (l *Lease) GiveBack(waited time.Duration) bool {
-	p := l.pool
-	if p.queued.Load() == 0 || l.line == nil {
-		return false
-	}
-	now := p.Now()
-	p.mu.Lock()
-	defer p.unlockAndClose()
-	if !p.mustGiveBack(l, waited) {
-		return false
-	}
-	p.giveBack(l, now)
-	return true
-}
+// ErrGiveBack is the error of a holder that ends an exchange because ShouldGiveBack told it
+// to. If Request.OnInterim returns it, RoundTripReserved gives the connection back.
+var ErrGiveBack = errors.New("the response waits for its turn, and others wait for the connection")
 
-// GiveBackAnyway is GiveBack for a holder that ShouldGiveBack has told to, and that has
-// stopped using the connection since: it ends the lease even if no caller waits any longer.
-func (l *Lease) GiveBackAnyway() {
-	p := l.pool
-	now := p.Now()
-	p.mu.Lock()
-	defer p.unlockAndClose()
-	p.giveBack(l, now)
-}
-
-// giveBack closes l for other callers, and suspends its line. With the lock held.
-func (p *Pool) giveBack(l *Lease, now time.Time) {
-	p.suspend(l.line)
-	p.retire(l, &l.backend.counts.GivenBack)
-	p.grantWaiters(now)
-}
-
-// ShouldGiveBack reports whether GiveBack would end the lease.
+// ShouldGiveBack reports whether the holder of l must give it back: if a caller of another
+// line could use it and waited is more than Limits.Spare, or if an earlier request of this
+// line asks again (rules 1 and 3). waited is how long the holder has waited for its turn.
 func (l *Lease) ShouldGiveBack(waited time.Duration) bool {
 	p := l.pool
 	if p.queued.Load() == 0 || l.line == nil {
@@ -78,6 +48,19 @@ func (l *Lease) ShouldGiveBack(waited time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.mustGiveBack(l, waited)
+}
+
+// GiveBack ends the lease of a holder that ShouldGiveBack has told to: it closes l for other
+// callers, and suspends its line. The holder must call ReserveAgain when its turn has come or
+// its client has gone.
+func (l *Lease) GiveBack() {
+	p := l.pool
+	now := p.Now()
+	p.mu.Lock()
+	defer p.unlockAndClose()
+	p.suspend(l.line)
+	p.retire(l, &l.backend.counts.GivenBack)
+	p.grantWaiters(now)
 }
 
 // mustGiveBack reports whether a holder that has waited for its turn must give l back. With

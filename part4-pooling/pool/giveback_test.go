@@ -45,7 +45,7 @@ func (m *poolModel) giveBack() {
 	b, line, number := l.backend, slices.Index(m.lines, l.line), m.numbers[l]
 	overdue := line >= 0 && m.lines[line].head != nil && m.lines[line].head.again
 	served := m.served()
-	if m.askedAgain[modelRequest{line, number}] || !l.GiveBack(waited) {
+	if m.askedAgain[modelRequest{line, number}] || !giveBackIfAsked(l, waited) {
 		return
 	}
 	m.note("request %d of line %d gives its connection to %s back", number, line, b.addr)
@@ -112,6 +112,15 @@ func newGiveBackPool(t *testing.T, n int) *Pool {
 	return newSharedPool(t, Limits{PerBackend: n, Total: n, OneClient: true, Spare: 2 * time.Second})
 }
 
+// giveBackIfAsked is what the holder of l does at a tick.
+func giveBackIfAsked(l *Lease, waited time.Duration) bool {
+	must := l.ShouldGiveBack(waited)
+	if must {
+		l.GiveBack()
+	}
+	return must
+}
+
 func claimNow(t *testing.T, p *Pool, at Reservation) *Lease {
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.MaxWait)
 	defer cancel()
@@ -127,12 +136,12 @@ func TestConnectionIsGivenBackAfterItsSpareTimeAndForAnother(t *testing.T) {
 	first := p.Reserve("x", modelClient[0], &line)
 	l := claimNow(t, p, first)
 
-	assert.False(t, l.GiveBack(time.Hour), "no caller waits. %s", ruleGiveBack)
+	assert.False(t, giveBackIfAsked(l, time.Hour), "no caller waits. %s", ruleGiveBack)
 	own := p.Reserve("x", modelClient[0], &line)
-	assert.False(t, l.GiveBack(time.Hour), "only a later request of its own line waits, and its response would wait too. %s", ruleGiveBack)
+	assert.False(t, giveBackIfAsked(l, time.Hour), "only a later request of its own line waits, and its response would wait too. %s", ruleGiveBack)
 	other := p.Reserve("x", modelClient[1], &Line{})
-	assert.False(t, l.GiveBack(p.Limits.Spare), "it has waited for no longer than Spare. %s", ruleGiveBack)
-	require.True(t, l.GiveBack(p.Limits.Spare+1), ruleGiveBack)
+	assert.False(t, giveBackIfAsked(l, p.Limits.Spare), "it has waited for no longer than Spare. %s", ruleGiveBack)
+	require.True(t, giveBackIfAsked(l, p.Limits.Spare+1), ruleGiveBack)
 
 	helped := claimNow(t, p, other) // and not the later request of the line, which is older
 	assert.EqualValues(t, 1, p.Stats().Backend("x").GivenBack)
@@ -150,13 +159,13 @@ func TestRequestThatAsksAgainIsAheadOfItsLine(t *testing.T) {
 	older := claimNow(t, p, first)
 	younger := claimNow(t, p, p.Reserve("x", modelClient[0], &line))
 	other := p.Reserve("x", modelClient[1], &Line{})
-	require.True(t, older.GiveBack(time.Hour))
+	require.True(t, giveBackIfAsked(older, time.Hour))
 	busy := claimNow(t, p, other)
 
 	again := p.ReserveAgain(first, modelClient[0], &line)
 
 	require.NotNil(t, again.waiter)
-	assert.True(t, younger.GiveBack(0), "a response that waits for one whose request waits for a connection gives its own back at once. %s", ruleGiveBack)
+	assert.True(t, giveBackIfAsked(younger, 0), "a response that waits for one whose request waits for a connection gives its own back at once. %s", ruleGiveBack)
 	claimNow(t, p, again).Return(true)
 	busy.Return(true)
 	claimNow(t, p, p.ReserveAgain(Reservation{backend: again.backend, Number: 2}, modelClient[0], &line)).Return(true)
@@ -173,7 +182,7 @@ func TestTimeOfASuspendedLineDoesNotRunOut(t *testing.T) {
 	first := p.Reserve("x", modelClient[0], &line)
 	l := claimNow(t, p, first)
 	other := p.Reserve("x", modelClient[1], &Line{})
-	require.True(t, l.GiveBack(time.Hour))
+	require.True(t, giveBackIfAsked(l, time.Hour))
 	claimNow(t, p, other).Return(true)
 	late := p.Reserve("x", modelClient[0], &line)
 	claimed, before := make(chan error, 1), looks.Load()
@@ -199,7 +208,7 @@ func TestCloseReachesASuspendedLine(t *testing.T) {
 	first := p.Reserve("x", modelClient[0], &line)
 	l := claimNow(t, p, first)
 	other := p.Reserve("x", modelClient[1], &Line{})
-	require.True(t, l.GiveBack(time.Hour))
+	require.True(t, giveBackIfAsked(l, time.Hour))
 	busy := claimNow(t, p, other)
 	late := p.Reserve("x", modelClient[0], &line)
 
@@ -228,7 +237,7 @@ func TestRequestsOfALineWhoseClientHasGoneAskAgain(t *testing.T) {
 		held := []*Lease{claimNow(t, p, first[0]), claimNow(t, p, first[1])}
 		others := []Reservation{p.Reserve("x", modelClient[1], &Line{}), p.Reserve("x", modelClient[1], &Line{})}
 		for _, l := range held {
-			require.True(t, l.GiveBack(time.Hour), ruleGiveBack)
+			require.True(t, giveBackIfAsked(l, time.Hour), ruleGiveBack)
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
