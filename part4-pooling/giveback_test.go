@@ -124,6 +124,53 @@ func TestResponseKeepsItsConnectionIfNoOtherWantsIt(t *testing.T) {
 	assert.Zero(t, g.Pool.Stats().Backend(s.Addr).GivenBack, "a connection that only the next request of the same line could have. %s", ruleGiveBack)
 }
 
+// A backend that waits until its response is read may read no requests meanwhile, as part 3.
+// An engine that waits for it in a write gives its connection back nevertheless, and if its
+// client has gone it closes it.
+func TestEngineLetsGoOfAConnectionInTheMiddleOfAWrite(t *testing.T) {
+	t.Parallel()
+	for _, gone := range []bool{false, true} {
+		t.Run(fmt.Sprintf("client gone %v", gone), func(t *testing.T) {
+			t.Parallel()
+			release, taken := make(chan struct{}), make(chan struct{})
+			slow := testutil.ServeResponses(t, func(int, *http.Request) string { <-release; return testutil.Response200("slow") })
+			quick := testutil.ServeScript(t, func(c *net.TCPConn, number int) {
+				testutil.ReadRequests(bufio.NewReader(c), func(r *http.Request) bool {
+					if r.URL.Path != "/long" {
+						io.WriteString(c, testutil.Response200("quick"))
+						return true
+					}
+					close(taken)
+					io.WriteString(c, testutil.Response200(longBody))
+					<-t.Context().Done()
+					return false
+				})
+			})
+			p := pool.New(pool.Limits{PerBackend: 1, Total: 2, OneClient: true, MaxWait: patience(), Spare: time.Millisecond, IdleTime: time.Hour, Lifetime: time.Hour})
+			t.Cleanup(p.Close)
+			g := gateway.New(p, []gateway.Backend{{Path: "/slow", Addr: slow.Addr}, {Path: "/", Addr: quick.Addr, Engine: true}})
+			g.Timeouts.Idle, g.Engines.IdleTime = time.Hour, time.Hour
+			r := startServer(t, withOffload(g))
+			first := get("/first") // a lane takes one request until it has had a response
+			greedy := converse(t, r.addr, first)
+			requireRead(t, greedy, transcript{sent: first, rule: ruleGiveBack, look: "lane.go, stopWriting"}, "HTTP/1.1 200 OK\r\n")
+			io.WriteString(greedy, get("/slow")+strings.Repeat(get("/long", "Cookie: "+strings.Repeat("x", 15<<10)+"\r\n"), 31))
+			receive(t, taken, "the long response waits for its turn")
+			if gone {
+				greedy.SetLinger(0)
+				greedy.Close()
+			}
+
+			got, err := io.ReadAll(converse(t, r.addr, get("/quick", closeField)))
+
+			assert.NoError(t, err, ruleGiveBack)
+			assert.True(t, strings.HasSuffix(string(got), "quick"), "%s: %s", ruleGiveBack, clip(string(got)))
+			greedy.Close()
+			close(release)
+		})
+	}
+}
+
 // Clients ask backends with and without engines in any order, for one connection to each
 // and two in all. Whoever waits for a turn gives a connection back, and nobody waits for ever.
 func TestClientsThatGiveConnectionsBackDoNotDeadlock(t *testing.T) {

@@ -171,6 +171,10 @@ func (p *http1Lane) closeWrite() {
 	p.jobsChanged.Signal()
 }
 
+// stopWriting makes a write fail that waits until the backend reads. A backend that has sent
+// a long response may not, until we have read that.
+func (p *http1Lane) stopWriting() { unix.Shutdown(p.conn.Sysfd, unix.SHUT_WR) }
+
 // fail rejects further jobs, and returns those without a complete response.
 func (p *http1Lane) fail(why error) []*Job {
 	p.mu.Lock()
