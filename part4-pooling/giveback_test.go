@@ -124,6 +124,48 @@ func TestResponseKeepsItsConnectionIfNoOtherWantsIt(t *testing.T) {
 	assert.Zero(t, g.Pool.Stats().Backend(s.Addr).GivenBack, "a connection that only the next request of the same line could have. %s", ruleGiveBack)
 }
 
+// Three clients hold all connections with responses that wait for their turn. Another
+// client needs one.
+func TestThreeOverdueResponsesGiveOneConnectionBack(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []bool{false, true} {
+		t.Run(fmt.Sprintf("engine %v", engine), func(t *testing.T) {
+			t.Parallel()
+			release := make(chan struct{})
+			slow := testutil.ServeResponses(t, func(int, *http.Request) string { <-release; return testutil.Response200("slow") })
+			var asked atomic.Int64 // for long responses
+			quick := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
+				if r.URL.Path == "/long" {
+					asked.Add(1)
+					return testutil.Response200(longBody)
+				}
+				return testutil.Response200("quick")
+			})
+			p := pool.New(pool.Limits{PerBackend: 3, Total: 6, OneClient: true, MaxWait: 3 * patience(), Spare: time.Millisecond, IdleTime: time.Hour, Lifetime: time.Hour})
+			t.Cleanup(p.Close)
+			r := startServer(t, withOffload(gateway.New(p, []gateway.Backend{{Path: "/slow", Addr: slow.Addr}, {Path: "/", Addr: quick.Addr, Engine: engine}})))
+			var greedy []*net.TCPConn
+			for range 3 {
+				greedy = append(greedy, converse(t, r.addr, get("/slow")+get("/long", closeField)))
+			}
+			eventually(t, "three long responses wait for their turns", func() bool { return asked.Load() == 3 })
+
+			got, err := io.ReadAll(converse(t, r.addr, get("/quick", closeField)))
+
+			assert.NoError(t, err, ruleGiveBack)
+			assert.True(t, strings.HasSuffix(string(got), "quick"), "%s: %s", ruleGiveBack, clip(string(got)))
+			assert.EqualValues(t, 1, p.Stats().Backend(quick.Addr).GivenBack, "connections given back for one caller. %s", ruleGiveBack)
+			close(release)
+			for _, c := range greedy {
+				got, err := io.ReadAll(c)
+				assert.NoError(t, err, ruleGiveBack)
+				assert.True(t, strings.HasSuffix(string(got), longBody), "%s: %s", ruleGiveBack, clip(string(got)))
+			}
+			assert.EqualValues(t, 4, asked.Load(), "requests for long responses")
+		})
+	}
+}
+
 // A backend that waits until its response is read may read no requests meanwhile, as part 3.
 // An engine that waits for it in a write gives its connection back nevertheless, and if its
 // client has gone it closes it.

@@ -23,6 +23,10 @@ import (
 //  3. When its turn has come the request asks again, ahead of all others of its line.
 //     Those that still have a connection then give theirs back too, for the turn of their
 //     responses comes after its own.
+//  4. A caller for which one holder was told to give back counts for no other holder, until
+//     the first has closed its connection: then it is served, or it counts again. Without
+//     this, of three engines that were overdue in the same tick two gave back for one caller
+//     in every twentieth run.
 //
 // By 3 there is still no deadlock (line.go): whatever a request without a connection waits
 // for has a backend at work, a client that is served, or a holder that gives back.
@@ -39,7 +43,9 @@ var ErrGiveBack = errors.New("the response waits for its turn, and others wait f
 
 // ShouldGiveBack reports whether the holder of l must give it back: if a caller of another
 // line could use it and waited is more than Limits.Spare, or if an earlier request of this
-// line asks again (rules 1 and 3). waited is how long the holder has waited for its turn.
+// line asks again (rules 1 and 3). waited is how long the holder has waited for its turn. If
+// true, the holder must end the exchange, and the lease with GiveBack, or Release if its
+// client has gone.
 func (l *Lease) ShouldGiveBack(waited time.Duration) bool {
 	p := l.pool
 	if p.queued.Load() == 0 || l.line == nil {
@@ -75,8 +81,14 @@ func (p *Pool) mustGiveBack(l *Lease, waited time.Duration) bool {
 	p.charge(l.backend, l.holder, -1)
 	helped := p.nextToServe(l.line)
 	p.charge(l.backend, l.holder, 1)
+	if helped != nil {
+		helped.pledge = l // rule 4
+	}
 	return helped != nil
 }
+
+// isPledged reports whether a connection is about to be given back for w. With the lock held.
+func (w *waiter) isPledged() bool { return w.pledge != nil && w.pledge.state == leaseHeld }
 
 // suspend keeps the requests of line from taking permits, until a call of resume for each
 // call of suspend. With the lock held.

@@ -27,10 +27,13 @@ type suspendedRequest struct {
 	first Reservation
 }
 
-// waitForTurn is a request that has waited for its turn for some time, or whose turn has come.
+// waitForTurn is a tick for some requests that wait for their turns, or a request whose turn has
+// come.
 func (m *poolModel) waitForTurn() {
 	if m.choose(2) == 0 {
-		m.giveBack()
+		for range 1 + m.choose(4) {
+			m.giveBack()
+		}
 	} else if i := slices.IndexFunc(m.suspended, m.atTurn); i >= 0 {
 		m.askAgain(i)
 	}
@@ -44,15 +47,36 @@ func (m *poolModel) giveBack() {
 	l, waited := m.leased[i], time.Duration(m.choose(5))*time.Second
 	b, line, number := l.backend, slices.Index(m.lines, l.line), m.numbers[l]
 	overdue := line >= 0 && m.lines[line].head != nil && m.lines[line].head.again
-	served := m.served()
-	if m.askedAgain[modelRequest{line, number}] || !giveBackIfAsked(l, waited) {
-		return
+	served, slow := m.served(), m.told[l]
+	if !slow {
+		pledged := m.pledged()
+		if m.askedAgain[modelRequest{line, number}] || !l.ShouldGiveBack(waited) {
+			return
+		}
+		m.told[l] = true
+		m.note("request %d of line %d is told to give its connection to %s back", number, line, b.addr)
+		m.require(overdue || m.p.Limits.Spare > 0 && waited > m.p.Limits.Spare, "a connection is given back after %v: %s", waited, ruleGiveBack)
+		m.require(overdue || len(m.pledged()) > len(pledged), "a second connection is given back for one caller: %s", ruleGiveBack)
+		if m.choose(2) == 0 {
+			return // it does so later
+		}
 	}
+	l.GiveBack()
 	m.note("request %d of line %d gives its connection to %s back", number, line, b.addr)
-	m.require(overdue || m.p.Limits.Spare > 0 && waited > m.p.Limits.Spare, "a connection is given back after %v: %s", waited, ruleGiveBack)
-	m.require(overdue || m.served() > served, "a connection is given back, and helps no caller: %s", ruleGiveBack)
+	m.require(overdue || slow || m.served() > served, "a connection is given back, and helps no caller: %s", ruleGiveBack)
 	m.leased = slices.Delete(m.leased, i, i+1)
 	m.suspended = append(m.suspended, suspendedRequest{modelRequest{line, number}, Reservation{backend: b, Number: number}})
+}
+
+// pledged returns the waiting callers for which a holder was told to give back, and has not.
+func (m *poolModel) pledged() (all []*waiter) {
+	for _, w := range m.waiters {
+		if w.queued && w.isPledged() {
+			m.require(m.told[w.pledge], "a pledge of a holder that was told nothing")
+			all = append(all, w)
+		}
+	}
+	return all
 }
 
 // served returns how many waiters have a permit that they have not collected.
@@ -149,6 +173,46 @@ func TestConnectionIsGivenBackAfterItsSpareTimeAndForAnother(t *testing.T) {
 	helped.Return(true)
 	claimNow(t, p, again).Return(true)
 	claimNow(t, p, own).Return(true)
+}
+
+// Three holders are overdue in one tick, and one caller waits.
+func TestOneConnectionIsGivenBackForOneCaller(t *testing.T) {
+	t.Parallel()
+	p := newGiveBackPool(t, 3)
+	var held []*Lease
+	for range 3 {
+		held = append(held, claimNow(t, p, p.Reserve("x", modelClient[0], &Line{})))
+	}
+	one := p.Reserve("x", modelClient[1], &Line{})
+
+	require.True(t, held[0].ShouldGiveBack(time.Hour), ruleGiveBack)
+	assert.False(t, held[1].ShouldGiveBack(time.Hour), "the holder of another connection was told to give it back for this caller. %s", ruleGiveBack)
+	two := p.Reserve("x", modelClient[1], &Line{})
+	require.True(t, held[1].ShouldGiveBack(time.Hour), "a second caller waits. %s", ruleGiveBack)
+	assert.False(t, held[2].ShouldGiveBack(time.Hour), ruleGiveBack)
+
+	held[0].GiveBack()
+	held[1].Return(false) // its client has gone
+	claimNow(t, p, one).Return(true)
+	claimNow(t, p, two).Return(true)
+	held[2].Return(true)
+}
+
+// The connection that was to be given back for a caller goes to its holder's own next try.
+func TestCallerCountsAgainIfItIsNotServed(t *testing.T) {
+	t.Parallel()
+	p := newGiveBackPool(t, 2)
+	held := []*Lease{claimNow(t, p, p.Reserve("x", modelClient[0], &Line{})), claimNow(t, p, p.Reserve("x", modelClient[0], &Line{}))}
+	other := p.Reserve("x", modelClient[1], &Line{})
+	require.True(t, held[0].ShouldGiveBack(time.Hour), ruleGiveBack)
+
+	again, err := held[0].Redial(t.Context(), true, &testTimeouts)
+
+	require.NoError(t, err)
+	require.True(t, held[1].ShouldGiveBack(time.Hour), ruleGiveBack)
+	held[1].GiveBack()
+	claimNow(t, p, other).Return(true)
+	again.Return(true)
 }
 
 func TestRequestThatAsksAgainIsAheadOfItsLine(t *testing.T) {
