@@ -158,6 +158,9 @@ func (g *Gateway) exchange(w *server.Response, f *forwardedRequest, at pool.Rese
 		return err
 	}
 	defer a.Close()
+	if err := a.CheckOptions(); err != nil {
+		return err
+	}
 	f.holds(a)
 	if err = g.copyResponse(w, f, a); err == pool.ErrGiveBack {
 		f.giveBack(a)

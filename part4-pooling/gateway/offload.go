@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -67,6 +68,7 @@ type offloadedRequest struct {
 	w        *server.Response
 	response *client.Response // set by Head
 	writeErr error            // why the rest of the response is not written
+	refused  error            // why the response is not forwarded
 	addr     string
 	forward  *forwardedRequest
 }
@@ -130,7 +132,7 @@ func (g *Gateway) newEngine(home *engine.Registry, client netip.Addr, addr strin
 	return e
 }
 
-func (p *offloadedRequest) Wanted() bool    { return p.w.Wanted() }
+func (p *offloadedRequest) Wanted() bool    { return p.refused == nil && p.w.Wanted() }
 func (p *offloadedRequest) Committed() bool { return p.w.Committed() }
 
 // Pause sends what is buffered to the client.
@@ -148,7 +150,10 @@ func (p *offloadedRequest) AwaitTurn() { p.w.WaitForTurn() } // if it fails the 
 func (p *offloadedRequest) Head(a *client.Response) {
 	w := p.w
 	w.Reset()
-	p.response, p.writeErr = a, nil
+	p.response, p.refused = a, a.CheckOptions()
+	if p.writeErr = p.refused; p.refused != nil { // the engine discards it, and End answers
+		return
+	}
 	p.forward.holds(a)
 	copyHead(w, a, p.forward.Method)
 	if p.forward.wantsTrailers {
@@ -175,6 +180,7 @@ func (p *offloadedRequest) Trailers() error {
 // request.
 func (p *offloadedRequest) End(why error) engine.Flusher {
 	w := p.w
+	why = cmp.Or(why, p.refused)
 	switch {
 	case why == nil:
 	case w.Committed():

@@ -18,6 +18,9 @@ func (f *forwardedRequest) forwardInterim(a *client.Response) error {
 	if f.minor == 0 {
 		return nil
 	}
+	if err := a.CheckOptions(); err != nil {
+		return err
+	}
 	f.holds(a)
 	b := appendForwardedFields(http1.AppendStatusLine(nil, a.Status), &a.ResponseHead)
 	return f.w.WriteInterim(append(b, "\r\n"...))
