@@ -118,6 +118,11 @@ func (l *http2Lane) fill() (err error) {
 		return err
 	}
 	r.w += n
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.heard = wallNow(); !l.proving { // what was sent before our PING proves nothing
+		l.pinged = time.Time{}
+	}
 	return nil
 }
 
@@ -126,13 +131,6 @@ var errEOF = errors.New("the backend closed it")
 // handleBuffered handles all complete frames that have arrived.
 func (l *http2Lane) handleBuffered() error {
 	r := &l.reader
-	if r.w > r.r {
-		l.mu.Lock()
-		if l.heard = wallNow(); !l.proving { // what was sent before our PING proves nothing
-			l.pinged = time.Time{}
-		}
-		l.mu.Unlock()
-	}
 	for {
 		f, n, bad := http2.ParseFrame(r.buf[r.r:r.w], http2.DefaultMaxFrame)
 		if bad == nil && n == 0 {
