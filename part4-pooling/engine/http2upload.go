@@ -204,6 +204,6 @@ func (s *stream) sendTrailers(block []byte) {
 // failUpload resets s, whose request body cannot be read to its end.
 func (l *http2Lane) failUpload(s *stream, why error) {
 	if l.cancel(s, http2.Cancel) {
-		s.pump.end(why, final) // a job with a body has a pump from the beginning
+		s.pump.end(s, why, final) // a job with a body has a pump from the beginning
 	}
 }
