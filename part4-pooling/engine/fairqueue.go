@@ -17,6 +17,7 @@ type fairQueue struct {
 	first, last *streamShare                // those with jobs that wait, linked by next: first has its turn
 	length      int                         // jobs that wait
 	inFlight    int                         // jobs that have a stream
+	pushed      uint64                      // jobs so far
 }
 
 // A streamShare is what one client has of a fairQueue.
@@ -30,9 +31,10 @@ type streamShare struct {
 
 // A waiting is what a job needs to wait in a fairQueue.
 type waiting struct {
-	next  *Job
-	share *streamShare
-	since time.Time
+	next   *Job
+	share  *streamShare
+	number uint64 // jobs are in the order of their numbers
+	since  time.Time
 }
 
 // push appends j, or returns false if the client has no place left of most.
@@ -49,7 +51,8 @@ func (q *fairQueue) push(client netip.Addr, j *Job, most int) bool {
 		s = &streamShare{client: client}
 		q.clients[client] = s
 	}
-	j.waiting = waiting{share: s, since: time.Now()}
+	q.pushed++
+	j.waiting = waiting{share: s, number: q.pushed, since: time.Now()}
 	if s.last == nil {
 		s.first = j
 	} else {
@@ -60,17 +63,24 @@ func (q *fairQueue) push(client netip.Addr, j *Job, most int) bool {
 	return true
 }
 
-// pushFront puts j, which was popped and released, ahead of its client's others.
-func (q *fairQueue) pushFront(j *Job) {
-	s := q.clients[j.waiting.share.client]
+// putBack puts j, which was popped and released, back in its place: ahead of the jobs of its
+// client that were pushed later.
+func (q *fairQueue) putBack(j *Job) {
+	w := &j.waiting
+	s := q.clients[w.share.client]
 	if s == nil {
-		s = &streamShare{client: j.waiting.share.client}
+		s = &streamShare{client: w.share.client}
 		q.clients[s.client] = s
 	}
-	j.waiting = waiting{share: s, next: s.first, since: time.Now()}
-	if s.first = j; s.last == nil {
+	w.share, w.since = s, time.Now()
+	at := &s.first
+	for *at != nil && (*at).waiting.number < w.number {
+		at = &(*at).waiting.next
+	}
+	if w.next = *at; w.next == nil {
 		s.last = j
 	}
+	*at = j
 	q.grow(s)
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -49,6 +50,7 @@ type queueModel struct {
 	waiting  map[int][]*Job // by client; 0 is none
 	turns    []int          // clients with jobs that wait
 	inFlight map[int][]*Job
+	number   map[*Job]int // in the order of their pushes
 }
 
 func (m *queueModel) length() (n int) {
@@ -97,7 +99,7 @@ func TestFairQueueDoesWhatItsModelDoes(t *testing.T) {
 
 func runFairQueue(t *testing.T, seed uint64) bool {
 	random := rand.New(rand.NewPCG(seed, 15))
-	q, m := newFairQueue(), &queueModel{waiting: map[int][]*Job{}, inFlight: map[int][]*Job{}}
+	q, m := newFairQueue(), &queueModel{waiting: map[int][]*Job{}, inFlight: map[int][]*Job{}, number: map[*Job]int{}}
 	clients, capacity, most := 1+random.IntN(5), 1+random.IntN(8), 1+random.IntN(20)
 	address := func(c int) netip.Addr {
 		if c == 0 {
@@ -122,6 +124,7 @@ func runFairQueue(t *testing.T, seed uint64) bool {
 			}
 			if want {
 				m.add(c)
+				m.number[j] = len(m.number)
 				m.waiting[c] = append(m.waiting[c], j)
 			}
 		case 3, 4:
@@ -151,10 +154,11 @@ func runFairQueue(t *testing.T, seed uint64) bool {
 			m.inFlight[c] = slices.Delete(m.inFlight[c], i, i+1)
 			q.release(j)
 			if random.IntN(2) == 0 {
-				what += ", and back to the front"
+				what += ", and back to its place"
 				m.add(c)
 				m.waiting[c] = append([]*Job{j}, m.waiting[c]...)
-				q.pushFront(j)
+				slices.SortStableFunc(m.waiting[c], func(a, b *Job) int { return cmp.Compare(m.number[a], m.number[b]) })
+				q.putBack(j)
 			}
 		case 6:
 			what = "removal"
