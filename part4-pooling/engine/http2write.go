@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +29,7 @@ func (l *http2Lane) runWriter() {
 			return
 		}
 		if err := l.writeAll(); err != nil {
-			l.fail(err)
+			l.fail(fmt.Errorf("%w: %w", client.ErrEnded, err))
 			return
 		}
 	}
