@@ -131,6 +131,9 @@ var errEOF = errors.New("the backend closed it")
 // handleBuffered handles all complete frames that have arrived.
 func (l *http2Lane) handleBuffered() error {
 	r := &l.reader
+	if l.countAnswers() > r.limit { // one that sends PINGs and does not read the answers must not fill our memory
+		return l.refuse(connError(http2.EnhanceYourCalm, "it does not read what we answer"))
+	}
 	for {
 		f, n, bad := http2.ParseFrame(r.buf[r.r:r.w], http2.DefaultMaxFrame)
 		if bad == nil && n == 0 {
@@ -144,6 +147,13 @@ func (l *http2Lane) handleBuffered() error {
 		}
 		r.r += n
 	}
+}
+
+// countAnswers returns how many frames that the backend has caused wait for the writer.
+func (l *http2Lane) countAnswers() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.answers
 }
 
 // refuse ends the lane because of what the backend has sent, and tells it so.

@@ -49,7 +49,7 @@ func (l *http2Lane) writeAll() error {
 		l.batch = l.batch[:0]
 		l.mu.Lock()
 		frames := l.out
-		l.out = l.spare[:0]
+		l.out, l.answers = l.spare[:0], 0
 		l.changed.Broadcast()
 		l.mu.Unlock()
 		if l.spare = frames; len(frames) == 0 {
