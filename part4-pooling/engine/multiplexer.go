@@ -245,7 +245,7 @@ func (b *sharedBackend) release(l *http2Lane, j *Job) {
 	b.dispatch()
 }
 
-// requeue puts j, whose stream was released, back at the front of its client's queue.
+// requeue puts j, whose stream was released, back in its place in its client's queue.
 func (b *sharedBackend) requeue(j *Job) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -253,7 +253,7 @@ func (b *sharedBackend) requeue(j *Job) {
 		j.moveTo(jobQueued)
 	}
 	b.m.counts.Retried.Add(1)
-	b.queue.pushFront(j)
+	b.queue.putBack(j)
 	b.dispatch()
 }
 

@@ -107,12 +107,13 @@ func (p *pump) addTrailers(fields []http1.Field) {
 	p.ready.Signal()
 }
 
-// end says that nothing more will be added. If why is not nil the response is incomplete. The
-// stream has been removed from its lane. Only the first call has an effect.
-func (p *pump) end(why error, how ending) {
+// end says that nothing more will be added from s, which has been removed from its lane; nil:
+// the job waits for a stream, and will get none. If why is not nil the response is incomplete.
+// Only the first call has an effect, and none if p has given s back meanwhile.
+func (p *pump) end(s *stream, why error, how ending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.ended {
+	if p.stream == s && !p.ended {
 		p.ended, p.err, p.how = true, why, how
 		p.ready.Signal()
 	}
