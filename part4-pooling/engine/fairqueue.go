@@ -13,16 +13,17 @@ import (
 // Jobs of one client are in their order, so one that has a stream waits for no other that
 // has none. The zero Addr is no client: it may have all. The lock of its sharedBackend guards a queue.
 type fairQueue struct {
-	clients  map[netip.Addr]*streamShare // those with jobs that wait or have a stream
-	turns    []*streamShare              // those with jobs that wait
-	next     int                         // of turns
-	length   int                         // jobs that wait
-	inFlight int                         // jobs that have a stream
+	clients     map[netip.Addr]*streamShare // those with jobs that wait or have a stream
+	first, last *streamShare                // those with jobs that wait, linked by next: first has its turn
+	length      int                         // jobs that wait
+	inFlight    int                         // jobs that have a stream
+	pushed      uint64                      // jobs so far
 }
 
 // A streamShare is what one client has of a fairQueue.
 type streamShare struct {
 	client      netip.Addr
+	next        *streamShare
 	first, last *Job // that wait, linked by waiting.next
 	length      int
 	inFlight    int
@@ -30,9 +31,10 @@ type streamShare struct {
 
 // A waiting is what a job needs to wait in a fairQueue.
 type waiting struct {
-	next  *Job
-	share *streamShare
-	since time.Time
+	next   *Job
+	share  *streamShare
+	number uint64 // jobs are in the order of their numbers
+	since  time.Time
 }
 
 // push appends j, or returns false if the client has no place left of most.
@@ -49,7 +51,8 @@ func (q *fairQueue) push(client netip.Addr, j *Job, most int) bool {
 		s = &streamShare{client: client}
 		q.clients[client] = s
 	}
-	j.waiting = waiting{share: s, since: time.Now()}
+	q.pushed++
+	j.waiting = waiting{share: s, number: q.pushed, since: time.Now()}
 	if s.last == nil {
 		s.first = j
 	} else {
@@ -60,31 +63,61 @@ func (q *fairQueue) push(client netip.Addr, j *Job, most int) bool {
 	return true
 }
 
-// pushFront puts j, which was popped and released, ahead of its client's others.
-func (q *fairQueue) pushFront(j *Job) {
-	s := q.clients[j.waiting.share.client]
+// putBack puts j, which was popped and released, back in its place: ahead of the jobs of its
+// client that were pushed later.
+func (q *fairQueue) putBack(j *Job) {
+	w := &j.waiting
+	s := q.clients[w.share.client]
 	if s == nil {
-		s = &streamShare{client: j.waiting.share.client}
+		s = &streamShare{client: w.share.client}
 		q.clients[s.client] = s
 	}
-	j.waiting = waiting{share: s, next: s.first, since: time.Now()}
-	if s.first = j; s.last == nil {
+	w.share, w.since = s, time.Now()
+	at := &s.first
+	for *at != nil && (*at).waiting.number < w.number {
+		at = &(*at).waiting.next
+	}
+	if w.next = *at; w.next == nil {
 		s.last = j
 	}
+	*at = j
 	q.grow(s)
 }
 
 func (q *fairQueue) grow(s *streamShare) {
 	if s.length == 0 {
-		q.turns = append(q.turns, s)
+		q.addTurn(s)
 	}
 	s.length++
 	q.length++
 }
 
+// addTurn puts s after all clients with jobs that wait: those that come back all the time
+// must not get ahead of one that stays.
+func (q *fairQueue) addTurn(s *streamShare) {
+	if s.next = nil; q.last == nil {
+		q.first = s
+	} else {
+		q.last.next = s
+	}
+	q.last = s
+}
+
+// removeTurn removes s, which follows before (nil: it is the first).
+func (q *fairQueue) removeTurn(before, s *streamShare) {
+	if before == nil {
+		q.first = s.next
+	} else {
+		before.next = s.next
+	}
+	if q.last == s {
+		q.last = before
+	}
+}
+
 // mayPop reports whether pop would return a job.
 func (q *fairQueue) mayPop(capacity int) bool {
-	for _, s := range q.turns {
+	for s := q.first; s != nil; s = s.next {
 		if q.fits(s, capacity) {
 			return true
 		}
@@ -100,27 +133,25 @@ func (q *fairQueue) fits(s *streamShare, capacity int) bool {
 // pop removes the first job of the client whose turn it is, and counts it as in flight. It
 // returns nil if no job waits, or only those of clients that have their share of capacity.
 func (q *fairQueue) pop(capacity int) *Job {
-	for range len(q.turns) {
-		q.next %= len(q.turns)
-		s := q.turns[q.next]
+	var before *streamShare
+	for s := q.first; s != nil; before, s = s, s.next {
 		if !q.fits(s, capacity) {
-			q.next++
 			continue
 		}
 		j := s.first
 		s.inFlight++
 		q.inFlight++
-		if q.unlink(q.next, nil, j); s.length > 0 {
-			q.next++
+		q.unlink(s, nil, j)
+		if q.removeTurn(before, s); s.length > 0 {
+			q.addTurn(s)
 		}
 		return j
 	}
 	return nil
 }
 
-// unlink removes j, which follows before (nil: it is the first), of the client whose turn is i.
-func (q *fairQueue) unlink(i int, before, j *Job) {
-	s := q.turns[i]
+// unlink removes j, which follows before (nil: it is the first) in s.
+func (q *fairQueue) unlink(s *streamShare, before, j *Job) {
 	if before == nil {
 		s.first = j.waiting.next
 	} else {
@@ -131,13 +162,7 @@ func (q *fairQueue) unlink(i int, before, j *Job) {
 	}
 	j.waiting.next = nil
 	q.length--
-	if s.length--; s.length > 0 {
-		return
-	}
-	last := len(q.turns) - 1
-	q.turns[i], q.turns[last] = q.turns[last], nil // its turn comes a little earlier
-	q.turns = q.turns[:last]
-	q.forget(s)
+	s.length--
 }
 
 // release records that j, which was popped, has its stream no longer.
@@ -157,19 +182,25 @@ func (q *fairQueue) forget(s *streamShare) {
 // removeIf removes the jobs for which gone returns true, and returns them as a list that is
 // linked by waiting.next.
 func (q *fairQueue) removeIf(gone func(*Job) bool) (removed *Job) {
-	for i := len(q.turns) - 1; i >= 0; i-- {
-		s := q.turns[i]
-		var before *Job
+	var before *streamShare
+	for s := q.first; s != nil; s = s.next {
+		var beforeJob *Job
 		for j := s.first; j != nil; {
 			next := j.waiting.next
 			if gone(j) {
-				q.unlink(i, before, j)
+				q.unlink(s, beforeJob, j)
 				j.waiting.next = removed
 				removed = j
 			} else {
-				before = j
+				beforeJob = j
 			}
 			j = next
+		}
+		if s.length > 0 {
+			before = s
+		} else {
+			q.removeTurn(before, s)
+			q.forget(s)
 		}
 	}
 	return removed

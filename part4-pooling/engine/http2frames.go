@@ -178,7 +178,7 @@ func (l *http2Lane) countReceived(n int) {
 	r := &l.reader
 	if r.received += n; r.received >= refill {
 		l.mu.Lock()
-		l.enqueue(http2.AppendWindowUpdate(l.out, 0, uint32(r.received)))
+		l.answer(http2.AppendWindowUpdate(l.out, 0, uint32(r.received)))
 		l.mu.Unlock()
 		r.received = 0
 		l.wakeUp()
@@ -233,8 +233,7 @@ func (l *http2Lane) onSettings(f http2.Frame) error {
 			l.changed.Broadcast()
 		}
 	}
-	l.enqueue(http2.AppendSettingsAck(l.out))
-	bad = l.checkOut(bad)
+	l.answer(http2.AppendSettingsAck(l.out))
 	l.mu.Unlock()
 	if l.wakeUp(); limit >= 0 {
 		l.backend.setLimit(l, limit)
@@ -245,18 +244,6 @@ func (l *http2Lane) onSettings(f http2.Frame) error {
 	return nil
 }
 
-// checkOut returns an error if more frames wait to be written than a backend that reads
-// causes: one that sends PINGs and does not read the answers must not fill our memory. The
-// caller holds the lock.
-func (l *http2Lane) checkOut(bad *http2.ConnError) *http2.ConnError {
-	if bad == nil && len(l.out) > maxOut+maxBlock+l.reader.limit*maxControlFrame {
-		return connError(http2.EnhanceYourCalm, "it does not read what we answer")
-	}
-	return bad
-}
-
-const maxControlFrame = http2.FrameHeaderLen + 8 // bytes of a frame that answers one: PING
-
 // onPing answers a PING, or notes the answer to ours.
 func (l *http2Lane) onPing(f http2.Frame) {
 	l.mu.Lock()
@@ -266,7 +253,7 @@ func (l *http2Lane) onPing(f http2.Frame) {
 			l.pinged, l.proving = time.Time{}, false
 		}
 	} else {
-		l.enqueue(http2.AppendPing(l.out, true, f.Payload))
+		l.answer(http2.AppendPing(l.out, true, f.Payload))
 	}
 	l.wakeUp()
 }

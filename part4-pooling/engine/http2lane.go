@@ -40,6 +40,7 @@ type http2Lane struct {
 	nextID      uint32    // of the next stream; odd (RFC 9113 §5.1.1)
 	lastID      uint32    // of the last stream that the backend may process (GOAWAY)
 	out         []byte    // frames to be written
+	answers     int       // frames of out that the backend has caused
 	queued      int64     // bytes of all frames so far, written or not
 	written     int64     // of these, bytes that the kernel has accepted
 	sendWindow  int64     // of the connection: bytes of bodies that we may send
@@ -206,6 +207,12 @@ func (l *http2Lane) enqueue(frames []byte) {
 	l.out = frames
 }
 
+// answer is enqueue for a frame that the backend has caused.
+func (l *http2Lane) answer(frames []byte) {
+	l.answers++
+	l.enqueue(frames)
+}
+
 // giveCredit records that n bytes of the response on s were passed on, and lets the backend
 // send as many more.
 func (l *http2Lane) giveCredit(s *stream, n int) {
@@ -222,7 +229,7 @@ func (l *http2Lane) giveCredit(s *stream, n int) {
 
 // sendCredit gives the backend the credit of s back as window. The caller holds the lock.
 func (l *http2Lane) sendCredit(s *stream) {
-	l.enqueue(http2.AppendWindowUpdate(l.out, s.id, uint32(s.credit)))
+	l.answer(http2.AppendWindowUpdate(l.out, s.id, uint32(s.credit)))
 	s.window += s.credit
 	s.credit = 0
 	l.wakeUp()

@@ -40,7 +40,7 @@ func (l *http2Lane) passInterim(s *stream) {
 	case s.response.Status == 100 && s.job.upload != nil:
 		s.job.upload.proceed()
 	case s.job.Request.OnInterim != nil:
-		l.pumpOf(s).addInterim(&s.response.ResponseHead)
+		l.pumpOf(s).addInterim(&s.response)
 	}
 }
 
@@ -106,7 +106,7 @@ func (l *http2Lane) passed(s *stream) {
 			l.wakeUp()
 		}
 		l.removeLocked(s)
-		s.pump.end(nil, final)
+		s.pump.end(s, nil, final)
 	default:
 		l.finish(s)
 		l.backend.release(l, s.job)
@@ -163,8 +163,11 @@ func (l *http2Lane) failStream(s *stream, code http2.ErrorCode, why error) {
 
 // endStream ends s, which the backend does not continue.
 func (l *http2Lane) endStream(s *stream, why error, how ending) {
-	if l.isOpen(s) {
-		l.finish(s)
+	l.mu.Lock()
+	open := l.streams[s.id] == s
+	l.removeLocked(s)
+	l.mu.Unlock()
+	if open {
 		l.endRemoved(s, why, how)
 	}
 }
@@ -172,7 +175,7 @@ func (l *http2Lane) endStream(s *stream, why error, how ending) {
 // endRemoved decides what becomes of the job of s, which has been removed from the lane.
 func (l *http2Lane) endRemoved(s *stream, why error, how ending) {
 	if s.pump != nil {
-		s.pump.end(why, how)
+		s.pump.end(s, why, how)
 		return
 	}
 	l.backend.release(l, s.job)
@@ -225,7 +228,7 @@ func (b *sharedBackend) failAll(list *Job, why error) {
 // failWaiting ends a job that has no stream.
 func (b *sharedBackend) failWaiting(j *Job, why error) {
 	if j.pump != nil {
-		j.pump.end(why, final)
+		j.pump.end(nil, why, final)
 		return
 	}
 	how := jobFailed

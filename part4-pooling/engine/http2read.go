@@ -118,6 +118,11 @@ func (l *http2Lane) fill() (err error) {
 		return err
 	}
 	r.w += n
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.heard = wallNow(); !l.proving { // what was sent before our PING proves nothing
+		l.pinged = time.Time{}
+	}
 	return nil
 }
 
@@ -126,12 +131,8 @@ var errEOF = errors.New("the backend closed it")
 // handleBuffered handles all complete frames that have arrived.
 func (l *http2Lane) handleBuffered() error {
 	r := &l.reader
-	if r.w > r.r {
-		l.mu.Lock()
-		if l.heard = wallNow(); !l.proving { // what was sent before our PING proves nothing
-			l.pinged = time.Time{}
-		}
-		l.mu.Unlock()
+	if l.countAnswers() > r.limit { // one that sends PINGs and does not read the answers must not fill our memory
+		return l.refuse(connError(http2.EnhanceYourCalm, "it does not read what we answer"))
 	}
 	for {
 		f, n, bad := http2.ParseFrame(r.buf[r.r:r.w], http2.DefaultMaxFrame)
@@ -146,6 +147,13 @@ func (l *http2Lane) handleBuffered() error {
 		}
 		r.r += n
 	}
+}
+
+// countAnswers returns how many frames that the backend has caused wait for the writer.
+func (l *http2Lane) countAnswers() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.answers
 }
 
 // refuse ends the lane because of what the backend has sent, and tells it so.

@@ -181,7 +181,6 @@ func (l *http2Lane) end(why error) {
 	l.lease.Retire()
 	l.backend.m.counts.Retired.Add(1)
 	sortByID(left)
-	slices.Reverse(left) // each is put at the front of the queue, so the first must be the last
 	for _, s := range left {
 		how := perhapsProcessed
 		if s.offset >= written || s.id > l.lastID {

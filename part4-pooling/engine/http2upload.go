@@ -84,14 +84,19 @@ func (u *upload) stop() {
 
 // send sends the body on s, until it is complete or s has ended.
 func (u *upload) send(s *stream) {
-	if u.request.ExpectContinue && !u.awaitContinue(s) {
-		return
+	if u.request.ExpectContinue {
+		if s = u.awaitContinue(s); s == nil {
+			return
+		}
 	}
 	if u.request.Stream == nil {
 		s.sendBody(u.request.Body, true)
 		return
 	}
-	u.begun.Store(true)
+	if u.begun.Store(true); !s.lane.isOpen(s) { // what is read now would be lost
+		u.begun.Store(false)
+		return
+	}
 	buf := make([]byte, http2.DefaultMaxFrame)
 	for {
 		n, err := u.request.Stream.Read(buf)
@@ -125,17 +130,23 @@ func (u *upload) trailers(err error) (block []byte) {
 }
 
 // awaitContinue waits until the body may be sent: for 100 Continue, but not for longer than
-// ContinueWait (RFC 9110 §10.1.1). It returns false if the job has ended.
-func (u *upload) awaitContinue(s *stream) bool {
+// ContinueWait (RFC 9110 §10.1.1). It returns the stream to send it on, which is another one
+// if the backend has refused s meanwhile, or nil if the job has ended.
+func (u *upload) awaitContinue(s *stream) *stream {
 	wait := time.NewTimer(u.timeouts.ContinueWait)
 	defer wait.Stop()
-	select {
-	case <-u.goAhead:
-	case <-wait.C:
-	case <-u.ended:
-		return false
+	for {
+		select {
+		case s = <-u.begin:
+			wait.Reset(u.timeouts.ContinueWait)
+		case <-u.goAhead:
+			return s
+		case <-wait.C:
+			return s
+		case <-u.ended:
+			return nil
+		}
 	}
-	return true
 }
 
 // beginOn has run send the body on s. It does not block.
@@ -204,6 +215,6 @@ func (s *stream) sendTrailers(block []byte) {
 // failUpload resets s, whose request body cannot be read to its end.
 func (l *http2Lane) failUpload(s *stream, why error) {
 	if l.cancel(s, http2.Cancel) {
-		s.pump.end(why, final) // a job with a body has a pump from the beginning
+		s.pump.end(s, why, final) // a job with a body has a pump from the beginning
 	}
 }

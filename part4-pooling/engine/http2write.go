@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +29,7 @@ func (l *http2Lane) runWriter() {
 			return
 		}
 		if err := l.writeAll(); err != nil {
-			l.fail(err)
+			l.fail(fmt.Errorf("%w: %w", client.ErrEnded, err))
 			return
 		}
 	}
@@ -48,7 +49,7 @@ func (l *http2Lane) writeAll() error {
 		l.batch = l.batch[:0]
 		l.mu.Lock()
 		frames := l.out
-		l.out = l.spare[:0]
+		l.out, l.answers = l.spare[:0], 0
 		l.changed.Broadcast()
 		l.mu.Unlock()
 		if l.spare = frames; len(frames) == 0 {

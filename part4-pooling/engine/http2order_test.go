@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"socketup/part4-pooling/http2"
+	"socketup/part4-pooling/internal/testutil"
+)
+
+// Requests that a backend has not processed are sent again in their order: the response to
+// a later one waits for that to an earlier one, and must not hold the stream that it needs.
+func TestRequestsAreSentAgainInTheirOrder(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string]func(c *testutil.HTTP2Conn){
+		"after GOAWAY":                    func(c *testutil.HTTP2Conn) { c.GoAway(0, http2.NoError) },
+		"after the end of the connection": func(c *testutil.HTTP2Conn) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			order := make(chan string, 10)
+			s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+				c.Settings()
+				if c.Number == 1 {
+					for range 5 {
+						c.AwaitRequest()
+					}
+					if refuse(c); name == "after the end of the connection" {
+						return
+					}
+				}
+				for {
+					q, ok := c.AwaitRequest()
+					if !ok {
+						return
+					}
+					order <- q.Fields[":path"]
+					c.Respond(q.StreamID, "ok")
+				}
+			})
+			y := newStreamYard(t, s.Addr)
+			var sinks []*streamSink
+			for i := range 5 {
+				sinks = append(sinks, y.get(t, fmt.Sprint("/", i)))
+			}
+
+			for i := range 5 {
+				assert.Equal(t, "200 ok", sinks[i].outcome(t))
+				assert.Equal(t, fmt.Sprint("/", i), testutil.Receive(t, order, "the request"), "%s. fairqueue.go, putBack", name)
+			}
+		})
+	}
+}
