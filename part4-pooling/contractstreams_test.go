@@ -444,3 +444,35 @@ func TestGoneClientCancelsItsStream(t *testing.T) {
 	next.respond("ok")
 	answerTo(c, request, ruleCancel, look).wantAnswer(t, "200", "ok")
 }
+
+// What was on its way when a stream was cancelled still belongs to the connection: its
+// frames, and what its fields do to the table, if the gateway wants one.
+func TestHeadOfACancelledStreamIsReadOver(t *testing.T) {
+	t.Parallel()
+	const look = "http2frames.go, onHeaderBlock"
+	addr, back := startStreams(t, ruleBlock, look)
+	neighbour := converse(t, addr, get("/neighbour", closeField))
+	other := back.request("a client has asked for /neighbour")
+	gone := converse(t, addr, get("/gone"))
+	q := back.request("a client has asked for /gone")
+	q.head(false, ":status: 200")
+	q.send("begin", false, patience())
+	io.ReadAtLeast(gone, make([]byte, 1<<10), 1)
+	gone.SetLinger(0)
+	gone.Close()
+	deadline := time.Now().Add(patience())
+	for q.reaches(10*time.Millisecond, func() bool { return q.reset != "" }) == false && time.Now().Before(deadline) {
+		q.send("more", false, 10*time.Millisecond)
+	}
+
+	trailers, response := "\x00\x05x-end\x03yes", "\x88\x0f\x0d\x012"
+	if q.tableSize >= 100 {
+		trailers, response = "\x40\x05x-end\x03yes", response+"\xbe" // the field that the other block has added
+	}
+	q.Write(headersInPieces(q.id, trailers, 3)) // it was on its way
+	other.Write(headersInPieces(other.id, response, 1))
+	other.send("ok", true, patience())
+
+	answerTo(neighbour, get("/neighbour"), ruleBlock, look).wantAnswer(t, "200", "ok")
+	other.await()
+}

@@ -46,6 +46,7 @@ type streamPeer struct {
 	changed     sync.Cond
 	streams     map[uint32]*streamRequest
 	firstWindow int // the gateway's SETTINGS_INITIAL_WINDOW_SIZE
+	tableSize   int // its SETTINGS_HEADER_TABLE_SIZE
 	window      int // what may be sent on the connection
 	pings       int // acknowledgements of our PINGs
 	acked       int // acknowledgements of our SETTINGS
@@ -102,7 +103,7 @@ func (b *streamBackend) accept(l net.Listener) {
 			return
 		}
 		p := &streamPeer{TCPConn: c.(*net.TCPConn), b: b, decoder: http2.NewDecoder(http2.DefaultTableSize, 64<<10), ended: make(chan bool),
-			streams: map[uint32]*streamRequest{}, firstWindow: http2.DefaultWindow, window: http2.DefaultWindow}
+			streams: map[uint32]*streamRequest{}, firstWindow: http2.DefaultWindow, window: http2.DefaultWindow, tableSize: http2.DefaultTableSize}
 		p.changed.L = &p.mu
 		b.mu.Lock()
 		b.peers = append(b.peers, p)
@@ -283,8 +284,11 @@ func (p *streamPeer) onSettings(f http2.Frame) {
 		return
 	}
 	for id, value := range f.EachSetting {
-		if id == http2.SettingInitialWindowSize {
+		switch id {
+		case http2.SettingInitialWindowSize:
 			p.firstWindow = int(value)
+		case http2.SettingHeaderTableSize:
+			p.tableSize = int(value)
 		}
 	}
 	p.Write(http2.AppendSettingsAck(nil))
