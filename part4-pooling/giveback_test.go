@@ -34,7 +34,7 @@ func TestResponseThatWaitsForItsTurnGivesItsConnectionBack(t *testing.T) {
 		drivers = append(drivers, "loop")
 	}
 	for _, driver := range drivers {
-		for framing, body := range map[string]string{"a length": longBody, "chunks": longBody, "trailers": longBody[:100]} {
+		for framing, body := range map[string]string{"a length": longBody, "chunks": longBody, "trailers": longBody[:100], "an interim response": "short"} {
 			long := fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n", len(body), body)
 			switch framing {
 			case "a length":
@@ -43,6 +43,8 @@ func TestResponseThatWaitsForItsTurnGivesItsConnectionBack(t *testing.T) {
 				long += "\r\n"
 			case "trailers":
 				long += "ETag: x\r\n\r\n"
+			case "an interim response":
+				long = earlyHints + testutil.Response200(body)
 			}
 			for _, engine := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s with %s, engine %v", driver, framing, engine), func(t *testing.T) {
@@ -76,8 +78,13 @@ func TestResponseThatWaitsForItsTurnGivesItsConnectionBack(t *testing.T) {
 					assert.EqualValues(t, 1, g.Pool.Stats().Backend(quick.Addr).GivenBack, ruleGiveBack)
 					close(release)
 					in := bufio.NewReader(greedy)
+					interim := 0
 					for i, want := range []string{"slow", body, body, body} {
 						a, err := http.ReadResponse(in, nil)
+						if err == nil && a.StatusCode == 103 {
+							interim++
+							a, err = http.ReadResponse(in, nil)
+						}
 						require.NoError(t, err, "response %d. %s", i, ruleGiveBack)
 						got, err := io.ReadAll(a.Body)
 						assert.NoError(t, err, "response %d. %s", i, ruleGiveBack)
@@ -85,6 +92,7 @@ func TestResponseThatWaitsForItsTurnGivesItsConnectionBack(t *testing.T) {
 						assert.True(t, string(got) == want, "response %d has %d bytes, want %d. %s", i, len(got), len(want), ruleGiveBack)
 					}
 					assert.EqualValues(t, 4, asked.Load(), "the request that gave its connection back is sent once more, and no other is")
+					assert.Equal(t, 3*strings.Count(long, "103 "), interim, "each interim response is sent, and none twice. %s", ruleInterim)
 				})
 			}
 		}
@@ -114,6 +122,95 @@ func TestResponseKeepsItsConnectionIfNoOtherWantsIt(t *testing.T) {
 		all.wantSame(t, "the status of a response", "200 OK", one.status)
 	}
 	assert.Zero(t, g.Pool.Stats().Backend(s.Addr).GivenBack, "a connection that only the next request of the same line could have. %s", ruleGiveBack)
+}
+
+// Three clients hold all connections with responses that wait for their turn. Another
+// client needs one.
+func TestThreeOverdueResponsesGiveOneConnectionBack(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []bool{false, true} {
+		t.Run(fmt.Sprintf("engine %v", engine), func(t *testing.T) {
+			t.Parallel()
+			release := make(chan struct{})
+			slow := testutil.ServeResponses(t, func(int, *http.Request) string { <-release; return testutil.Response200("slow") })
+			var asked atomic.Int64 // for long responses
+			quick := testutil.ServeResponses(t, func(_ int, r *http.Request) string {
+				if r.URL.Path == "/long" {
+					asked.Add(1)
+					return testutil.Response200(longBody)
+				}
+				return testutil.Response200("quick")
+			})
+			p := pool.New(pool.Limits{PerBackend: 3, Total: 6, OneClient: true, MaxWait: 3 * patience(), Spare: time.Millisecond, IdleTime: time.Hour, Lifetime: time.Hour})
+			t.Cleanup(p.Close)
+			r := startServer(t, withOffload(gateway.New(p, []gateway.Backend{{Path: "/slow", Addr: slow.Addr}, {Path: "/", Addr: quick.Addr, Engine: engine}})))
+			var greedy []*net.TCPConn
+			for range 3 {
+				greedy = append(greedy, converse(t, r.addr, get("/slow")+get("/long", closeField)))
+			}
+			eventually(t, "three long responses wait for their turns", func() bool { return asked.Load() == 3 })
+
+			got, err := io.ReadAll(converse(t, r.addr, get("/quick", closeField)))
+
+			assert.NoError(t, err, ruleGiveBack)
+			assert.True(t, strings.HasSuffix(string(got), "quick"), "%s: %s", ruleGiveBack, clip(string(got)))
+			assert.EqualValues(t, 1, p.Stats().Backend(quick.Addr).GivenBack, "connections given back for one caller. %s", ruleGiveBack)
+			close(release)
+			for _, c := range greedy {
+				got, err := io.ReadAll(c)
+				assert.NoError(t, err, ruleGiveBack)
+				assert.True(t, strings.HasSuffix(string(got), longBody), "%s: %s", ruleGiveBack, clip(string(got)))
+			}
+			assert.EqualValues(t, 4, asked.Load(), "requests for long responses")
+		})
+	}
+}
+
+// A backend that waits until its response is read may read no requests meanwhile, as part 3.
+// An engine that waits for it in a write gives its connection back nevertheless, and if its
+// client has gone it closes it.
+func TestEngineLetsGoOfAConnectionInTheMiddleOfAWrite(t *testing.T) {
+	t.Parallel()
+	for _, gone := range []bool{false, true} {
+		t.Run(fmt.Sprintf("client gone %v", gone), func(t *testing.T) {
+			t.Parallel()
+			release, taken := make(chan struct{}), make(chan struct{})
+			slow := testutil.ServeResponses(t, func(int, *http.Request) string { <-release; return testutil.Response200("slow") })
+			quick := testutil.ServeScript(t, func(c *net.TCPConn, number int) {
+				testutil.ReadRequests(bufio.NewReader(c), func(r *http.Request) bool {
+					if r.URL.Path != "/long" {
+						io.WriteString(c, testutil.Response200("quick"))
+						return true
+					}
+					close(taken)
+					io.WriteString(c, testutil.Response200(longBody))
+					<-t.Context().Done()
+					return false
+				})
+			})
+			p := pool.New(pool.Limits{PerBackend: 1, Total: 2, OneClient: true, MaxWait: patience(), Spare: time.Millisecond, IdleTime: time.Hour, Lifetime: time.Hour})
+			t.Cleanup(p.Close)
+			g := gateway.New(p, []gateway.Backend{{Path: "/slow", Addr: slow.Addr}, {Path: "/", Addr: quick.Addr, Engine: true}})
+			g.Timeouts.Idle, g.Engines.IdleTime = time.Hour, time.Hour
+			r := startServer(t, withOffload(g))
+			first := get("/first") // a lane takes one request until it has had a response
+			greedy := converse(t, r.addr, first)
+			requireRead(t, greedy, transcript{sent: first, rule: ruleGiveBack, look: "lane.go, stopWriting"}, "HTTP/1.1 200 OK\r\n")
+			io.WriteString(greedy, get("/slow")+strings.Repeat(get("/long", "Cookie: "+strings.Repeat("x", 15<<10)+"\r\n"), 31))
+			receive(t, taken, "the long response waits for its turn")
+			if gone {
+				greedy.SetLinger(0)
+				greedy.Close()
+			}
+
+			got, err := io.ReadAll(converse(t, r.addr, get("/quick", closeField)))
+
+			assert.NoError(t, err, ruleGiveBack)
+			assert.True(t, strings.HasSuffix(string(got), "quick"), "%s: %s", ruleGiveBack, clip(string(got)))
+			greedy.Close()
+			close(release)
+		})
+	}
 }
 
 // Clients ask backends with and without engines in any order, for one connection to each

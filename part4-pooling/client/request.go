@@ -24,7 +24,7 @@ type Request struct {
 	ExpectContinue       bool          // Stream is held until the server sends 100 Continue (RFC 9110 §10.1.1)
 	ConnAuth             bool          // its credentials authenticate the connection, which is then not reused (http1/connauth.go)
 
-	OnInterim func(*http1.ResponseHead) error // called for each interim response but an awaited 100; an error ends the exchange; nil: they are dropped
+	OnInterim func(*Response) error // called with the head of each interim response but an awaited 100; an error ends the exchange; nil: they are dropped
 }
 
 // Optional methods of Request.Stream.

@@ -16,14 +16,14 @@ import (
 type Response struct {
 	http1.ResponseHead
 	http1.BodyDecoder
-	Conn            *Conn                           // nil after Close
-	Ctx             context.Context                 // ends every wait with its Cause
-	stopWatching    func() bool                     // nil while Ctx is not watched
-	deadline        time.Time                       // of the whole exchange; zero: none
-	waitingSince    time.Time                       // when the wait for the head began; a part of the head does not restart it
-	IdleTimeout     time.Duration                   // between two pieces of the body
-	OnInterim       func(*http1.ResponseHead) error // as in Request
-	heldRequest     *Request                        // its body waits for 100 Continue, at most for continueTimeout
+	Conn            *Conn                 // nil after Close
+	Ctx             context.Context       // ends every wait with its Cause
+	stopWatching    func() bool           // nil while Ctx is not watched
+	deadline        time.Time             // of the whole exchange; zero: none
+	waitingSince    time.Time             // when the wait for the head began; a part of the head does not restart it
+	IdleTimeout     time.Duration         // between two pieces of the body
+	OnInterim       func(*Response) error // as in Request
+	heldRequest     *Request              // its body waits for 100 Continue, at most for continueTimeout
 	continueTimeout time.Duration
 	unread          []byte // the part of a piece that Read has not copied
 	connAuthSent    bool   // the request authenticated the connection (http1/connauth.go), which must not carry another one

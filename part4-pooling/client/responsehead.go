@@ -76,7 +76,7 @@ func (r *Response) handleInterim() error {
 		r.startUpload(r.heldRequest)
 	case r.OnInterim != nil:
 		began := time.Now()
-		err := r.OnInterim(&r.ResponseHead) // may block on the client; the server is not charged for that time
+		err := r.OnInterim(r) // may block on the client; the server is not charged for that time
 		if !r.waitingSince.IsZero() {
 			r.waitingSince = r.waitingSince.Add(time.Since(began))
 		}

@@ -223,6 +223,9 @@ func (e *Engine) readLoop(l Lane) {
 			e.laneErr = v.err
 		}
 	}
+	if e.laneErr != errNoMoreJobs { // the connection ends: the writer must not wait for a backend that does not read
+		l.stopWriting()
+	}
 	e.removeInFlight(e.finished)
 	e.finished = 0
 }

@@ -171,6 +171,10 @@ func (p *http1Lane) closeWrite() {
 	p.jobsChanged.Signal()
 }
 
+// stopWriting makes a write fail that waits until the backend reads. A backend that has sent
+// a long response may not, until we have read that.
+func (p *http1Lane) stopWriting() { unix.Shutdown(p.conn.Sysfd, unix.SHUT_WR) }
+
 // fail rejects further jobs, and returns those without a complete response.
 func (p *http1Lane) fail(why error) []*Job {
 	p.mu.Lock()
@@ -222,7 +226,7 @@ func (p *http1Lane) Close() {
 
 // giveBack does not ask the pool, as the oldest job's sink has: the connection ends in
 // the middle of a response, and could not be kept.
-func (p *http1Lane) giveBack() { p.lease.GiveBackAnyway() }
+func (p *http1Lane) giveBack() { p.lease.GiveBack() }
 
 // redial replaces the connection by a fresh one, under the same permit, for the jobs
 // that are left.

@@ -40,7 +40,7 @@ func (l *http2Lane) passInterim(s *stream) {
 	case s.response.Status == 100 && s.job.upload != nil:
 		s.job.upload.proceed()
 	case s.job.Request.OnInterim != nil:
-		l.pumpOf(s).addInterim(&s.response.ResponseHead)
+		l.pumpOf(s).addInterim(&s.response)
 	}
 }
 

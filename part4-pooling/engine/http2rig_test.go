@@ -102,7 +102,7 @@ type streamSink struct {
 
 func newStreamSink(q *client.Request, change ...func(*streamSink)) *streamSink {
 	s := &streamSink{room: 32 << 10, finished: make(chan struct{}), returned: make(chan struct{})}
-	q.OnInterim = func(h *http1.ResponseHead) error {
+	q.OnInterim = func(h *client.Response) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.interims = append(s.interims, h.Status)

@@ -1,11 +1,10 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 
 	"socketup/part4-pooling/client"
-	"socketup/part4-pooling/http1"
+	"socketup/part4-pooling/pool"
 )
 
 // A Job is one request on its way through an engine. It has one owner at a time,
@@ -24,11 +23,11 @@ type Job struct {
 	Request   *client.Request // idempotent and without a body; unchanged until Sink.End
 	Sink      Sink            // receives the response
 	state     jobState
-	attempts  int                             // connections that ended with this job unanswered
-	offset    int64                           // of its first byte in the lane's output
-	isHEAD    bool                            // the response has no body
-	onInterim func(*http1.ResponseHead) error // receives 1xx responses; nil: they are discarded
-	discarded int                             // bytes of the response that the sink refused
+	attempts  int                          // connections that ended with this job unanswered
+	offset    int64                        // of its first byte in the lane's output
+	isHEAD    bool                         // the response has no body
+	onInterim func(*client.Response) error // receives 1xx responses, and may return ErrGiveBack; nil: they are discarded
+	discarded int                          // bytes of the response that the sink refused
 
 	// Of a job that is sent over HTTP/2 (multiplexer.go):
 	waiting  waiting // its place in the queue, and its client
@@ -75,7 +74,7 @@ type Sink interface {
 
 // ErrGiveBack is the error of a Sink whose response waits for its turn, while others wait
 // for the engine's connection (pool/giveback.go).
-var ErrGiveBack = errors.New("the response waits for its turn, and others wait for the connection")
+var ErrGiveBack = pool.ErrGiveBack
 
 // A Flusher holds complete responses that are not written yet. It outlives the
 // sinks: a client connection has one for all its requests, so that one write(2)

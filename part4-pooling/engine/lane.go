@@ -18,9 +18,10 @@ type Lane interface {
 	shouldReturn() bool      // the connection should go back to the pool once no job is in flight
 	closeWrite()             // no more writes; after the last response read returns laneClosed
 
-	// The reader calls this:
+	// The reader calls these:
 
 	read() laneEvent // blocks until the next event
+	stopWriting()    // nothing more will be read: a write in progress fails, and the connection cannot be kept
 
 	// The writer calls these once read has returned laneClosed:
 

@@ -144,6 +144,7 @@ func (l *fakeLane) decide(j *Job, f fate) {
 func (l *fakeLane) inFlight() []*Job        { return l.jobs }
 func (l *fakeLane) unprocessed(j *Job) bool { return l.ended == ErrServerClosing }
 func (l *fakeLane) Close()                  { l.onClose() }
+func (l *fakeLane) stopWriting()            {}
 func (l *fakeLane) giveBack()               { l.giveBackFn() }
 
 func (l *fakeLane) redial(ctx context.Context) (Lane, error) { return l.redialFn(ctx, l) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"time"
 
 	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/pool"
@@ -76,16 +77,16 @@ func (m *Multiplexer) RoundTrip(addr string, from netip.Addr, j *Job) error {
 	return nil
 }
 
-// IsWanted reports whether a job waits for a stream of the backend at addr, and no lane has
-// room for it: a response that waits for its turn should not keep its stream.
-func (m *Multiplexer) IsWanted(addr string) bool {
-	b := m.backendFor(addr)
-	if b == nil {
+// ShouldGiveBack reports whether a response that has waited for its turn for so long must give
+// its stream back (pool/giveback.go), because a job waits for one, and the backend allows no more.
+func (m *Multiplexer) ShouldGiveBack(addr string, waited time.Duration) bool {
+	b, spare := m.backendFor(addr), m.pool.Limits.Spare
+	if b == nil || spare == 0 || waited <= spare {
 		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.queue.length > 0 && !b.opening && len(b.lanes) >= b.m.pool.Limits.PerBackend
+	return b.queue.length > 0 && b.isFull()
 }
 
 // backendFor finds or creates the backend at addr. It returns nil after Close.
@@ -154,14 +155,17 @@ func (b *sharedBackend) dispatch() {
 			return
 		}
 	}
-	full := len(b.lanes) >= b.m.pool.Limits.PerBackend
-	if n := len(b.lanes); n > 0 && b.lanes[n-1].limit == 0 { // the backend wants no requests now
-		full = true
-	}
-	if !b.opening && !full {
+	if !b.opening && !b.isFull() {
 		b.opening = true
 		go b.openLane() // ends when the lane is open, or cannot be
 	}
+}
+
+// isFull reports whether no lane can be added: there are as many as the pool allows, or the
+// backend wants no requests now. The caller holds the lock.
+func (b *sharedBackend) isFull() bool {
+	n := len(b.lanes)
+	return n >= b.m.pool.Limits.PerBackend || n > 0 && b.lanes[n-1].limit == 0
 }
 
 // capacity returns how many streams the backend allows on all the connections that it may

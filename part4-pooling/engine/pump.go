@@ -28,7 +28,7 @@ type pump struct {
 	mu       sync.Mutex
 	ready    sync.Cond // signalled when there is something to pass on
 	stream   *stream   // nil while the job waits for one
-	interims []*http1.ResponseHead
+	interims []*client.Response
 	head     *client.Response // not passed on yet; nil: it is
 	data     []byte           // likewise
 	unpaused bool             // something was passed on since the last Pause
@@ -79,17 +79,17 @@ func (p *pump) attach(s *stream) {
 
 // The reader calls the add functions, with what is valid during the call only.
 
-func (p *pump) addInterim(h *http1.ResponseHead) {
+func (p *pump) addInterim(a *client.Response) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.interims = append(p.interims, cloneHead(h))
+	p.interims = append(p.interims, cloneHead(a))
 	p.ready.Signal()
 }
 
 func (p *pump) addHead(a *client.Response) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.head = &client.Response{ResponseHead: *cloneHead(&a.ResponseHead)}
+	p.head = cloneHead(a)
 	p.ready.Signal()
 }
 
@@ -156,13 +156,11 @@ func (p *pump) run() {
 }
 
 // passOn passes on what has been added since the last call.
-func (p *pump) passOn(s *stream, interims []*http1.ResponseHead, head *client.Response, data []byte, trailers []http1.Field, pause bool) error {
+func (p *pump) passOn(s *stream, interims []*client.Response, head *client.Response, data []byte, trailers []http1.Field, pause bool) error {
 	j := p.job
-	for _, h := range interims {
-		if j.Request.OnInterim != nil {
-			if err := j.Request.OnInterim(h); err != nil {
-				return err
-			}
+	for _, a := range interims {
+		if err := j.Request.OnInterim(a); err != nil {
+			return err
 		}
 	}
 	if head != nil {
@@ -236,10 +234,10 @@ func (p *pump) finish(how jobState, why error) {
 }
 
 // cloneHead and cloneFields copy what is a part of the reader's memory.
-func cloneHead(h *http1.ResponseHead) *http1.ResponseHead {
-	c := *h
-	c.Fields = cloneFields(h.Fields)
-	return &c
+func cloneHead(a *client.Response) *client.Response {
+	c := &client.Response{ResponseHead: a.ResponseHead}
+	c.Fields = cloneFields(a.Fields)
+	return c
 }
 
 func cloneFields(fields []http1.Field) []http1.Field {

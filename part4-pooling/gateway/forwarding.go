@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/engine"
 	"socketup/part4-pooling/http1"
 	"socketup/part4-pooling/pool"
 	"socketup/part4-pooling/server"
@@ -73,7 +74,7 @@ const maxViaHops = 10 // gateways and proxies that a request may have passed bef
 
 // via returns the Via field of a message that came from the backend of f.
 func (f *forwardedRequest) via(minor int) string {
-	if f.overHTTP2 {
+	if f.streams != nil {
 		return "Via: 2.0 socketup\r\n"
 	}
 	return viaField[minor]
@@ -85,20 +86,21 @@ var viaField = [2]string{"Via: 1.0 socketup\r\n", "Via: 1.1 socketup\r\n"} // by
 type forwardedRequest struct {
 	client.Request
 	w                *server.Response
+	addr             string // of the backend
 	minor            int    // of the request's HTTP/1.minor
 	buf              []byte // the memory of Host, Target and fields that are not the client's bytes
 	upload           forwardedBody
-	waited           stopwatch                       // for Gateway.BackendTime
-	hasForwardedFor  bool                            // X-Forwarded-For came
-	hasForwarded     bool                            // Forwarded came
-	behindProxy      bool                            // the client is a proxy of our own; set before build
-	clientSet        [numProxyFields]bool            // fields that a trusted proxy has set
-	viaCount         int                             // members of Via: gateways and proxies passed so far
-	maxForwards      int64                           // the value of Max-Forwards, or noMaxForwards
-	wantsTrailers    bool                            // the client sent TE: trailers
-	overHTTP2        bool                            // the backend speaks HTTP/2
-	responseOptions  connectionOptions               // of the response's Connection field: removed from its trailers too
-	forwardInterimFn func(*http1.ResponseHead) error // f.forwardInterim
+	waited           stopwatch                    // for Gateway.BackendTime
+	hasForwardedFor  bool                         // X-Forwarded-For came
+	hasForwarded     bool                         // Forwarded came
+	behindProxy      bool                         // the client is a proxy of our own; set before build
+	clientSet        [numProxyFields]bool         // fields that a trusted proxy has set
+	viaCount         int                          // members of Via: gateways and proxies passed so far
+	maxForwards      int64                        // the value of Max-Forwards, or noMaxForwards
+	wantsTrailers    bool                         // the client sent TE: trailers
+	streams          *engine.Multiplexer          // sends it over HTTP/2; nil: it goes over HTTP/1.1
+	responseOptions  connectionOptions            // of the response's Connection field: removed from its trailers too
+	forwardInterimFn func(*client.Response) error // f.forwardInterim
 
 	reserved    bool             // reservation was made by OffloadOrReserve (reserve.go)
 	reservation pool.Reservation // must be claimed, once
@@ -111,7 +113,7 @@ var forwardedRequests = sync.Pool{New: func() any { return new(forwardedRequest)
 
 func (f *forwardedRequest) init() *forwardedRequest {
 	f.buf = make([]byte, 0, 1<<10)
-	f.forwardInterimFn, f.giveBackFn = f.forwardInterim, f.giveBack // once: each method value costs an allocation
+	f.forwardInterimFn, f.turnWaitFn = f.forwardInterim, f.turnWait // once: each method value costs an allocation
 	return f
 }
 
@@ -125,14 +127,14 @@ func (f *forwardedRequest) reset() {
 	if f.upload.Body != nil {
 		f.upload.Body.RestoreRead()
 	}
-	*f = forwardedRequest{Request: client.Request{FieldLines: f.FieldLines[:0], Body: f.Body[:0]}, buf: f.buf[:0], forwardInterimFn: f.forwardInterimFn, returnable: returnable{giveBackFn: f.giveBackFn}}
+	*f = forwardedRequest{Request: client.Request{FieldLines: f.FieldLines[:0], Body: f.Body[:0]}, buf: f.buf[:0], forwardInterimFn: f.forwardInterimFn, returnable: returnable{turnWaitFn: f.turnWaitFn}}
 }
 
 // build fills f from r, for the backend at addr; w writes the response to the client.
 // Slices of r are shared, so r must stay unchanged until free.
 func (f *forwardedRequest) build(w *server.Response, r *server.Request, addr string) {
 	peer := f.clientText(w.ClientAddr())
-	f.w, f.minor, f.maxForwards, f.OnInterim = w, r.Minor, noMaxForwards, f.forwardInterimFn
+	f.w, f.addr, f.minor, f.maxForwards, f.OnInterim = w, addr, r.Minor, noMaxForwards, f.forwardInterimFn
 	f.Method, f.Host, f.Target = r.Method, r.Host, f.originForm(r)
 	if len(f.Host) == 0 {
 		f.Host = f.store(addr) // an HTTP/1.0 request may have no Host

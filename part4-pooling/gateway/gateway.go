@@ -148,19 +148,29 @@ func (g *Gateway) forward(w *server.Response, r *server.Request, f *forwardedReq
 	if !f.reserved { // no other request of its connection is in progress: reserve.go
 		f.reservation = g.Pool.Reserve(p.Addr, w.ClientAddr(), nil)
 	}
-	a, err := g.Pool.RoundTripReserved(w.Context(), f.reservation, &f.Request, &g.Timeouts)
+	err := g.exchange(w, f, f.reservation)
+	if errors.Is(err, pool.ErrGiveBack) {
+		return g.askAgain(w, f)
+	}
+	return err
+}
+
+// exchange sends f on a connection that was reserved for it, and the response to the client.
+// It returns what forward does, and pool.ErrGiveBack if f has given the connection back.
+func (g *Gateway) exchange(w *server.Response, f *forwardedRequest, at pool.Reservation) error {
+	a, err := g.Pool.RoundTripReserved(w.Context(), at, &f.Request, &g.Timeouts)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	if g.mayGiveBack(f) {
-		f.response = a
-		w.OnTurnWait(f.giveBackFn)
-	}
-	if err := g.copyResponse(w, f, a); err != server.ErrGaveBack {
+	if err := a.CheckOptions(); err != nil {
 		return err
 	}
-	return g.askAgain(w, f)
+	f.holds(a)
+	if err = g.copyResponse(w, f, a); err == pool.ErrGiveBack {
+		f.giveBack(a)
+	}
+	return err
 }
 
 // setBody reads a short body completely. A long one is read while it is sent, and one
@@ -189,7 +199,7 @@ func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *clien
 	for {
 		piece, err := a.TryNext()
 		if piece == nil && err == nil {
-			if err := w.Flush(); err == server.ErrGaveBack { // bytes that have arrived must not wait for those that have not
+			if err := w.Flush(); err == pool.ErrGiveBack { // bytes that have arrived must not wait for those that have not
 				return err
 			} else if err != nil {
 				return nil // the client has gone
@@ -201,7 +211,7 @@ func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *clien
 		}
 		switch {
 		case err == io.EOF && f.wantsTrailers:
-			if err := w.WriteTrailers(allowedTrailers(a.Trailers, f.responseOptions)); err == server.ErrGaveBack {
+			if err := w.WriteTrailers(allowedTrailers(a.Trailers, f.responseOptions)); err == pool.ErrGiveBack {
 				return err
 			}
 			return nil // another error means that the client has gone
@@ -220,7 +230,7 @@ func (g *Gateway) copyResponse(w *server.Response, f *forwardedRequest, a *clien
 // copyHead copies the status and the end-to-end fields, and the length if it is known;
 // the server writes the framing.
 func copyHead(w *server.Response, a *client.Response, f *forwardedRequest) {
-	if f.overHTTP2 && f.wantsTrailers && slices.ContainsFunc(a.Fields, isTrailerField) {
+	if f.streams != nil && f.wantsTrailers && slices.ContainsFunc(a.Fields, isTrailerField) {
 		a.Length = http1.Chunked // over HTTP/2 trailers may follow a body whose length is known
 	}
 	w.Status = a.Status

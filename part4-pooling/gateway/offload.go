@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -67,17 +68,12 @@ type offloadedRequest struct {
 	w        *server.Response
 	response *client.Response // set by Head
 	writeErr error            // why the rest of the response is not written
+	refused  error            // why the response is not forwarded
 	addr     string
 	forward  *forwardedRequest
-
-	shouldGiveBackFn func(time.Duration) bool // p.shouldGiveBack
 }
 
-var offloadedRequests = sync.Pool{New: func() any {
-	p := &offloadedRequest{forward: new(forwardedRequest).init()}
-	p.shouldGiveBackFn = p.shouldGiveBack
-	return p
-}}
+var offloadedRequests = sync.Pool{New: func() any { return &offloadedRequest{forward: new(forwardedRequest).init()} }}
 
 // offloadTo pushes a request whose path belongs to backend, however it is read, to the
 // backend's engine, which it creates if there is none, and returns true. It never waits.
@@ -120,7 +116,7 @@ func (g *Gateway) push(backend *Backend, w *server.Response, p *offloadedRequest
 // free recycles p and its memory.
 func (p *offloadedRequest) free() {
 	p.forward.reset()
-	*p = offloadedRequest{forward: p.forward, shouldGiveBackFn: p.shouldGiveBackFn}
+	*p = offloadedRequest{forward: p.forward}
 	offloadedRequests.Put(p)
 }
 
@@ -145,14 +141,14 @@ func (g *Gateway) newEngine(home *engine.Registry, client netip.Addr, addr strin
 	return e
 }
 
-func (p *offloadedRequest) Wanted() bool    { return p.w.Wanted() }
+func (p *offloadedRequest) Wanted() bool    { return p.refused == nil && p.w.Wanted() }
 func (p *offloadedRequest) Committed() bool { return p.w.Committed() }
 func (p *offloadedRequest) Room() int       { return p.w.Room() }
 
 // Pause sends what is buffered to the client.
 func (p *offloadedRequest) Pause() error {
 	if p.writeErr == nil {
-		p.writeErr = engineError(p.w.Flush())
+		p.writeErr = p.w.Flush()
 	}
 	return p.writeErr
 }
@@ -164,10 +160,11 @@ func (p *offloadedRequest) AwaitTurn() { p.w.WaitForTurn() } // if it fails the 
 func (p *offloadedRequest) Head(a *client.Response) {
 	w := p.w
 	w.Reset()
-	p.response, p.writeErr = a, nil
-	if p.gateway.Pool.Limits.Spare > 0 {
-		w.OnTurnWait(p.shouldGiveBackFn)
+	p.response, p.refused = a, a.CheckOptions()
+	if p.writeErr = p.refused; p.refused != nil { // the engine discards it, and End answers
+		return
 	}
+	p.forward.holds(a)
 	copyHead(w, a, p.forward)
 	if p.forward.wantsTrailers {
 		p.forward.responseOptions = copyTrailerField(w, a)
@@ -176,8 +173,7 @@ func (p *offloadedRequest) Head(a *client.Response) {
 
 func (p *offloadedRequest) Data(piece []byte) error {
 	if p.writeErr == nil {
-		_, err := p.w.Write(piece)
-		p.writeErr = engineError(err)
+		_, p.writeErr = p.w.Write(piece)
 	}
 	return p.writeErr
 }
@@ -185,7 +181,7 @@ func (p *offloadedRequest) Data(piece []byte) error {
 // Trailers ends the response with its trailers, if the client wants them.
 func (p *offloadedRequest) Trailers() error {
 	if p.writeErr == nil && p.forward.wantsTrailers {
-		p.writeErr = engineError(p.w.WriteTrailers(allowedTrailers(p.response.Trailers, p.forward.responseOptions)))
+		p.writeErr = p.w.WriteTrailers(allowedTrailers(p.response.Trailers, p.forward.responseOptions))
 	}
 	return p.writeErr
 }
@@ -194,6 +190,7 @@ func (p *offloadedRequest) Trailers() error {
 // request.
 func (p *offloadedRequest) End(why error) engine.Flusher {
 	w := p.w
+	why = cmp.Or(why, p.refused)
 	switch {
 	case why == nil:
 	case w.Committed():

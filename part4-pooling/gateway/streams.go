@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"cmp"
+
 	"socketup/part4-pooling/engine"
 	"socketup/part4-pooling/server"
 )
@@ -11,7 +13,7 @@ import (
 
 // pushStream pushes p to the backend's queue. It never waits.
 func (g *Gateway) pushStream(addr string, w *server.Response, p *offloadedRequest) bool {
-	p.forward.overHTTP2 = true
+	p.forward.streams = g.Streams
 	return g.Streams.Push(addr, w.ClientAddr(), &p.Job)
 }
 
@@ -19,9 +21,8 @@ func (g *Gateway) pushStream(addr string, w *server.Response, p *offloadedReques
 // complete. An error means that no part of the response has been sent.
 func (g *Gateway) forwardStream(w *server.Response, f *forwardedRequest, addr string) error {
 	p := &handledRequest{offloadedRequest: offloadedRequest{gateway: g, w: w, addr: addr, forward: f}}
-	p.shouldGiveBackFn = p.shouldGiveBack
 	p.Job = engine.Job{Request: &f.Request, Sink: p}
-	f.overHTTP2 = true
+	f.streams = g.Streams
 	if err := g.Streams.RoundTrip(addr, w.ClientAddr(), &p.Job); err != nil {
 		return err
 	}
@@ -41,6 +42,6 @@ type handledRequest struct {
 
 // End leaves the rest to the handler.
 func (p *handledRequest) End(why error) engine.Flusher {
-	p.err = why
+	p.err = cmp.Or(why, p.refused)
 	return nil
 }

@@ -14,11 +14,15 @@ import (
 // forwardInterim forwards a 1xx response such as 103 Early Hints. A gateway must, if the
 // client speaks HTTP/1.1 (RFC 9110 §15.2). A 100 Continue in reply to Expect does not get
 // here: the server sends its own when the body is read.
-func (f *forwardedRequest) forwardInterim(h *http1.ResponseHead) error {
+func (f *forwardedRequest) forwardInterim(a *client.Response) error {
 	if f.minor == 0 {
 		return nil
 	}
-	b := appendForwardedFields(http1.AppendStatusLine(nil, h.Status), h, f.via(h.Minor))
+	if err := a.CheckOptions(); err != nil {
+		return err
+	}
+	f.holds(a)
+	b := appendForwardedFields(http1.AppendStatusLine(nil, a.Status), &a.ResponseHead, f.via(a.Minor))
 	return f.w.WriteInterim(append(b, "\r\n"...))
 }
 

@@ -91,9 +91,7 @@ func (h *ResponseHead) recordField(f *Field) error {
 	switch len(f.Name) { // the length alone rules out most fields
 	case len("connection"): // and of keep-alive
 		if EqualFold(f.Name, "connection") {
-			if h.options += countMembers(f.Value); h.options > maxOptions {
-				return BadResponse(errTooManyOptions.Detail)
-			}
+			h.options += countMembers(f.Value)
 			h.parseConnection(f.Value)
 		} else if EqualFold(f.Name, "keep-alive") {
 			var told bool
@@ -118,6 +116,16 @@ func (h *ResponseHead) recordField(f *Field) error {
 				return BadResponse("Transfer-Encoding is not chunked, once")
 			}
 		}
+	}
+	return nil
+}
+
+// CheckOptions returns an error if Connection has more than maxOptions members. A gateway
+// must not forward such a response. Parse does not refuse it, because its end is not
+// ambiguous: closing the connection and dialling another would cost more than the head.
+func (h *ResponseHead) CheckOptions() error {
+	if h.options > maxOptions {
+		return BadResponse(errTooManyOptions.Detail)
 	}
 	return nil
 }

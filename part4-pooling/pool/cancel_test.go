@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"socketup/part4-pooling/client"
-	"socketup/part4-pooling/http1"
 	"socketup/part4-pooling/internal/testutil"
 	"socketup/part4-pooling/socket"
 )
@@ -164,7 +163,7 @@ var cancelPoints = []cancelPoint{
 	{"inside the head", duringRequest(func() *client.Request { return getRequest("/half-head") }), false},
 	{"between an interim response and the final one", func(t *testing.T, m *cancelRig) error {
 		c := getRequest("/hints")
-		c.OnInterim = func(*http1.ResponseHead) error { m.cancel(); return nil }
+		c.OnInterim = func(*client.Response) error { m.cancel(); return nil }
 		return testutil.Receive(t, m.start(c), "the request ends")
 	}, false},
 	{"inside the body", duringRequest(func() *client.Request { return getRequest("/half-body") }), false},

@@ -59,7 +59,7 @@ func (q *queue) giveBack(i int, a *pendingRequest) bool {
 	case a.suspended && atTurn:
 		q.askAgain(i, a)
 		return true
-	case a.lease != nil && !atTurn && a.lease.GiveBack(time.Hour):
+	case a.lease != nil && !atTurn && giveBackIfAsked(a.lease, time.Hour):
 		a.lease, a.suspended = nil, true
 		return true
 	}

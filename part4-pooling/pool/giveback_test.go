@@ -27,10 +27,13 @@ type suspendedRequest struct {
 	first Reservation
 }
 
-// waitForTurn is a request that has waited for its turn for some time, or whose turn has come.
+// waitForTurn is a tick for some requests that wait for their turns, or a request whose turn has
+// come.
 func (m *poolModel) waitForTurn() {
 	if m.choose(2) == 0 {
-		m.giveBack()
+		for range 1 + m.choose(4) {
+			m.giveBack()
+		}
 	} else if i := slices.IndexFunc(m.suspended, m.atTurn); i >= 0 {
 		m.askAgain(i)
 	}
@@ -44,15 +47,36 @@ func (m *poolModel) giveBack() {
 	l, waited := m.leased[i], time.Duration(m.choose(5))*time.Second
 	b, line, number := l.backend, slices.Index(m.lines, l.line), m.numbers[l]
 	overdue := line >= 0 && m.lines[line].head != nil && m.lines[line].head.again
-	served := m.served()
-	if m.askedAgain[modelRequest{line, number}] || !l.GiveBack(waited) {
-		return
+	served, slow := m.served(), m.told[l]
+	if !slow {
+		pledged := m.pledged()
+		if m.askedAgain[modelRequest{line, number}] || !l.ShouldGiveBack(waited) {
+			return
+		}
+		m.told[l] = true
+		m.note("request %d of line %d is told to give its connection to %s back", number, line, b.addr)
+		m.require(overdue || m.p.Limits.Spare > 0 && waited > m.p.Limits.Spare, "a connection is given back after %v: %s", waited, ruleGiveBack)
+		m.require(overdue || len(m.pledged()) > len(pledged), "a second connection is given back for one caller: %s", ruleGiveBack)
+		if m.choose(2) == 0 {
+			return // it does so later
+		}
 	}
+	l.GiveBack()
 	m.note("request %d of line %d gives its connection to %s back", number, line, b.addr)
-	m.require(overdue || m.p.Limits.Spare > 0 && waited > m.p.Limits.Spare, "a connection is given back after %v: %s", waited, ruleGiveBack)
-	m.require(overdue || m.served() > served, "a connection is given back, and helps no caller: %s", ruleGiveBack)
+	m.require(overdue || slow || m.served() > served, "a connection is given back, and helps no caller: %s", ruleGiveBack)
 	m.leased = slices.Delete(m.leased, i, i+1)
 	m.suspended = append(m.suspended, suspendedRequest{modelRequest{line, number}, Reservation{backend: b, Number: number}})
+}
+
+// pledged returns the waiting callers for which a holder was told to give back, and has not.
+func (m *poolModel) pledged() (all []*waiter) {
+	for _, w := range m.waiters {
+		if w.queued && w.isPledged() {
+			m.require(m.told[w.pledge], "a pledge of a holder that was told nothing")
+			all = append(all, w)
+		}
+	}
+	return all
 }
 
 // served returns how many waiters have a permit that they have not collected.
@@ -112,6 +136,15 @@ func newGiveBackPool(t *testing.T, n int) *Pool {
 	return newSharedPool(t, Limits{PerBackend: n, Total: n, OneClient: true, Spare: 2 * time.Second})
 }
 
+// giveBackIfAsked is what the holder of l does at a tick.
+func giveBackIfAsked(l *Lease, waited time.Duration) bool {
+	must := l.ShouldGiveBack(waited)
+	if must {
+		l.GiveBack()
+	}
+	return must
+}
+
 func claimNow(t *testing.T, p *Pool, at Reservation) *Lease {
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.MaxWait)
 	defer cancel()
@@ -127,12 +160,12 @@ func TestConnectionIsGivenBackAfterItsSpareTimeAndForAnother(t *testing.T) {
 	first := p.Reserve("x", modelClient[0], &line)
 	l := claimNow(t, p, first)
 
-	assert.False(t, l.GiveBack(time.Hour), "no caller waits. %s", ruleGiveBack)
+	assert.False(t, giveBackIfAsked(l, time.Hour), "no caller waits. %s", ruleGiveBack)
 	own := p.Reserve("x", modelClient[0], &line)
-	assert.False(t, l.GiveBack(time.Hour), "only a later request of its own line waits, and its response would wait too. %s", ruleGiveBack)
+	assert.False(t, giveBackIfAsked(l, time.Hour), "only a later request of its own line waits, and its response would wait too. %s", ruleGiveBack)
 	other := p.Reserve("x", modelClient[1], &Line{})
-	assert.False(t, l.GiveBack(p.Limits.Spare), "it has waited for no longer than Spare. %s", ruleGiveBack)
-	require.True(t, l.GiveBack(p.Limits.Spare+1), ruleGiveBack)
+	assert.False(t, giveBackIfAsked(l, p.Limits.Spare), "it has waited for no longer than Spare. %s", ruleGiveBack)
+	require.True(t, giveBackIfAsked(l, p.Limits.Spare+1), ruleGiveBack)
 
 	helped := claimNow(t, p, other) // and not the later request of the line, which is older
 	assert.EqualValues(t, 1, p.Stats().Backend("x").GivenBack)
@@ -140,6 +173,46 @@ func TestConnectionIsGivenBackAfterItsSpareTimeAndForAnother(t *testing.T) {
 	helped.Return(true)
 	claimNow(t, p, again).Return(true)
 	claimNow(t, p, own).Return(true)
+}
+
+// Three holders are overdue in one tick, and one caller waits.
+func TestOneConnectionIsGivenBackForOneCaller(t *testing.T) {
+	t.Parallel()
+	p := newGiveBackPool(t, 3)
+	var held []*Lease
+	for range 3 {
+		held = append(held, claimNow(t, p, p.Reserve("x", modelClient[0], &Line{})))
+	}
+	one := p.Reserve("x", modelClient[1], &Line{})
+
+	require.True(t, held[0].ShouldGiveBack(time.Hour), ruleGiveBack)
+	assert.False(t, held[1].ShouldGiveBack(time.Hour), "the holder of another connection was told to give it back for this caller. %s", ruleGiveBack)
+	two := p.Reserve("x", modelClient[1], &Line{})
+	require.True(t, held[1].ShouldGiveBack(time.Hour), "a second caller waits. %s", ruleGiveBack)
+	assert.False(t, held[2].ShouldGiveBack(time.Hour), ruleGiveBack)
+
+	held[0].GiveBack()
+	held[1].Return(false) // its client has gone
+	claimNow(t, p, one).Return(true)
+	claimNow(t, p, two).Return(true)
+	held[2].Return(true)
+}
+
+// The connection that was to be given back for a caller goes to its holder's own next try.
+func TestCallerCountsAgainIfItIsNotServed(t *testing.T) {
+	t.Parallel()
+	p := newGiveBackPool(t, 2)
+	held := []*Lease{claimNow(t, p, p.Reserve("x", modelClient[0], &Line{})), claimNow(t, p, p.Reserve("x", modelClient[0], &Line{}))}
+	other := p.Reserve("x", modelClient[1], &Line{})
+	require.True(t, held[0].ShouldGiveBack(time.Hour), ruleGiveBack)
+
+	again, err := held[0].Redial(t.Context(), true, &testTimeouts)
+
+	require.NoError(t, err)
+	require.True(t, held[1].ShouldGiveBack(time.Hour), ruleGiveBack)
+	held[1].GiveBack()
+	claimNow(t, p, other).Return(true)
+	again.Return(true)
 }
 
 func TestRequestThatAsksAgainIsAheadOfItsLine(t *testing.T) {
@@ -150,13 +223,13 @@ func TestRequestThatAsksAgainIsAheadOfItsLine(t *testing.T) {
 	older := claimNow(t, p, first)
 	younger := claimNow(t, p, p.Reserve("x", modelClient[0], &line))
 	other := p.Reserve("x", modelClient[1], &Line{})
-	require.True(t, older.GiveBack(time.Hour))
+	require.True(t, giveBackIfAsked(older, time.Hour))
 	busy := claimNow(t, p, other)
 
 	again := p.ReserveAgain(first, modelClient[0], &line)
 
 	require.NotNil(t, again.waiter)
-	assert.True(t, younger.GiveBack(0), "a response that waits for one whose request waits for a connection gives its own back at once. %s", ruleGiveBack)
+	assert.True(t, giveBackIfAsked(younger, 0), "a response that waits for one whose request waits for a connection gives its own back at once. %s", ruleGiveBack)
 	claimNow(t, p, again).Return(true)
 	busy.Return(true)
 	claimNow(t, p, p.ReserveAgain(Reservation{backend: again.backend, Number: 2}, modelClient[0], &line)).Return(true)
@@ -173,7 +246,7 @@ func TestTimeOfASuspendedLineDoesNotRunOut(t *testing.T) {
 	first := p.Reserve("x", modelClient[0], &line)
 	l := claimNow(t, p, first)
 	other := p.Reserve("x", modelClient[1], &Line{})
-	require.True(t, l.GiveBack(time.Hour))
+	require.True(t, giveBackIfAsked(l, time.Hour))
 	claimNow(t, p, other).Return(true)
 	late := p.Reserve("x", modelClient[0], &line)
 	claimed, before := make(chan error, 1), looks.Load()
@@ -199,7 +272,7 @@ func TestCloseReachesASuspendedLine(t *testing.T) {
 	first := p.Reserve("x", modelClient[0], &line)
 	l := claimNow(t, p, first)
 	other := p.Reserve("x", modelClient[1], &Line{})
-	require.True(t, l.GiveBack(time.Hour))
+	require.True(t, giveBackIfAsked(l, time.Hour))
 	busy := claimNow(t, p, other)
 	late := p.Reserve("x", modelClient[0], &line)
 
@@ -228,7 +301,7 @@ func TestRequestsOfALineWhoseClientHasGoneAskAgain(t *testing.T) {
 		held := []*Lease{claimNow(t, p, first[0]), claimNow(t, p, first[1])}
 		others := []Reservation{p.Reserve("x", modelClient[1], &Line{}), p.Reserve("x", modelClient[1], &Line{})}
 		for _, l := range held {
-			require.True(t, l.GiveBack(time.Hour), ruleGiveBack)
+			require.True(t, giveBackIfAsked(l, time.Hour), ruleGiveBack)
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()

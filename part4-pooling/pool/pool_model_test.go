@@ -40,6 +40,7 @@ type poolModel struct {
 
 	suspended  []suspendedRequest // giveback_test.go
 	askedAgain map[modelRequest]bool
+	told       map[*Lease]bool // leases whose holders were told to give them back
 }
 
 type pendingDial struct {
@@ -55,7 +56,7 @@ var (
 )
 
 func newPoolModel(t testing.TB, choose func(int) int) *poolModel {
-	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*client.Conn]int{}, addrs: map[*client.Conn]string{}, numbers: map[*Lease]uint64{}, before: map[*backend]int{}, askedAgain: map[modelRequest]bool{}}
+	m := &poolModel{t: t, choose: choose, clock: time.Unix(1e9, 0), peers: map[*client.Conn]int{}, addrs: map[*client.Conn]string{}, numbers: map[*Lease]uint64{}, before: map[*backend]int{}, askedAgain: map[modelRequest]bool{}, told: map[*Lease]bool{}}
 	m.p = New(Limits{PerBackend: 2 + choose(6), Total: 3 + choose(9), Queue: 3 * choose(3), OneClient: choose(4) == 0, IdleTime: 10 * time.Second, Spare: time.Duration(choose(3)) * time.Second, Lifetime: time.Minute, Quarantine: time.Duration(choose(2)) * 5 * time.Second})
 	m.p.Now = func() time.Time { return m.clock }
 	m.p.Dial = m.dial
@@ -173,6 +174,7 @@ func (m *poolModel) put() {
 		return
 	}
 	l, good := pick(m, &m.leased), m.choose(4) > 0
+	good = good && !m.told[l]
 	m.note("a connection to %s is returned, good %v", l.backend.addr, good)
 	m.p.put(l, good)
 }

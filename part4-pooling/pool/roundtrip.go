@@ -42,7 +42,11 @@ func (p *Pool) RoundTripReserved(ctx context.Context, at Reservation, c *client.
 		}
 		r, err = l.RoundTrip(ctx, c, t, until)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrGiveBack): // c.OnInterim's
+		l.GiveBack()
+		return nil, err
+	case err != nil:
 		l.Release(errors.Is(err, client.ErrNotSent)) // ErrNotSent: the context ended first, and the connection is unused
 		return nil, err
 	}

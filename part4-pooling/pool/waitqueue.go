@@ -18,6 +18,7 @@ type waiter struct {
 	ticket     uint64 // smaller has been in the queue for longer
 	queued     bool   // in its backend's queue, or behind others of its line
 	again      bool   // its request has given a connection back, and its turn has come (giveback.go)
+	pledge     *Lease // whose holder was last told to give it back for this caller; nil for none
 	prev, next *waiter
 	ready      chan grant // capacity 1: deliver never blocks
 	timer      *time.Timer
@@ -100,17 +101,17 @@ func (p *Pool) grantWaiters(now time.Time) {
 	p.noteWanted()
 }
 
-// nextToServe returns the longest waiting caller that could be served now and is not of
-// the line except. Callers for a backend that is at its own limit, and those whose client
-// has used up its share, do not hold up the others. Queues are bounded, and so is this
-// walk.
+// nextToServe returns the longest waiting caller that could be served now. If except is not
+// nil it is not of that line, and no holder was told to give a connection back for it.
+// Callers for a backend that is at its own limit, and those whose client has used up its
+// share, do not hold up the others. Queues are bounded, and so is this walk.
 func (p *Pool) nextToServe(except *Line) (eldest *waiter) {
 	for _, b := range p.backendList {
 		if b.inUse == p.Limits.PerBackend {
 			continue
 		}
 		w := b.queue.first
-		for w != nil && (!p.mayTake(b, w.holder, 0, 0) || except != nil && w.line == except) {
+		for w != nil && (!p.mayTake(b, w.holder, 0, 0) || except != nil && (w.line == except || w.isPledged())) {
 			w = w.next
 		}
 		if w != nil && (eldest == nil || w.ticket < eldest.ticket) {
@@ -222,7 +223,7 @@ func (p *Pool) wait(ctx context.Context, w *waiter) (g grant) {
 		}
 	}
 	w.timer.Stop()
-	w.holder = holder{}
+	w.holder, w.pledge = holder{}, nil
 	waiterPool.Put(w)
 	return g
 }

@@ -44,7 +44,7 @@ type exchange struct {
 	done            chan struct{}  // closed when the response is no longer wanted; created on demand; guarded by the lock
 	context         *clientContext // what Response.Context returned; nil for nothing; guarded by the lock
 
-	giveBack func(time.Duration) bool // the handler's, called while it waits for earlier responses (giveback.go); nil for none
+	onTurnWait func(time.Duration) error // the handler's, called while it waits for earlier responses (giveback.go); nil for none
 }
 
 var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
@@ -84,7 +84,7 @@ func (x *exchange) recycle() {
 	}
 	x.conn, x.err, x.done, x.committed = nil, nil, nil, false
 	x.barrier, x.closeAfter, x.exclusive = false, false, false
-	x.seq, x.deadline, x.giveBack = 0, 0, nil
+	x.seq, x.deadline, x.onTurnWait = 0, 0, nil
 	x.context, x.handlerData, x.timeoutDisabled, x.offloaded = nil, nil, false, false
 	if c.exchanges.spare == nil {
 		c.exchanges.spare = x

@@ -100,12 +100,16 @@ func (w *Response) Complete() Flusher {
 }
 
 // WriteInterim sends b, the complete head of a 1xx response (RFC 9110 §15.2). It blocks
-// until the earlier responses are complete, and does nothing if this response has begun.
-// The caller must not use it for an HTTP/1.0 client.
+// until the earlier responses are complete, as Write does, and does nothing if this response
+// has begun. The response is not Committed by it: there may be any number of interim
+// responses, so the caller may begin again. It must not use WriteInterim for an HTTP/1.0
+// client.
 func (w *Response) WriteInterim(b []byte) error {
 	t := w.x.conn.transport
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	// What an engine has completed, and not flushed yet, does not wait with this response.
+	t.runActions()
 	if err := t.waitUntilFirst(w.x); err != nil || w.x.committed { // the client would read it as a part of the response
 		return err
 	}
