@@ -101,7 +101,7 @@ func TestMalformedResponses(t *testing.T) {
 		{"the same length twice", "GET", func(c *testutil.HTTP2Conn) {
 			c.Head(1, false, "200", "content-length", "2", "content-length", "2")
 			c.Data(1, true, "ok")
-		}, "200 ok", ""},
+		}, "malformed", "PROTOCOL_ERROR"},
 		{"DATA before the head", "GET", func(c *testutil.HTTP2Conn) { c.Data(1, true, "ok") }, "malformed", "PROTOCOL_ERROR"},
 		{"DATA in response to HEAD", "HEAD", func(c *testutil.HTTP2Conn) { c.Head(1, false, "200", "content-length", "2"); c.Data(1, true, "ok") }, "malformed", "PROTOCOL_ERROR"},
 		{"a length in response to HEAD", "HEAD", func(c *testutil.HTTP2Conn) { c.Head(1, true, "200", "content-length", "2") }, "200 ", ""},
