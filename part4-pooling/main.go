@@ -78,7 +78,8 @@ func keepVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
 
 func demoVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
 	asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
-	return func() error { return demo(stdout, *asJSON) }
+	onlyStreams := flags.Bool("streams", false, "only the experiments with HTTP/2")
+	return func() error { return demo(stdout, *asJSON, *onlyStreams) }
 }
 
 func checkURLs(urls []string) error {
