@@ -31,98 +31,83 @@ var huffmanCode = [31]string{
 	30: "\n\r\x16",
 }
 
-// The decoder is a state machine that takes four bits at a time. A state is an inner
-// node of the code's tree: the bits of a code read so far; state 0 is the root. A step
-// passes at most one leaf, since no code has fewer than five bits.
-type huffmanStep struct {
-	next   uint8 // the state afterwards
-	symbol uint8 // the byte of the leaf that was passed
-	passed uint8 // 1 if one was
-	eos    bool  // it was EOS
-}
-
-var huffmanSteps, huffmanMayEnd = huffmanMachine()
-
-// huffmanTree returns the inner nodes of the code's tree: for each, what follows on a
-// 0 and on a 1. A leaf is its symbol plus leaf; EOS is symbol 256.
-func huffmanTree() (nodes [][2]int) {
-	nodes = [][2]int{{}}
-	code, bits := 0, 0
+// nextSymbol decodes the code in the first bits of window, and says how many they are;
+// 0 stands for EOS. It is the textbook's decoder of a canonical code: if the first
+// bits, read as a number, are a code of that length, their distance from the first one
+// is the symbol's place. It reads any window, and takes a step for each bit.
+func nextSymbol(window uint64) (symbol byte, length int) {
+	first := uint64(0)
 	for length, symbols := range huffmanCode {
-		code <<= length - bits
-		bits = length
-		for i := range len(symbols) {
-			nodes = plant(nodes, code, length, int(symbols[i]))
-			code++
+		if place := window>>(64-length) - first; place < uint64(len(symbols)) {
+			return symbols[place], length
 		}
+		first = (first + uint64(len(symbols))) << 1
 	}
-	return plant(nodes, code, bits, eos)
+	return 0, 0
 }
 
-const (
-	eos  = 256
-	leaf = 1 << 10
-)
+// Nearly all strings are made of the symbols with five to seven bits, so the decoder
+// looks up two at a time.
+const pairBits = 12
 
-// plant adds to the tree the code of so many bits for symbol.
-func plant(nodes [][2]int, code, bits, symbol int) [][2]int {
-	at := 0
-	for bits--; bits > 0; bits-- {
-		next := &nodes[at][code>>bits&1]
-		if *next == 0 {
-			*next = len(nodes)
-			nodes = append(nodes, [2]int{})
-		}
-		at = nodes[at][code>>bits&1]
-	}
-	nodes[at][code&1] = leaf + symbol
-	return nodes
+// A huffmanPair is the symbols that nextSymbol finds in pairBits bits: two, or one if
+// the second needs more bits, or none if the first does.
+type huffmanPair struct {
+	symbols [2]byte
+	count   uint8
+	length  uint8 // in bits, of both
 }
 
-// huffmanMachine computes the steps of all 256 states, and the states in which a
-// string may end: after nothing, or after up to seven bits of EOS (RFC 7541 §5.2).
-func huffmanMachine() (steps [256][16]huffmanStep, mayEnd [256]bool) {
-	nodes := huffmanTree()
-	for state := range steps {
-		for in := range steps[state] {
-			steps[state][in] = stepFrom(nodes, state, in)
+var huffmanPairs = pairSymbols()
+
+// pairSymbols computes the table. The index is the complement of the bits.
+func pairSymbols() (pairs [1 << pairBits]huffmanPair) {
+	for i := range pairs {
+		window := ^uint64(i << (64 - pairBits))
+		for p := &pairs[i]; p.count < 2; p.count++ {
+			symbol, length := nextSymbol(window << p.length)
+			if length == 0 || int(p.length)+length > pairBits {
+				break
+			}
+			p.symbols[p.count] = symbol
+			p.length += uint8(length)
 		}
 	}
-	for state, ones := 0, 0; ones < 8; ones++ {
-		mayEnd[state] = true
-		state = nodes[state][1]
-	}
-	return steps, mayEnd
+	return pairs
 }
 
-// stepFrom walks the tree from state along the four bits of in.
-func stepFrom(nodes [][2]int, state, in int) (s huffmanStep) {
-	for bit := 3; bit >= 0; bit-- {
-		if state = nodes[state][in>>bit&1]; state >= leaf {
-			s.symbol, s.passed, s.eos = uint8(state-leaf), 1, state-leaf == eos
-			state = 0
-		}
-	}
-	s.next = uint8(state)
-	return s
-}
-
-// appendHuffmanDecoded appends to dst the string that src encodes; ok is false if
-// src contains EOS, or ends in anything but up to seven ones after the last code.
+// appendHuffmanDecoded appends to dst the string that src encodes; ok is false if src
+// contains EOS, or if anything but up to seven ones follows the last code (RFC 7541
+// §5.2).
+//
+// window holds the next bits, the first one on top, as their complement: so the zeros
+// that a shift moves in stand for ones, as if the padding had no end, and a window of
+// zeros is padding.
 func appendHuffmanDecoded(dst, src []byte) (_ []byte, ok bool) {
 	n := len(dst)
-	dst = slices.Grow(dst, len(src)*8/5+1)
+	dst = slices.Grow(dst, len(src)*8/5+2)
 	out := dst[:cap(dst)]
-	state, bad := uint8(0), false
-	for _, c := range src {
-		high := &huffmanSteps[state][c>>4]
-		out[n] = high.symbol // counts only if a leaf was passed: no branch to mispredict
-		n += int(high.passed)
-		low := &huffmanSteps[high.next][c&15]
-		out[n] = low.symbol
-		n += int(low.passed)
-		state = low.next
-		bad = bad || high.eos || low.eos
+	window, have := uint64(0), 0 // have is how many bits of window are from src
+	for {
+		for ; have <= 56 && len(src) > 0; have += 8 {
+			window |= uint64(^src[0]) << (56 - have)
+			src = src[1:]
+		}
+		if window == 0 && len(src) == 0 {
+			return out[:n], have < 8
+		}
+		p := &huffmanPairs[window>>(64-pairBits)]
+		out[n], out[n+1] = p.symbols[0], p.symbols[1] // only count of them are kept: no branch
+		n += int(p.count)
+		length := int(p.length)
+		if length == 0 {
+			out[n], length = nextSymbol(^window)
+			n++
+		}
+		if length == 0 || length > have {
+			return out[:n], false
+		}
+		window <<= length
+		have -= length
 	}
-	return out[:n], !bad && huffmanMayEnd[state]
 }
