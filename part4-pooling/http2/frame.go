@@ -186,11 +186,11 @@ func (f *Frame) strip() *ConnError {
 	if f.Flags&FlagPadded != 0 {
 		padding, f.Payload = int(f.Payload[0]), f.Payload[1:]
 	}
+	if padding > f.Length-f.prefix() {
+		return errPadding
+	}
 	if f.Type == FrameHeaders && f.Flags&FlagPriority != 0 {
 		f.Payload = f.Payload[priorityLen:]
-	}
-	if padding > len(f.Payload) {
-		return errPadding
 	}
 	f.Payload = f.Payload[:len(f.Payload)-padding]
 	return nil

@@ -89,6 +89,7 @@ func TestConnectionErrorsOfRFC9113(t *testing.T) {
 		"§6.5.2 frames of 2^24":          {frame(FrameSettings, 0, 0, setting(SettingMaxFrameSize, 1<<24)), errMaxFrame},
 		"§6.6 PUSH_PROMISE, no stream":   {frame(FramePushPromise, 0, 0, "1234"), errNeedsStream},
 		"§6.6 PUSH_PROMISE of 3 bytes":   {frame(FramePushPromise, 0, 1, "123"), errFrameSize},
+		"§6.6 PUSH_PROMISE, all padding": {frame(FramePushPromise, FlagPadded, 1, "\x011234"), errPadding},
 		"§6.7 PING on a stream":          {frame(FramePing, 0, 1, "12345678"), errNeedsNoStream},
 		"§6.7 PING of 7 bytes":           {frame(FramePing, 0, 0, "1234567"), errFrameSize},
 		"§6.8 GOAWAY on a stream":        {frame(FrameGoAway, 0, 1, "12345678"), errNeedsNoStream},

@@ -58,6 +58,35 @@ func FuzzParseFrame(f *testing.F) {
 	})
 }
 
+// What ParseResponseHead accepts, http1 reads alike once a gateway has written it as
+// HTTP/1.1: no field ends early, and none moves the end of the response.
+func FuzzParseResponseHead(f *testing.F) {
+	f.Add("200", "content-length", "5", "a", "b", false)
+	f.Add("204", "content-length", "5", "content-length", "5", false)
+	f.Add("304", "x", "a\r\nb: c", "y:", "d", true)
+	f.Add("101", "upgrade", "h2c", "transfer-encoding", "chunked", false)
+	f.Fuzz(func(t *testing.T, status, name, value, name2, value2 string, toHEAD bool) {
+		var got, want http1.ResponseHead
+		if ParseResponseHead(&got, fields(":status", status, name, value, name2, value2), toHEAD) != nil {
+			return
+		}
+		method := "GET"
+		if toHEAD {
+			method = "HEAD"
+		}
+		head := "HTTP/1.1 " + status + " \r\n" + name + ": " + value + "\r\n" + name2 + ":" + value2 + "\r\n\r\n"
+		require.Equal(t, len(head), http1.HeadLength([]byte(head), 0))
+		require.NoError(t, want.Parse([]byte(head), []byte(method)))
+		require.Equal(t, want.Status, got.Status)
+		require.Equal(t, text(want.Fields), text(got.Fields))
+		require.Equal(t, want.ContentLength, got.ContentLength)
+		if want.Length == http1.UntilClose { // which END_STREAM says in HTTP/2
+			want.Length = http1.Chunked
+		}
+		require.Equal(t, want.Length, got.Length)
+	})
+}
+
 // Decode keeps within its bounds, and what it returns survives our encoder.
 func FuzzDecode(f *testing.F) {
 	for _, block := range heads() {

@@ -92,10 +92,10 @@ func badName(name []byte) error {
 	return http1.BadResponse("a field's name is not a token in lower case")
 }
 
-// recordLength sets h.ContentLength. Equal repetitions are one length (RFC 9110 §8.6).
+// recordLength sets h.ContentLength, once.
 func recordLength(h *http1.ResponseHead, value []byte) error {
 	n, ok := http1.ParseNumber(value)
-	if !ok || n == http1.MaxNumber || h.ContentLength != http1.UntilClose && h.ContentLength != n {
+	if !ok || n == http1.MaxNumber || h.ContentLength != http1.UntilClose {
 		return http1.BadResponse("Content-Length is not one number, or does not fit")
 	}
 	h.ContentLength = n

@@ -19,7 +19,6 @@ func TestResponseHeads(t *testing.T) {
 	}{
 		"without a length":          {fields(":status", "200", "a", "b"), false, "200 -1 -2 1"},
 		"with a length":             {fields(":status", "200", "content-length", "5", "a", ""), false, "200 5 5 2"},
-		"with equal lengths":        {fields(":status", "200", "content-length", "5", "content-length", "05"), false, "200 5 5 2"},
 		"with length 0":             {fields(":status", "599", "content-length", "0"), false, "599 0 0 1"},
 		"to HEAD":                   {fields(":status", "200", "content-length", "5"), true, "200 0 5 1"},
 		"to HEAD, without a length": {fields(":status", "200"), true, "200 0 -2 0"},
@@ -76,6 +75,7 @@ func TestMalformedResponses(t *testing.T) {
 		"§8.2.2 transfer-encoding":            fields(":status", "200", "transfer-encoding", "chunked"),
 		"§8.2.2 upgrade":                      fields(":status", "200", "upgrade", "h2c"),
 		"§8.1.1 two lengths":                  fields(":status", "200", "content-length", "5", "content-length", "6"),
+		"§8.1.1 two lengths that are equal":   fields(":status", "200", "content-length", "5", "content-length", "5"),
 		"§8.1.1 two lengths, to HEAD as well": fields(":status", "304", "content-length", "5", "content-length", "6"),
 		"RFC 9110 §8.6 a list of lengths":     fields(":status", "200", "content-length", "5, 5"),
 		"RFC 9110 §8.6 no number":             fields(":status", "200", "content-length", "-5"),
