@@ -1,6 +1,9 @@
 package http2
 
-import "slices"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // huffmanCode is the code of RFC 7541 Appendix B: the bytes whose codes have that many
 // bits, in their order. It is canonical (§5.2): the codes of one length are consecutive
@@ -89,9 +92,17 @@ func appendHuffmanDecoded(dst, src []byte) (_ []byte, ok bool) {
 	out := dst[:cap(dst)]
 	window, have := uint64(0), 0 // have is how many bits of window are from src
 	for {
-		for ; have <= 56 && len(src) > 0; have += 8 {
-			window |= uint64(^src[0]) << (56 - have)
-			src = src[1:]
+		switch {
+		case have >= 32: // the longest code has 30
+		case len(src) >= 4:
+			window |= uint64(^binary.BigEndian.Uint32(src)) << (32 - have)
+			src = src[4:]
+			have += 32
+		default:
+			for ; len(src) > 0; have += 8 {
+				window |= uint64(^src[0]) << (56 - have)
+				src = src[1:]
+			}
 		}
 		if window == 0 && len(src) == 0 {
 			return out[:n], have < 8
