@@ -48,3 +48,50 @@ func TestBackendThatDoesNotReadCannotFillTheMemory(t *testing.T) {
 	assert.Less(t, most, 1<<20, "bytes that wait to be written")
 	t.Logf("the backend could send %d MB", sent.Load()>>20)
 }
+
+// When a client leaves, what its backend had sent by then still arrives, in frames as small
+// as the backend likes. That is no flood, and ends no connection.
+func TestResponsesOfAClientThatLeftAreNoFlood(t *testing.T) {
+	t.Parallel()
+	const many, window = 20, 8 << 10
+	reset := make(chan struct{})
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+		c.Settings()
+		for i := range many + 1 {
+			c.AwaitRequest()
+			c.Head(uint32(2*i+1), false, "200")
+		}
+		for range many {
+			c.Await(http2.FrameRSTStream)
+		}
+		var late []byte // as if it had been on its way
+		for i := range many {
+			for range window / 64 {
+				late = append(late, testutil.HTTP2RawFrame(http2.FrameData, 0, uint32(2*i+1), string(make([]byte, 64)))...)
+			}
+		}
+		c.Send(late)
+		close(reset)
+		c.Data(2*many+1, true, "here I am")
+		c.WaitForEnd()
+	})
+	y := newStreamYard(t, s.Addr, func(y *streamYard) { y.Limits.Window = window })
+	var gone []*streamSink
+	for range many {
+		gone = append(gone, y.get(t, "/gone"))
+	}
+	stays := y.get(t, "/stays")
+	testutil.Eventually(t, "all heads have arrived", func() bool {
+		stays.mu.Lock()
+		defer stays.mu.Unlock()
+		return stays.heads == 1
+	})
+
+	for _, s := range gone {
+		s.left.Store(true)
+	}
+	testutil.Receive(t, reset, "the streams are reset within a tick")
+
+	assert.Equal(t, "200 here I am", stays.outcome(t), "http2frames.go, onData")
+	assert.Equal(t, 1, s.Accepted())
+}

@@ -133,6 +133,9 @@ func (l *http2Lane) onData(f http2.Frame) *http2.ConnError {
 	l.countReceived(f.Length)
 	s, bad := l.borrow(f)
 	if s == nil {
+		if l.wasAllowed(f.Length) { // when we reset the stream it was on its way
+			r.idle--
+		}
 		return bad
 	}
 	last, piece := f.Flags&http2.FlagEndStream != 0, f.Payload
@@ -147,6 +150,18 @@ func (l *http2Lane) onData(f http2.Frame) *http2.ConnError {
 		l.failStream(s, code, why)
 	}
 	return nil
+}
+
+// wasAllowed reports whether n bytes of DATA on streams that have ended are among those that
+// the backend might send before it knew that we had reset them.
+func (l *http2Lane) wasAllowed(n int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ok := 0 < n && n <= l.late
+	if ok {
+		l.late -= n
+	}
+	return ok
 }
 
 // countData counts a DATA frame of length bytes with n bytes of the body. An error means

@@ -43,6 +43,7 @@ type http2Lane struct {
 	answers     int       // frames of out that the backend has caused
 	queued      int64     // bytes of all frames so far, written or not
 	written     int64     // of these, bytes that the kernel has accepted
+	late        int       // bytes of DATA that may still arrive on streams that we have reset
 	sendWindow  int64     // of the connection: bytes of bodies that we may send
 	firstWindow int64     // of a stream when it is opened
 	armed       time.Time // when the reader wakes up at the latest
@@ -195,6 +196,8 @@ func (l *http2Lane) cancelLocked(s *stream, code http2.ErrorCode) bool {
 		return false
 	}
 	l.removeLocked(s)
+	limits := &l.backend.m.Limits
+	l.late = min(l.late+max(s.window, 0), limits.Streams*limits.Window)
 	l.enqueue(http2.AppendRSTStream(l.out, s.id, code))
 	l.backend.m.counts.Cancelled.Add(1)
 	l.wakeUp()
