@@ -17,7 +17,7 @@ const (
 	rulePreface  = "MUST, RFC 9113 §3.4: a client sends the preface, then SETTINGS, which may be empty"
 	ruleBlock    = "MUST, RFC 9113 §4.3: a header block is decoded whole, whatever representation its fields have"
 	rulePseudo   = "MUST, RFC 9113 §8.3.1: :method, :scheme and :path, ahead of all fields"
-	ruleStreams  = "RFC 9113 §5: frames of several streams are interleaved, and each belongs to the stream that it names"
+	ruleNumbers  = "RFC 9113 §5: frames of several streams are interleaved, and each belongs to the stream that it names"
 	ruleWindow   = "MUST, RFC 9113 §6.9: a receiver says with WINDOW_UPDATE that it has consumed bytes"
 	ruleSend     = "MUST NOT, RFC 9113 §6.9.1: no more DATA than both windows allow"
 	ruleGoAway   = "RFC 9113 §6.8: streams above the last one that GOAWAY names were not processed, and are safe to send again"
@@ -207,7 +207,7 @@ func TestTwoClientsShareAConnection(t *testing.T) {
 func TestResponsesComeInAnyOrder(t *testing.T) {
 	t.Parallel()
 	const look = "http2pass.go, borrow"
-	addr, back := startStreams(t, ruleStreams, look)
+	addr, back := startStreams(t, ruleNumbers, look)
 	clients, requests := make([]net.Conn, 3), make([]*streamRequest, 3)
 	for i := range clients {
 		clients[i] = converse(t, addr, get(fmt.Sprint("/", i), closeField))
@@ -215,7 +215,7 @@ func TestResponsesComeInAnyOrder(t *testing.T) {
 	}
 
 	requests[1].respond("1111")
-	answerTo(clients[1], get("/1"), ruleStreams, look).wantAnswer(t, "200", "1111")
+	answerTo(clients[1], get("/1"), ruleNumbers, look).wantAnswer(t, "200", "1111")
 
 	for _, i := range []int{2, 0} {
 		requests[i].head(false, ":status: 200", "content-length: 4")
@@ -225,8 +225,8 @@ func TestResponsesComeInAnyOrder(t *testing.T) {
 			requests[i].send(fmt.Sprint(i), piece == 3, patience())
 		}
 	}
-	answerTo(clients[0], get("/0"), ruleStreams, look).wantAnswer(t, "200", "0000")
-	answerTo(clients[2], get("/2"), ruleStreams, look).wantAnswer(t, "200", "2222")
+	answerTo(clients[0], get("/0"), ruleNumbers, look).wantAnswer(t, "200", "0000")
+	answerTo(clients[2], get("/2"), ruleNumbers, look).wantAnswer(t, "200", "2222")
 }
 
 func TestPingIsAnswered(t *testing.T) {

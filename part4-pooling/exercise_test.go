@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -16,6 +17,8 @@ import (
 
 	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/http1"
+	"socketup/part4-pooling/http2"
 	"socketup/part4-pooling/internal/testutil"
 )
 
@@ -116,4 +119,72 @@ func postRequest(target, body string) *client.Request {
 	c := getRequest(target)
 	c.Method, c.Body = []byte("POST"), []byte(body)
 	return c
+}
+
+// A Huffman code makes most strings of a request shorter by a quarter. Those that it makes
+// longer are spelled out.
+func TestExercise4StringsAreSentInTheShorterForm(t *testing.T) {
+	for name, c := range map[string]struct {
+		name, value string
+		most        int // bytes of the block
+	}{
+		"RFC 7541 C.4.1": {":authority", "www.example.com", 2 + 12},
+		"a new name":     {"custom-key", "custom-value", 1 + 1 + 8 + 1 + 9},
+		"longer in code": {"cookie", "\\\\<<``{{", 3 + 8},
+		"an empty value": {"cookie", "", 3},
+		"every byte":     {"cookie", everyByte(), 3 + 256},
+	} {
+		t.Run(name, func(t *testing.T) {
+			block := http2.AppendField(nil, []byte(c.name), []byte(c.value))
+
+			fields, refused := http2.NewDecoder(0, 1<<10).Decode(block, nil)
+			require.Nil(t, refused)
+			require.Equal(t, []http1.Field{{Name: []byte(c.name), Value: []byte(c.value)}}, fields)
+			assert.LessOrEqual(t, len(block), c.most, "bytes of %s: %q. encode.go, appendString", c.name, c.value)
+		})
+	}
+}
+
+func everyByte() string {
+	var b []byte
+	for c := range 256 {
+		b = append(b, byte(c))
+	}
+	return string(b)
+}
+
+// A backend may allow frames of more than 16 KiB. Then a large body needs fewer of them.
+func TestExercise5FramesAreAsLongAsTheBackendAllows(t *testing.T) {
+	const rule, look = "RFC 9113 §6.5.2, SETTINGS_MAX_FRAME_SIZE: the largest payload that its sender is willing to receive", "http2upload.go, sendBody"
+	for name, c := range map[string]struct {
+		settings []http2.Setting
+		longest  int
+	}{
+		"no setting": {nil, http2.DefaultMaxFrame},
+		"64 KiB":     {[]http2.Setting{{ID: http2.SettingMaxFrameSize, Value: 64 << 10}, {ID: http2.SettingInitialWindowSize, Value: 1 << 20}}, 32 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, back := startStreams(t, rule, look, c.settings...)
+			warm := converse(t, addr, get("/", closeField))
+			q := back.request("a client has asked for /")
+			q.Write(http2.AppendWindowUpdate(nil, 0, 1<<20)) // of the connection
+			q.await()
+			q.respond("ok")
+			answerTo(warm, get("/"), rule, look).wantAnswer(t, "200", "ok")
+			body := strings.Repeat("x", 60<<10)
+			front := laterAnswer(converse(t, addr, post("/", body, closeField)), "", rule, look)
+
+			q = back.request("a client has sent a POST")
+			q.until("the body arrives", func() bool { return q.whole })
+			q.respond("ok")
+
+			receive(t, front, "the response").wantAnswer(t, "200", "ok")
+			assert.Equal(t, body, q.body)
+			if c.settings == nil {
+				assert.LessOrEqual(t, q.longest, c.longest, "bytes of a DATA frame, to a backend that allows 16 KiB")
+			} else {
+				assert.GreaterOrEqual(t, q.longest, c.longest, "bytes of a DATA frame, to a backend that allows 64 KiB")
+			}
+		})
+	}
 }
