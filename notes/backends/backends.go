@@ -54,17 +54,15 @@ var ErrMissing = errors.New("it is not installed")
 
 // Options are for all kinds of backends; what a backend has no setting for it ignores.
 type Options struct {
-	Streams  int      // of one connection at a time; 0: as many as the backend allows by itself
-	Requests int      // after so many a connection ends with GOAWAY; 0: as the backend does by itself
-	Prefix   []string // of the command, as taskset
-	Fast     bool     // keeps no log, so that Posts of nghttpd says nothing
+	Streams  int  // of one connection at a time; 0: as many as the backend allows by itself
+	Requests int  // after so many a connection ends with GOAWAY; 0: as the backend does by itself
+	Fast     bool // keeps no log, so that Posts of nghttpd says nothing
 }
 
 // A Backend is a server that runs until Close.
 type Backend struct {
 	Name string
 	Addr string
-	Pid  int // of the first process; 0 if it is this one
 
 	dir     string
 	site    *site // what forwarded requests go to

@@ -33,11 +33,11 @@ func (b *Backend) startHttpd(o Options) error {
 	if err != nil {
 		return err
 	}
-	p, err := b.run(o, program, "-f", config, "-DFOREGROUND")
+	p, err := Run(b.dir, b.Addr, program, "-f", config, "-DFOREGROUND")
 	if err != nil {
 		return err
 	}
-	b.onClose(func() { p.stop(syscall.SIGTERM) })
+	b.onClose(p.Stop)
 	b.restart = func() error { return p.Process.Signal(syscall.SIGUSR1) }
 	return nil
 }

@@ -30,14 +30,14 @@ func (b *Backend) startNghttpd(o Options) error {
 		command = append(command, "-v")
 	}
 	command = append(command, port)
-	p, err := b.run(o, command...)
+	p, err := Run(b.dir, b.Addr, command...)
 	if err != nil {
 		return err
 	}
-	b.onClose(func() { p.stop(syscall.SIGTERM) })
+	b.onClose(func() { p.Stop() })
 	b.restart = func() (err error) {
 		p.stop(syscall.SIGKILL)
-		p, err = b.run(o, command...)
+		p, err = Run(b.dir, b.Addr, command...)
 		return err
 	}
 	b.posts = b.nghttpdPosts

@@ -31,11 +31,11 @@ func (b *Backend) startNginx(o Options) error {
 	if err != nil {
 		return err
 	}
-	p, err := b.run(o, "nginx", "-p", b.dir, "-c", config, "-e", "stderr")
+	p, err := Run(b.dir, b.Addr, "nginx", "-p", b.dir, "-c", config, "-e", "stderr")
 	if err != nil {
 		return err
 	}
-	b.onClose(func() { p.stop(syscall.SIGTERM) })
+	b.onClose(p.Stop)
 	b.restart = func() error { return p.Process.Signal(syscall.SIGHUP) }
 	return nil
 }

@@ -43,10 +43,9 @@ func (b *Backend) startNode(o Options) error {
 		return err
 	}
 	posts := filepath.Join(b.dir, "posts")
-	command := append(o.Prefix[:len(o.Prefix):len(o.Prefix)],
-		"node", script, root, posts, strconv.Itoa(o.Streams), strconv.Itoa(o.Requests))
+	command := []string{"node", script, root, posts, strconv.Itoa(o.Streams), strconv.Itoa(o.Requests)}
 	started := 0
-	start := func() (*process, error) {
+	start := func() (*Process, error) {
 		p, err := begin(b.dir, []*os.File{socket}, command...)
 		if err != nil {
 			return nil, err
@@ -59,7 +58,6 @@ func (b *Backend) startNode(o Options) error {
 	if err != nil {
 		return err
 	}
-	b.Pid = p.Process.Pid
 	b.restart = func() error {
 		last := p
 		if p, err = start(); err != nil {
@@ -79,7 +77,7 @@ func (b *Backend) startNode(o Options) error {
 }
 
 // awaitReady waits until n processes have said that they are.
-func (p *process) awaitReady(n int) error {
+func (p *Process) awaitReady(n int) error {
 	for end := time.Now().Add(startTime); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		text, _ := os.ReadFile(p.log)
 		if bytes.Count(text, []byte("ready\n")) >= n {

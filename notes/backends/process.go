@@ -17,16 +17,16 @@ const (
 	stopTime  = 3 * time.Second // from SIGTERM to SIGKILL
 )
 
-// A process is a server's first one, and the group of those that it starts.
-type process struct {
+// A Process is a server's first one, and the group of those that it starts.
+type Process struct {
 	*exec.Cmd
 	log   string // its output, a file
 	ended chan struct{}
 }
 
 // begin starts a command whose output goes to a file in dir.
-func begin(dir string, extra []*os.File, command ...string) (*process, error) {
-	p := &process{Cmd: exec.Command(command[0], command[1:]...), log: filepath.Join(dir, "log"), ended: make(chan struct{})}
+func begin(dir string, extra []*os.File, command ...string) (*Process, error) {
+	p := &Process{Cmd: exec.Command(command[0], command[1:]...), log: filepath.Join(dir, "log"), ended: make(chan struct{})}
 	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
@@ -35,9 +35,6 @@ func begin(dir string, extra []*os.File, command ...string) (*process, error) {
 	p.Dir, p.Stdout, p.Stderr, p.ExtraFiles = dir, out, out, extra
 	ownGroup(p.Cmd)
 	if err := p.Start(); err != nil {
-		if errors.Is(err, exec.ErrNotFound) {
-			err = fmt.Errorf("%s: %w", command[0], ErrMissing)
-		}
 		return nil, err
 	}
 	go func() { // until the process ends, which stop waits for
@@ -47,8 +44,10 @@ func begin(dir string, extra []*os.File, command ...string) (*process, error) {
 	return p, nil
 }
 
-// stop ends the process, if need be by force, and what it has started.
-func (p *process) stop(first syscall.Signal) {
+// Stop ends the process, if need be by force, and what it has started.
+func (p *Process) Stop() { p.stop(syscall.SIGTERM) }
+
+func (p *Process) stop(first syscall.Signal) {
 	p.Process.Signal(first)
 	select {
 	case <-p.ended:
@@ -59,7 +58,7 @@ func (p *process) stop(first syscall.Signal) {
 }
 
 // awaitListening returns when something accepts connections at addr.
-func (p *process) awaitListening(addr string) error {
+func (p *Process) awaitListening(addr string) error {
 	for end := time.Now().Add(startTime); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if c, err := net.Dial("tcp4", addr); err == nil {
 			return c.Close()
@@ -73,14 +72,15 @@ func (p *process) awaitListening(addr string) error {
 	return fmt.Errorf("it does not listen at %s: %s", addr, p.lastWords())
 }
 
-func (p *process) lastWords() string {
+func (p *Process) lastWords() string {
 	text, _ := os.ReadFile(p.log)
 	return string(text[max(0, len(text)-1000):])
 }
 
-// claim finds an address for a program that cannot be given a socket. Its port is one
-// that the kernel gives to no client; the UDP port of that number keeps other tests from it.
-func (b *Backend) claim() error {
+// Claim finds an address for a program that cannot be given a socket. Its port is one that
+// the kernel gives to no client; the UDP port of that number keeps others who claim from it,
+// until release.
+func Claim() (addr string, release func(), err error) {
 	for range 100 {
 		addr := fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(22_000))
 		claim, err := net.ListenPacket("udp4", addr)
@@ -89,28 +89,34 @@ func (b *Backend) claim() error {
 		}
 		if l, err := net.Listen("tcp4", addr); err == nil {
 			l.Close()
-			b.Addr = addr
-			b.onClose(func() { claim.Close() })
-			return nil
+			return addr, func() { claim.Close() }, nil
 		}
 		claim.Close()
 	}
-	return errors.New("no port is free")
+	return "", nil, errors.New("no port is free")
 }
 
-// run starts a program that listens at b.Addr, waits until it does, and has Close stop it.
-func (b *Backend) run(o Options, command ...string) (*process, error) {
+// Run starts a command in dir, which gets its log, and returns when it listens at addr.
+func Run(dir, addr string, command ...string) (*Process, error) {
 	if _, err := exec.LookPath(command[0]); err != nil {
 		return nil, fmt.Errorf("%s: %w", command[0], ErrMissing)
 	}
-	p, err := begin(b.dir, nil, append(o.Prefix[:len(o.Prefix):len(o.Prefix)], command...)...)
+	p, err := begin(dir, nil, command...)
 	if err != nil {
 		return nil, err
 	}
-	b.Pid = p.Process.Pid
-	if err := p.awaitListening(b.Addr); err != nil {
+	if err := p.awaitListening(addr); err != nil {
 		p.stop(syscall.SIGKILL)
 		return nil, err
 	}
 	return p, nil
+}
+
+func (b *Backend) claim() error {
+	addr, release, err := Claim()
+	if err == nil {
+		b.Addr = addr
+		b.onClose(release)
+	}
+	return err
 }

@@ -1,7 +1,6 @@
 package backends
 
 import (
-	"bufio"
 	"encoding/binary"
 	"io"
 	"net"
@@ -13,6 +12,7 @@ const (
 	preface      = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 	frameHeaders = 1
 	frameGoaway  = 7
+	framePreface = 255 // no frame's type
 )
 
 // A Tap is a relay between a gateway and a backend that counts what shows that HTTP/2
@@ -74,9 +74,28 @@ func (t *Tap) relay(gateway *net.TCPConn) {
 	defer t.forget(gateway, c)
 	backend := c.(*net.TCPConn)
 	var down sync.WaitGroup
-	down.Go(func() { pass(backend, gateway, t.countDown) })
-	pass(gateway, backend, t.countUp)
+	down.Go(func() { pass(backend, gateway, &frames{see: t.seeBackend()}) })
+	pass(gateway, backend, &frames{prefaced: true, see: t.seeGateway, other: func() { t.Others.Add(1) }})
 	down.Wait()
+}
+
+func (t *Tap) seeGateway(kind byte) {
+	switch kind {
+	case framePreface:
+		t.Connections.Add(1)
+	case frameHeaders:
+		t.Streams.Add(1)
+	}
+}
+
+func (t *Tap) seeBackend() func(byte) {
+	first := true
+	return func(kind byte) {
+		if kind == frameGoaway && first {
+			first = false
+			t.Goaways.Add(1)
+		}
+	}
 }
 
 func (t *Tap) keep(pair ...net.Conn) bool {
@@ -101,57 +120,54 @@ func (t *Tap) forget(pair ...net.Conn) {
 	}
 }
 
-// pass copies one direction, and shows a copy of it to count.
-func pass(from, to *net.TCPConn, count func(*bufio.Reader)) {
-	see, show := io.Pipe()
-	var counting sync.WaitGroup
-	counting.Go(func() {
-		count(bufio.NewReader(see))
-		io.Copy(io.Discard, see)
-	})
-	io.Copy(io.MultiWriter(to, show), from)
-	show.Close()
-	counting.Wait()
+// pass copies one direction. Frames are counted before they are passed on.
+func pass(from, to *net.TCPConn, f *frames) {
+	io.Copy(io.MultiWriter(f, to), from)
 	to.CloseWrite()
 }
 
-func (t *Tap) countUp(r *bufio.Reader) {
-	begin := make([]byte, len(preface))
-	switch n, _ := io.ReadFull(r, begin); {
-	case n == 0: // a connection that was not needed
-		return
-	case string(begin) != preface:
-		t.Others.Add(1)
-		return
-	}
-	t.Connections.Add(1)
-	frames(r, func(kind byte) {
-		if kind == frameHeaders {
-			t.Streams.Add(1)
-		}
-	})
+// Frames are those of one direction of a connection, as it is written to them.
+type frames struct {
+	prefaced bool            // the preface is still to come
+	see      func(kind byte) // is called for each frame
+	other    func()          // is called once if this is not HTTP/2
+	head     []byte          // of the next frame, as far as it has arrived
+	skip     int             // bytes of a payload that are still to come
 }
 
-func (t *Tap) countDown(r *bufio.Reader) {
-	gone := false
-	frames(r, func(kind byte) {
-		if kind == frameGoaway && !gone {
-			gone = true
-			t.Goaways.Add(1)
+func (f *frames) Write(p []byte) (int, error) {
+	size := len(p)
+	for len(p) > 0 && f.see != nil {
+		if n := min(f.skip, len(p)); n > 0 {
+			f.skip -= n
+			p = p[n:]
+			continue
 		}
-	})
-}
-
-// frames calls f with the type of each frame.
-func frames(r *bufio.Reader, f func(kind byte)) {
-	head := make([]byte, 9) // length (3), type, flags, stream (4)
-	for {
-		if _, err := io.ReadFull(r, head); err != nil {
-			return
+		want := 9 // length (3), type, flags, stream (4)
+		if f.prefaced {
+			want = len(preface)
 		}
-		f(head[3])
-		if _, err := r.Discard(int(binary.BigEndian.Uint32(head) >> 8)); err != nil {
-			return
+		n := min(want-len(f.head), len(p))
+		f.head = append(f.head, p[:n]...)
+		if p = p[n:]; len(f.head) == want {
+			f.whole()
 		}
 	}
+	return size, nil
+}
+
+// whole takes a whole head of a frame, or the preface.
+func (f *frames) whole() {
+	switch {
+	case !f.prefaced:
+		f.skip = int(binary.BigEndian.Uint32(f.head) >> 8)
+		f.see(f.head[3])
+	case string(f.head) == preface:
+		f.prefaced = false
+		f.see(framePreface)
+	default:
+		f.see = nil
+		f.other()
+	}
+	f.head = f.head[:0]
 }

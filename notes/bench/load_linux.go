@@ -30,7 +30,7 @@ func load(args []string) error {
 	conns := f.Int("conns", 32, "connections")
 	depth := f.Int("depth", 16, "requests in flight on each")
 	length := f.Duration("for", time.Second, "how long")
-	pid := f.Int("pid", 0, "the server's, to read its CPU time")
+	pid := f.String("pid", "", "the server's, to read its CPU time; several have commas between them")
 	browser := f.Bool("browser", false, "with the fields that a browser sends")
 	rate := f.Int("rate", 0, "requests per second on all connections together, instead of depth on each: prints the median and the 99th percentile of the response time, in nanoseconds")
 	f.Parse(args)
@@ -177,14 +177,16 @@ func same(a, b []byte) bool {
 	return bytes.Equal(a[:d], b[:d]) && bytes.Equal(a[e:], b[e:])
 }
 
-// cpuTime is what all threads of pid have run for, in nanoseconds.
-func cpuTime(pid int) (total int64) {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	for _, file := range files {
-		text, _ := os.ReadFile(file)
-		var ran int64
-		fmt.Sscan(strings.Fields(string(text) + " 0")[0], &ran)
-		total += ran
+// cpuTime is what all threads of some processes have run for, in nanoseconds.
+func cpuTime(pids string) (total int64) {
+	for pid := range strings.SplitSeq(pids, ",") {
+		files, _ := filepath.Glob("/proc/" + pid + "/task/*/schedstat")
+		for _, file := range files {
+			text, _ := os.ReadFile(file)
+			var ran int64
+			fmt.Sscan(strings.Fields(string(text) + " 0")[0], &ran)
+			total += ran
+		}
 	}
 	return total
 }
