@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"socketup/notes/backends"
 )
@@ -34,7 +35,11 @@ var gateways = []gateway{
 }
 
 // A workshop has the programs that are built for the race.
-type workshop struct{ dir, itself, part4, bench string }
+type workshop struct {
+	dir, itself, part4, bench string
+
+	loadTime time.Duration // CPU time of the load generator in this case
+}
 
 func newWorkshop() (*workshop, error) {
 	dir, err := os.MkdirTemp("", "streams")
