@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -64,7 +65,7 @@ func newWorkshop() (*workshop, error) {
 
 func haproxy(w *workshop, dir, addr, backend string) ([]string, error) {
 	file := filepath.Join(dir, "haproxy.cfg")
-	return []string{"haproxy", "-db", "-f", file}, os.WriteFile(file, fmt.Appendf(nil, haproxyConf, *streams, addr, backend), 0o644)
+	return []string{"haproxy", "-db", "-f", file}, os.WriteFile(file, fmt.Appendf(nil, haproxyConf, cmp.Or(*streams, 100), addr, backend), 0o644)
 }
 
 const haproxyConf = `global
