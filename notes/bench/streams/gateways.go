@@ -92,8 +92,10 @@ func nghttpx(w *workshop, dir, addr, backend string) ([]string, error) {
 		"--frontend=" + strings.Replace(addr, ":", ",", 1) + ";no-tls"}, nil
 }
 
-// httpd has one process. A request has a thread while it is answered, and each thread its
-// own connection to the backend, since mod_proxy_http2 hands none over any more.
+// httpd has one process, and a thread for each client, which has its own connection to the
+// backend: mod_proxy_http2 hands no requests over any more. The worker MPM is ahead of the
+// event MPM at 32 clients and as fast at 256; with fewer threads than clients, both close
+// kept connections.
 func httpd(w *workshop, dir, addr, backend string) ([]string, error) {
 	program, modules, err := backends.Httpd()
 	if err != nil {
@@ -114,7 +116,7 @@ ErrorLog /dev/stderr
 LogLevel error
 ServerName localhost
 Listen {addr}
-LoadModule mpm_event_module {modules}/mod_mpm_event.so
+LoadModule mpm_worker_module {modules}/mod_mpm_worker.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
 LoadModule http2_module {modules}/mod_http2.so
 LoadModule proxy_module {modules}/mod_proxy.so
@@ -125,7 +127,6 @@ ServerLimit 1
 ThreadLimit 512
 ThreadsPerChild 512
 MaxRequestWorkers 512
-AsyncRequestWorkerFactor 16
 MaxConnectionsPerChild 0
 KeepAlive on
 KeepAliveTimeout 60
