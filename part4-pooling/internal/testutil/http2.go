@@ -16,6 +16,16 @@ type HTTP2Conn struct {
 	Number  int // of the connection, counted from 1
 	decoder *http2.Decoder
 	in      []byte // has arrived and is not read
+	begun   map[uint32]*HTTP2Request
+}
+
+// An HTTP2Request is a whole request.
+type HTTP2Request struct {
+	ID             uint32
+	Fields         map[string]string // the value of a field that came twice is the last one
+	Body           string
+	Trailers       map[string]string
+	Method, Target string
 }
 
 // An HTTP2Frame is a frame that the client has sent. A header block is one frame, whether it
@@ -33,7 +43,7 @@ func (f HTTP2Frame) EndsStream() bool { return f.Flags&http2.FlagEndStream != 0 
 func ServeHTTP2(t testing.TB, script func(c *HTTP2Conn)) *Server {
 	t.Helper()
 	return ServeScript(t, func(c *net.TCPConn, number int) {
-		h := &HTTP2Conn{TCPConn: c, Number: number, decoder: http2.NewDecoder(http2.DefaultTableSize, 1<<20)}
+		h := &HTTP2Conn{TCPConn: c, Number: number, decoder: http2.NewDecoder(http2.DefaultTableSize, 1<<20), begun: map[uint32]*HTTP2Request{}}
 		preface := make([]byte, len(http2.Preface))
 		if _, err := io.ReadFull(c, preface); err != nil {
 			return
@@ -117,7 +127,7 @@ func (c *HTTP2Conn) answer(f HTTP2Frame) {
 }
 
 // Body returns the body of the request on stream id, whose head has arrived, and its
-// trailers. It gives back the windows as the body arrives. It returns false if the stream or
+// trailers. It skips other requests: NextRequest does not. It gives back the windows as the body arrives. It returns false if the stream or
 // the connection has ended before the body was complete.
 func (c *HTTP2Conn) Body(id uint32) (body string, trailers map[string]string, ok bool) {
 	for {
@@ -194,21 +204,52 @@ func (c *HTTP2Conn) GoAway(last uint32, code http2.ErrorCode) {
 	c.Send(http2.AppendGoAway(nil, last, code, ""))
 }
 
+// NextRequest returns the next request that is complete, and false if the connection has
+// ended. It gives back the windows as bodies arrive.
+func (c *HTTP2Conn) NextRequest() (*HTTP2Request, bool) {
+	for {
+		f, ok := c.Next()
+		if !ok {
+			return nil, false
+		}
+		q := c.begun[f.StreamID]
+		switch {
+		case f.Type == http2.FrameHeaders && q == nil:
+			q = &HTTP2Request{ID: f.StreamID, Fields: f.Fields, Method: f.Fields[":method"], Target: f.Fields[":path"]}
+			c.begun[q.ID] = q
+		case f.Type == http2.FrameHeaders:
+			q.Trailers = f.Fields
+		case f.Type == http2.FrameData && q != nil:
+			if q.Body += string(f.Payload); f.Length > 0 {
+				c.Send(http2.AppendWindowUpdate(http2.AppendWindowUpdate(nil, 0, uint32(f.Length)), q.ID, uint32(f.Length)))
+			}
+		case f.Type == http2.FrameRSTStream:
+			delete(c.begun, f.StreamID)
+			continue
+		default:
+			c.answer(f)
+			continue
+		}
+		if q != nil && f.EndsStream() {
+			delete(c.begun, q.ID)
+			return q, true
+		}
+	}
+}
+
 // RespondToAll responds to each request with its path, or its body if it has one, until the
 // connection ends.
 func (c *HTTP2Conn) RespondToAll() {
 	for {
-		q, ok := c.AwaitRequest()
-		if !ok {
+		q, ok := c.NextRequest()
+		switch {
+		case !ok:
 			return
+		case q.Body != "":
+			c.Respond(q.ID, q.Body)
+		default:
+			c.Respond(q.ID, q.Target)
 		}
-		body := q.Fields[":path"]
-		if !q.EndsStream() {
-			if body, _, ok = c.Body(q.StreamID); !ok {
-				continue
-			}
-		}
-		c.Respond(q.StreamID, body)
 	}
 }
 
