@@ -26,6 +26,11 @@ func checkSteps(n *notes) error {
 		} else if err != nil {
 			return err
 		}
+		streams, err := steps.Load(n.root, number+steps.OfStreams)
+		if err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		all = append(all, streams...)
 		tests, err := n.contractTests(part, "startJudgedServer", "startFresh")
 		if err != nil {
 			return err

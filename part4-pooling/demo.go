@@ -14,9 +14,12 @@ import (
 	"socketup/part4-pooling/socket"
 )
 
-// demo runs the experiments of part 4 on this machine's kernel; with asJSON it
-// prints only the first one's events.
-func demo(stdout io.Writer, asJSON bool) error {
+// demo runs the experiments of part 4 on this machine's kernel, or only those of chapter 9;
+// with asJSON it prints only the first one's events.
+func demo(stdout io.Writer, asJSON, onlyStreams bool) error {
+	if onlyStreams {
+		return demoStreams(stdout, asJSON)
+	}
 	t := newTimeline()
 	if err := staleReuse(t); err != nil || asJSON {
 		t.print(stdout, asJSON)
@@ -45,7 +48,11 @@ func demo(stdout io.Writer, asJSON bool) error {
 	fmt.Fprint(stdout, "\nNo check can see a close that has not happened yet. If you pause a server, drop\n"+
 		"its connections; a client that does not know of the pause retries, if the\n"+
 		"request is idempotent. See notes/06-kept-connections.md.\n")
-	return demoEngine(stdout)
+	if err := demoEngine(stdout); err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout)
+	return demoStreams(stdout, false)
 }
 
 func demoEngine(stdout io.Writer) error {
@@ -60,6 +67,27 @@ func demoEngine(stdout io.Writer) error {
 	fmt.Fprint(stdout, "\nAn engine saves system calls: it wins when requests are cheap, or the backend\n"+
 		"handles them concurrently. With a serial backend each request waits for all\n"+
 		"those before it: use a pool there.\n")
+	return nil
+}
+
+func demoStreams(stdout io.Writer, asJSON bool) error {
+	t := newTimeline()
+	if err := shareStreams(t); err != nil || asJSON {
+		t.print(stdout, asJSON)
+		return err
+	}
+	fmt.Fprint(stdout, "STREAMS: two clients share one connection to a backend that speaks HTTP/2.\n\n")
+	t.print(stdout, false)
+	fmt.Fprint(stdout, "\nONE SLOW RESPONSE: the same requests, again on one connection; when each has\nits response.\n\n")
+	if err := compareStreams(stdout); err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, "\nTHE LAST ROW: each request takes 1 ms, and a client keeps 32 in flight.\n\n")
+	if err := compareRates(stdout); err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, "\nA stream has a number: responses come in any order, clients share connections,\n"+
+		"and one request can be given up alone. See notes/09-streams.md.\n")
 	return nil
 }
 

@@ -53,16 +53,17 @@ type gatewayRig struct {
 	gateway *gateway.Gateway
 }
 
-func startGatewayRig(backend string, connections int, engine bool) (*gatewayRig, error) {
+func startGatewayRig(backend gateway.Backend, connections int) (*gatewayRig, error) {
 	limits := pool.DefaultLimits
 	limits.PerBackend, limits.Total, limits.OneClient = connections, connections, true // the demo is the only client
-	g := gateway.New(pool.New(limits), []gateway.Backend{{Path: "/", Addr: backend, Engine: engine}})
+	g := gateway.New(pool.New(limits), []gateway.Backend{backend})
 	l, err := startLocalServer(g.Handler(routes()), g.OffloadOrReserve)
 	return &gatewayRig{l, g}, err
 }
 
 func (s *gatewayRig) close() {
 	s.localServer.close()
+	s.gateway.Streams.Close()
 	s.gateway.Pool.Close()
 }
 
@@ -80,7 +81,7 @@ func shareConnection(stdout io.Writer) error {
 		return err
 	}
 	defer back.close()
-	s, err := startGatewayRig(back.addr, 1, true)
+	s, err := startGatewayRig(gateway.Backend{Path: "/", Addr: back.addr, Engine: true}, 1)
 	if err != nil {
 		return err
 	}
@@ -136,7 +137,7 @@ func compareEngine(stdout io.Writer) error {
 			connections int
 			engine      bool
 		}{{1, false}, {32, false}, {1, true}} {
-			rate, err := responsesPerSecond(addr, how.connections, how.engine)
+			rate, err := responsesPerSecond(gateway.Backend{Path: "/", Addr: addr, Engine: how.engine}, how.connections)
 			if err != nil {
 				return err
 			}
@@ -148,9 +149,9 @@ func compareEngine(stdout io.Writer) error {
 	return nil
 }
 
-func responsesPerSecond(backend string, connections int, engine bool) (float64, error) {
+func responsesPerSecond(backend gateway.Backend, connections int) (float64, error) {
 	const length, depth = 400 * time.Millisecond, 32
-	s, err := startGatewayRig(backend, connections, engine)
+	s, err := startGatewayRig(backend, connections)
 	if err != nil {
 		return 0, err
 	}
@@ -196,11 +197,12 @@ func startBackend(parallel bool, work time.Duration) (addr string, stop func(), 
 	if err != nil {
 		return "", nil, err
 	}
-	go acceptSerially(p, work) // until stop
+	go acceptEach(p, func(c socket.FD) { answerSerially(c, work) }) // until stop
 	return socket.LocalAddr(fd).String(), func() { p.Close() }, nil
 }
 
-func acceptSerially(listener socket.FD, work time.Duration) {
+// acceptEach gives each connection a goroutine that calls serve, which closes it.
+func acceptEach(listener socket.FD, serve func(socket.FD)) {
 	for {
 		fd, failed := -1, error(nil)
 		err := listener.RawConn.Read(func(l uintptr) bool {
@@ -214,7 +216,7 @@ func acceptSerially(listener socket.FD, work time.Duration) {
 			continue
 		}
 		if c, err := socket.NewFD(fd); err == nil {
-			go answerSerially(c, work) // until its client closes
+			go serve(c) // until its client closes
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -78,7 +79,8 @@ func keepVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
 
 func demoVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
 	asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
-	return func() error { return demo(stdout, *asJSON) }
+	onlyStreams := flags.Bool("streams", false, "only the experiments with HTTP/2")
+	return func() error { return demo(stdout, *asJSON, *onlyStreams) }
 }
 
 func checkURLs(urls []string) error {
@@ -209,6 +211,9 @@ func serve(o *options, stdout io.Writer, log *slog.Logger) error {
 	o.pool.Total = o.limits.ShareDescriptors(o.backendConnections(), apart, log)
 	if len(o.backends) > 0 {
 		o.limits.HandlerMemory = gateway.RequestMemory(o.limits.Head)
+		if slices.ContainsFunc(o.backends, func(p gateway.Backend) bool { return p.HTTP2 }) {
+			o.limits.HandlerMemory += o.streams.RequestMemory()
+		}
 	}
 	o.pool.OneClient = o.pool.OneClient || o.behindProxy // an address is then that of a proxy, which stands for many clients
 	p := pool.New(o.pool)

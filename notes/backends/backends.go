@@ -13,7 +13,7 @@
 //	GET  /big       Big
 //	POST /echo      what it was sent
 //	POST /once/ID   ID; Posts says which were seen, and how often
-//	GET  /trailers  "body\n", and the trailer Checksum: 42
+//	GET  /trailers  "body\n", and the trailer Etag: "42"
 //	GET  /early     103 with a Link, then Hello
 //	GET  /sleep/MS  Hello, after so many milliseconds
 //	GET  /meet/N    Hello, when N of these requests are in progress at once

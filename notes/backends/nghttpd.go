@@ -22,7 +22,7 @@ func (b *Backend) startNghttpd(o Options) error {
 		return err
 	}
 	host, port, _ := net.SplitHostPort(b.Addr)
-	command := []string{"nghttpd", "--no-tls", "-a", host, "-d", root, "--echo-upload", "--trailer", "checksum: 42"}
+	command := []string{"nghttpd", "--no-tls", "-a", host, "-d", root, "--echo-upload", "--trailer", `etag: "42"`}
 	if o.Streams > 0 {
 		command = append(command, "-m", strconv.Itoa(o.Streams))
 	}

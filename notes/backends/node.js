@@ -29,8 +29,8 @@ function serve(stream, headers) {
       stream.resume();
       return stream.on('end', () => answer(stream, value));
     case 'trailers':
-      stream.respond({ ':status': 200, trailer: 'checksum' }, { waitForTrailers: true });
-      stream.on('wantTrailers', () => stream.sendTrailers({ checksum: '42' }));
+      stream.respond({ ':status': 200, trailer: 'etag' }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ etag: '"42"' }));
       return stream.end('body\n');
     case 'early':
       stream.additionalHeaders({ ':status': 103, link: '</style.css>; rel=preload' });

@@ -44,10 +44,10 @@ func (s *site) handler() http.Handler {
 	m.HandleFunc("POST /echo", s.echo)
 	m.HandleFunc("POST /once/{id}", s.once)
 	m.HandleFunc("GET /trailers", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Trailer", "Checksum")
+		w.Header().Set("Trailer", "Etag")
 		io.WriteString(w, "body\n")
 		w.(http.Flusher).Flush()
-		w.Header().Set("Checksum", "42")
+		w.Header().Set("Etag", `"42"`)
 	})
 	m.HandleFunc("GET /early", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", "</style.css>; rel=preload")

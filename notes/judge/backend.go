@@ -11,8 +11,9 @@ import (
 // A backend is the address of a gateway's backend. The tests listen there, one after
 // the other, each with a script of its own.
 type backend struct {
-	addr string
-	fd   int // a socket that is bound to addr, so that no other program gets it; -1 for none
+	addr    string
+	fd      int  // a socket that is bound to addr, so that no other program gets it; -1 for none
+	streams bool // it speaks HTTP/2
 }
 
 // reserveBackend chooses an address of this machine for a backend. The caller calls
@@ -57,5 +58,9 @@ func (b *backend) environment() []string {
 	if b == nil {
 		return nil
 	}
-	return []string{"BACKEND=http://" + b.addr}
+	scheme := "http://"
+	if b.streams {
+		scheme = "h2c://"
+	}
+	return []string{"BACKEND=" + scheme + b.addr}
 }

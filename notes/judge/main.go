@@ -3,6 +3,7 @@
 //
 //	make judge PART=1 SERVER='python3 my.py'
 //	make judge PART=4 CLIENT='python3 my.py'
+//	make judge PART=4 STREAMS=1 SERVER='python3 my.py'
 //
 // It starts the program, runs the tests of each step in order against it, stops
 // at the first step that fails, and says what was sent, what came back, which
@@ -23,11 +24,13 @@ import (
 )
 
 const usage = `usage: make judge PART=1 SERVER='command' [STEP=1.3] [ALL=1] [WATCH=file] [PATIENCE=30s]
+       make judge PART=4 STREAMS=1 SERVER='command' …
        make judge PART=2 CLIENT='command' [STEP=1.3] [ALL=1] [WATCH=file] [PATIENCE=30s]
 
   SERVER   the command that starts your server, run at the top of the repository;
            it listens on the address in $ADDR and stays in the foreground; a gateway
            (PART=4) asks the backend whose URL is in $BACKEND
+  STREAMS  the gateway's backend speaks HTTP/2: $BACKEND begins with h2c://
   CLIENT   the command that starts your client (PART=2 or 4), once for each test: it reads
            requests from standard input, sends $CALLERS at a time, prints a line for each
   STEP     judge this step alone, or these: 1.3,1.4
@@ -46,7 +49,7 @@ func main() {
 
 // run is the program; it returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	w := walk{out: stdout, command: os.Getenv("SERVER"), only: os.Getenv("STEP"), all: os.Getenv("ALL") != "", patience: defaultPatience}
+	w := walk{out: stdout, command: os.Getenv("SERVER"), only: os.Getenv("STEP"), all: os.Getenv("ALL") != "", streams: os.Getenv("STREAMS") != "", patience: defaultPatience}
 	flags := flag.NewFlagSet("judge", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, usage) }

@@ -21,6 +21,7 @@ type walk struct {
 	root     string // of the repository
 	part     string // 1
 	client   bool   // command is a client, which each test starts for itself
+	streams  bool   // command is a gateway to a backend that speaks HTTP/2
 	command  string
 	only     string // the numbers of the steps to judge, as 1.3 or 1.3,1.4; "" for all
 	all      bool   // also the steps after one that failed
@@ -48,9 +49,13 @@ func (w *walk) prepare(ctx context.Context) (err error) {
 	file := w.part
 	if w.client {
 		file += steps.OfClients
+	} else if w.streams {
+		file += steps.OfStreams
 	}
 	if w.steps, err = steps.Load(w.root, file); w.client && os.IsNotExist(err) {
 		return fmt.Errorf("part %s has no steps for clients; parts 2 and 4 have", w.part)
+	} else if w.streams && os.IsNotExist(err) {
+		return fmt.Errorf("part %s has no steps with STREAMS; part 4 has", w.part)
 	} else if err != nil {
 		return err
 	}
@@ -69,6 +74,7 @@ func (w *walk) prepare(ctx context.Context) (err error) {
 		if w.backend, err = reserveBackend(); err != nil {
 			return err
 		}
+		w.backend.streams = w.streams
 	}
 	if w.binary != "" {
 		return nil

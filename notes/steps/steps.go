@@ -36,6 +36,9 @@ var heading = regexp.MustCompile(`^## (\d+\.\d+) (.+)$`)
 // OfClients follows the part where a client is judged instead of a server.
 const OfClients = "-client"
 
+// OfStreams follows the part where a gateway's backend speaks HTTP/2.
+const OfStreams = "-streams"
+
 // File returns where the steps of a part are, seen from the repository's root.
 func File(part string) string { return filepath.Join("notes", "steps", "part"+part+".md") }
 

@@ -38,6 +38,10 @@
 // twice are pushed, idempotent and without a body, because a connection that ends
 // leaves open which of its requests the backend has processed (RFC 9112 §9.3.2).
 //
+// A backend that speaks HTTP/2 needs one Multiplexer for all clients instead, and no
+// registry: over HTTP/2 a response names its request, so clients can share a connection
+// (Multiplexer.Push), and a request with a body can be sent too (Multiplexer.RoundTrip).
+//
 // A caller that wants to wait for its response, as a load generator does, uses
 // NewPipeline instead: it has a connection of its own, no pool, and no retries.
 package engine

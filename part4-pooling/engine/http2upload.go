@@ -19,7 +19,7 @@ type upload struct {
 	request  *client.Request
 	timeouts *client.Timeouts
 	begin    chan *stream  // each stream of the job
-	goAhead  chan struct{} // has a token when the backend has sent 100 Continue, or a response
+	goAhead  chan struct{} // has a token when the backend has sent 100 Continue
 	ended    chan struct{} // closed when the job has ended
 	done     chan struct{} // closed when run has ended
 	begun    atomic.Bool   // Stream has been read: it cannot be read twice

@@ -6,10 +6,12 @@ import (
 	"socketup/part4-pooling/client"
 )
 
-// A Lane is one connection to a backend that carries several jobs at a time. An
-// engine drives it with two goroutines, a writer and a reader; the framing is the
-// lane's own business. OpenHTTP1Lane opens one that speaks HTTP/1.1; HTTP/2 would be
-// another implementation. The lane owns its connection until Close or redial.
+// A Lane is one connection to a backend that carries several jobs of one client at a
+// time. An engine drives it with two goroutines, a writer and a reader; OpenHTTP1Lane
+// opens one. The reader may wait for a sink: over HTTP/1.1 nothing behind a response can
+// be read before it. Over HTTP/2 it must not, and clients share a connection: that is a
+// Multiplexer and its http2Lanes, which have jobs and sinks in common with an engine. The
+// lane owns its connection until Close or redial.
 type Lane interface {
 	// The writer calls these:
 

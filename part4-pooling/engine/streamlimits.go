@@ -5,12 +5,15 @@ import (
 	"flag"
 	"time"
 
+	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/http2"
 )
 
-// StreamLimits bound what HTTP/2 connections to a backend hold. A connection adds no more
-// memory than MemoryBound says: what waits of responses in pumps, what waits to be written,
-// and the reader's buffer.
+// StreamLimits bound what HTTP/2 connections to backends hold. Their memory is at most
+//
+//	RequestMemory     for each request: 3 × Window: what waits in its pump, what the pump is passing on, and the spare room of slices
+//	ConnectionMemory  for each connection: the reader's buffer, two header blocks, and twice what may
+//	                  wait to be written: 64 KiB of bodies, the heads of Streams requests, Control answers
 type StreamLimits struct {
 	Streams int           // at a time on one connection; fewer if the backend's SETTINGS_MAX_CONCURRENT_STREAMS says so
 	Window  int           // bytes of a response that may wait in a pump: SETTINGS_INITIAL_WINDOW_SIZE
@@ -26,6 +29,17 @@ var DefaultStreamLimits = StreamLimits{
 	Queue:   4096,
 	Control: 1000, // an honest backend sends a few between two responses: SETTINGS, PING, WINDOW_UPDATE
 	Ping:    5 * time.Second,
+}
+
+// RequestMemory returns the most bytes that a response holds outside its slot. They are part
+// of the credit that a request needs (server/waitingmemory.go).
+func (l *StreamLimits) RequestMemory() int { return 3 * l.Window }
+
+// ConnectionMemory returns the most bytes that a connection holds, where head is the size of
+// the largest request head that the server accepts.
+func (l *StreamLimits) ConnectionMemory(head int) int64 {
+	const answer = http2.FrameHeaderLen + 8 // the longest that a frame of a backend causes: PING
+	return int64(client.BufferSize + 2*maxBlock + 2*(maxOut+l.Streams*head+l.Control*answer))
 }
 
 // AddFlags sets l to the defaults, and defines a flag on f for each limit.

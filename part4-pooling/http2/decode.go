@@ -151,11 +151,11 @@ func (d *Decoder) readString(b []byte) (s, rest []byte, refused *ConnError) {
 	case n > len(rest):
 		return nil, nil, errStringShort
 	case b[0]&huffmanCoded == 0:
-		return rest[:n:n], rest[n:], nil
+		return rest[:n], rest[n:], nil
 	}
 	from, ok := len(d.arena), false
 	if d.arena, ok = appendHuffmanDecoded(d.arena, rest[:n]); !ok {
 		return nil, nil, errHuffman
 	}
-	return d.arena[from:len(d.arena):len(d.arena)], rest[n:], nil
+	return d.arena[from:], rest[n:], nil
 }

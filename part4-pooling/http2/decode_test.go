@@ -101,6 +101,21 @@ func TestEvictedFieldsStayValidForTheBlock(t *testing.T) {
 	assert.Equal(t, "a: b\na: b\na: c\na: c\n", text(got))
 }
 
+// The block is in a buffer into which the next frames are read.
+func TestTheTableOwnsItsBytes(t *testing.T) {
+	d := NewDecoder(DefaultTableSize, 1000)
+	block := append(unhex(t, "40 01 61 00"), appendCoded(nil, literalIndexed, 6, "name", "value")...)
+	_, refused := d.Decode(block, nil)
+	require.Nil(t, refused)
+	clear(block)
+	_, refused = d.Decode(appendCoded(nil, literal, 4, "other", "text!"), nil) // in the place of the first Huffman string
+	require.Nil(t, refused)
+
+	got, refused := d.Decode(unhex(t, "be bf"), nil)
+	require.Nil(t, refused)
+	assert.Equal(t, "name: value\na: \n", text(got))
+}
+
 // A table above the default is for the encoder to ask for: until then both sides have
 // 4096 bytes, and evict alike.
 func TestALargeTableBeginsSmall(t *testing.T) {

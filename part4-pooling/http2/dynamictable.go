@@ -34,7 +34,7 @@ func (t *dynamicTable) add(f http1.Field) {
 	}
 	text := slices.Concat(f.Name, f.Value)
 	n := len(f.Name)
-	t.fields = append(t.fields, http1.Field{Name: text[:n:n], Value: text[n:]})
+	t.fields = append(t.fields, http1.Field{Name: text[:n], Value: text[n:]})
 	t.size += fieldSize(f)
 }
 

@@ -113,7 +113,7 @@ func ParseFrame(b []byte, maxFrame int) (f Frame, n int, refused *ConnError) {
 	if n = FrameHeaderLen + f.Length; len(b) < n {
 		return Frame{}, 0, nil
 	}
-	f.Payload = b[FrameHeaderLen:n:n]
+	f.Payload = b[FrameHeaderLen:n]
 	switch f.Type {
 	case FrameData, FrameHeaders, FramePushPromise:
 		refused = f.strip()

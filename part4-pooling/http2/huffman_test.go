@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -19,6 +20,16 @@ func TestEveryByteSurvivesItsHuffmanCode(t *testing.T) {
 	got, ok := appendHuffmanDecoded([]byte("kept "), huffmanEncode(all))
 	require.True(t, ok)
 	assert.Equal(t, "kept "+string(all), string(got))
+}
+
+// The decoder writes two bytes at a time, also where only one has room.
+func TestAStringFillsItsBuffer(t *testing.T) {
+	for n := range 10 {
+		text := strings.Repeat("0", n)
+		got, ok := appendHuffmanDecoded(make([]byte, 0, n), huffmanEncode([]byte(text)))
+		assert.True(t, ok)
+		assert.Equal(t, text, string(got))
+	}
 }
 
 func TestHuffmanStringsEndInAtMostSevenOnes(t *testing.T) {

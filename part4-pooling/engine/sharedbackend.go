@@ -1,0 +1,214 @@
+package engine
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+
+	"socketup/part4-pooling/pool"
+)
+
+// A sharedBackend is a backend whose connections all clients share.
+type sharedBackend struct {
+	m    *Multiplexer
+	addr string
+
+	mu      sync.Mutex // guards what follows, and the room of the lanes
+	queue   fairQueue
+	lanes   []*http2Lane // that take jobs, oldest first
+	opening bool         // another lane is being opened
+	perLane int          // how many streams the last opened lane allows
+	closed  bool
+}
+
+func (b *sharedBackend) push(from netip.Addr, j *Job) bool {
+	if b.m.pool.Limits.OneClient {
+		from = netip.Addr{}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || !b.queue.push(pool.ClientOf(from), j, b.m.Limits.Queue) {
+		return false
+	}
+	j.moveTo(jobQueued)
+	b.m.counts.Pushed.Add(1)
+	b.dispatch()
+	return true
+}
+
+// dispatch has somebody take the jobs that wait: the oldest lane with room, so that there
+// are as few lanes as possible, or a new one. The caller holds the lock.
+func (b *sharedBackend) dispatch() {
+	if !b.queue.mayPop(b.capacity()) {
+		return
+	}
+	for _, l := range b.lanes {
+		if l.open < l.limit {
+			l.wakeUp()
+			return
+		}
+	}
+	if !b.opening && !b.isFull() {
+		b.opening = true
+		go b.openLane() // ends when the lane is open, or cannot be
+	}
+}
+
+// isFull reports whether no lane can be added: there are as many as the pool allows, or the
+// backend wants no requests now. The caller holds the lock.
+func (b *sharedBackend) isFull() bool {
+	n := len(b.lanes)
+	return n >= b.m.pool.Limits.PerBackend || n > 0 && b.lanes[n-1].limit == 0
+}
+
+// capacity returns how many streams the backend allows on all the connections that it may
+// have. The caller holds the lock.
+func (b *sharedBackend) capacity() int { return b.perLane * b.m.pool.Limits.PerBackend }
+
+// openLane adds a lane. If there is none, and none can be opened, the waiting jobs fail.
+func (b *sharedBackend) openLane() {
+	l, err := b.connect()
+	b.mu.Lock()
+	b.opening = false
+	var failed *Job
+	switch {
+	case err == nil && b.closed:
+		err = pool.ErrClosed
+	case err == nil:
+		b.lanes = append(b.lanes, l)
+		b.perLane = max(l.limit, 1)
+	}
+	if len(b.lanes) == 0 {
+		failed = b.queue.removeAll()
+	} else if err == nil {
+		b.dispatch()
+	}
+	b.mu.Unlock()
+	if l != nil {
+		if err == nil {
+			l.start()
+		} else {
+			l.close()
+		}
+	}
+	b.failAll(failed, err)
+}
+
+// connect dials, and waits for the backend's SETTINGS: until it has shown that it speaks
+// HTTP/2 it gets no request.
+func (b *sharedBackend) connect() (*http2Lane, error) {
+	ctx, t := context.Background(), b.m.timeouts
+	lease, err := b.m.pool.Claim(ctx, b.m.pool.Reserve(b.addr, netip.Addr{}, nil), t) // charged to no client
+	if err != nil {
+		return nil, err
+	}
+	return openHTTP2Lane(b, lease)
+}
+
+// take returns jobs for streams on l, in an order that is fair to their clients, and counts
+// them as open.
+func (b *sharedBackend) take(l *http2Lane, batch []*Job) []*Job {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for !l.draining && l.open < l.limit {
+		j := b.queue.pop(b.capacity())
+		if j == nil {
+			return batch
+		}
+		l.open++
+		batch = append(batch, j)
+	}
+	b.dispatch() // to another lane
+	return batch
+}
+
+// hasWork reports whether a job waits.
+func (b *sharedBackend) hasWork() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.queue.length > 0
+}
+
+// release records that streams of l have ended.
+func (b *sharedBackend) release(l *http2Lane, j *Job) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l.open--
+	b.queue.release(j)
+	b.dispatch()
+}
+
+// requeue puts j, whose stream was released, back in its place in its client's queue.
+func (b *sharedBackend) requeue(j *Job) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if j.state != jobQueued {
+		j.moveTo(jobQueued)
+	}
+	b.m.counts.Retried.Add(1)
+	b.queue.putBack(j)
+	b.dispatch()
+}
+
+// setLimit records how many streams l may have at a time.
+func (b *sharedBackend) setLimit(l *http2Lane, streams int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l.limit = streams
+	b.perLane = max(streams, 1)
+	b.dispatch()
+}
+
+// drain takes l out of use: it gets no more jobs, and ends after its last stream. The jobs
+// that wait are for other lanes.
+func (b *sharedBackend) drain(l *http2Lane) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.remove(l)
+	b.dispatch()
+}
+
+// retire is drain for a lane without streams, unless a job waits. It reports whether it took
+// l out of use.
+func (b *sharedBackend) retire(l *http2Lane) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l.open > 0 || b.queue.length > 0 {
+		return false
+	}
+	b.remove(l)
+	return true
+}
+
+func (b *sharedBackend) remove(l *http2Lane) {
+	l.draining = true
+	for i, other := range b.lanes {
+		if other == l {
+			b.lanes = append(b.lanes[:i], b.lanes[i+1:]...)
+			break
+		}
+	}
+}
+
+// failQueue fails the jobs that wait, if there is no lane for them.
+func (b *sharedBackend) failQueue(why error) {
+	b.mu.Lock()
+	var failed *Job
+	if len(b.lanes) == 0 {
+		failed = b.queue.removeAll()
+	}
+	b.mu.Unlock()
+	b.failAll(failed, why)
+}
+
+func (b *sharedBackend) close() {
+	b.mu.Lock()
+	lanes := append([]*http2Lane(nil), b.lanes...)
+	b.closed = true
+	failed := b.queue.removeAll()
+	b.mu.Unlock()
+	for _, l := range lanes {
+		l.fail(pool.ErrClosed)
+	}
+	b.failAll(failed, pool.ErrClosed)
+}
