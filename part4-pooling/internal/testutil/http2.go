@@ -13,7 +13,8 @@ import (
 // says, rules or no rules. The script calls it from one goroutine; others may send too.
 type HTTP2Conn struct {
 	*net.TCPConn
-	Number  int // of the connection, counted from 1
+	Number  int  // of the connection, counted from 1
+	Frozen  bool // PINGs are not answered
 	decoder *http2.Decoder
 	in      []byte // has arrived and is not read
 	begun   map[uint32]*HTTP2Request
@@ -57,9 +58,12 @@ func ServeHTTP2(t testing.TB, script func(c *HTTP2Conn)) *Server {
 	})
 }
 
-// Next returns the next frame, or false if the connection has ended.
+// Next returns the next frame, or false if the connection has ended. It answers PINGs.
 func (c *HTTP2Conn) Next() (HTTP2Frame, bool) {
 	f, ok := c.nextFrame()
+	if ok && f.Type == http2.FramePing && f.Flags&http2.FlagAck == 0 && !c.Frozen {
+		c.Send(http2.AppendPing(nil, true, f.Payload))
+	}
 	if !ok || f.Type != http2.FrameHeaders {
 		return HTTP2Frame{Frame: f}, ok
 	}
@@ -102,7 +106,7 @@ func (c *HTTP2Conn) nextFrame() (http2.Frame, bool) {
 }
 
 // Await returns the next frame of a type, and false if the connection has ended. It skips
-// others, and answers PINGs and SETTINGS meanwhile.
+// others, and answers SETTINGS meanwhile.
 func (c *HTTP2Conn) Await(t http2.FrameType) (HTTP2Frame, bool) {
 	for {
 		f, ok := c.Next()
@@ -117,11 +121,7 @@ func (c *HTTP2Conn) Await(t http2.FrameType) (HTTP2Frame, bool) {
 func (c *HTTP2Conn) AwaitRequest() (HTTP2Frame, bool) { return c.Await(http2.FrameHeaders) }
 
 func (c *HTTP2Conn) answer(f HTTP2Frame) {
-	switch {
-	case f.Flags&http2.FlagAck != 0:
-	case f.Type == http2.FramePing:
-		c.Send(http2.AppendPing(nil, true, f.Payload))
-	case f.Type == http2.FrameSettings:
+	if f.Type == http2.FrameSettings && f.Flags&http2.FlagAck == 0 {
 		c.Send(http2.AppendSettingsAck(nil))
 	}
 }
