@@ -120,7 +120,7 @@ func (l *chanListener) Accept() (net.Conn, error) {
 	}
 }
 
-const ruleStream = "house rule: a stream carries all that a connection of HTTP/1.1 does"
+const ruleAllPasses = "house rule: a stream carries all that a connection of HTTP/1.1 does"
 
 // All that HTTP/1.1 can say passes through streams, in both directions.
 func TestStreamsCarryWhatHTTPSays(t *testing.T) {
@@ -152,7 +152,7 @@ func TestStreamsCarryWhatHTTPSays(t *testing.T) {
 	})
 	r, _ := startStreamGateway(t, back.addr)
 	ask := func(request string) transcript {
-		return sendAndRead(t, r.addr, ruleStream, "streams.go, forwardStream", request)
+		return sendAndRead(t, r.addr, ruleAllPasses, "streams.go, forwardStream", request)
 	}
 	sum := sha256.Sum256(make([]byte, large))
 	want := fmt.Sprintf("%d %x <nil> ", large, sum[:4])
@@ -201,7 +201,7 @@ func TestClientsShareOneConnectionToTheBackend(t *testing.T) {
 			text, want := getPaths(fmt.Sprintf("/%d/", i), each)
 			c := dial(t, r.addr)
 			io.WriteString(c, text)
-			assert.Equal(t, want, transcript{sent: text, rule: ruleStream, look: "multiplexer.go, dispatch"}.readAll(c).parseBodies(t, each))
+			assert.Equal(t, want, transcript{sent: text, rule: ruleAllPasses, look: "multiplexer.go, dispatch"}.readAll(c).parseBodies(t, each))
 		})
 	}
 	waitGroup(t, &asking, "all responses")
@@ -299,7 +299,7 @@ func TestLeavingClientCancelsItsStreams(t *testing.T) {
 	}
 
 	assert.Less(t, time.Since(began), time.Second, "house rule: requests of a disconnected client are cancelled. http2tick.go, lateStreams")
-	sendAndRead(t, r.addr, ruleStream, "http2tick.go", get("/stays", closeField)).wantAnswer(t, "200", "ok")
+	sendAndRead(t, r.addr, ruleAllPasses, "http2tick.go", get("/stays", closeField)).wantAnswer(t, "200", "ok")
 	assert.EqualValues(t, 1, back.accepted.Load(), "the connection is kept")
 	eventually(t, "all are counted", func() bool { return g.EngineCounts.Cancelled.Load() == many })
 }
@@ -364,13 +364,13 @@ func TestFullStreamQueueIs503(t *testing.T) {
 	waits := converse(t, r.addr, get("/1")+get("/2", closeField))
 	eventually(t, "two requests wait", func() bool { return g.EngineCounts.Pushed.Load() == 3 })
 
-	full := sendAndRead(t, r.addr, ruleStream, "fairqueue.go, push", get("/3", closeField))
+	full := sendAndRead(t, r.addr, ruleAllPasses, "fairqueue.go, push", get("/3", closeField))
 	full.wantPrefix(t, "HTTP/1.1 503 ")
 	full.wantField(t, "Retry-After", "1")
-	sendAndRead(t, r.addr, ruleStream, "fairqueue.go, push", post("/4", "body", closeField)).wantPrefix(t, "HTTP/1.1 503 ")
+	sendAndRead(t, r.addr, ruleAllPasses, "fairqueue.go, push", post("/4", "body", closeField)).wantPrefix(t, "HTTP/1.1 503 ")
 	close(free)
-	transcript{rule: ruleStream}.readAll(held).wantAnswer(t, "200", "held")
-	assert.Equal(t, []string{"/1", "/2"}, transcript{rule: ruleStream}.readAll(waits).parseBodies(t, 2))
+	transcript{rule: ruleAllPasses}.readAll(held).wantAnswer(t, "200", "held")
+	assert.Equal(t, []string{"/1", "/2"}, transcript{rule: ruleAllPasses}.readAll(waits).parseBodies(t, 2))
 }
 
 // A gateway that stops completes what it has.
@@ -394,8 +394,8 @@ func TestStoppingGatewayCompletesItsStreams(t *testing.T) {
 	r.Stop()
 	close(free)
 
-	assert.Equal(t, want, transcript{sent: text, rule: ruleStream}.readAll(c).parseBodies(t, many))
-	transcript{rule: ruleStream}.readAll(upload).wantAnswer(t, "200", "/body")
+	assert.Equal(t, want, transcript{sent: text, rule: ruleAllPasses}.readAll(c).parseBodies(t, many))
+	transcript{rule: ruleAllPasses}.readAll(upload).wantAnswer(t, "200", "/body")
 }
 
 // A client that reads nothing stops its own responses, at the backend too: what the gateway
@@ -429,7 +429,7 @@ func TestClientThatReadsNothingStopsOnlyItself(t *testing.T) {
 	eventually(t, "responses have begun", func() bool { return sent.Load() > many*int64(g.Streams.Limits.Window)/2 })
 
 	for range 100 {
-		sendAndRead(t, r.addr, ruleStream, "pump.go", get("/small", closeField)).wantAnswer(t, "200", "ok")
+		sendAndRead(t, r.addr, ruleAllPasses, "pump.go", get("/small", closeField)).wantAnswer(t, "200", "ok")
 	}
 	before := int64(-1)
 	eventually(t, "the backend waits for window", func() bool {
@@ -482,9 +482,9 @@ func TestHeadOfAResponseWaitsForItsTurnAlone(t *testing.T) {
 	receive(t, arrived, "GET")
 	receive(t, arrived, "HEAD")
 
-	sendAndRead(t, r.addr, ruleStream, "http2pass.go, passHead", get("/other", closeField)).wantAnswer(t, "200", "/other")
+	sendAndRead(t, r.addr, ruleAllPasses, "http2pass.go, passHead", get("/other", closeField)).wantAnswer(t, "200", "/other")
 	close(free)
-	all := transcript{rule: ruleStream}.readAll(c).parseAll(t, "GET", "HEAD")
+	all := transcript{rule: ruleAllPasses}.readAll(c).parseAll(t, "GET", "HEAD")
 	assert.Equal(t, "slow", all[0].body)
 }
 
@@ -514,7 +514,7 @@ func TestCompleteResponsesOfAClientThatReadsNothingStopNobody(t *testing.T) {
 	eventually(t, "the backend has answered", func() bool { return answered.Load() > each*clients/2 })
 
 	for range 100 {
-		sendAndRead(t, r.addr, ruleStream, "http2pass.go, settle", get("/small", closeField)).wantAnswer(t, "200", "ok")
+		sendAndRead(t, r.addr, ruleAllPasses, "http2pass.go, settle", get("/small", closeField)).wantAnswer(t, "200", "ok")
 	}
 	t.Logf("%d answered, %d done", answered.Load(), g.EngineCounts.Snapshot().Done)
 }

@@ -68,11 +68,7 @@ func startReverseProxy(t *testing.T, backend string) string {
 }
 
 var buildPart4 = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "part4")
-	if err != nil {
-		return "", err
-	}
-	program := filepath.Join(dir, "part4-pooling")
+	program := filepath.Join(scratch, "part4-pooling")
 	build := exec.Command("go", "build", "-o", program, "./part4-pooling")
 	build.Dir = "../.."
 	if text, err := build.CombinedOutput(); err != nil {
@@ -81,11 +77,15 @@ var buildPart4 = sync.OnceValues(func() (string, error) {
 	return program, nil
 })
 
+var scratch string // a directory that TestMain removes
+
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if program, err := buildPart4(); err == nil {
-		os.RemoveAll(filepath.Dir(program))
+	var err error
+	if scratch, err = os.MkdirTemp("", "backends"); err != nil {
+		log.Fatal(err)
 	}
+	code := m.Run()
+	os.RemoveAll(scratch)
 	os.Exit(code)
 }
 

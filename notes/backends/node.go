@@ -85,9 +85,9 @@ func (p *Process) awaitReady(n int) error {
 		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("it ended: %s", p.lastWords())
+			return fmt.Errorf("it ended: %s", p.words())
 		default:
 		}
 	}
-	return fmt.Errorf("it is not ready: %s", p.lastWords())
+	return fmt.Errorf("it is not ready: %s", p.words())
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -65,16 +66,18 @@ func (p *Process) awaitListening(addr string) error {
 		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("it ended: %s", p.lastWords())
+			return fmt.Errorf("it ended: %s", p.words())
 		default:
 		}
 	}
-	return fmt.Errorf("it does not listen at %s: %s", addr, p.lastWords())
+	return fmt.Errorf("it does not listen at %s: %s", addr, p.words())
 }
 
-func (p *Process) lastWords() string {
+// words are what it printed: the first line, which says what a bad flag is, and the end.
+func (p *Process) words() string {
 	text, _ := os.ReadFile(p.log)
-	return string(text[max(0, len(text)-1000):])
+	first, rest, _ := strings.Cut(string(text), "\n")
+	return first + "\n" + rest[max(0, len(rest)-1000):]
 }
 
 // Claim finds an address for a program that cannot be given a socket. Its port is one that

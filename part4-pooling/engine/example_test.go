@@ -25,6 +25,7 @@ type printer struct {
 func (s *printer) Wanted() bool          { return true }
 func (s *printer) Head(*client.Response) {}
 func (s *printer) Pause() error          { return nil }
+func (s *printer) WantsTrailers() bool   { return true }
 func (s *printer) Trailers() error       { return nil }
 func (s *printer) AwaitTurn()            {}
 func (s *printer) Room() int             { return 32 << 10 }

@@ -82,7 +82,9 @@ func (l *http2Lane) giveCreditBorrowed(s *stream, n int) {
 }
 
 func (l *http2Lane) passTrailers(s *stream) {
-	l.pumpOf(s).addTrailers(l.reader.fields) // WriteTrailers may block
+	if s.job.Sink.WantsTrailers() {
+		l.pumpOf(s).addTrailers(l.reader.fields) // the sink may block
+	}
 	l.passed(s)
 }
 

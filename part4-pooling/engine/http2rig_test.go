@@ -148,6 +148,7 @@ func (s *streamSink) Pause() error {
 	return nil
 }
 
+func (s *streamSink) WantsTrailers() bool { return true }
 func (s *streamSink) Trailers() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

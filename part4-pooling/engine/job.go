@@ -57,6 +57,8 @@ type Sink interface {
 	// Pause says that the engine will wait for the backend now: bytes that the sink
 	// has buffered should be sent. It may block, and fail, like Data.
 	Pause() error
+	// WantsTrailers reports whether Trailers does anything.
+	WantsTrailers() bool
 	// Trailers says that a.Trailers have arrived, and with them the whole response. It
 	// may block, and fail, like Data.
 	Trailers() error

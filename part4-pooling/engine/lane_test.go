@@ -175,6 +175,7 @@ func newFakeSink(id string) *fakeSink {
 func (s *fakeSink) Wanted() bool          { return !s.left.Load() }
 func (s *fakeSink) Head(*client.Response) { s.heads++ }
 func (s *fakeSink) Pause() error          { return nil }
+func (s *fakeSink) WantsTrailers() bool   { return true }
 func (s *fakeSink) Trailers() error       { return nil }
 func (s *fakeSink) Room() int             { return 32 << 10 }
 func (s *fakeSink) AwaitTurn()            { time.Sleep(s.work); s.parks = 0 }

@@ -217,12 +217,13 @@ func (p *Pipeline) Close() {
 	p.conn.Interrupt()
 }
 
-func (f *future) Wanted() bool    { return true }
-func (f *future) Committed() bool { return len(f.response.body) > 0 }
-func (f *future) Pause() error    { return nil }
-func (f *future) Trailers() error { return nil }
-func (f *future) AwaitTurn()      {}
-func (f *future) Room() int       { return maxBufferedBody }
+func (f *future) Wanted() bool        { return true }
+func (f *future) Committed() bool     { return len(f.response.body) > 0 }
+func (f *future) Pause() error        { return nil }
+func (f *future) Trailers() error     { return nil }
+func (f *future) WantsTrailers() bool { return false }
+func (f *future) AwaitTurn()          {}
+func (f *future) Room() int           { return maxBufferedBody }
 
 func (f *future) Head(a *client.Response) {
 	f.response.status = a.Status

@@ -141,9 +141,10 @@ func (g *Gateway) newEngine(home *engine.Registry, client netip.Addr, addr strin
 	return e
 }
 
-func (p *offloadedRequest) Wanted() bool    { return p.refused == nil && p.w.Wanted() }
-func (p *offloadedRequest) Committed() bool { return p.w.Committed() }
-func (p *offloadedRequest) Room() int       { return p.w.Room() }
+func (p *offloadedRequest) Wanted() bool        { return p.refused == nil && p.w.Wanted() }
+func (p *offloadedRequest) Committed() bool     { return p.w.Committed() }
+func (p *offloadedRequest) Room() int           { return p.w.Room() }
+func (p *offloadedRequest) WantsTrailers() bool { return p.forward.wantsTrailers }
 
 // Pause sends what is buffered to the client.
 func (p *offloadedRequest) Pause() error {

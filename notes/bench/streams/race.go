@@ -92,7 +92,8 @@ func (w *workshop) whoTakesPart(backend *server) (part []*runner) {
 		r := &runner{gateway: g}
 		says, err := w.prove(r, backend.addr)
 		if err != nil {
-			fmt.Printf("%-12s does not take part: %s\n", g.name, strings.TrimSpace(err.Error()))
+			why, _, _ := strings.Cut(err.Error(), "\n")
+			fmt.Printf("%-12s does not take part: %s\n", g.name, why)
 			continue
 		}
 		fmt.Printf("%-12s %s\n", g.name, says)
@@ -170,6 +171,7 @@ func (w *workshop) raceCase(part []*runner, backend *server, conns, depth int) e
 		}
 	}
 	var backendTime, wall time.Duration
+	w.loadTime = 0
 	for range *turns {
 		for _, r := range part {
 			before, began := cpuTime(tree(backend.pid)), time.Now()
@@ -197,7 +199,7 @@ func (w *workshop) raceCase(part []*runner, backend *server, conns, depth int) e
 		fmt.Printf("  %-12s %10.0f %6.2f %11.0f ns %6.2f %9.0f%% %12d\n",
 			r.name, rate, rate/median(base.rates), cost, median(base.costs)/cost, min(rate*cost/1e7, 100), r.connected)
 	}
-	fmt.Printf("  (the backend took %.0f%% of the other core)\n", 100*float64(backendTime)/float64(wall))
+	fmt.Printf("  the other core: %.0f%% the backend, %.0f%% the load\n", 100*float64(backendTime)/float64(wall), 100*float64(w.loadTime)/float64(wall))
 	return nil
 }
 
@@ -230,6 +232,7 @@ func (w *workshop) load(r *runner, conns, depth int, length time.Duration, backe
 			return 0, 0, errors.New("it stopped answering")
 		}
 	}
+	w.loadTime += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if err != nil {
 		return 0, 0, fmt.Errorf("%s", strings.TrimSpace(failed.String()))
 	}
