@@ -451,3 +451,70 @@ func TestClientThatReadsNothingStopsOnlyItself(t *testing.T) {
 func http2MaxStreams(n uint32) http2.Setting {
 	return http2.Setting{ID: http2.SettingMaxConcurrentStreams, Value: n}
 }
+
+// A response to HEAD without a length has its head sent at once. If it is not its turn, only
+// that response may wait: its reader has those of all clients to pass on.
+func TestHeadOfAResponseWaitsForItsTurnAlone(t *testing.T) {
+	t.Parallel()
+	free, arrived := make(chan struct{}), make(chan struct{}, 3)
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+		c.Settings()
+		slow := uint32(0)
+		for {
+			q, ok := c.NextRequest()
+			switch {
+			case !ok:
+				return
+			case q.Target == "/slow":
+				slow = q.ID
+			case q.Method == "HEAD":
+				c.Head(q.ID, true, "200")
+			default:
+				c.Respond(q.ID, q.Target)
+			}
+			if arrived <- struct{}{}; q.Target == "/other" {
+				go func() { <-free; c.Respond(slow, "slow") }() // ends with the test
+			}
+		}
+	})
+	r, _ := startStreamGateway(t, s.Addr)
+	c := converse(t, r.addr, get("/slow")+"HEAD /head HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	receive(t, arrived, "GET")
+	receive(t, arrived, "HEAD")
+
+	sendAndRead(t, r.addr, ruleAllPasses, "http2pass.go, passHead", get("/other", closeField)).wantAnswer(t, "200", "/other")
+	close(free)
+	all := transcript{rule: ruleAllPasses}.readAll(c).parseAll(t, "GET", "HEAD")
+	assert.Equal(t, "slow", all[0].body)
+}
+
+// Complete responses that a client does not read wait in its own queue: whoever completes
+// them has others to serve.
+func TestCompleteResponsesOfAClientThatReadsNothingStopNobody(t *testing.T) {
+	t.Parallel()
+	const each, clients = 32, 10
+	var answered atomic.Int64
+	piece := strings.Repeat("x", 30<<10)
+	back := startHonest(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/small" {
+			fmt.Fprint(w, "ok")
+			return
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(piece)))
+		io.WriteString(w, piece)
+		answered.Add(1)
+	})
+	r, g := startStreamGateway(t, back.addr)
+	for range clients {
+		c := dial(t, r.addr)
+		c.SetReadBuffer(4 << 10)
+		text, _ := getPaths("/large/", each)
+		io.WriteString(c, text)
+	}
+	eventually(t, "the backend has answered", func() bool { return answered.Load() > each*clients/2 })
+
+	for range 100 {
+		sendAndRead(t, r.addr, ruleAllPasses, "http2pass.go, settle", get("/small", closeField)).wantAnswer(t, "200", "ok")
+	}
+	t.Logf("%d answered, %d done", answered.Load(), g.EngineCounts.Snapshot().Done)
+}

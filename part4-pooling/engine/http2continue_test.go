@@ -2,11 +2,13 @@ package engine
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 
+	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/http1"
 	"socketup/part4-pooling/http2"
 	"socketup/part4-pooling/internal/testutil"
@@ -46,32 +48,18 @@ func TestBodyThatWaitsFor100ContinueGoesToTheNextStream(t *testing.T) {
 }
 
 // If 100 Continue does not arrive in time, the body is sent without it; but not while there
-// is no stream to send it on.
-func TestBodyWaitsForAStreamBeforeItIsRead(t *testing.T) {
+// is no stream to send it on: what is read then is lost.
+func TestBodyIsNotReadForAStreamThatHasEnded(t *testing.T) {
 	t.Parallel()
-	body := make(chan string, 1)
-	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
-		c.Settings()
-		q, ok := c.AwaitRequest()
-		c.Settings(maxStreams(0))
-		c.Reset(q.StreamID, http2.RefusedStream)
-		time.Sleep(100 * time.Millisecond) // far longer than ContinueWait: this is the input, not a wait
-		c.Settings(maxStreams(1))
-		if q, ok = c.AwaitRequest(); !ok {
-			return
-		}
-		got, _, _ := c.Body(q.StreamID)
-		body <- got
-		c.Respond(q.StreamID, "ok")
-		c.WaitForEnd()
-	})
-	y := newStreamYard(t, s.Addr)
-	y.timeouts.ContinueWait = 10 * time.Millisecond
-	q := postRequest("/", "")
-	q.Stream, q.Length, q.ExpectContinue = bytes.NewReader([]byte("hello")), http1.Chunked, true
+	for _, expect := range []bool{true, false} {
+		body := strings.NewReader("body")
+		q := postRequest("/", "")
+		q.Stream, q.Length, q.ExpectContinue = body, http1.Chunked, expect
+		u := newUpload(&Job{Request: q}, &client.Timeouts{ContinueWait: time.Millisecond})
 
-	sink := y.send(t, q)
+		u.send(&stream{lane: &http2Lane{}, id: 1}) // which is not one of the lane's streams
 
-	assert.Equal(t, "hello", testutil.Receive(t, body, "the body"), "http2upload.go, send")
-	assert.Equal(t, "200 ok", sink.outcome(t))
+		assert.Equal(t, 4, body.Len(), "bytes that are left. http2upload.go, send")
+		assert.True(t, u.repeatable(), "the request may be sent again")
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/http1"
@@ -452,4 +453,38 @@ func TestStreamOfAResponseThatWaitsIsGivenBack(t *testing.T) {
 			assert.Equal(t, 1, s.Accepted())
 		})
 	}
+}
+
+// Interim responses wait for a sink that blocks, like the rest; but there is no window for
+// them. More than half a window of them is not kept.
+func TestInterimResponsesCannotFillTheMemory(t *testing.T) {
+	t.Parallel()
+	sent := make(chan struct{})
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+		c.Settings()
+		c.AwaitRequest()
+		for range 50 {
+			c.Head(1, false, "103", "link", strings.Repeat("x", 8<<10))
+		}
+		c.AwaitRequest()
+		c.Respond(3, "neighbour") // what was sent before has arrived, too
+		close(sent)
+		c.Respond(1, "ok")
+		c.WaitForEnd()
+	})
+	y := newStreamYard(t, s.Addr)
+	began, release := make(chan struct{}, 100), make(chan struct{})
+	q := getRequest("/")
+	sink := newStreamSink(q)
+	interims := 0
+	q.OnInterim = func(*client.Response) error { interims++; began <- struct{}{}; <-release; return nil }
+	require.True(t, y.Push(y.addr, someClient, &sink.Job))
+	testutil.Receive(t, began, "an interim response blocks the sink")
+
+	assert.Equal(t, "200 neighbour", y.get(t, "/neighbour").outcome(t))
+	close(release)
+
+	assert.Equal(t, "200 ok", sink.outcome(t))
+	assert.Less(t, interims, 10, "interim responses of 8 kB that were kept. pump.go, addInterim")
+	assert.Positive(t, interims)
 }

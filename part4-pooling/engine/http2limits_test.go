@@ -287,10 +287,19 @@ func TestFrozenBackendIsLeft(t *testing.T) {
 		}
 		<-t.Context().Done()
 	})
-	y := newStreamYard(t, s.Addr, func(y *streamYard) { y.Limits.Ping = 150 * time.Millisecond })
+	y := newStreamYard(t, s.Addr)
 	q := getRequest("/post")
 	q.Method = []byte("POST")
 	get, post := y.get(t, "/get"), y.push(t, someClient, q)
+	l := y.laneOf(t)
+	testutil.Eventually(t, "both have their streams", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.nextID == 5
+	})
+
+	l.silentFor(y.Limits.Ping)
+	l.missPing(t)
 
 	assert.Equal(t, "200 /get", get.outcome(t))
 	assert.Contains(t, post.outcome(t), "PING")
@@ -299,26 +308,31 @@ func TestFrozenBackendIsLeft(t *testing.T) {
 // A backend that answers PINGs may take its time for a response.
 func TestSlowBackendThatAnswersPingsIsNotLeft(t *testing.T) {
 	t.Parallel()
-	pings := 0
+	pings := make(chan struct{})
 	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
 		c.Settings()
 		q, _ := c.AwaitRequest()
-		for pings < 3 {
-			f, ok := c.Next()
-			if !ok {
-				return
-			}
-			if f.Type == http2.FramePing {
-				c.Send(http2.AppendPing(nil, true, f.Payload))
-				pings++
-			}
+		for range 3 {
+			c.Await(http2.FramePing)
+			testutil.Send(t, pings, struct{}{}, "the test sees the PING")
 		}
 		c.Respond(q.StreamID, "at last")
 		c.WaitForEnd()
 	})
-	y := newStreamYard(t, s.Addr, func(y *streamYard) { y.Limits.Ping = 100 * time.Millisecond })
+	y := newStreamYard(t, s.Addr)
+	sink := y.get(t, "/")
+	l := y.laneOf(t)
+	for range 3 {
+		testutil.Eventually(t, "the last PING is answered", func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.pinged.IsZero() && len(l.streams) == 1
+		})
+		l.silentFor(y.Limits.Ping)
+		testutil.Receive(t, pings, "a PING")
+	}
 
-	assert.Equal(t, "200 at last", y.get(t, "/").outcome(t))
+	assert.Equal(t, "200 at last", sink.outcome(t))
 	assert.Equal(t, 1, s.Accepted())
 }
 
@@ -333,15 +347,17 @@ func TestSilentConnectionMustProveItself(t *testing.T) {
 				c.Settings()
 				q, _ := c.AwaitRequest()
 				if c.Respond(q.StreamID, "first"); c.Number > 1 {
+					c.WaitForEnd()
 					return
 				}
+				c.Frozen = true
 				f, ok := c.Next()
 				for ok && f.Type == http2.FrameSettings {
 					f, ok = c.Next()
 				}
 				assert.Equal(t, http2.FramePing, f.Type, "house rule: no request before the PING is answered. http2write.go, mustProve")
 				if !answers {
-					if f, ok = c.Next(); ok && f.Type == http2.FrameHeaders {
+					if f, ok = c.AwaitRequest(); ok {
 						t.Error("a request on a connection that has not proved that it lives")
 					}
 					return
@@ -349,22 +365,20 @@ func TestSilentConnectionMustProveItself(t *testing.T) {
 				c.Send(http2.AppendPing(nil, true, f.Payload))
 				c.RespondToAll()
 			})
-			y := newStreamYard(t, s.Addr, func(y *streamYard) { y.Limits.Ping = 150 * time.Millisecond })
+			y := newStreamYard(t, s.Addr)
 			require.Equal(t, "200 first", y.get(t, "/").outcome(t))
 			l := y.laneOf(t)
-			l.mu.Lock()
-			l.heard = wallNow().Add(-2 * proveAfter)
-			l.mu.Unlock()
+			l.silentFor(2 * proveAfter)
 			q := getRequest("/second") // a POST: it is sent once
 			q.Method = []byte("POST")
 
-			got := y.push(t, someClient, q).outcome(t)
-
+			second := y.push(t, someClient, q)
 			if answers {
-				assert.Equal(t, "200 /second", got)
-			} else {
-				assert.Equal(t, "200 first", got, "the request has another connection, and was sent once")
+				assert.Equal(t, "200 /second", second.outcome(t))
+				return
 			}
+			l.missPing(t)
+			assert.Equal(t, "200 first", second.outcome(t), "the request has another connection, and was sent once")
 		})
 	}
 }

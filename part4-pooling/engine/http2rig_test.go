@@ -34,6 +34,7 @@ func newStreamYard(t testing.TB, addr string, change ...func(y *streamYard)) *st
 	y.pool = pool.New(pool.Limits{PerBackend: 4, Total: 4, OneClient: true, MaxWait: testutil.MaxWait, IdleTime: time.Hour, Lifetime: time.Hour})
 	timeouts := testTimeouts
 	y.Multiplexer = NewMultiplexer(y.pool, &timeouts, &y.counts)
+	y.Limits.Ping = 2 * testutil.MaxWait // a slow machine is no frozen backend
 	for _, f := range change {
 		f(y)
 	}
@@ -216,6 +217,27 @@ func (y *streamYard) laneOf(t testing.TB) (l *http2Lane) {
 		return l != nil
 	})
 	return l
+}
+
+// silentFor makes l believe that it has heard nothing of the backend for so long.
+func (l *http2Lane) silentFor(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heard = wallNow().Add(-d)
+}
+
+// missPing waits until l has sent a PING, and makes it believe that the answer is late.
+func (l *http2Lane) missPing(t testing.TB) {
+	t.Helper()
+	testutil.Eventually(t, "a PING is sent", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		sent := !l.pinged.IsZero()
+		if sent {
+			l.pinged = l.pinged.Add(-l.backend.m.Limits.Ping)
+		}
+		return sent
+	})
 }
 
 // maxStreams is the setting that allows n streams at a time.

@@ -26,17 +26,18 @@ type pump struct {
 	caller  bool // run is called by RoundTrip
 
 	mu       sync.Mutex
-	ready    sync.Cond // signalled when there is something to pass on
-	stream   *stream   // nil while the job waits for one
-	interims []*client.Response
-	head     *client.Response // not passed on yet; nil: it is
-	data     []byte           // likewise
-	unpaused bool             // something was passed on since the last Pause
-	trailers []http1.Field    // not passed on yet
-	ended    bool             // nothing more will be added
-	err      error            // once ended: why the response is not complete; nil: it is
-	how      ending           // once ended with err
-	busy     bool             // the sink is being called
+	ready    sync.Cond          // signalled when there is something to pass on
+	stream   *stream            // nil while the job waits for one
+	interims []*client.Response // not passed on yet
+	held     int                // bytes of interims
+	head     *client.Response   // not passed on yet; nil: it is
+	data     []byte             // likewise
+	unpaused bool               // something was passed on since the last Pause
+	trailers []http1.Field      // not passed on yet
+	ended    bool               // nothing more will be added
+	err      error              // once ended: why the response is not complete; nil: it is
+	how      ending             // once ended with err
+	busy     bool               // the sink is being called
 
 	response *client.Response // the pump's, like spare
 	spare    []byte           // the next memory for data
@@ -74,14 +75,21 @@ func (p *pump) attach(s *stream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stream, p.ended, p.err = s, false, nil
-	p.interims, p.head, p.data, p.trailers = nil, nil, p.data[:0], nil
+	p.interims, p.held, p.head, p.data, p.trailers = nil, 0, nil, p.data[:0], nil
 }
 
 // The reader calls the add functions, with what is valid during the call only.
 
+// addInterim drops what would make more than half a window wait: no flow control bounds
+// interim responses, and a client can do without.
 func (p *pump) addInterim(a *client.Response) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	n := sizeOf(a.Fields)
+	if p.interims != nil && p.held+n > p.backend.m.Limits.Window/2 {
+		return
+	}
+	p.held += n
 	p.interims = append(p.interims, cloneHead(a))
 	p.ready.Signal()
 }
@@ -128,7 +136,7 @@ func (p *pump) run() {
 			p.ready.Wait()
 		}
 		s, interims, head, data, trailers := p.stream, p.interims, p.head, p.data, p.trailers
-		p.interims, p.head, p.data, p.trailers = nil, nil, p.spare[:0], nil
+		p.interims, p.held, p.head, p.data, p.trailers = nil, 0, nil, p.spare[:0], nil
 		pause := p.unpaused && !p.ended && len(data) == 0 && trailers == nil
 		p.unpaused = len(data) > 0 || head != nil || p.unpaused && !pause
 		ended, why, how := p.ended, p.err, p.how
@@ -246,4 +254,14 @@ func cloneFields(fields []http1.Field) []http1.Field {
 		all[i] = http1.Field{Name: bytes.Clone(f.Name), Value: bytes.Clone(f.Value)}
 	}
 	return all
+}
+
+const fieldSize = 48 // bytes of an http1.Field: two slices
+
+// sizeOf returns the bytes that a copy of fields needs.
+func sizeOf(fields []http1.Field) (n int) {
+	for _, f := range fields {
+		n += fieldSize + len(f.Name) + len(f.Value)
+	}
+	return n
 }

@@ -13,9 +13,20 @@ import (
 // says, rules or no rules. The script calls it from one goroutine; others may send too.
 type HTTP2Conn struct {
 	*net.TCPConn
-	Number  int // of the connection, counted from 1
+	Number  int  // of the connection, counted from 1
+	Frozen  bool // PINGs are not answered
 	decoder *http2.Decoder
 	in      []byte // has arrived and is not read
+	begun   map[uint32]*HTTP2Request
+}
+
+// An HTTP2Request is a whole request.
+type HTTP2Request struct {
+	ID             uint32
+	Fields         map[string]string // the value of a field that came twice is the last one
+	Body           string
+	Trailers       map[string]string
+	Method, Target string
 }
 
 // An HTTP2Frame is a frame that the client has sent. A header block is one frame, whether it
@@ -33,7 +44,7 @@ func (f HTTP2Frame) EndsStream() bool { return f.Flags&http2.FlagEndStream != 0 
 func ServeHTTP2(t testing.TB, script func(c *HTTP2Conn)) *Server {
 	t.Helper()
 	return ServeScript(t, func(c *net.TCPConn, number int) {
-		h := &HTTP2Conn{TCPConn: c, Number: number, decoder: http2.NewDecoder(http2.DefaultTableSize, 1<<20)}
+		h := &HTTP2Conn{TCPConn: c, Number: number, decoder: http2.NewDecoder(http2.DefaultTableSize, 1<<20), begun: map[uint32]*HTTP2Request{}}
 		preface := make([]byte, len(http2.Preface))
 		if _, err := io.ReadFull(c, preface); err != nil {
 			return
@@ -47,9 +58,12 @@ func ServeHTTP2(t testing.TB, script func(c *HTTP2Conn)) *Server {
 	})
 }
 
-// Next returns the next frame, or false if the connection has ended.
+// Next returns the next frame, or false if the connection has ended. It answers PINGs.
 func (c *HTTP2Conn) Next() (HTTP2Frame, bool) {
 	f, ok := c.nextFrame()
+	if ok && f.Type == http2.FramePing && f.Flags&http2.FlagAck == 0 && !c.Frozen {
+		c.Send(http2.AppendPing(nil, true, f.Payload))
+	}
 	if !ok || f.Type != http2.FrameHeaders {
 		return HTTP2Frame{Frame: f}, ok
 	}
@@ -92,7 +106,7 @@ func (c *HTTP2Conn) nextFrame() (http2.Frame, bool) {
 }
 
 // Await returns the next frame of a type, and false if the connection has ended. It skips
-// others, and answers PINGs and SETTINGS meanwhile.
+// others, and answers SETTINGS meanwhile.
 func (c *HTTP2Conn) Await(t http2.FrameType) (HTTP2Frame, bool) {
 	for {
 		f, ok := c.Next()
@@ -107,17 +121,13 @@ func (c *HTTP2Conn) Await(t http2.FrameType) (HTTP2Frame, bool) {
 func (c *HTTP2Conn) AwaitRequest() (HTTP2Frame, bool) { return c.Await(http2.FrameHeaders) }
 
 func (c *HTTP2Conn) answer(f HTTP2Frame) {
-	switch {
-	case f.Flags&http2.FlagAck != 0:
-	case f.Type == http2.FramePing:
-		c.Send(http2.AppendPing(nil, true, f.Payload))
-	case f.Type == http2.FrameSettings:
+	if f.Type == http2.FrameSettings && f.Flags&http2.FlagAck == 0 {
 		c.Send(http2.AppendSettingsAck(nil))
 	}
 }
 
 // Body returns the body of the request on stream id, whose head has arrived, and its
-// trailers. It gives back the windows as the body arrives. It returns false if the stream or
+// trailers. It skips other requests: NextRequest does not. It gives back the windows as the body arrives. It returns false if the stream or
 // the connection has ended before the body was complete.
 func (c *HTTP2Conn) Body(id uint32) (body string, trailers map[string]string, ok bool) {
 	for {
@@ -194,21 +204,52 @@ func (c *HTTP2Conn) GoAway(last uint32, code http2.ErrorCode) {
 	c.Send(http2.AppendGoAway(nil, last, code, ""))
 }
 
+// NextRequest returns the next request that is complete, and false if the connection has
+// ended. It gives back the windows as bodies arrive.
+func (c *HTTP2Conn) NextRequest() (*HTTP2Request, bool) {
+	for {
+		f, ok := c.Next()
+		if !ok {
+			return nil, false
+		}
+		q := c.begun[f.StreamID]
+		switch {
+		case f.Type == http2.FrameHeaders && q == nil:
+			q = &HTTP2Request{ID: f.StreamID, Fields: f.Fields, Method: f.Fields[":method"], Target: f.Fields[":path"]}
+			c.begun[q.ID] = q
+		case f.Type == http2.FrameHeaders:
+			q.Trailers = f.Fields
+		case f.Type == http2.FrameData && q != nil:
+			if q.Body += string(f.Payload); f.Length > 0 {
+				c.Send(http2.AppendWindowUpdate(http2.AppendWindowUpdate(nil, 0, uint32(f.Length)), q.ID, uint32(f.Length)))
+			}
+		case f.Type == http2.FrameRSTStream:
+			delete(c.begun, f.StreamID)
+			continue
+		default:
+			c.answer(f)
+			continue
+		}
+		if q != nil && f.EndsStream() {
+			delete(c.begun, q.ID)
+			return q, true
+		}
+	}
+}
+
 // RespondToAll responds to each request with its path, or its body if it has one, until the
 // connection ends.
 func (c *HTTP2Conn) RespondToAll() {
 	for {
-		q, ok := c.AwaitRequest()
-		if !ok {
+		q, ok := c.NextRequest()
+		switch {
+		case !ok:
 			return
+		case q.Body != "":
+			c.Respond(q.ID, q.Body)
+		default:
+			c.Respond(q.ID, q.Target)
 		}
-		body := q.Fields[":path"]
-		if !q.EndsStream() {
-			if body, _, ok = c.Body(q.StreamID); !ok {
-				continue
-			}
-		}
-		c.Respond(q.StreamID, body)
 	}
 }
 
