@@ -33,7 +33,7 @@ func routes(extra ...route) server.Handler {
 	all := append([]route{
 		{"/", read, hello},
 		{"/echo", write, echo},
-		{"/sleep/", read, sleep},
+		{"/sleep/", []string{"GET", "HEAD", "POST"}, sleep}, // a POST that takes its time
 		{"/stream/", read, stream},
 	}, extra...)
 	return func(w *server.Response, r *server.Request) { dispatch(w, r, all) }
