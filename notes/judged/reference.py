@@ -26,16 +26,18 @@ def date():
 # Steps 1.2 to 1.5: one request, one response, close.
 
 def serve_once(sock):
-    head, got = bytearray(), b"?"
-    sock.settimeout(5 if built("1.3") else None)
+    head, got, deadline = bytearray(), b"?", time.monotonic() + 5
     while got and b"\r\n\r\n" not in head[-len(got) - 3:]:
+        sock.settimeout(max(0.001, deadline - time.monotonic()) if built("1.3") else None)
         got = sock.recv(4096)
         head += got
         if not built("1.3") or built("1.3") and len(head) > 8 << 10:
             break
     if not head:
         return
-    status = "200 OK" if b"\r\n\r\n" in head or not built("1.3") else "431 Request Header Fields Too Large"
+    status = "200 OK" if b"\r\n\r\n" in head or not built("1.3") else "400 Bad Request"
+    if len(head) > 8 << 10 and status != "200 OK":
+        status = "431 Request Header Fields Too Large"
     if status == "200 OK" and built("1.4") and not REQUEST_LINE.match(head):
         status = "400 Bad Request"
     body = b"Hello, World!\n" if status == "200 OK" else status.encode() + b"\n"
