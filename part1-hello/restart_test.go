@@ -13,7 +13,7 @@ import (
 func TestRestartedServerGetsItsAddress(t *testing.T) {
 	t.Parallel()
 	f := startFresh(t, "")
-	s := sendAndRead(t, f.addr, "house rule: a server can be restarted at once: set SO_REUSEADDR before bind, socket(7)", "socket.go, listen", get)
+	s := sendAndRead(t, f.addr, "house rule: a server can be restarted immediately: set SO_REUSEADDR before bind, socket(7)", "socket.go, listen", get)
 	s.wantPrefix(t, "HTTP/1.1 200 ")
 	for end := time.Now().Add(time.Second); runtime.GOOS == "linux" && !hasTimeWait(t, f.addr) && time.Now().Before(end); {
 		time.Sleep(time.Millisecond) // a server that resets its connections has none

@@ -299,7 +299,7 @@ func TestSilentClientDoesNotBlockTheNext(t *testing.T) {
 
 func TestRequestLineOfFourWordsIsRefused(t *testing.T) {
 	t.Parallel()
-	s := sendAndRead(t, contract(t), "house rule, RFC 9112 §3: what is no request line gets 400", "server.go, statusFor",
+	s := sendAndRead(t, contract(t), "SHOULD, RFC 9112 §3: what is no request line gets 400", "server.go, statusFor",
 		"GET / oops HTTP/1.1\r\nHost: socket.up\r\nConnection: close\r\n\r\n")
 
 	s.wantPrefix(t, "HTTP/1.1 400 ")
