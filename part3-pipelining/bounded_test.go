@@ -146,10 +146,10 @@ func TestEveryWaitForAClientEnds(t *testing.T) {
 		s.fail(t, len(s.got), "a client that did not read for %v then gets all responses", limit+grace)
 	}
 	reader := receiveWithin(t, 3*patience(), steady, "a client that reads slowly has its response, or not")
-	for tries := 1; reader.bytes < 6<<20 && reader.late > limit/4 && tries < 3; tries++ { // its machine was busy
+	for tries := 1; reader.bytes < 6<<20 && reader.late > limit/2 && tries < 3; tries++ { // its machine was busy
 		reader = readSteadily(f.addr, 6<<20, limit)
 	}
-	if reader.bytes < 6<<20 && reader.late <= limit/4 {
+	if reader.bytes < 6<<20 && reader.late <= limit/2 {
 		s.withRule(rule+"to take more of a response, not for the whole of it").fail(t, len(s.got), "a client that reads 2 MiB in every second has %d of 6 MiB, then: %v", reader.bytes, reader.err)
 	}
 }
@@ -219,32 +219,19 @@ func TestStopAnswersWhatWasRead(t *testing.T) {
 	readUntil(t, idle, "Hello, World!\n")
 	greedy := make(chan error, 1)
 	go keepAsking(dial(t, f.addr), greedy)
-	const ruleStop = "house rule: a stop answers every request that was read, in order"
 	sent := get("/sleep/700ms") + get("/") + get("/sleep/600ms")
-	sentBehind := get("/sleep/900ms") + post("/echo", "one") + get("/") + post("/echo", "two") + get("/") // all but the first wait in the server's buffer
 	read := converse(t, f.addr, sent)
 	eventually(t, "the server has read the requests", func() bool {
 		return hasRead(t, f.addr, portOf(read))
 	})
 
-	behind := converse(t, f.addr, sentBehind)
-	written := time.Now()
-	buffered := waitUntil(limitOfRead, func() bool { return hasRead(t, f.addr, portOf(behind)) })
-
 	_, first := f.listeners(t)
 	signalAll(t, first, syscall.SIGTERM)
-	signalled := time.Since(written)
 
 	s := transcript{sent: sent + "and then SIGTERM", rule: ruleStop, look: look}.readAll(read)
 	inRequestOrder(t, s, "slept 700ms\n", "Hello, World!\n", "slept 600ms\n")
-	s.wantOneClose(t, false) // all of its handlers have begun before the stop
+	s.wantOneClose(t, false) // all of its handlers have begun before the stop, and the server may wait for another request
 	s.wantCleanEnd(t)
-	last := transcript{sent: sentBehind + "and then SIGTERM", rule: ruleStop, look: look}.readAll(behind)
-	if buffered { // or the server reads no more than it needs, and owes no response
-		inRequestOrder(t, last, "slept 900ms\n", "one", "Hello, World!\n", "two", "Hello, World!\n")
-		last.wantOneClose(t, false)
-		last.wantCleanEnd(t)
-	}
 	transcript{sent: get("/") + "and no more", rule: "house rule: a stop ends the connections that wait for a request", look: look}.readAll(idle).wantCleanEnd(t)
 	more := transcript{sent: get("/") + "again and again", rule: "house rule: a stop reads no further, and every response that it began is complete", look: look}
 	select {
@@ -255,20 +242,51 @@ func TestStopAnswersWhatWasRead(t *testing.T) {
 	case <-time.After(exitTime):
 		more.fail(t, 0, "a client that asks again and again is still served %v after SIGTERM", exitTime)
 	}
-	last.wantOneClose(t, buffered && signalled < limitOfRead)
 	f.wantExit(t, look)
 }
 
-const limitOfRead = 400 * time.Millisecond // for a server to read what has arrived, while its first handler sleeps
+const ruleStop = "house rule: a stop answers every request that was read, in order"
 
-// waitUntil returns whether reached returned true within limit.
-func waitUntil(limit time.Duration, reached func() bool) bool {
-	for end := time.Now().Add(limit); !reached(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			return false
+// Requests behind a POST wait in the server's buffer, also when it is told to stop.
+func TestStopAnswersWhatIsInItsBuffer(t *testing.T) {
+	t.Parallel()
+	for range 3 { // a busy machine may need more than one try
+		if stopWithRequestsInTheBuffer(t) {
+			break
 		}
 	}
-	return true
+}
+
+// stopWithRequestsInTheBuffer returns whether the signal came while the requests were
+// there: read, and the first one's handler asleep.
+func stopWithRequestsInTheBuffer(t *testing.T) bool {
+	const early = 800 * time.Millisecond
+	f := startFresh(t, "")
+	defer f.end()
+	s := transcript{sent: get("/sleep/1300ms") + post("/echo", "one") + get("/") + post("/echo", "two") + get("/"), rule: ruleStop, look: "drain.go; takerequest.go, isLastBeforeStop"}
+	if one := sendAndRead(t, f.addr, s.rule, s.look, post("/echo", "x")+get("/", closeField)).parseUntilClose(t, "POST", "GET"); len(one) == 1 {
+		return true // a server that closes after a POST has no requests behind one
+	}
+	_, first := f.listeners(t)
+	begin := time.Now()
+	c := converse(t, f.addr, s.sent)
+	for !hasRead(t, f.addr, portOf(c)) {
+		if time.Since(begin) > early {
+			return false // or it reads no more than it needs, and owes no response
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+
+	signalAll(t, first, syscall.SIGTERM)
+	inTime := time.Since(begin) < early
+
+	s.sent += "and then SIGTERM"
+	s = s.readAll(c)
+	inRequestOrder(t, s, "slept 1300ms\n", "one", "Hello, World!\n", "two", "Hello, World!\n")
+	s.wantOneClose(t, inTime)
+	s.wantCleanEnd(t)
+	f.wantExit(t, "main.go, serve")
+	return inTime
 }
 
 func portOf(c *net.TCPConn) uint16 { return uint16(c.LocalAddr().(*net.TCPAddr).Port) }

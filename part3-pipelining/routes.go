@@ -129,7 +129,7 @@ func sleep(w *server.Response, _ *server.Request, rest []byte) {
 	case <-w.Done():
 	}
 	w.SetPlainText()
-	fmt.Fprintf(w, "slept %v\n", d)
+	fmt.Fprintf(w, "slept %s\n", rest)
 }
 
 func stream(w *server.Response, _ *server.Request, rest []byte) {

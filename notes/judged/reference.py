@@ -434,8 +434,8 @@ class Slots:
     """The places of a connection's responses, taken when the requests arrive."""
     def __init__(self, sock):
         self.sock, self.queue, self.changed = sock, [], threading.Condition()
-        self.gone = False  # the client: it has left, or does not read
         self.added, self.emptied = 0, time.monotonic()  # how many slots there were, and when the last one was sent
+        self.gone = False  # the client: it has left, or does not read
 
     def add(self):
         with self.changed:
