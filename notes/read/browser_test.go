@@ -44,7 +44,7 @@ var theServer = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fd, err := socket.Listen("127.0.0.1:0", backlog)
+	fd, err := socket.Listen("127.0.0.1:0", 128)
 	if err != nil {
 		return "", err
 	}

@@ -77,7 +77,35 @@ func TestFolderNeedsNoServer(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	assert.Equal(t, 2, run([]string{"-no"}, io.Discard, io.Discard))
-	assert.Equal(t, 2, run([]string{"html"}, io.Discard, io.Discard))
-	assert.Equal(t, 1, run([]string{"-root", "/", "-to", t.TempDir()}, io.Discard, io.Discard))
+	for _, c := range []struct {
+		args   []string
+		status int
+		blames string
+	}{
+		{[]string{"-no"}, 2, "flag provided but not defined: -no"},
+		{[]string{"html"}, 2, `unexpected argument "html"`},
+		{[]string{"-root", "/", "-to", t.TempDir()}, 1, "README.md"},
+	} {
+		var out, wrong strings.Builder
+
+		assert.Equal(t, c.status, run(c.args, &out, &wrong))
+
+		assert.Empty(t, out.String())
+		assert.Contains(t, wrong.String(), c.blames)
+		assert.Regexp(t, `^read: .+\n$`, wrong.String(), "one sentence, by the program's own name")
+	}
+}
+
+func TestHelpNamesEveryFlagIn80Columns(t *testing.T) {
+	var out, wrong strings.Builder
+
+	assert.Zero(t, run([]string{"-h"}, &out, &wrong))
+
+	assert.Empty(t, wrong.String())
+	for line := range strings.Lines(out.String()) {
+		assert.LessOrEqual(t, len(line), 81, line)
+	}
+	for _, flag := range []string{"-root", "-addr", "-to"} {
+		assert.Contains(t, out.String(), "\n  "+flag)
+	}
 }
