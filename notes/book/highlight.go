@@ -13,7 +13,7 @@ import (
 )
 
 // blocks renders fenced code. Five kinds of words have a colour, neighbours of the same
-// kind are one element, and the frequent kinds have elements without a class, so that
+// kind are one element, and each kind has an element without a class, so that
 // a chapter of two thousand lines stays small.
 type blocks struct{}
 
@@ -124,8 +124,8 @@ var (
 	keyword  = element{"<b>", "</b>"}
 	comment  = element{"<i>", "</i>"}
 	quotes   = element{"<u>", "</u>"}
-	numeral  = element{`<i class="n">`, "</i>"}
-	declared = element{`<i class="f">`, "</i>"}
+	numeral  = element{"<var>", "</var>"}
+	declared = element{"<dfn>", "</dfn>"}
 )
 
 // elementOf returns the element of a token that follows the word before.

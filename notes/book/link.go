@@ -51,7 +51,7 @@ func (l *linker) walk(node ast.Node) {
 		l.text(node)
 		return
 	case *ast.Emphasis:
-		if entry, ok := l.b.terms.named(plain(node, l.page.src)); ok {
+		if entry, ok := l.b.terms.named(plain(node, l.page.src)); ok && node.Level == 1 { // italics; Windows in bold has nothing to do with a window
 			wrap(node, "glossary.html#"+entry.id, entry.about, "term")
 			l.seen[entry.id] = true
 			return

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -10,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/notes/lab"
 )
 
 func fetch(t *testing.T, method, at string, fields http.Header) (*http.Response, string) {
@@ -60,6 +64,22 @@ func TestOtherPathsAndMethods(t *testing.T) {
 		response, _ := fetch(t, c.method, top+c.path, nil)
 		assert.Equal(t, c.status, response.StatusCode, "%s /%s", c.method, c.path)
 	}
+}
+
+// The book's server plays the lab's experiments too.
+func TestLabPlaysThroughTheBooksServer(t *testing.T) {
+	top := serveBook(t)
+	_, page := fetch(t, "GET", top+"lab.html", nil)
+	assert.Contains(t, page, `id="lab-close"`)
+
+	response, body := fetch(t, "POST", top+"lab/run?experiment=close&unread=0&clients=2&said=1&format=json", http.Header{"Lab": {"play"}})
+
+	assert.Equal(t, 200, response.StatusCode)
+	var result lab.Result
+	require.NoError(t, json.Unmarshal([]byte(body), &result), body)
+	assert.Equal(t, "You said 1; 2 responses were whole. 0 of 2 connections were reset.", result.Sentence)
+	_, kept := fetch(t, "GET", fmt.Sprintf("%slab/result?id=%d", top, result.ID), nil)
+	assert.Equal(t, strings.TrimSpace(body), strings.TrimSpace(kept))
 }
 
 func TestFolderNeedsNoServer(t *testing.T) {
