@@ -142,6 +142,10 @@ func TestConsolesAndDiffsAreMarked(t *testing.T) {
 	assert.Equal(t, "<i>// one\n// two</i>\n<b>func</b> <dfn>f</dfn>() { g(<u>\"x\"</u>, <var>1</var>) }\n",
 		highlight("go", "// one\n// two\nfunc f() { g(\"x\", 1) }\n"))
 	assert.Equal(t, "a &lt; b\n", highlight("", "a < b\n"))
+	assert.Equal(t, "<b>func</b> (s *T) <dfn>m</dfn>(x <b>map</b>[int]int) (T, error) {\n\tg(x)\n\tg(nil) <i>/* a */</i>\n\tg(<u>`a\n`</u>, <u>'b'</u>); f(<var>0x1p-2</var>)",
+		highlight("go", "func (s *T) m(x map[int]int) (T, error) {\n\tg(x)\n\tg(nil) /* a */\n\tg(`a\n`, 'b'); f(0x1p-2)"))
+	assert.Equal(t, "&lt;x&gt;\n", highlight("text", "<x>\n"))
+	assert.Empty(t, highlight("go", ""))
 }
 
 // theSite is the real book.
