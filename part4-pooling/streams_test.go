@@ -32,9 +32,20 @@ func startStreamGateway(t testing.TB, addr string, change ...func(*gateway.Gatew
 	}
 	t.Cleanup(func() { // after the server has stopped
 		g.Streams.Close()
-		awaitEnginesRetired(t, g)
+		awaitStreamsEnded(t, g)
 	})
 	return startServer(t, withOffload(g)), g
+}
+
+// awaitStreamsEnded waits until all jobs have ended, some of which a pump ends after its lane
+// has, and all lanes.
+func awaitStreamsEnded(t testing.TB, g *gateway.Gateway) {
+	t.Helper()
+	eventually(t, "all jobs have ended (http2tick.go, end)", func() bool {
+		s := g.EngineCounts.Snapshot()
+		return s.Pushed == s.Done+s.Failed+s.Withdrawn
+	})
+	awaitEnginesRetired(t, g)
 }
 
 // An honestBackend is net/http's server, which speaks HTTP/2 without TLS. Its restart closes
