@@ -17,7 +17,7 @@ const (
 	rulePreface  = "MUST, RFC 9113 §3.4: a client sends the preface, then SETTINGS, which may be empty"
 	ruleBlock    = "MUST, RFC 9113 §4.3: a header block is decoded whole, whatever representation its fields have"
 	rulePseudo   = "MUST, RFC 9113 §8.3.1: :method, :scheme and :path, ahead of all fields"
-	ruleStreams  = "RFC 9113 §5: frames of several streams are interleaved, and each belongs to the stream that it names"
+	ruleNumbers  = "RFC 9113 §5: frames of several streams are interleaved, and each belongs to the stream that it names"
 	ruleWindow   = "MUST, RFC 9113 §6.9: a receiver says with WINDOW_UPDATE that it has consumed bytes"
 	ruleSend     = "MUST NOT, RFC 9113 §6.9.1: no more DATA than both windows allow"
 	ruleGoAway   = "RFC 9113 §6.8: streams above the last one that GOAWAY names were not processed, and are safe to send again"
@@ -207,7 +207,7 @@ func TestTwoClientsShareAConnection(t *testing.T) {
 func TestResponsesComeInAnyOrder(t *testing.T) {
 	t.Parallel()
 	const look = "http2pass.go, borrow"
-	addr, back := startStreams(t, ruleStreams, look)
+	addr, back := startStreams(t, ruleNumbers, look)
 	clients, requests := make([]net.Conn, 3), make([]*streamRequest, 3)
 	for i := range clients {
 		clients[i] = converse(t, addr, get(fmt.Sprint("/", i), closeField))
@@ -215,7 +215,7 @@ func TestResponsesComeInAnyOrder(t *testing.T) {
 	}
 
 	requests[1].respond("1111")
-	answerTo(clients[1], get("/1"), ruleStreams, look).wantAnswer(t, "200", "1111")
+	answerTo(clients[1], get("/1"), ruleNumbers, look).wantAnswer(t, "200", "1111")
 
 	for _, i := range []int{2, 0} {
 		requests[i].head(false, ":status: 200", "content-length: 4")
@@ -225,8 +225,8 @@ func TestResponsesComeInAnyOrder(t *testing.T) {
 			requests[i].send(fmt.Sprint(i), piece == 3, patience())
 		}
 	}
-	answerTo(clients[0], get("/0"), ruleStreams, look).wantAnswer(t, "200", "0000")
-	answerTo(clients[2], get("/2"), ruleStreams, look).wantAnswer(t, "200", "2222")
+	answerTo(clients[0], get("/0"), ruleNumbers, look).wantAnswer(t, "200", "0000")
+	answerTo(clients[2], get("/2"), ruleNumbers, look).wantAnswer(t, "200", "2222")
 }
 
 func TestPingIsAnswered(t *testing.T) {
@@ -443,4 +443,36 @@ func TestGoneClientCancelsItsStream(t *testing.T) {
 	}
 	next.respond("ok")
 	answerTo(c, request, ruleCancel, look).wantAnswer(t, "200", "ok")
+}
+
+// What was on its way when a stream was cancelled still belongs to the connection: its
+// frames, and what its fields do to the table, if the gateway wants one.
+func TestHeadOfACancelledStreamIsReadOver(t *testing.T) {
+	t.Parallel()
+	const look = "http2frames.go, onHeaderBlock"
+	addr, back := startStreams(t, ruleBlock, look)
+	neighbour := converse(t, addr, get("/neighbour", closeField))
+	other := back.request("a client has asked for /neighbour")
+	gone := converse(t, addr, get("/gone"))
+	q := back.request("a client has asked for /gone")
+	q.head(false, ":status: 200")
+	q.send("begin", false, patience())
+	io.ReadAtLeast(gone, make([]byte, 1<<10), 1)
+	gone.SetLinger(0)
+	gone.Close()
+	deadline := time.Now().Add(patience())
+	for q.reaches(10*time.Millisecond, func() bool { return q.reset != "" }) == false && time.Now().Before(deadline) {
+		q.send("more", false, 10*time.Millisecond)
+	}
+
+	trailers, response := "\x00\x05x-end\x03yes", "\x88\x0f\x0d\x012"
+	if q.tableSize >= 100 {
+		trailers, response = "\x40\x05x-end\x03yes", response+"\xbe" // the field that the other block has added
+	}
+	q.Write(headersInPieces(q.id, trailers, 3)) // it was on its way
+	other.Write(headersInPieces(other.id, response, 1))
+	other.send("ok", true, patience())
+
+	answerTo(neighbour, get("/neighbour"), ruleBlock, look).wantAnswer(t, "200", "ok")
+	other.await()
 }

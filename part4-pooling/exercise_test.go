@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 
 	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/gateway"
+	"socketup/part4-pooling/http2"
 	"socketup/part4-pooling/internal/testutil"
 )
 
@@ -116,4 +118,40 @@ func postRequest(target, body string) *client.Request {
 	c := getRequest(target)
 	c.Method, c.Body = []byte("POST"), []byte(body)
 	return c
+}
+
+// A backend may allow frames of more than 16 KiB. Then a large body needs fewer of them.
+func TestExercise4FramesAreAsLongAsTheBackendAllows(t *testing.T) {
+	const rule, look = "RFC 9113 §6.5.2, SETTINGS_MAX_FRAME_SIZE: the largest payload that its sender is willing to receive", "http2upload.go, sendBody"
+	for name, c := range map[string]struct {
+		settings []http2.Setting
+		longest  int
+	}{
+		"no setting": {nil, http2.DefaultMaxFrame},
+		"64 KiB":     {[]http2.Setting{{ID: http2.SettingMaxFrameSize, Value: 64 << 10}, {ID: http2.SettingInitialWindowSize, Value: 1 << 20}}, http2.DefaultMaxFrame + 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, back := startStreams(t, rule, look, c.settings...)
+			warm := converse(t, addr, get("/", closeField))
+			q := back.request("a client has asked for /")
+			q.Write(http2.AppendWindowUpdate(nil, 0, 1<<20)) // of the connection
+			q.await()
+			q.respond("ok")
+			answerTo(warm, get("/"), rule, look).wantAnswer(t, "200", "ok")
+			body := strings.Repeat("x", 60<<10)
+			front := laterAnswer(converse(t, addr, post("/", body, closeField)), "", rule, look)
+
+			q = back.request("a client has sent a POST")
+			q.until("the body arrives", func() bool { return q.whole })
+			q.respond("ok")
+
+			receive(t, front, "the response").wantAnswer(t, "200", "ok")
+			assert.Equal(t, body, q.body)
+			if c.settings == nil {
+				assert.LessOrEqual(t, q.longest, c.longest, "bytes of a DATA frame, to a backend that allows 16 KiB")
+			} else {
+				assert.GreaterOrEqual(t, q.longest, c.longest, "bytes of a DATA frame, to a backend that allows 64 KiB")
+			}
+		})
+	}
 }

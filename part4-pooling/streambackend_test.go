@@ -46,6 +46,7 @@ type streamPeer struct {
 	changed     sync.Cond
 	streams     map[uint32]*streamRequest
 	firstWindow int // the gateway's SETTINGS_INITIAL_WINDOW_SIZE
+	tableSize   int // its SETTINGS_HEADER_TABLE_SIZE
 	window      int // what may be sent on the connection
 	pings       int // acknowledgements of our PINGs
 	acked       int // acknowledgements of our SETTINGS
@@ -58,11 +59,12 @@ type streamRequest struct {
 	fields []http1.Field
 
 	// The lock of the peer guards these:
-	body   string
-	whole  bool   // END_STREAM has arrived
-	reset  string // the error code of RST_STREAM
-	window int    // what may be sent on the stream
-	credit int    // what the gateway may send on it
+	body    string
+	longest int    // bytes of a DATA frame
+	whole   bool   // END_STREAM has arrived
+	reset   string // the error code of RST_STREAM
+	window  int    // what may be sent on the stream
+	credit  int    // what the gateway may send on it
 }
 
 // startStreams returns the address of a gateway, and its backend: the gateway in $SERVER
@@ -102,7 +104,7 @@ func (b *streamBackend) accept(l net.Listener) {
 			return
 		}
 		p := &streamPeer{TCPConn: c.(*net.TCPConn), b: b, decoder: http2.NewDecoder(http2.DefaultTableSize, 64<<10), ended: make(chan bool),
-			streams: map[uint32]*streamRequest{}, firstWindow: http2.DefaultWindow, window: http2.DefaultWindow}
+			streams: map[uint32]*streamRequest{}, firstWindow: http2.DefaultWindow, window: http2.DefaultWindow, tableSize: http2.DefaultTableSize}
 		p.changed.L = &p.mu
 		b.mu.Lock()
 		b.peers = append(b.peers, p)
@@ -110,6 +112,16 @@ func (b *streamBackend) accept(l net.Listener) {
 		b.mu.Unlock()
 		go p.serve() // until the gateway, or closeAll, closes the connection
 	}
+}
+
+// setting returns the value of a setting of the backend.
+func (b *streamBackend) setting(id http2.SettingID, otherwise int) int {
+	for _, s := range b.settings {
+		if s.ID == id {
+			return int(s.Value)
+		}
+	}
+	return otherwise
 }
 
 // closeAll ends all connections, and waits until the gateway has seen it.
@@ -208,7 +220,7 @@ func (p *streamPeer) serve() {
 		}
 		in = append(in, buf[:n]...)
 		for {
-			f, n, refused := http2.ParseFrame(in, http2.DefaultMaxFrame)
+			f, n, refused := http2.ParseFrame(in, p.b.setting(http2.SettingMaxFrameSize, http2.DefaultMaxFrame))
 			if refused != nil {
 				p.b.wrong <- fmt.Sprintf("a frame is malformed: %v", refused)
 				return
@@ -266,6 +278,7 @@ func (p *streamPeer) handle(f http2.Frame) {
 		p.onHeaders(f)
 	case http2.FrameData:
 		s.body += string(f.Payload)
+		s.longest = max(s.longest, f.Length)
 		s.whole = f.Flags&http2.FlagEndStream != 0
 		if s.credit -= f.Length; s.credit < 0 {
 			p.b.wrong <- fmt.Sprintf("stream %d has %d bytes of DATA more than its window allows", f.StreamID, -s.credit)
@@ -283,8 +296,11 @@ func (p *streamPeer) onSettings(f http2.Frame) {
 		return
 	}
 	for id, value := range f.EachSetting {
-		if id == http2.SettingInitialWindowSize {
+		switch id {
+		case http2.SettingInitialWindowSize:
 			p.firstWindow = int(value)
+		case http2.SettingHeaderTableSize:
+			p.tableSize = int(value)
 		}
 	}
 	p.Write(http2.AppendSettingsAck(nil))
@@ -309,14 +325,9 @@ func (p *streamPeer) onHeaders(f http2.Frame) {
 	case f.StreamID%2 == 0:
 		p.b.wrong <- fmt.Sprintf("a client opens stream %d: its streams have odd numbers", f.StreamID)
 	}
-	s := &streamRequest{streamPeer: p, id: f.StreamID, whole: f.Flags&http2.FlagEndStream != 0, window: p.firstWindow, credit: http2.DefaultWindow}
+	s := &streamRequest{streamPeer: p, id: f.StreamID, whole: f.Flags&http2.FlagEndStream != 0, window: p.firstWindow, credit: p.b.setting(http2.SettingInitialWindowSize, http2.DefaultWindow)}
 	for _, f := range fields {
 		s.fields = append(s.fields, http1.Field{Name: []byte(string(f.Name)), Value: []byte(string(f.Value))})
-	}
-	for _, setting := range p.b.settings {
-		if setting.ID == http2.SettingInitialWindowSize {
-			s.credit = int(setting.Value)
-		}
 	}
 	p.streams[f.StreamID] = s
 	p.b.requests <- s
