@@ -32,9 +32,20 @@ func startStreamGateway(t testing.TB, addr string, change ...func(*gateway.Gatew
 	}
 	t.Cleanup(func() { // after the server has stopped
 		g.Streams.Close()
-		awaitEnginesRetired(t, g)
+		awaitStreamsEnded(t, g)
 	})
 	return startServer(t, withOffload(g)), g
+}
+
+// awaitStreamsEnded waits until all jobs have ended, some of which a pump ends after its lane
+// has, and all lanes.
+func awaitStreamsEnded(t testing.TB, g *gateway.Gateway) {
+	t.Helper()
+	eventually(t, "all jobs have ended (http2tick.go, end)", func() bool {
+		s := g.EngineCounts.Snapshot()
+		return s.Pushed == s.Done+s.Failed+s.Withdrawn
+	})
+	awaitEnginesRetired(t, g)
 }
 
 // An honestBackend is net/http's server, which speaks HTTP/2 without TLS. Its restart closes
@@ -517,4 +528,108 @@ func TestCompleteResponsesOfAClientThatReadsNothingStopNobody(t *testing.T) {
 		sendAndRead(t, r.addr, ruleAllPasses, "http2pass.go, settle", get("/small", closeField)).wantAnswer(t, "200", "ok")
 	}
 	t.Logf("%d answered, %d done", answered.Load(), g.EngineCounts.Snapshot().Done)
+}
+
+// A response that waits for its turn gives its stream back when another client's request
+// needs one, and is asked for again.
+func TestResponseThatWaitsForItsTurnGivesItsStreamBack(t *testing.T) {
+	t.Parallel()
+	free, arrived := make(chan struct{}), make(chan string, 10)
+	slow := testutil.ServeResponses(t, func(int, *http.Request) string { <-free; return testutil.Response200("slow") })
+	large := strings.Repeat("x", 50<<10)
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+		c.Settings(http2MaxStreams(1))
+		for {
+			q, ok := c.NextRequest()
+			if !ok {
+				return
+			}
+			c.Head(q.ID, false, "200")
+			body := q.Target
+			if q.Target == "/s/large" {
+				body = large
+			}
+			for ; len(body) > http2.DefaultMaxFrame; body = body[http2.DefaultMaxFrame:] {
+				c.Data(q.ID, false, body[:http2.DefaultMaxFrame])
+			}
+			c.Data(q.ID, false, body)
+			if arrived <- q.Target; q.ID == 1 { // the first one is never complete
+				c.Await(http2.FrameRSTStream)
+			} else {
+				c.Data(q.ID, true, "")
+			}
+		}
+	})
+	p := newSmallPool(t, 2)
+	p.Limits.PerBackend, p.Limits.Spare = 1, 50*time.Millisecond
+	g := gateway.New(p, []gateway.Backend{{Path: "/slow", Addr: slow.Addr}, {Path: "/s", Addr: s.Addr, Engine: true, HTTP2: true}})
+	t.Cleanup(func() {
+		g.Streams.Close()
+		awaitStreamsEnded(t, g)
+	})
+	r := startServer(t, withOffload(g))
+	c := converse(t, r.addr, get("/slow")+get("/s/large", closeField))
+	require.Equal(t, "/s/large", receive(t, arrived, "the request whose response will wait"))
+
+	sendAndRead(t, r.addr, ruleAllPasses, "giveback.go, shouldGiveBack", get("/s/small", closeField)).wantAnswer(t, "200", "/s/small")
+	close(free)
+	assert.Equal(t, []string{"slow", large}, transcript{rule: ruleAllPasses}.readAll(c).parseBodies(t, 2))
+	assert.EqualValues(t, 1, g.EngineCounts.Cancelled.Load())
+	assert.Equal(t, 1, s.Accepted())
+}
+
+// A client with hundreds of requests delays the only one of another client by a few, not by
+// hundreds; and it leaves streams to others.
+func TestManyRequestsOfOneClientDoNotHoldUpAnother(t *testing.T) {
+	t.Parallel()
+	const streams, conns, each = 4, 16, 32
+	var mu sync.Mutex
+	var order []string // guarded by mu
+	free := make(chan struct{}, 10000)
+	back := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+		c.Settings(http2MaxStreams(streams))
+		var responding sync.WaitGroup
+		defer responding.Wait()
+		for {
+			q, ok := c.NextRequest()
+			if !ok {
+				return
+			}
+			mu.Lock()
+			order = append(order, q.Target)
+			mu.Unlock()
+			responding.Go(func() {
+				select {
+				case <-free:
+				case <-t.Context().Done():
+				}
+				c.Respond(q.ID, q.Target)
+			})
+		}
+	})
+	arrived := func() int { mu.Lock(); defer mu.Unlock(); return len(order) }
+	r, g := startStreamGateway(t, back.Addr, func(g *gateway.Gateway) { g.Pool.Limits.PerBackend, g.Pool.Limits.OneClient = 1, false })
+	var greedy []*net.TCPConn
+	for i := range conns {
+		text, _ := getPaths(fmt.Sprintf("/greedy/%d/", i), each)
+		greedy = append(greedy, converse(t, r.addr, text))
+	}
+	eventually(t, "hundreds of requests wait", func() bool { return g.EngineCounts.Pushed.Load() >= 400 })
+	eventually(t, "one client has half of the streams", func() bool { return arrived() == streams/2 })
+
+	other, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", r.addr)
+	require.NoError(t, err)
+	defer other.Close()
+	other.SetDeadline(time.Now().Add(maxWait))
+	io.WriteString(other, get("/other", closeField))
+	eventually(t, "the other client has one of those that were left", func() bool { return arrived() == streams/2+1 })
+	for range 10000 {
+		free <- struct{}{}
+	}
+
+	transcript{rule: ruleAllPasses}.readAll(other.(*net.TCPConn)).wantAnswer(t, "200", "/other")
+	for i, c := range greedy {
+		_, want := getPaths(fmt.Sprintf("/greedy/%d/", i), each)
+		assert.Equal(t, want, transcript{rule: ruleAllPasses}.readAll(c).parseBodies(t, each))
+	}
 }

@@ -51,7 +51,7 @@ func (l *linker) walk(node ast.Node) {
 		l.text(node)
 		return
 	case *ast.Emphasis:
-		if entry, ok := l.b.terms.named(plain(node, l.page.src)); ok {
+		if entry, ok := l.b.terms.named(plain(node, l.page.src)); ok && (node.Level == 1 || !isEveryday(plain(node, l.page.src))) {
 			wrap(node, "glossary.html#"+entry.id, entry.about, "term")
 			l.seen[entry.id] = true
 			return
@@ -243,8 +243,7 @@ func (l *linker) terms(words string) (found []mention) {
 	for _, at := range l.b.terms.find.FindAllStringIndex(words, -1) {
 		name := words[at[0]:at[1]]
 		entry, ok := l.b.terms.named(name)
-		ordinary := slices.Contains(everyday, strings.ToLower(name)) || slices.Contains(everyday, strings.TrimSuffix(strings.ToLower(name), "s"))
-		if !ok || ordinary || l.seen[entry.id] {
+		if !ok || isEveryday(name) || l.seen[entry.id] {
 			continue
 		}
 		l.seen[entry.id] = true

@@ -41,8 +41,10 @@ func newStreamYard(t testing.TB, addr string, change ...func(y *streamYard)) *st
 	t.Cleanup(func() {
 		y.Close()
 		testutil.Eventually(t, "all lanes have ended", func() bool { return y.counts.Engines.Load() == y.counts.Retired.Load() })
-		s := y.counts.Snapshot()
-		assert.Equal(t, s.Pushed, s.Done+s.Failed+s.Withdrawn, "a job never ended, or ended twice. http2pass.go")
+		testutil.Eventually(t, "each job has ended, once (http2pass.go)", func() bool {
+			s := y.counts.Snapshot()
+			return s.Pushed == s.Done+s.Failed+s.Withdrawn
+		})
 		assert.Zero(t, y.pool.Stats().Permits, "a connection was not returned. http2tick.go, end")
 		y.pool.Close()
 	})
