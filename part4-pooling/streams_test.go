@@ -153,6 +153,8 @@ func TestStreamsCarryWhatHTTPSays(t *testing.T) {
 			w.Header().Set("Trailer", "Content-Digest")
 			fmt.Fprint(w, "body")
 			w.Header().Set("Content-Digest", "42")
+		case "/refuse":
+			http.Error(w, "too large", 413)
 		case "/empty":
 			w.WriteHeader(204)
 		case "/same":
@@ -182,6 +184,9 @@ func TestStreamsCarryWhatHTTPSays(t *testing.T) {
 	assert.Contains(t, early.got, "link: </style.css>\r\n")
 	assert.Contains(t, early.got, "at last")
 	assert.Contains(t, ask("GET /trailers HTTP/1.1\r\nHost: x\r\nConnection: close, TE\r\nTE: trailers\r\n\r\n").got, "\r\n0\r\ncontent-digest: 42\r\n\r\n")
+	refused := ask(post("/refuse", string(make([]byte, large)), closeField))
+	refused.wantPrefix(t, "HTTP/1.1 413 ")
+	assert.Contains(t, refused.got, "too large")
 	ask(get("/empty", closeField)).wantPrefix(t, "HTTP/1.1 204 ")
 	ask(get("/same", closeField)).wantPrefix(t, "HTTP/1.1 304 ")
 	assert.EqualValues(t, 1, back.accepted.Load(), "connections to the backend")
