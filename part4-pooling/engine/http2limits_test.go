@@ -299,7 +299,7 @@ func TestFrozenBackendIsLeft(t *testing.T) {
 	})
 
 	l.silentFor(y.Limits.Ping)
-	l.missPing(t)
+	l.missPing(t, y.Limits.Ping)
 
 	assert.Equal(t, "200 /get", get.outcome(t))
 	assert.Contains(t, post.outcome(t), "PING")
@@ -377,7 +377,7 @@ func TestSilentConnectionMustProveItself(t *testing.T) {
 				assert.Equal(t, "200 /second", second.outcome(t))
 				return
 			}
-			l.missPing(t)
+			l.missPing(t, proveWithin)
 			assert.Equal(t, "200 first", second.outcome(t), "the request has another connection, and was sent once")
 		})
 	}
