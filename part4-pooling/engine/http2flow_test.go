@@ -488,3 +488,41 @@ func TestInterimResponsesCannotFillTheMemory(t *testing.T) {
 	assert.Less(t, interims, 10, "interim responses of 8 kB that were kept. pump.go, addInterim")
 	assert.Positive(t, interims)
 }
+
+// A sink that takes its time is no fault of the backend, which may wait for it.
+func TestSlowClientIsNoTimeoutOfTheBackend(t *testing.T) {
+	t.Parallel()
+	release, taken := make(chan struct{}), make(chan struct{}, 10)
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+		c.Settings()
+		c.AwaitRequest()
+		c.Head(1, false, "200")
+		c.Data(1, false, "half")
+		<-release
+		c.Data(1, true, ", and half")
+		c.WaitForEnd()
+	})
+	y := newStreamYard(t, s.Addr)
+	sink := y.get(t, "/", func(s *streamSink) {
+		s.room, s.onData = 0, func([]byte) error { taken <- struct{}{}; <-release; return nil }
+	})
+	testutil.Receive(t, taken, "a piece of the body")
+	l := y.laneOf(t)
+	for range 3 { // ticks
+		var before time.Time
+		l.mu.Lock()
+		for _, s := range l.streams {
+			s.since = s.since.Add(-2 * y.timeouts.Idle)
+		}
+		before = l.armed
+		l.mu.Unlock()
+		testutil.Eventually(t, "the reader looks at its streams", func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.armed.After(before)
+		})
+	}
+	close(release)
+
+	assert.Equal(t, "200 half, and half", sink.outcome(t), "http2tick.go, lateStreams")
+}
