@@ -161,8 +161,9 @@ func (p *offloadedRequest) AwaitTurn() { p.w.WaitForTurn() } // if it fails the 
 func (p *offloadedRequest) Head(a *client.Response) {
 	w := p.w
 	w.Reset()
-	p.response, p.refused = a, a.CheckOptions()
-	if p.writeErr = p.refused; p.refused != nil { // the engine discards it, and End answers
+	p.response, p.writeErr = a, a.CheckOptions()
+	if p.writeErr != nil { // the engine discards it, and End answers
+		p.refused = p.writeErr
 		return
 	}
 	p.forward.holds(a)

@@ -64,7 +64,8 @@ func (w *Response) Room() int { return maxBuffered - len(w.body) }
 func (w *Response) Committed() bool { return w.x.committed }
 
 // Wanted reports whether the client still waits for the response: the connection has not
-// failed, and Limits.HandlerTime has not passed.
+// failed, and Limits.HandlerTime has not passed. Any goroutine may call it while the response
+// is being written.
 func (w *Response) Wanted() bool { return w.x.wanted() }
 
 // ClientGone reports whether the connection has failed, for example by a reset.
@@ -77,9 +78,11 @@ func (t *transport) isClientGone() bool {
 }
 
 // Reset discards the status, fields and body, as far as they have not been sent. Use it
-// only if Committed is false.
+// only if Committed is false. It leaves alone what Wanted reads, perhaps on another goroutine.
 func (w *Response) Reset() {
-	*w = Response{x: w.x, FieldLines: w.FieldLines[:0], body: w.body[:0]}
+	w.Status, w.FieldLines, w.body = 0, w.FieldLines[:0], w.body[:0]
+	w.hasLength, w.length, w.bytesWritten = false, 0, 0
+	w.headFlushed, w.chunked = false, false
 }
 
 // Abort closes the connection in the middle of the response, so that the client sees that
