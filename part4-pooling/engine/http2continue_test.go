@@ -63,3 +63,38 @@ func TestBodyIsNotReadForAStreamThatHasEnded(t *testing.T) {
 		assert.True(t, u.repeatable(), "the request may be sent again")
 	}
 }
+
+// A body of which a piece has been read cannot be sent again, whatever the backend says: its
+// beginning is lost.
+func TestBodyThatHasBeenReadIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(c *testutil.HTTP2Conn){
+		"REFUSED_STREAM": func(c *testutil.HTTP2Conn) { c.Reset(1, http2.RefusedStream) },
+		"GOAWAY":         func(c *testutil.HTTP2Conn) { c.GoAway(0, http2.NoError) },
+		"the end":        func(c *testutil.HTTP2Conn) { c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+				if c.Settings(); c.Number == 1 {
+					c.AwaitRequest()
+					c.Await(http2.FrameData)
+					end(c)
+				}
+				for {
+					q, ok := c.AwaitRequest()
+					if !ok {
+						return
+					}
+					t.Error("the request was sent again. http2upload.go, repeatable")
+					c.Respond(q.StreamID, "again")
+				}
+			})
+			y := newStreamYard(t, s.Addr)
+			q := getRequest("/")
+			q.Method, q.Stream, q.Length = []byte("PUT"), testutil.Zeros{}, http1.Chunked
+
+			assert.Contains(t, y.send(t, q).outcome(t), client.ErrEnded.Error())
+		})
+	}
+}

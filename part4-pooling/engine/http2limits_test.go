@@ -299,7 +299,7 @@ func TestFrozenBackendIsLeft(t *testing.T) {
 	})
 
 	l.silentFor(y.Limits.Ping)
-	l.missPing(t)
+	l.missPing(t, y.Limits.Ping)
 
 	assert.Equal(t, "200 /get", get.outcome(t))
 	assert.Contains(t, post.outcome(t), "PING")
@@ -377,7 +377,7 @@ func TestSilentConnectionMustProveItself(t *testing.T) {
 				assert.Equal(t, "200 /second", second.outcome(t))
 				return
 			}
-			l.missPing(t)
+			l.missPing(t, proveWithin)
 			assert.Equal(t, "200 first", second.outcome(t), "the request has another connection, and was sent once")
 		})
 	}
@@ -395,7 +395,9 @@ func TestDropAllDrainsLanes(t *testing.T) {
 	after := y.get(t, "/after")
 
 	testutil.Eventually(t, "the second request has arrived", s.holds(2))
-	assert.Equal(t, 2, s.Accepted(), "the old connection gets no more. http2write.go, writeAll")
+	s.mu.Lock()
+	assert.Equal(t, map[int]int{1: 1, 2: 1}, s.perConn, "requests by connection: the old one gets no more. sharedbackend.go, take")
+	s.mu.Unlock()
 	close(s.released)
 	assert.Equal(t, "200 /before", before.outcome(t))
 	assert.Equal(t, "200 /after", after.outcome(t))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/http2"
 	"socketup/part4-pooling/internal/testutil"
 )
@@ -85,4 +86,30 @@ func TestConnectionThatEndsBeforeItsFirstRequestIsReplaced(t *testing.T) {
 			assert.Equal(t, "200 /get", get.outcome(t), "sharedbackend.go, failQueue")
 		})
 	}
+}
+
+// A response of which a part has been sent cannot begin again: the client sees it truncated.
+func TestCommittedResponseIsNotAskedForAgain(t *testing.T) {
+	t.Parallel()
+	half := make(chan struct{})
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+		if c.Settings(); c.Number > 1 {
+			t.Error("the request was sent again. http2pass.go, decide")
+			return
+		}
+		c.AwaitRequest()
+		c.Head(1, false, "200")
+		c.Data(1, false, "half")
+		<-half
+		c.Reset(1, http2.InternalError)
+		c.WaitForEnd()
+	})
+	y := newStreamYard(t, s.Addr)
+	sink := y.get(t, "/")
+	testutil.Eventually(t, "half of the response has arrived", func() bool { return sink.received() == 4 })
+	sink.committed.Store(true)
+	close(half)
+
+	assert.Contains(t, sink.outcome(t), client.ErrTruncated.Error())
+	assert.EqualValues(t, 0, y.counts.Retried.Load())
 }

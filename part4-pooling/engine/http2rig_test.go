@@ -228,15 +228,15 @@ func (l *http2Lane) silentFor(d time.Duration) {
 	l.heard = wallNow().Add(-d)
 }
 
-// missPing waits until l has sent a PING, and makes it believe that the answer is late.
-func (l *http2Lane) missPing(t testing.TB) {
+// missPing waits until l has sent a PING, and makes it believe that it was so long ago.
+func (l *http2Lane) missPing(t testing.TB, ago time.Duration) {
 	t.Helper()
 	testutil.Eventually(t, "a PING is sent", func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		sent := !l.pinged.IsZero()
 		if sent {
-			l.pinged = l.pinged.Add(-l.backend.m.Limits.Ping)
+			l.pinged = l.pinged.Add(-ago)
 		}
 		return sent
 	})

@@ -56,10 +56,10 @@ func (l *http2Lane) tick() error {
 	switch idleTime := l.backend.m.pool.Limits.IdleTime; {
 	case err != nil:
 		return err
-	case busy || r.idleSince.IsZero():
-		r.idleSince = now
-	case l.isDrained():
+	case !busy && l.isDrained():
 		return errIdleLane
+	case busy || r.idleSince.IsZero() || l.backend.hasWork():
+		r.idleSince = now
 	case now.Sub(r.idleSince) < idleTime:
 		next = r.idleSince.Add(idleTime).Sub(now)
 	case l.backend.retire(l):
@@ -78,6 +78,9 @@ func (l *http2Lane) tick() error {
 // error if it has not answered. The caller holds the lock.
 func (l *http2Lane) checkPing() error {
 	wait := l.backend.m.Limits.Ping
+	if l.proving {
+		wait = min(wait, proveWithin)
+	}
 	switch now := wallNow(); {
 	case !l.pinged.IsZero() && now.Sub(l.pinged) >= wait:
 		return errPingTimeout

@@ -19,6 +19,10 @@ import (
 // connection that was closed while this process was frozen looks alive until it is used.
 const proveAfter = time.Second
 
+// proveWithin is how long the proof may take. Nothing is lost with a connection that has no
+// streams, and requests wait for it meanwhile: far less than pool.Limits.MaxWait.
+const proveWithin = time.Second
+
 // runWriter writes until the lane ends.
 func (l *http2Lane) runWriter() {
 	defer close(l.writerDone)
@@ -88,6 +92,9 @@ func (l *http2Lane) write(b []byte) error {
 func (l *http2Lane) mustProve(work bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if work {
+		l.armTick() // if no stream may be opened at all, the jobs expire at a tick
+	}
 	if work && !l.proving && len(l.streams) == 0 && wallNow().Sub(l.heard) > proveAfter {
 		l.proving = true
 		l.ping()
