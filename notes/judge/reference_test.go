@@ -50,7 +50,7 @@ func TestJudgeIsFairToGateways(t *testing.T) { // not parallel: its walks are
 }
 
 func TestJudgeIsFairToClients(t *testing.T) { // not parallel: its walks are
-	fairness{reference: "pool_client.py", changed: "changed_client.py", parts: []string{"2", "4"}, bugsAtATime: 24, atATime: 12, clients: true}.test(t)
+	fairness{reference: "pool_client.py", changed: "changed_client.py", parts: []string{"2", "4"}, bugsAtATime: 16, atATime: 8, clients: true}.test(t)
 }
 
 func (f fairness) test(t *testing.T) {
@@ -63,9 +63,18 @@ func (f fairness) test(t *testing.T) {
 		require.NoError(t, err)
 		f.tests[part] = w.binary
 	}
-	t.Run("it stops after the last step that is built", f.stopsAfterTheLastStep)
-	t.Run("it accepts unusual servers", f.acceptsUnusualServers)
-	t.Run("it catches each bug", f.catchesEachBug)
+	for name, test := range map[string]func(*testing.T){
+		"it stops after the last step that is built": f.stopsAfterTheLastStep,
+		"it accepts unusual programs":                f.acceptsUnusualServers,
+		"it catches each bug":                        f.catchesEachBug,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if f.clients {
+				t.Parallel() // they measure nothing, and most of their time they wait
+			}
+			test(t)
+		})
+	}
 }
 
 // judgeAll runs the judge on each of servers, so many at a time, and returns the runs
