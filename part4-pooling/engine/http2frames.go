@@ -72,7 +72,7 @@ func (l *http2Lane) onHeaderBlock(f http2.Frame, block []byte) (bad *http2.ConnE
 	}
 	r.idle = 0
 	why := l.onHead(s, f.Flags&http2.FlagEndStream != 0)
-	if l.handBack(s); why != nil {
+	if l.handBack(); why != nil {
 		l.failStream(s, http2.ProtocolError, why)
 	}
 	return nil
@@ -146,7 +146,7 @@ func (l *http2Lane) onData(f http2.Frame) *http2.ConnError {
 	if why == nil {
 		l.passData(s, piece, f.Length-len(piece))
 	}
-	if l.handBack(s); why != nil {
+	if l.handBack(); why != nil {
 		l.failStream(s, code, why)
 	}
 	return nil

@@ -26,7 +26,7 @@ func (l *http2Lane) borrow(f http2.Frame) (*stream, *http2.ConnError) {
 	return s, bad
 }
 
-func (l *http2Lane) handBack(*stream) {
+func (l *http2Lane) handBack() {
 	if l.reader.locked {
 		l.reader.locked = false
 		l.mu.Unlock()
@@ -99,10 +99,6 @@ func (l *http2Lane) passed(s *stream) {
 			r.touched = append(r.touched, s)
 		}
 	case s.pump != nil:
-		if !r.locked { // the pump was started just now
-			l.mu.Lock()
-			defer l.mu.Unlock()
-		}
 		if s.uploading { // the backend has said all that it had to say, and need not read the rest
 			l.enqueue(http2.AppendRSTStream(l.out, s.id, http2.NoError))
 			l.wakeUp()
@@ -116,10 +112,13 @@ func (l *http2Lane) passed(s *stream) {
 	}
 }
 
-// pumpOf returns the pump of s, and starts one if it has none.
+// pumpOf returns the pump of s, which is borrowed, and starts one if it has none: from then
+// on the lock guards s.
 func (l *http2Lane) pumpOf(s *stream) *pump {
 	if s.pump == nil {
-		return l.startPump(s)
+		l.mu.Lock()
+		l.reader.locked = true
+		l.startPump(s)
 	}
 	return s.pump
 }
@@ -141,19 +140,15 @@ func (l *http2Lane) settle() {
 		f.Flush()
 	}
 	for _, s := range r.touched {
-		if s.pump == nil && s.state != complete && l.isOpen(s) {
+		l.mu.Lock()
+		if s.pump == nil && l.streams[s.id] == s {
 			l.startPump(s)
 		}
+		l.mu.Unlock()
 	}
 	clear(r.owed)
 	clear(r.touched)
 	r.owed, r.touched = r.owed[:0], r.touched[:0]
-}
-
-func (l *http2Lane) isOpen(s *stream) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.streams[s.id] == s
 }
 
 // failStream resets s because of what the backend did, and fails its job.

@@ -56,10 +56,10 @@ func (l *http2Lane) tick() error {
 	switch idleTime := l.backend.m.pool.Limits.IdleTime; {
 	case err != nil:
 		return err
-	case busy || r.idleSince.IsZero():
-		r.idleSince = now
-	case l.isDrained():
+	case !busy && l.isDrained():
 		return errIdleLane
+	case busy || r.idleSince.IsZero() || l.backend.hasWork():
+		r.idleSince = now
 	case now.Sub(r.idleSince) < idleTime:
 		next = r.idleSince.Add(idleTime).Sub(now)
 	case l.backend.retire(l):

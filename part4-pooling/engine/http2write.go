@@ -92,6 +92,9 @@ func (l *http2Lane) write(b []byte) error {
 func (l *http2Lane) mustProve(work bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if work {
+		l.armTick() // if no stream may be opened at all, the jobs expire at a tick
+	}
 	if work && !l.proving && len(l.streams) == 0 && wallNow().Sub(l.heard) > proveAfter {
 		l.proving = true
 		l.ping()

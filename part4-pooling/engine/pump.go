@@ -59,15 +59,12 @@ func newPump(j *Job, b *sharedBackend) *pump {
 	return p
 }
 
-// startPump gives s, whose response the reader has passed on so far, a pump. The reader calls it.
-func (l *http2Lane) startPump(s *stream) *pump {
-	p := &pump{backend: l.backend, job: s.job, stream: s, unpaused: s.unpaused, response: &s.response}
-	p.ready.L = &p.mu
-	l.mu.Lock()
-	s.pump = p
-	l.mu.Unlock()
-	go p.run() // ends with the job, or when the job goes back to the queue
-	return p
+// startPump gives s, whose response the reader has passed on so far, a pump. The caller is
+// the reader, and holds the lock.
+func (l *http2Lane) startPump(s *stream) {
+	s.pump = &pump{backend: l.backend, job: s.job, stream: s, unpaused: s.unpaused, response: &s.response}
+	s.pump.ready.L = &s.pump.mu
+	go s.pump.run() // ends with the job, or when the job goes back to the queue
 }
 
 // attach says that the job of p has a new stream.

@@ -36,6 +36,9 @@ func (b *sharedBackend) push(from netip.Addr, j *Job) bool {
 	j.moveTo(jobQueued)
 	b.m.counts.Pushed.Add(1)
 	b.dispatch()
+	if b.queue.inFlight == 0 && len(b.lanes) > 0 { // no lane may have a tick, at which jobs expire; none may have room for j
+		b.lanes[0].wakeUp()
+	}
 	return true
 }
 
