@@ -26,6 +26,7 @@ UNUSUAL = {
     "silent-after-the-limit": ("3", "                raise Refused(408, \"the request did not arrive in time\")", "                raise Closed"),
     "says-408-to-silence": ("1", "        got = sock.recv(4096)\n", "        try:\n            got = sock.recv(4096)\n        except TimeoutError:\n            return sock.sendall(b\"HTTP/1.1 408 Request Timeout\\r\\nConnection: close\\r\\n\\r\\n\")\n"),
     "closes-half-a-head-silently": ("1", "    if len(head) > 8 << 10 and", "    if len(head) <= 8 << 10 and status[:3] == \"400\":\n        return\n    if len(head) > 8 << 10 and"),
+    "reads-little": ("3", "        got = self.sock.recv(32 << 10)\n", "        got = self.sock.recv(64 if between else 32 << 10)\n"),
     "close-after-post": ("3", "response.close = not", 'response.close = request.method == b"POST" or not'),
 }
 
@@ -222,7 +223,7 @@ BUGS = {
     "slot-in-the-thread": ("3", "4.3", "MUST, RFC 9112 §9.3.2", "        slot = slots.add()\n        body", "        slot = None if request.method in SAFE and not request.length and not request.chunked and request.minor else slots.add()\n        body", "            threading.Thread(target=respond, args=(slot, ", "            threads.append(threading.Thread(target=lambda *all: respond(slots.add(), *all), args=(", "daemon=True).start()\n    slots", "daemon=True))\n            threads[-1].start()\n    for thread in threads:\n        thread.join()\n    slots", "slots, last = Input(sock), Slots(sock), False", "slots, last, threads = Input(sock), Slots(sock), False, []"),
     "no-barrier": ("3", "4.7", "only requests with safe methods", ' and built("4.7")', ' and built("9.9")'),
     "all-or-none": ("3", "4.3", "house rule: what is finished at the head", "        while self.queue:\n            first", "        while self.queue and all(slot.done for slot in self.queue):\n            first"),
-    "streams-interleave": ("3", "4.1", "MUST, RFC 9112 §9.3.2", "            self.parked += piece\n            self.slots.send()", "            self.slots.sock.sendall(piece)"),
+    "streams-interleave": ("3", "4.1", "MUST, RFC 9112", "            self.parked += piece\n            self.slots.send()", "            self.slots.sock.sendall(piece)"),
     "put-is-safe": ("3", "4.7", "only requests with safe methods", "request.method not in SAFE and built", "request.method not in SAFE + [b\"PUT\"] and built"),
     "post-beside-an-earlier-get": ("3", "4.7", "only requests with safe methods", "        if alone:\n            slots.wait_until_empty()\n", "", "            last = respond(slot, request, None, body, request.method == b\"HEAD\")\n", "            last = respond(slot, request, None, body, request.method == b\"HEAD\")\n            slots.wait_until_empty()\n"),
     "later-ones-beside-a-post": ("3", "4.7", "only requests with safe methods", "        if alone or not body.whole", "        if not body.whole", "        if alone:\n            slots.wait_until_empty()\n", ""),
