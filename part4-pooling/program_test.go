@@ -112,13 +112,14 @@ func TestStopAnswersRequestsWaitingForABackend(t *testing.T) {
 	assert.NoError(t, waitExit(t, cmd), "exit status")
 }
 
-// A signal loses no request, whether it goes through the pool or through an
-// engine.
+// A signal loses no request, whether it goes through the pool, through an engine, or over
+// HTTP/2.
 func TestSignalLosesNoRequestOfAGateway(t *testing.T) {
 	t.Parallel()
 	backend := startServer(t)
-	for _, how := range []string{"-backend", "-engine"} {
-		cmd, addr, _ := startServing(t, how, "http://"+backend.addr)
+	streams := startHonest(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "Hello, World!\n") })
+	for _, how := range [][]string{{"-backend", "http://" + backend.addr}, {"-engine", "http://" + backend.addr}, {"-engine", "h2c://" + streams.addr}} {
+		cmd, addr, _ := startServing(t, how...)
 
 		requireStopLosesNothing(t, cmd, addr, get("/"), "Hello, World!\n")
 	}

@@ -546,18 +546,17 @@ func TestUploadsWaitForABackendThatDoesNotRead(t *testing.T) {
 		q.Stream, q.Length = testutil.Zeros{}, http1.Chunked
 		y.send(t, q)
 	}
+	testutil.Eventually(t, "all requests are accepted", func() bool { return y.counts.Pushed.Load() == 4 })
 	l := y.laneOf(t)
 
 	testutil.Eventually(t, "all uploads wait", func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		stalled := 0
+		waiting := len(l.out) >= maxOut // a writer that waits opens no more streams
 		for _, s := range l.streams {
-			if s.stalled && len(l.out) > 0 && s.sendWindow > 1<<20 {
-				stalled++
-			}
+			waiting = waiting && s.stalled && s.sendWindow > 1<<20
 		}
 		assert.LessOrEqual(t, len(l.out), maxOut+http2.FrameHeaderLen+http2.DefaultMaxFrame, "bytes that wait to be written. http2upload.go, sendBody")
-		return stalled == 4 || t.Failed()
+		return waiting || t.Failed()
 	})
 }
