@@ -140,6 +140,10 @@ func (u *upload) awaitContinue(s *stream) *stream {
 		case s = <-u.begin:
 			wait.Reset(u.timeouts.ContinueWait)
 		case <-u.goAhead:
+			select {
+			case s = <-u.begin: // which the backend has seen before it went ahead
+			default:
+			}
 			return s
 		case <-wait.C:
 			return s
