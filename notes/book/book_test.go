@@ -103,7 +103,7 @@ func TestQuotedCodeLeadsToItsDeclaration(t *testing.T) {
 	files, err := b.Site(Options{})
 
 	require.NoError(t, err)
-	assert.Contains(t, text, `<p class="from"><a href="src/part1-hello/server.go.html"><code>part1-hello/server.go</code></a>, <a href="src/part1-hello/server.go.html#serve">`)
+	assert.Contains(t, text, `<p class="from"><a href="src/part1-hello/server.go.html#serve"><code>part1-hello/server.go</code></a></p>`)
 	assert.Contains(t, string(files["src/part1-hello/server.go.html"]), `<span id="server.stop"><b>func</b> (s *server) <dfn>stop</dfn>() {}`)
 	assert.Contains(t, string(files["src/part1-hello/server.go.html"]), `href="../../01-hello.html"`)
 	assert.NotContains(t, files, "src/part2-backlog/dial.go.html", "a file that no page links to")

@@ -105,8 +105,9 @@ func wrap(node ast.Node, to, title, class string) {
 	link.AppendChild(link, node)
 }
 
-// quote links the paragraph above a block, `part1-hello/server.go`, `server.serve`: each
-// name leads to its declaration. It returns whether node is one.
+// quote links the paragraph above a block, `part1-hello/server.go`, `server.serve`: the file
+// leads to the first declaration. The other names, which the block shows, are left out: they
+// would be a sixth of a page. It returns whether node is one.
 func (l *linker) quote(node *ast.Paragraph) bool {
 	if next := node.NextSibling(); next == nil || next.Kind() != ast.KindFencedCodeBlock {
 		return false
@@ -129,13 +130,10 @@ func (l *linker) quote(node *ast.Paragraph) bool {
 	}
 	file := plain(spans[0], l.page.src)
 	node.SetAttributeString("class", []byte("from"))
-	for i, span := range spans {
-		to := l.b.sources.file(file, "", nil)
-		if i > 0 {
-			to = l.b.sources.within(file, plain(span, l.page.src))
-		}
-		wrap(span, to, "", "")
-	}
+	to := l.b.sources.within(file, plain(spans[1], l.page.src))
+	node.RemoveChildren(node)
+	node.AppendChild(node, spans[0])
+	wrap(spans[0], to, "", "")
 	return true
 }
 

@@ -4,10 +4,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/notes/steps"
 )
 
 // buildGateway builds part 4's program, with a planted bug unless bug is "", and
@@ -76,7 +79,7 @@ func TestJudgeWalksAGatewayWithStreams(t *testing.T) {
 	tests, program := gatewayTests(t), buildGateway(t, "")
 	for command, says := range map[string]string{
 		program + streamFlags:                                            "Passed: all 10.",
-		program + streamFlags + " -h2-streams 1":                         "Next: 9.5 One writer",
+		program + streamFlags + " -h2-streams 1":                         "Next: 9.4 A lane with streams",
 		program + " serve -addr $ADDR -backend http://${BACKEND#h2c://}": "Next: 9.1 Frames",
 	} {
 		j := beginPart(t, "4", tests, "", "STREAMS=1", "SERVER="+command)
@@ -85,6 +88,30 @@ func TestJudgeWalksAGatewayWithStreams(t *testing.T) {
 
 		assert.Contains(t, j.printed.all(), says, command)
 		assert.Empty(t, j.left(), "no process is left")
+	}
+}
+
+// With everything up to a step and nothing after it, the judge stops at the next.
+func TestJudgeStopsAtTheStepThatAGatewayWithStreamsLacks(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("walks to each step")
+	}
+	interpreter, tests := python(t), gatewayTests(t)
+	all, err := steps.Load("../..", "4"+steps.OfStreams)
+	require.NoError(t, err)
+	for i, step := range all {
+		if !step.Judged() {
+			continue
+		}
+		lacks := nextJudged(all[i+1:])
+		both := strings.TrimSuffix(step.Number+","+lacks, ",")
+		command := "SERVER=UPTO=" + step.Number + " exec " + interpreter + " notes/judged/streams.py"
+		j := beginPart(t, "4", tests, "", "STREAMS=1", command, "STEP="+both, "PYTHONDONTWRITEBYTECODE=1", "PATIENCE=3s")
+
+		j.Wait()
+
+		assert.Equal(t, lacks, j.firstFailure(), "%s:\n%s", command, j.printed.all())
 	}
 }
 

@@ -50,7 +50,7 @@ func TestJudgeIsFairToGateways(t *testing.T) { // not parallel: its walks are
 }
 
 func TestJudgeIsFairToClients(t *testing.T) { // not parallel: its walks are
-	fairness{reference: "pool_client.py", changed: "changed_client.py", parts: []string{"2", "4"}, bugsAtATime: 24, atATime: 12, clients: true}.test(t)
+	fairness{reference: "pool_client.py", changed: "changed_client.py", parts: []string{"2", "4"}, bugsAtATime: 16, atATime: 8, clients: true}.test(t)
 }
 
 func (f fairness) test(t *testing.T) {

@@ -3,7 +3,7 @@ out what later steps add; changed_client.py makes wrong and unusual clients of i
 import os, queue, select, socket, sys, threading
 from urllib.parse import urlsplit
 
-CONNECT, RESPONSE = 2, 3  # seconds
+CONNECT, RESPONSE = 2, 2  # seconds
 MAX_HEAD = 64 << 10
 UPTO = os.environ.get("UPTO", "9.9")
 

@@ -43,6 +43,7 @@ type http2Lane struct {
 	answers     int       // frames of out that the backend has caused
 	queued      int64     // bytes of all frames so far, written or not
 	written     int64     // of these, bytes that the kernel has accepted
+	resets      int       // streams that we have reset
 	late        int       // bytes of DATA that may still arrive on streams that we have reset
 	sendWindow  int64     // of the connection: bytes of bodies that we may send
 	firstWindow int64     // of a stream when it is opened
@@ -201,6 +202,7 @@ func (l *http2Lane) cancelLocked(s *stream, code http2.ErrorCode) bool {
 	limits := &l.backend.m.Limits
 	l.late = min(l.late+max(s.window, 0), limits.Streams*limits.Window)
 	l.enqueue(http2.AppendRSTStream(l.out, s.id, code))
+	l.resets++
 	l.backend.m.counts.Cancelled.Add(1)
 	l.wakeUp()
 	return true

@@ -18,6 +18,10 @@ import (
 
 const tickInterval = 100 * time.Millisecond // how late a limit may be kept, and a stream that is no longer wanted cancelled
 
+// frozenAfter is how late a tick is if this process was stopped. What arrived meanwhile is
+// not late: it is read before the next tick.
+const frozenAfter = time.Second
+
 // armTick makes the reader wake up after a tick, if it does not anyway. The caller holds the lock.
 func (l *http2Lane) armTick() { l.arm(time.Now().Add(tickInterval)) }
 
@@ -40,8 +44,11 @@ func (l *http2Lane) tick() error {
 		l.mu.Unlock()
 		return nil
 	}
-	err := l.checkPing()
-	late := l.lateStreams(now)
+	var err error
+	var late []lateStream
+	if now.Sub(l.armed) < frozenAfter || l.armed.IsZero() {
+		err, late = l.checkPing(), l.lateStreams(now)
+	}
 	busy := len(l.streams) > 0 || !l.pinged.IsZero()
 	l.mu.Unlock()
 	for _, e := range late {

@@ -42,7 +42,7 @@ func (l *http2Lane) runWriter() {
 // writeAll writes until there is nothing to write.
 func (l *http2Lane) writeAll() error {
 	for {
-		if l.lease.ShouldReturn() || l.nextID > http2.MaxWindow { // only the writer changes nextID
+		if l.lease.ShouldReturn() || l.isUsedUp() {
 			l.drain()
 		}
 		if !l.mustProve(l.backend.hasWork()) {
@@ -68,6 +68,19 @@ func (l *http2Lane) writeAll() error {
 		}
 	}
 }
+
+// isUsedUp reports whether the lane should be replaced by another.
+func (l *http2Lane) isUsedUp() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nextID > http2.MaxWindow || l.resets >= maxResets
+}
+
+// maxResets is how many streams we reset on one connection. A backend takes a client that
+// resets more for an attacker (CVE-2023-44487), and ends the connection for all who share it:
+// nghttp2 after 1,000, Go if 1,000 handlers of such streams wait to be started. Those that are
+// in flight when the lane is replaced may be reset too.
+const maxResets = 500
 
 // write writes all of b. It waits only if the send buffer has no room.
 func (l *http2Lane) write(b []byte) error {
