@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/http1"
@@ -96,5 +97,21 @@ func TestBodyThatHasBeenReadIsNotSentAgain(t *testing.T) {
 
 			assert.Contains(t, y.send(t, q).outcome(t), client.ErrEnded.Error())
 		})
+	}
+}
+
+// 100 Continue may arrive before the upload has seen its stream, because it still waits for
+// that of a stream that was refused.
+func TestContinueIsForTheStreamThatIsNext(t *testing.T) {
+	t.Parallel()
+	for range 100 { // select chooses at random
+		q := postRequest("/", "body")
+		q.ExpectContinue = true
+		u := newUpload(&Job{Request: q}, &client.Timeouts{ContinueWait: testutil.MaxWait})
+		refused, next := &stream{id: 1}, &stream{id: 3}
+		u.beginOn(next)
+		u.proceed()
+
+		require.Same(t, next, u.awaitContinue(refused), "http2upload.go, awaitContinue")
 	}
 }
