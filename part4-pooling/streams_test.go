@@ -154,7 +154,7 @@ func TestStreamsCarryWhatHTTPSays(t *testing.T) {
 			fmt.Fprint(w, "body")
 			w.Header().Set("Content-Digest", "42")
 		case "/refuse":
-			http.Error(w, "too large", 413)
+			http.Error(w, "too large", http.StatusRequestEntityTooLarge)
 		case "/empty":
 			w.WriteHeader(204)
 		case "/same":
