@@ -101,6 +101,7 @@ var (
 	errPingTimeout = fmt.Errorf("%w: the backend did not answer a PING in time", client.ErrEnded)
 	errGoAway      = fmt.Errorf("%w: the backend sent GOAWAY before it processed the request", client.ErrEnded)
 	errRefused     = fmt.Errorf("%w: the backend refused the stream", client.ErrEnded)
+	errYield       = fmt.Errorf("%w: it took no more requests, and others needed its place", client.ErrEnded)
 	errIdleLane    = errors.New("the connection has been idle for too long")
 )
 

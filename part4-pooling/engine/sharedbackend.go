@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"time"
 
 	"socketup/part4-pooling/pool"
 )
@@ -16,7 +17,9 @@ type sharedBackend struct {
 	mu      sync.Mutex // guards what follows, and the room of the lanes
 	queue   fairQueue
 	lanes   []*http2Lane // that take jobs, oldest first
+	alive   int          // lanes that have not ended, those that are drained included
 	opening bool         // another lane is being opened
+	began   time.Time    // when it was, or a lane made room for it
 	perLane int          // how many streams the last opened lane allows
 	closed  bool
 }
@@ -52,7 +55,7 @@ func (b *sharedBackend) dispatch() {
 		}
 	}
 	if !b.opening && !b.isFull() {
-		b.opening = true
+		b.opening, b.began = true, time.Now()
 		go b.openLane() // ends when the lane is open, or cannot be
 	}
 }
@@ -79,6 +82,7 @@ func (b *sharedBackend) openLane() {
 		err = pool.ErrClosed
 	case err == nil:
 		b.lanes = append(b.lanes, l)
+		b.alive++
 		b.perLane = max(l.limit, 1)
 	}
 	if len(b.lanes) == 0 {
@@ -169,6 +173,27 @@ func (b *sharedBackend) drain(l *http2Lane) {
 	defer b.mu.Unlock()
 	b.remove(l)
 	b.dispatch()
+}
+
+// mustYield reports whether l, which is drained, must end although it has streams: another
+// lane has waited for its place for longer than pool.Limits.Spare. Otherwise a client that
+// reads slowly on enough of such lanes would stop all others.
+func (b *sharedBackend) mustYield(l *http2Lane) bool {
+	limits, now := &b.m.pool.Limits, time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !l.draining || !b.opening || b.alive < min(limits.PerBackend, limits.Total) || limits.Spare == 0 || now.Sub(b.began) <= limits.Spare {
+		return false
+	}
+	b.began = now // one is enough
+	return true
+}
+
+// ended records that the connection of l has been closed.
+func (b *sharedBackend) ended() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.alive--
 }
 
 // retire is drain for a lane without streams, unless a job waits. It reports whether it took
