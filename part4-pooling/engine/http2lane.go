@@ -157,17 +157,17 @@ func (l *http2Lane) wakeUp() {
 }
 
 // fail ends the lane: its reader returns, and decides what becomes of the jobs.
-func (l *http2Lane) fail(why error) {
-	l.mu.Lock()
-	l.failLocked(why)
-	l.mu.Unlock()
-}
+func (l *http2Lane) fail(why error) { l.failAt(socket.LongAgo, why) }
 
-func (l *http2Lane) failLocked(why error) {
+// failAt is fail for when the reader has handled what arrives before at.
+func (l *http2Lane) failAt(at time.Time, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.err == nil {
 		l.err = why
 	}
-	l.conn.SetReadDeadline(socket.LongAgo) // wakes the reader
+	l.armed = at
+	l.conn.SetReadDeadline(at)
 }
 
 // finish removes s, whose response is complete, from the lane. The caller then owns the job,

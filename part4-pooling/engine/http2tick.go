@@ -36,7 +36,7 @@ func (l *http2Lane) arm(at time.Time) {
 func (l *http2Lane) tick() error {
 	now := time.Now()
 	l.mu.Lock()
-	if l.err != nil {
+	if l.err != nil && !now.Before(l.armed) {
 		defer l.mu.Unlock()
 		return l.err
 	}
