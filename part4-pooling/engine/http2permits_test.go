@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -45,4 +46,26 @@ func TestDrainedLanesMakeRoomForAnother(t *testing.T) {
 	assert.Equal(t, "200 ok", y.get(t, "/").outcome(t))
 	assert.Less(t, time.Since(began), testutil.MaxWait/2, "sharedbackend.go, mustYield")
 	assert.Equal(t, y.pool.Limits.PerBackend, s.Open(), "one of them has ended")
+}
+
+// A client leaves as many streams to others as it has: of those that the pool has connections
+// for, and not of those that PerBackend alone would allow.
+func TestShareOfStreamsIsOfWhatThePoolAllows(t *testing.T) {
+	t.Parallel()
+	s := serveHolding(t, 2)
+	y := newStreamYard(t, s.Addr, func(y *streamYard) { y.pool.Limits.OneClient, y.pool.Limits.Total = false, 1 })
+	greedy := []*streamSink{y.get(t, "/greedy"), y.get(t, "/greedy")}
+	testutil.Eventually(t, "the backend has a request", s.holds(1))
+
+	other := y.push(t, netip.MustParseAddr("192.0.2.2"), getRequest("/other"))
+	testutil.Eventually(t, "both streams are in use", s.holds(2))
+	close(s.released)
+
+	assert.Equal(t, "200 /other", other.outcome(t))
+	for _, sink := range greedy {
+		assert.Equal(t, "200 /greedy", sink.outcome(t))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	assert.Equal(t, "/other", s.order[1], "who has the second stream. sharedbackend.go, capacity")
 }

@@ -64,12 +64,17 @@ func (b *sharedBackend) dispatch() {
 // backend wants no requests now. The caller holds the lock.
 func (b *sharedBackend) isFull() bool {
 	n := len(b.lanes)
-	return n >= b.m.pool.Limits.PerBackend || n > 0 && b.lanes[n-1].limit == 0
+	return n >= b.maxLanes() || n > 0 && b.lanes[n-1].limit == 0
 }
 
 // capacity returns how many streams the backend allows on all the connections that it may
 // have. The caller holds the lock.
-func (b *sharedBackend) capacity() int { return b.perLane * b.m.pool.Limits.PerBackend }
+func (b *sharedBackend) capacity() int { return b.perLane * b.maxLanes() }
+
+// maxLanes returns how many connections the pool allows.
+func (b *sharedBackend) maxLanes() int {
+	return min(b.m.pool.Limits.PerBackend, b.m.pool.Limits.Total)
+}
 
 // openLane adds a lane. If there is none, and none can be opened, the waiting jobs fail.
 func (b *sharedBackend) openLane() {
@@ -182,7 +187,7 @@ func (b *sharedBackend) mustYield(l *http2Lane) bool {
 	limits, now := &b.m.pool.Limits, time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !l.draining || !b.opening || b.alive < min(limits.PerBackend, limits.Total) || limits.Spare == 0 || now.Sub(b.began) <= limits.Spare {
+	if !l.draining || !b.opening || b.alive < b.maxLanes() || limits.Spare == 0 || now.Sub(b.began) <= limits.Spare {
 		return false
 	}
 	b.began = now // one is enough
