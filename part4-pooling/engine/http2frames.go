@@ -233,20 +233,22 @@ func (l *http2Lane) onSettings(f http2.Frame) error {
 	limit := -1
 	l.mu.Lock()
 	var bad *http2.ConnError
+	before := l.firstWindow
 	for id, value := range f.EachSetting {
 		switch id {
 		case http2.SettingMaxConcurrentStreams:
 			limit = min(int(value), l.backend.m.Limits.Streams)
-		case http2.SettingInitialWindowSize: // of open streams too (RFC 9113 §6.9.2)
-			grown := int64(value) - l.firstWindow
+		case http2.SettingInitialWindowSize:
 			l.firstWindow = int64(value)
-			for _, s := range l.streams {
-				if s.sendWindow += grown; s.sendWindow > http2.MaxWindow {
-					bad = connError(http2.FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE makes a window too large")
-				}
-			}
-			l.changed.Broadcast()
 		}
+	}
+	if grown := l.firstWindow - before; grown != 0 { // of open streams too (RFC 9113 §6.9.2)
+		for _, s := range l.streams {
+			if s.sendWindow += grown; s.sendWindow > http2.MaxWindow {
+				bad = connError(http2.FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE makes a window too large")
+			}
+		}
+		l.changed.Broadcast()
 	}
 	l.answer(http2.AppendSettingsAck(l.out))
 	l.mu.Unlock()

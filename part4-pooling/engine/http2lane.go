@@ -101,6 +101,7 @@ var (
 	errPingTimeout = fmt.Errorf("%w: the backend did not answer a PING in time", client.ErrEnded)
 	errGoAway      = fmt.Errorf("%w: the backend sent GOAWAY before it processed the request", client.ErrEnded)
 	errRefused     = fmt.Errorf("%w: the backend refused the stream", client.ErrEnded)
+	errYield       = fmt.Errorf("%w: it took no more requests, and others needed its place", client.ErrEnded)
 	errIdleLane    = errors.New("the connection has been idle for too long")
 )
 
@@ -158,17 +159,17 @@ func (l *http2Lane) wakeUp() {
 }
 
 // fail ends the lane: its reader returns, and decides what becomes of the jobs.
-func (l *http2Lane) fail(why error) {
-	l.mu.Lock()
-	l.failLocked(why)
-	l.mu.Unlock()
-}
+func (l *http2Lane) fail(why error) { l.failAt(socket.LongAgo, why) }
 
-func (l *http2Lane) failLocked(why error) {
+// failAt is fail for when the reader has handled what arrives before at.
+func (l *http2Lane) failAt(at time.Time, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.err == nil {
 		l.err = why
 	}
-	l.conn.SetReadDeadline(socket.LongAgo) // wakes the reader
+	l.armed = at
+	l.conn.SetReadDeadline(at)
 }
 
 // finish removes s, whose response is complete, from the lane. The caller then owns the job,

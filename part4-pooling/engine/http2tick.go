@@ -36,7 +36,7 @@ func (l *http2Lane) arm(at time.Time) {
 func (l *http2Lane) tick() error {
 	now := time.Now()
 	l.mu.Lock()
-	if l.err != nil {
+	if l.err != nil && !now.Before(l.armed) {
 		defer l.mu.Unlock()
 		return l.err
 	}
@@ -63,6 +63,8 @@ func (l *http2Lane) tick() error {
 	switch idleTime := l.backend.m.pool.Limits.IdleTime; {
 	case err != nil:
 		return err
+	case l.backend.mustYield(l):
+		return errYield
 	case !busy && l.isDrained():
 		return errIdleLane
 	case busy || r.idleSince.IsZero() || l.backend.hasWork():
@@ -189,6 +191,7 @@ func (l *http2Lane) end(why error) {
 		l.backend.failQueue(why)
 	}
 	l.lease.Retire()
+	l.backend.ended()
 	l.backend.m.counts.Retired.Add(1)
 	sortByID(left)
 	for _, s := range left {

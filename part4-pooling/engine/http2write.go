@@ -33,7 +33,8 @@ func (l *http2Lane) runWriter() {
 			return
 		}
 		if err := l.writeAll(); err != nil {
-			l.fail(fmt.Errorf("%w: %w", client.ErrEnded, err))
+			l.drain()
+			l.failAt(time.Now().Add(tickInterval), fmt.Errorf("%w: %w", client.ErrEnded, err)) // what has arrived is read first
 			return
 		}
 	}

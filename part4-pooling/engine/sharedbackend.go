@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"time"
 
 	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/http1"
@@ -19,7 +20,9 @@ type sharedBackend struct {
 	mu      sync.Mutex // guards what follows, and the room of the lanes
 	queue   fairQueue
 	lanes   []*http2Lane // that take jobs, oldest first
+	alive   int          // lanes that have not ended, those that are drained included
 	opening bool         // another lane is being opened
+	began   time.Time    // when it was, or a lane made room for it
 	perLane int          // how many streams the last opened lane allows
 	closed  bool
 }
@@ -55,7 +58,7 @@ func (b *sharedBackend) dispatch() {
 		}
 	}
 	if !b.opening && !b.isFull() {
-		b.opening = true
+		b.opening, b.began = true, time.Now()
 		go b.openLane() // ends when the lane is open, or cannot be
 	}
 }
@@ -64,12 +67,17 @@ func (b *sharedBackend) dispatch() {
 // backend wants no requests now. The caller holds the lock.
 func (b *sharedBackend) isFull() bool {
 	n := len(b.lanes)
-	return n >= b.m.pool.Limits.PerBackend || n > 0 && b.lanes[n-1].limit == 0
+	return n >= b.maxLanes() || n > 0 && b.lanes[n-1].limit == 0
 }
 
 // capacity returns how many streams the backend allows on all the connections that it may
 // have. The caller holds the lock.
-func (b *sharedBackend) capacity() int { return b.perLane * b.m.pool.Limits.PerBackend }
+func (b *sharedBackend) capacity() int { return b.perLane * b.maxLanes() }
+
+// maxLanes returns how many connections the pool allows.
+func (b *sharedBackend) maxLanes() int {
+	return min(b.m.pool.Limits.PerBackend, b.m.pool.Limits.Total)
+}
 
 // openLane adds a lane. If there is none, and none can be opened, the waiting jobs fail.
 func (b *sharedBackend) openLane() {
@@ -82,6 +90,7 @@ func (b *sharedBackend) openLane() {
 		err = pool.ErrClosed
 	case err == nil:
 		b.lanes = append(b.lanes, l)
+		b.alive++
 		b.perLane = max(l.limit, 1)
 		b.dispatch()
 	}
@@ -171,6 +180,27 @@ func (b *sharedBackend) drain(l *http2Lane) {
 	defer b.mu.Unlock()
 	b.remove(l)
 	b.dispatch()
+}
+
+// mustYield reports whether l, which is drained, must end although it has streams: another
+// lane has waited for its place for longer than pool.Limits.Spare. Otherwise a client that
+// reads slowly on enough of such lanes would stop all others.
+func (b *sharedBackend) mustYield(l *http2Lane) bool {
+	limits, now := &b.m.pool.Limits, time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !l.draining || !b.opening || b.alive < b.maxLanes() || limits.Spare == 0 || now.Sub(b.began) <= limits.Spare {
+		return false
+	}
+	b.began = now // one is enough
+	return true
+}
+
+// ended records that the connection of l has been closed.
+func (b *sharedBackend) ended() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.alive--
 }
 
 // retire is drain for a lane without streams, unless a job waits. It reports whether it took
