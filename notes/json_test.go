@@ -100,6 +100,12 @@ func (r jsonRig) out(program string, args ...string) []string {
 	return strings.Split(strings.TrimSpace(string(text)), "\n")
 }
 
+// demo returns the events that the demo of a part prints, or its results.
+func (r jsonRig) demo(part string, events bool) []string {
+	r.Helper()
+	return slices.DeleteFunc(r.out(part, "demo", "-json"), func(line string) bool { return strings.Contains(line, `"us":`) != events })
+}
+
 // serve starts a server, and returns its address and a function that stops it and returns
 // the rest of its output, or of its log.
 func (r jsonRig) serve(program string, args ...string) (addr string, stop func() (stdout, stderr []string)) {
@@ -171,11 +177,15 @@ func withMsg(lines []string, msg string) []string {
 // jsonSources print what the tables of json.md describe, by their headings.
 var jsonSources = map[string]func(jsonRig) []string{
 	"Events: `demo -json`, `trace -json`": func(r jsonRig) (lines []string) {
-		for _, part := range []string{"part2-backlog", "part3-pipelining", "part4-pooling"} {
-			lines = append(lines, r.out(part, "demo", "-json")...)
+		for _, part := range []string{"part1-hello", "part2-backlog", "part3-pipelining", "part4-pooling"} {
+			lines = append(lines, r.demo(part, true)...)
 		}
 		return append(lines, r.out("part2-backlog", "trace", "-json", "-n", "1", "-delay", "0s")...)
 	},
+	"Results of part 1: `demo -json`": func(r jsonRig) []string { return r.demo("part1-hello", false) },
+	"Results of part 2: `demo -json`": func(r jsonRig) []string { return r.demo("part2-backlog", false) },
+	"Results of part 3: `demo -json`": func(r jsonRig) []string { return r.demo("part3-pipelining", false) },
+	"Results of part 4: `demo -json`": func(r jsonRig) []string { return r.demo("part4-pooling", false) },
 	"A queue to watch: `part2-backlog serve -watch -json`": func(r jsonRig) []string {
 		addr, stop := r.serve("part2-backlog", "-watch", "-json")
 		r.get("http://" + addr)

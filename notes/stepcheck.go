@@ -105,6 +105,28 @@ func minutesOf(chapter, section string) string {
 	return minutes
 }
 
+// judgedTests returns the tests that the section of chapter gives as the judge's. A chapter
+// may also leave it open which tests those are.
+func judgedTests(chapter, section string) (names string, told bool) {
+	_, text, _ := strings.Cut(chapter, "\n## "+section+"\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	_, text, _ = strings.Cut(text, "\nTests: ")
+	line, _, _ := strings.Cut(text, "\n")
+	judged, _, told := strings.Cut(line, "; of our own program alone: ")
+	return strings.ReplaceAll(judged, "`", ""), told
+}
+
+// testNames returns the names of tests, each once, in their order.
+func testNames(tests []steps.Test) string {
+	var names []string
+	for _, test := range tests {
+		if !slices.Contains(names, test.Name) {
+			names = append(names, test.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 // unreadable says which steps point to a section that is not there, or that says another
 // time. A chapter that has no steps yet is not asked for one.
 func (n *notes) unreadable(all []steps.Step) (wrong []string) {
@@ -120,6 +142,9 @@ func (n *notes) unreadable(all []steps.Step) (wrong []string) {
 		}
 		if there := minutesOf(string(chapter), section); strings.HasPrefix(section, "Step ") && there != step.Minutes {
 			wrong = append(wrong, fmt.Sprintf("step %s: it takes %s minutes here, and in %s %q", step.Number, step.Minutes, file, there))
+		}
+		if there, told := judgedTests(string(chapter), section); told && there != testNames(step.Tests) {
+			wrong = append(wrong, fmt.Sprintf("step %s: the judge's tests are %s, and in %s %s", step.Number, testNames(step.Tests), file, there))
 		}
 	}
 	return wrong

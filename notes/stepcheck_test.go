@@ -41,10 +41,12 @@ func TestEveryContractTestBelongsToOneStep(t *testing.T) {
 		"no such section":  {"\n## 1.3 C\n- idea: i\n- minutes: 5\n- now: n\n- hint: h\n- read: 01-a.md, There\n", `step 1.3: 01-a.md has no section "There"`},
 		"the same time":    {"\n## 1.3 C\n- idea: i\n- minutes: 20\n- now: n\n- hint: h\n- read: 01-a.md, Step 1.3 · C\n", ""},
 		"another time":     {"\n## 1.3 C\n- idea: i\n- minutes: 5\n- now: n\n- hint: h\n- read: 01-a.md, Step 1.3 · C\n", `step 1.3: it takes 5 minutes here, and in 01-a.md "20"`},
+		"the same tests":   {"\n## 1.4 D\n- idea: i\n- minutes: 5\n- now: n\n- hint: h\n- read: 01-a.md, Step 1.4 · D\n- tests: TestB/two_words, TestB/last\n", ""},
+		"other tests":      {"\n## 1.4 D\n- idea: i\n- minutes: 5\n- now: n\n- hint: h\n- read: 01-a.md, Step 1.4 · D\n", "step 1.4: the judge's tests are , and in 01-a.md TestB"},
 		"not a known word": {"- test: TestA\n", `no step has a "test"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := fixture(t, map[string]string{"part1-hello/a_test.go": stepTests, "notes/01-a.md": "# A\n\n## Here\n\n## Step 1.3 · C\n\n*20 minutes. Now it works.*\n", "notes/steps/part1.md": stepsOf1 + c.second})
+			r := fixture(t, map[string]string{"part1-hello/a_test.go": stepTests, "notes/01-a.md": "# A\n\n## Here\n\n## Step 1.3 · C\n\n*20 minutes. Now it works.*\n\n## Step 1.4 · D\n\n*5 minutes. So does this.*\n\nTests: `TestB`; of our own program alone: `TestOurs`.\n", "notes/steps/part1.md": stepsOf1 + c.second})
 
 			n := &notes{repo: r}
 			err := checkSteps(n)

@@ -18,18 +18,16 @@ import (
 
 // demo runs the experiments of part 1 on this machine's kernel.
 func demo(stdout io.Writer, asJSON bool) error {
-	t, err := traceConnection()
-	if asJSON {
-		t.print(stdout, true)
-		return err
-	}
-	fmt.Fprint(stdout, "ONE CONNECTION: each call the server makes on a socket, as the kernel reports it\n"+
+	people, programs := audiences(stdout, asJSON)
+	t, traceErr := traceConnection()
+	t.print(programs, true)
+	fmt.Fprint(people, "ONE CONNECTION: each call the server makes on a socket, as the kernel reports it\n"+
 		"(under ptrace(2), which slows each call down), and what the client sees.\n\n")
-	t.print(stdout, false)
-	if err != nil {
-		fmt.Fprintln(stdout, wrap(fmt.Sprintf("    the server's calls are missing: %v", err), "    "))
+	t.print(people, false)
+	if traceErr != nil {
+		fmt.Fprintln(people, wrap(fmt.Sprintf("    the server's calls are missing: %v", traceErr), "    "))
 	}
-	fmt.Fprint(stdout, "\nHOW TO CLOSE: 200 clients send a request, then read until the connection ends.\n\n"+
+	fmt.Fprint(people, "\nHOW TO CLOSE: 200 clients send a request, then read until the connection ends.\n\n"+
 		"  the server                                      whole answers   resets\n")
 	for _, row := range []struct {
 		name  string
@@ -48,12 +46,25 @@ func demo(stdout io.Writer, asJSON bool) error {
 		if resets > 0 {
 			color = red
 		}
-		fmt.Fprintf(stdout, "  %-46s  %8d / %d  %s\n", row.name, whole, closeRuns, paint(stdout, color, fmt.Sprintf("%7d", resets)))
+		fmt.Fprintf(people, "  %-46s  %8d / %d  %s\n", row.name, whole, closeRuns, paint(people, color, fmt.Sprintf("%7d", resets)))
+		printJSON(programs, closeResult{"how to close", row.name, closeRuns, whole, resets})
 	}
-	_, err = fmt.Fprint(stdout, "\nA close with the request unread sends RST, and the RST destroys what the client\n"+
+	fmt.Fprint(people, "\nA close with the request unread sends RST, and the RST destroys what the client\n"+
 		"has not been sent yet. notes/01-hello.md explains why, and what lingerClose\n"+
 		"does instead.\n")
-	return err
+	if asJSON {
+		return traceErr // people have read it
+	}
+	return nil
+}
+
+// A closeResult is what one way to close did to the clients.
+type closeResult struct {
+	Experiment string `json:"experiment"`
+	Case       string `json:"case"`
+	Clients    int    `json:"clients"`
+	Whole      int    `json:"whole"`
+	Resets     int    `json:"resets"`
 }
 
 const (
@@ -65,6 +76,7 @@ const (
 // error, the timeline has only what the client did.
 func traceConnection() (*timeline, error) {
 	t := newTimeline()
+	t.experiment = "one connection"
 	self, err := os.Executable()
 	if err != nil {
 		return t, err

@@ -38,15 +38,15 @@ func serveVerb(flags *flag.FlagSet, stdout, stderr io.Writer) func() error {
 }
 
 func demoVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
-	asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
-	return func() error { return demo(stdout, *asJSON) }
+	asJSON := flags.Bool("json", false, "print every experiment's events and results as JSON lines")
+	return func() error { return untilInterrupted(func() error { return demo(stdout, *asJSON) }) }
 }
 
 // serve runs a server until SIGINT or SIGTERM, then gives it grace to finish; a
 // second signal ends it immediately.
 func serve(addr string, grace time.Duration, stdout io.Writer, log *slog.Logger) error {
 	if grace < 0 {
-		return fmt.Errorf("bad grace %v: want a time that is not negative, such as 5s", grace)
+		return fmt.Errorf("serve %w: bad grace %v: want a time that is not negative, such as 5s", errUsage, grace)
 	}
 	fd, err := listen(addr, backlog)
 	if err != nil {

@@ -183,7 +183,7 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		"unknown flag":    {"-bogus", 2, "flag provided but not defined: -bogus"},
 		"unknown verb":    {"dance", 2, `unknown verb "dance"`},
 		"extra argument":  {"serve now", 2, `unexpected argument "now"`},
-		"negative grace":  {"-grace -1s", 1, "bad grace -1s"},
+		"negative grace":  {"-grace -1s", 2, "bad grace -1s"},
 		"bad grace":       {"-grace soon", 2, `invalid value "soon" for flag -grace`},
 		"no port":         {"-addr 127.0.0.1", 1, `bad address "127.0.0.1": want an IP address and a port, such as`},
 		"a name":          {"-addr example.com:80", 1, `bad address "example.com:80": want an IP address`},
@@ -275,19 +275,24 @@ func requireInOrder(t testing.TB, text string, parts ...string) {
 	}
 }
 
-func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
+func TestDemoAsJSONHasEveryExperiment(t *testing.T) {
 	t.Parallel()
 	output, err := programCommand(t, "demo", "-json").Output()
 	if err != nil {
 		t.Skip("system calls cannot be traced here: ", err)
 	}
 
-	var before float64
+	var experiments []string
+	before := 0.0
 	for line := range strings.Lines(string(output)) {
 		var e event
-		require.NoError(t, json.Unmarshal([]byte(line), &e))
-		assert.GreaterOrEqual(t, e.US, before, "events come in the order of their times")
+		require.NoError(t, json.Unmarshal([]byte(line), &e), line)
+		if len(experiments) == 0 || experiments[len(experiments)-1] != e.Experiment {
+			experiments, before = append(experiments, e.Experiment), 0
+		}
+		assert.GreaterOrEqual(t, e.US, before, "events are in the order of their times")
 		before = e.US
 	}
+	assert.Equal(t, []string{"one connection", "how to close"}, experiments)
 	assert.Contains(t, string(output), "listen(")
 }

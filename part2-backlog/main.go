@@ -78,7 +78,7 @@ func serveVerb(flags *flag.FlagSet, stdout, stderr io.Writer) func() error {
 // second signal ends it immediately.
 func serve(addr string, length int, delay, grace time.Duration, stdout io.Writer, g *gauge, log *slog.Logger) error {
 	if grace < 0 {
-		return fmt.Errorf("bad grace %v: want a time that is not negative, such as 5s", grace)
+		return fmt.Errorf("serve %w: bad grace %v: want a time that is not negative, such as 5s", errUsage, grace)
 	}
 	fd, err := listen(addr, length)
 	if err != nil {

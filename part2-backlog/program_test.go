@@ -182,7 +182,7 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		"unknown flag":    {"-bogus", 2, "flag provided but not defined: -bogus"},
 		"unknown verb":    {"dance", 2, `unknown verb "dance"`},
 		"extra argument":  {"serve now", 2, `unexpected argument "now"`},
-		"negative grace":  {"-grace -1s", 1, "bad grace -1s"},
+		"negative grace":  {"-grace -1s", 2, "bad grace -1s"},
 		"bad grace":       {"-grace soon", 2, `invalid value "soon" for flag -grace`},
 		"no port":         {"-addr 127.0.0.1", 1, `bad address "127.0.0.1": want an IP address and a port, such as`},
 		"a name":          {"-addr example.com:80", 1, `bad address "example.com:80": want an IP address`},

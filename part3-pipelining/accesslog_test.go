@@ -46,6 +46,42 @@ func TestAccessLogHasALineForEachResponse(t *testing.T) {
 	assert.Equal(t, []string{"GET / 200 127.0.0.1", "HEAD /none?a=b 404 127.0.0.1"}, got)
 }
 
+// A request that is refused is logged with what it has in place of a method and a target,
+// in printable ASCII; where there is nothing, with -.
+func TestAccessLogShowsWhatWasRefused(t *testing.T) {
+	cmd, addr, logged := startServing(t, "-access-log", "-log-format", "json", "-head", "4096")
+	want := []string{}
+	for _, c := range []struct{ sent, logged string }{
+		{"GET / HTTP/1.1\r\n\r\n", "GET / 400"}, // no Host
+		{"G@T /a HTTP/1.1\r\n\r\n", "G@T /a 400"},
+		{"GET /a\x1b[2Jb HTTP/1.1\r\n\r\n", `GET /a\x1b[2Jb 400`},
+		{"GET /\u009b2J HTTP/1.1\r\n\r\n", `GET /\u009b2J 400`},
+		{"GET /b HTTP/2.0\r\n\r\n", "GET /b 505"},
+		{"GARBAGE\r\n\r\n", "GARBAGE - 400"},
+		{"\x16\x03\x01\x02\x00\x01", `\x16\x03\x01\x02\x00\x01 - 400`}, // TLS
+		{" \r\n\r\n", "- - 400"},
+		{"HEAD /" + strings.Repeat("a", 5000) + " HTTP/1.1\r\n", "HEAD /" + strings.Repeat("a", maxTarget-1) + " 414"},
+		{strings.Repeat("M", 5000), strings.Repeat("M", maxMethod) + " - 501"},
+	} {
+		sendAndRead(t, addr, "", "", c.sent)
+		want = append(want, c.logged)
+	}
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	text, err := io.ReadAll(logged)
+	require.NoError(t, err)
+	require.NoError(t, waitExit(t, cmd))
+
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		var v map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &v), line)
+		if v["msg"] == "response" {
+			got = append(got, fmt.Sprint(v["method"], " ", v["target"], " ", v["status"]))
+		}
+	}
+	assert.Equal(t, want, got)
+}
+
 func TestAccessLogIsOffByDefault(t *testing.T) {
 	for _, line := range logOfAStop(t) {
 		assert.NotContains(t, line, "msg=response")

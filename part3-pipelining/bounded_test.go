@@ -115,7 +115,11 @@ func TestEveryWaitForAClientEnds(t *testing.T) {
 	const large = 8 // responses; one fills the buffers between the server and a client that does not read
 	unread := dial(t, f.addr)
 	go io.WriteString(unread, strings.Repeat(post("/echo", strings.Repeat("b", 6<<20)), large)) // ends with the connection
-	waiting := converse(t, f.addr, get("/sleep/1500ms"))
+	waiting := dial(t, f.addr)
+	_, err := io.WriteString(waiting, get("/sleep/2s"))
+	require.NoError(t, err)
+	steady := make(chan steadyReader, 1)
+	go func() { steady <- readSteadily(f.addr, 6<<20, limit) }() // the test waits for it
 
 	for _, c := range []struct {
 		conn          net.Conn
@@ -133,14 +137,78 @@ func TestEveryWaitForAClientEnds(t *testing.T) {
 			s.parseAll(t, "GET") // and nothing after it
 		}
 	}
-	served := transcript{sent: get("/sleep/1500ms"), rule: rule + "and none for itself: a client that waits for a response is not idle", look: look}.readAll(waiting)
-	served.parseAll(t, "GET")
+	const own = rule + "and none for itself: a client that waits for a response is not idle"
+	awaitSecond(t, waiting, transcript{sent: get("/sleep/2s") + get("/"), rule: own, look: look}, limit)
 
-	awaitReset(unread, begin.Add(limit+grace))
+	awaitReset(unread, begin.Add(limit+2*grace)) // its requests take their time before
 	s := transcript{sent: "POST /echo with 6 MiB, eight times", rule: rule + "also for one that does not read", look: "notsent.go; deadlines.go"}.readAll(unread)
 	if errors.Is(s.end, os.ErrDeadlineExceeded) || len(s.got) > large*6<<20 {
-		s.fail(t, len(s.got), "a client that did not read for %v then gets all responses", limit+grace)
+		s.fail(t, len(s.got), "a client that did not read for %v then gets all responses", limit+2*grace)
 	}
+	reader := receiveWithin(t, 3*patience(), steady, "a client that reads slowly has its response, or not")
+	for tries := 1; reader.bytes < 6<<20 && reader.late > limit/2 && tries < 3; tries++ { // its machine was busy
+		reader = readSteadily(f.addr, 6<<20, limit)
+	}
+	if reader.bytes < 6<<20 && reader.late <= limit/2 {
+		s.withRule(rule+"to take more of a response, not for the whole of it").fail(t, len(s.got), "a client that reads 2 MiB in every second has %d of 6 MiB, then: %v", reader.bytes, reader.err)
+	}
+}
+
+// awaitSecond reads a response from c, lets less than limit pass, and sends the second
+// request. On a busy machine more may pass: then the server may have closed.
+func awaitSecond(t testing.TB, c net.Conn, s transcript, limit time.Duration) {
+	t.Helper()
+	c.SetDeadline(time.Now().Add(3 * patience()))
+	in := bufio.NewReader(c)
+	status, body, err := readResponse(in)
+	if s.got = string(body); err != nil || status[:3] != "200" {
+		s.fail(t, 0, "the first response does not come: %s, %v", status, err)
+	}
+	first := time.Now()
+	time.Sleep(limit / 3) // the client thinks
+	_, err = io.WriteString(c, get("/"))
+	if late := time.Since(first) > limit*2/3; err == nil && !late {
+		_, body, err = readResponse(in)
+	} else if late {
+		return
+	}
+	if s.got += string(body); err != nil {
+		s.fail(t, len(s.got), "%v after the first response the connection is not used again: %v", limit/3, err)
+	}
+}
+
+// A steadyReader is what a client has received that reads slowly, and does not pause.
+type steadyReader struct {
+	bytes int
+	late  time.Duration // the longest time that it did not read, which it did not want
+	err   error
+}
+
+// readSteadily posts a body of size, and reads the response at 2 MiB a second: for twice
+// limit, and so that a kernel which waits for a third of its buffer to be free tells the
+// server of room several times within limit. Then it reads the rest.
+func readSteadily(addr string, size int, limit time.Duration) (r steadyReader) {
+	const rate, pieces = 2 << 20, 20 // a second
+	c, err := dialWithBuffer(addr, 64<<10)
+	if err != nil {
+		return steadyReader{err: err}
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(3 * patience()))
+	if _, r.err = io.WriteString(c, post("/echo", strings.Repeat("s", size), closeField)); r.err != nil {
+		return r
+	}
+	begin, piece := time.Now(), make([]byte, rate/pieces)
+	for r.err == nil {
+		if due := begin.Add(time.Duration(r.bytes) * time.Second / rate); due.Before(begin.Add(2 * limit)) {
+			time.Sleep(time.Until(due)) // the client's pace
+			r.late = max(r.late, time.Since(due))
+		}
+		var n int
+		n, r.err = io.ReadFull(c, piece)
+		r.bytes += n
+	}
+	return r
 }
 
 func TestStopAnswersWhatWasRead(t *testing.T) {
@@ -154,14 +222,15 @@ func TestStopAnswersWhatWasRead(t *testing.T) {
 	sent := get("/sleep/700ms") + get("/") + get("/sleep/600ms")
 	read := converse(t, f.addr, sent)
 	eventually(t, "the server has read the requests", func() bool {
-		return hasRead(t, f.addr, uint16(read.LocalAddr().(*net.TCPAddr).Port))
+		return hasRead(t, f.addr, portOf(read))
 	})
 
 	_, first := f.listeners(t)
 	signalAll(t, first, syscall.SIGTERM)
 
-	s := transcript{sent: sent + "and then SIGTERM", rule: "house rule: a stop answers every request that was read, in order", look: look}.readAll(read)
+	s := transcript{sent: sent + "and then SIGTERM", rule: ruleStop, look: look}.readAll(read)
 	inRequestOrder(t, s, "slept 700ms\n", "Hello, World!\n", "slept 600ms\n")
+	s.wantOneClose(t, false) // all of its handlers have begun before the stop, and the server may wait for another request
 	s.wantCleanEnd(t)
 	transcript{sent: get("/") + "and no more", rule: "house rule: a stop ends the connections that wait for a request", look: look}.readAll(idle).wantCleanEnd(t)
 	more := transcript{sent: get("/") + "again and again", rule: "house rule: a stop reads no further, and every response that it began is complete", look: look}
@@ -174,6 +243,63 @@ func TestStopAnswersWhatWasRead(t *testing.T) {
 		more.fail(t, 0, "a client that asks again and again is still served %v after SIGTERM", exitTime)
 	}
 	f.wantExit(t, look)
+}
+
+const ruleStop = "house rule: a stop answers every request that was read, in order"
+
+// Requests behind a POST wait in the server's buffer, also when it is told to stop.
+func TestStopAnswersWhatIsInItsBuffer(t *testing.T) {
+	t.Parallel()
+	if !stopWithRequestsInTheBuffer(t, "1300ms", 800*time.Millisecond) { // on a busy machine
+		stopWithRequestsInTheBuffer(t, "2500ms", 2*time.Second)
+	}
+}
+
+// stopWithRequestsInTheBuffer returns whether the signal came before early: while the
+// requests were there, read, and the first one's handler asleep.
+func stopWithRequestsInTheBuffer(t *testing.T, sleep string, early time.Duration) bool {
+	f := startFresh(t, "")
+	defer f.end()
+	s := transcript{sent: get("/sleep/"+sleep) + post("/echo", "one") + get("/") + post("/echo", "two") + get("/"), rule: ruleStop, look: "drain.go; takerequest.go, isLastBeforeStop"}
+	if one := sendAndRead(t, f.addr, s.rule, s.look, post("/echo", "x")+get("/", closeField)).parseUntilClose(t, "POST", "GET"); len(one) == 1 {
+		return true // a server that closes after a POST has no requests behind one
+	}
+	_, first := f.listeners(t)
+	begin := time.Now()
+	c := converse(t, f.addr, s.sent)
+	for !hasRead(t, f.addr, portOf(c)) {
+		if time.Since(begin) > early {
+			return false // or it reads no more than it needs, and owes no response
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+
+	signalAll(t, first, syscall.SIGTERM)
+	inTime := time.Since(begin) < early
+
+	s.sent += "and then SIGTERM"
+	s = s.readAll(c)
+	inRequestOrder(t, s, "slept "+sleep+"\n", "one", "Hello, World!\n", "two", "Hello, World!\n")
+	s.wantOneClose(t, inTime)
+	s.wantCleanEnd(t)
+	f.wantExit(t, "main.go, serve")
+	return inTime
+}
+
+func portOf(c *net.TCPConn) uint16 { return uint16(c.LocalAddr().(*net.TCPAddr).Port) }
+
+// wantOneClose fails the test if a response before the last says Connection: close, or,
+// if the handler of the last has begun after the stop, if the last does not.
+func (s transcript) wantOneClose(t testing.TB, after bool) {
+	t.Helper()
+	const end = "\r\nconnection: close\r\n"
+	got := strings.ToLower(s.got)
+	last := strings.LastIndex(got, "http/1.1 ")
+	if early := strings.Index(got, end); early >= 0 && early < last {
+		s.withRule("MUST, RFC 9112 §9.6: a response with Connection: close is the last; its client reads no further").fail(t, early+2, "there are responses after one that says close")
+	} else if early < 0 && after {
+		s.withRule("SHOULD, RFC 9112 §9.6: a server that is about to close says so in its last response").fail(t, last, "the last response of a stopping server does not say Connection: close")
+	}
 }
 
 // keepAsking has sixteen requests in flight on c until the server closes it, then says how

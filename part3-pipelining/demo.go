@@ -10,21 +10,22 @@ import (
 	"socketup/part3-pipelining/socket"
 )
 
-// demo runs the experiments of part 3 against a server in this process; with
-// asJSON it prints only the first one's events.
+// demo runs the experiments of part 3 against a server in this process.
 func demo(stdout io.Writer, asJSON bool) error {
+	people, programs := audiences(stdout, asJSON)
 	t := newTimeline()
+	t.experiment = "order"
 	err := withServer(t, func(addr string) error {
 		return sendPipelined(t, addr, []string{"/sleep/300ms", "/", "/stream/2", "/sleep/100ms"})
 	})
-	if asJSON || err != nil {
-		t.print(stdout, asJSON)
+	t.print(programs, true)
+	fmt.Fprint(people, "ORDER: four requests in one write. Handlers end in any order, responses do not.\n\n")
+	t.print(people, false)
+	if err != nil {
 		return err
 	}
-	fmt.Fprint(stdout, "ORDER: four requests in one write. Handlers end in any order, responses do not.\n\n")
-	t.print(stdout, false)
-	fmt.Fprint(stdout, "\nTIME: eight requests that take 100 ms each, on one connection.\n\n")
-	return withServer(newTimeline(), func(addr string) error { return compareTimes(stdout, addr) })
+	fmt.Fprint(people, "\nTIME: eight requests that take 100 ms each, on one connection.\n\n")
+	return withServer(newTimeline(), func(addr string) error { return compareTimes(people, programs, addr) })
 }
 
 // withServer calls f with the address of a server whose handlers record on t
@@ -49,9 +50,16 @@ func withServer(t *timeline, f func(addr string) error) error {
 	return f(addr)
 }
 
+// A timeResult is how long eight requests take.
+type timeResult struct {
+	Experiment string `json:"experiment"`
+	Case       string `json:"case"`
+	MS         int64  `json:"ms"`
+}
+
 // compareTimes sends eight slow requests one after the other, then pipelined,
 // and prints both times.
-func compareTimes(stdout io.Writer, addr string) error {
+func compareTimes(people, programs io.Writer, addr string) error {
 	const slow = "/sleep/100ms"
 	var paths []string
 	begin := time.Now()
@@ -64,7 +72,10 @@ func compareTimes(stdout io.Writer, addr string) error {
 	oneByOne := time.Since(begin)
 	begin = time.Now()
 	err := sendPipelined(newTimeline(), addr, paths)
-	fmt.Fprintf(stdout, "  one after the other   %4d ms   the sum\n  pipelined             %4d ms   the slowest\n",
-		oneByOne.Milliseconds(), time.Since(begin).Milliseconds())
+	pipelined := time.Since(begin)
+	fmt.Fprintf(people, "  one after the other   %4d ms   the sum\n  pipelined             %4d ms   the slowest\n",
+		oneByOne.Milliseconds(), pipelined.Milliseconds())
+	printJSON(programs, timeResult{"time", "one after the other", oneByOne.Milliseconds()})
+	printJSON(programs, timeResult{"time", "pipelined", pipelined.Milliseconds()})
 	return err
 }

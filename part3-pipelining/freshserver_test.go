@@ -20,23 +20,35 @@ import (
 type freshServer struct {
 	addr   string
 	exited <-chan error // delivers how its command ended
+	end    func()       // kills it, and returns when it has ended
 }
 
 // startFresh starts an instance and returns when it listens. One that is judged gets
 // environment, as TIME_LIMIT=1; ours gets flags. The instance ends with the test.
 func startFresh(t testing.TB, environment string, flags ...string) freshServer {
 	t.Helper()
+	f := launch(t, claimAddr(t), environment, flags...)
+	if !f.awaitListening() {
+		failedWaits.Add(1)
+		t.Fatal("timed out waiting until a second instance of the server listens on $ADDR")
+	}
+	return f
+}
+
+// launch is startFresh at an address that is the test's, and does not wait.
+func launch(t testing.TB, addr, environment string, flags ...string) freshServer {
+	t.Helper()
 	skipIfHung(t)
-	f := freshServer{addr: claimAddr(t)}
+	f := freshServer{addr: addr}
 	var cmd *exec.Cmd
-	var end func()
+	var kill func()
 	if command := os.Getenv("SERVER"); command == "" {
 		cmd = programCommand(t, append([]string{"serve", "-addr", f.addr}, flags...)...)
-		end = func() { cmd.Process.Kill() }
+		kill = func() { cmd.Process.Kill() }
 	} else {
 		cmd = exec.Command("sh", "-c", command)
 		cmd.WaitDelay = time.Second
-		end = killWithTest(t, cmd)
+		kill = killWithTest(t, cmd)
 	}
 	if os.Getenv("JUDGED") != "" {
 		cmd.Dir = ".." // where the judge starts the server
@@ -49,23 +61,31 @@ func startFresh(t testing.TB, environment string, flags ...string) freshServer {
 	cmd.Stdout, cmd.Stderr = &output, &output
 	require.NoError(t, cmd.Start())
 	exited := exitStatusChan(cmd)
-	f.exited = exited
+	f.exited, f.end = exited, func() { kill(); <-exited }
 	t.Cleanup(func() {
-		end()
-		<-exited
+		f.end()
 		const shown = 4000 // bytes of output, from the end
 		if text := output.String(); t.Failed() && text != "" {
 			t.Logf("the server of this test printed:\n%s", text[max(0, len(text)-shown):])
 		}
 	})
-	eventually(t, "a second instance of the server listens on $ADDR", func() bool {
-		c, err := net.DialTimeout("tcp", f.addr, time.Second)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
 	return f
+}
+
+// awaitListening returns whether the instance listens before it ends, and in time.
+func (f freshServer) awaitListening() bool {
+	for end := time.Now().Add(patience()); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if c, err := net.DialTimeout("tcp", f.addr, time.Second); err == nil {
+			c.Close()
+			return true
+		}
+		select {
+		case <-f.exited:
+			return false
+		default:
+		}
+	}
+	return false
 }
 
 // claimAddr returns an address that no socket has. Its port is one that the kernel does

@@ -38,7 +38,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func serveVerb(flags *flag.FlagSet, stdout, stderr io.Writer) func() error {
 	o := serveFlags(flags)
 	return func() error {
-		if err := o.limits.Validate(); err != nil {
+		if err := errors.Join(o.limits.Validate(), validateGrace(o.grace)); err != nil {
 			return fmt.Errorf("serve %w: %w", errUsage, err)
 		}
 		return serve(o, stdout, newLogger(stderr, *o.logFormat))
@@ -50,13 +50,13 @@ func pipeVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
 		if err := checkPipelineArguments(flags.Args()); err != nil {
 			return fmt.Errorf("pipe %w: %w", errUsage, err)
 		}
-		return runPipeline(stdout, flags.Arg(0), flags.Args()[1:])
+		return untilInterrupted(func() error { return runPipeline(stdout, flags.Arg(0), flags.Args()[1:]) })
 	}
 }
 
 func demoVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
-	asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
-	return func() error { return demo(stdout, *asJSON) }
+	asJSON := flags.Bool("json", false, "print every experiment's events and results as JSON lines")
+	return func() error { return untilInterrupted(func() error { return demo(stdout, *asJSON) }) }
 }
 
 // options are the flags of serve.
@@ -80,6 +80,14 @@ func serveFlags(f *flag.FlagSet) *options {
 	f.BoolVar(&o.accessLog, "access-log", false, "log a line for each response: method, target, status, bytes, milliseconds, client; no response waits for the log, which may lack lines and then counts them")
 	o.limits.AddFlags(f)
 	return o
+}
+
+// validateGrace rejects a negative -grace.
+func validateGrace(grace time.Duration) error {
+	if grace < 0 {
+		return fmt.Errorf("bad grace %v: want a time that is not negative, such as 5s", grace)
+	}
+	return nil
 }
 
 // serve runs a server until SIGINT or SIGTERM, then gives it o.grace to finish;

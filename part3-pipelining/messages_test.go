@@ -77,6 +77,8 @@ func TestRefusalSaysThatItCloses(t *testing.T) {
 	s.wantSame(t, "Connection", "close", strings.ToLower(s.parseAll(t, "GET")[0].fields["connection"]))
 }
 
+const ruleErrorToHEAD = "MUST NOT, RFC 9110 §9.3.2: no content in the response to HEAD, an error's neither"
+
 func TestErrorToHEADHasNoBody(t *testing.T) {
 	addr := contract(t)
 	for name, c := range map[string]struct{ target, field, status string }{
@@ -88,11 +90,32 @@ func TestErrorToHEADHasNoBody(t *testing.T) {
 		"of a bare LF":   {"/", "X: y\n", "400"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := sendAndRead(t, addr, "MUST NOT, RFC 9110 §9.3.2: no content in the response to HEAD, an error's neither", "response.go, bodiless",
+			s := sendAndRead(t, addr, ruleErrorToHEAD, "response.go, bodiless",
 				strings.Replace(get(c.target, c.field+closeField), "GET", "HEAD", 1))
 
 			s.wantPrefix(t, "HTTP/1.1 "+c.status+" ")
 			s.parseAll(t, "HEAD")
+		})
+	}
+}
+
+// The head has no end, but its first line says HEAD. A server may also close without a
+// response.
+func TestErrorToHalfAHEADHasNoBody(t *testing.T) {
+	addr := contract(t)
+	for name, sent := range map[string]string{
+		"in a field":      "HEAD / HTTP/1.1\r\nHost: sock",
+		"after a bare LF": "HEAD / HTTP/1.1\r\nHost: x\nX: y",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := converse(t, addr, sent)
+			require.NoError(t, c.CloseWrite())
+
+			s := transcript{sent: sent + "FIN", rule: ruleErrorToHEAD, look: "takerequest.go, newRequest"}.readAll(c)
+
+			if s.got != "" {
+				s.parseAll(t, "HEAD")
+			}
 		})
 	}
 }
@@ -212,10 +235,7 @@ func TestClientThatLeavesChangesNothing(t *testing.T) {
 // The socket takes only a part of a response that is larger than all buffers between
 // the server and a client that does not read yet.
 func TestResponseLargerThanTheSocketsBuffers(t *testing.T) {
-	small := net.Dialer{Timeout: patience(), Control: func(_, _ string, c syscall.RawConn) (err error) {
-		return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096) }), err)
-	}}
-	conn, err := small.Dial("tcp", contract(t))
+	conn, err := dialWithBuffer(contract(t), 4<<10)
 	require.NoError(t, err)
 	defer conn.Close()
 	body := bytes.Repeat([]byte("0123456789abcde\n"), 6<<20/16)
@@ -225,8 +245,44 @@ func TestResponseLargerThanTheSocketsBuffers(t *testing.T) {
 
 	s := transcript{sent: "POST /echo with 6 MiB", rule: "MUST, RFC 9110 §8.6: the body is as long as Content-Length says; a write may take a part of it, write(2)", look: "writequeue.go, writeQueue"}.readAll(conn)
 
+	s.wantPrefix(t, "HTTP/1.1 200 ")
 	if r := s.parseAll(t, "POST")[0]; r.body != string(body) {
 		s.fail(t, len(s.got), "the body of the response is not the body of the request: it has %d bytes, want %d", len(r.body), len(body))
+	}
+}
+
+// dialWithBuffer connects to addr; size is how many bytes the kernel keeps for a client
+// that does not read.
+func dialWithBuffer(addr string, size int) (net.Conn, error) {
+	d := net.Dialer{Timeout: patience(), Control: func(_, _ string, c syscall.RawConn) (err error) {
+		return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, size) }), err)
+	}}
+	return d.Dial("tcp", addr)
+}
+
+// The first of a million lines is here long before a program can have written all. A busy
+// machine may be late once, but not every time.
+func TestStreamBeginsBeforeItEnds(t *testing.T) {
+	const soon = 10 * time.Millisecond
+	addr, sent := contract(t), get("/stream/1000000")
+	s := transcript{sent: sent, rule: "house rule: /stream sends each line when it is written, not all of them at the end", look: "routes.go, stream; response.go, Flush"}
+	for begin, best := time.Now(), time.Hour; best > soon; {
+		asked := time.Now()
+		c := converse(t, addr, sent)
+		s.got = ""
+		for got := make([]byte, 4<<10); !strings.Contains(s.got, "line 1\n"); {
+			n, err := c.Read(got)
+			if s.got += string(got[:n]); err != nil {
+				s.end = err
+				s.fail(t, len(s.got), "the first line does not come (%s)", s.describeEnd())
+			}
+		}
+		best = min(best, time.Since(asked))
+		c.SetLinger(0) // the client has enough
+		c.Close()
+		if time.Since(begin) > patience() && best > soon {
+			s.fail(t, len(s.got), "in all of %v the first line has never come within %v: it took %v at least, which is enough to write all the others", patience(), soon, best)
+		}
 	}
 }
 

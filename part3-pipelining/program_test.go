@@ -228,6 +228,7 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		says   string
 	}{
 		"unknown flag":            {"-bogus", 2, "flag provided but not defined: -bogus"},
+		"negative grace":          {"-grace -1s", 2, "bad grace -1s"},
 		"unknown verb":            {"dance", 2, `unknown verb "dance"`},
 		"extra argument":          {"serve now", 2, `unexpected argument "now"`},
 		"bad limit":               {"-head 10", 2, "-head 10: want 256 to 32768"},
@@ -343,17 +344,22 @@ func requireInOrder(t testing.TB, text string, parts ...string) {
 	}
 }
 
-func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
+func TestDemoAsJSONHasEveryExperiment(t *testing.T) {
 	t.Parallel()
 	output, err := programCommand(t, "demo", "-json").Output()
 	require.NoError(t, err)
 
-	var before float64
+	var experiments []string
+	before := 0.0
 	for line := range strings.Lines(string(output)) {
 		var e event
-		require.NoError(t, json.Unmarshal([]byte(line), &e))
+		require.NoError(t, json.Unmarshal([]byte(line), &e), line)
+		if len(experiments) == 0 || experiments[len(experiments)-1] != e.Experiment {
+			experiments, before = append(experiments, e.Experiment), 0
+		}
 		assert.GreaterOrEqual(t, e.US, before, "events are in the order of their times")
 		before = e.US
 	}
+	assert.Equal(t, []string{"order", "time"}, experiments)
 	assert.Contains(t, string(output), "has response 4")
 }

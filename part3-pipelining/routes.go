@@ -33,7 +33,7 @@ func routes(extra ...route) server.Handler {
 	all := append([]route{
 		{"/", read, hello},
 		{"/echo", write, echo},
-		{"/sleep/", read, sleep},
+		{"/sleep/", []string{"GET", "HEAD", "POST"}, sleep}, // a POST that takes its time
 		{"/stream/", read, stream},
 	}, extra...)
 	return func(w *server.Response, r *server.Request) { dispatch(w, r, all) }
@@ -129,7 +129,7 @@ func sleep(w *server.Response, _ *server.Request, rest []byte) {
 	case <-w.Done():
 	}
 	w.SetPlainText()
-	fmt.Fprintf(w, "slept %v\n", d)
+	fmt.Fprintf(w, "slept %s\n", rest)
 }
 
 func stream(w *server.Response, _ *server.Request, rest []byte) {

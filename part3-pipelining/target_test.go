@@ -14,6 +14,8 @@ func TestTargetDeterminesTheHost(t *testing.T) {
 		"absolute in HTTP/1.0, no Host": {"GET http://socket.up/ HTTP/1.0\r\n\r\n", "200", "MUST, RFC 9112 §3.2.2: a server accepts the absolute form"},
 		"absolute in HTTP/1.1, no Host": {"GET http://socket.up/ HTTP/1.1\r\n" + closeField + "\r\n", "400", "MUST, RFC 9112 §3.2: no Host in HTTP/1.1 is 400, whatever the target says"},
 		"absolute, and another Host":    {"GET http://socket.up/ HTTP/1.1\r\nHost: other\r\n" + closeField + "\r\n", "200", "MUST, RFC 9112 §3.2.2: the absolute target overrides Host"},
+		"absolute, and a bad Host":      {"GET http://socket.up/ HTTP/1.1\r\nHost: a/b\r\n" + closeField + "\r\n", "400", "house rule, RFC 9112 §3.2: an invalid Host is 400, also where §3.2.2 has the server ignore what it says"},
+		"absolute, and two Hosts":       {"GET http://socket.up/ HTTP/1.1\r\nHost: socket.up\r\nHost: other\r\n" + closeField + "\r\n", "400", "house rule, RFC 9112 §3.2: two Hosts are 400, also where §3.2.2 has the server ignore what they say"},
 		"absolute without a host":       {"GET http:/// HTTP/1.1\r\nHost: x\r\n" + closeField + "\r\n", "400", "MUST, RFC 9110 §4.2.1: http with an empty host is rejected"},
 		"a user in the target":          {"GET http://me@socket.up/ HTTP/1.1\r\nHost: socket.up\r\n" + closeField + "\r\n", "400", "SHOULD, RFC 9110 §4.2.4: userinfo is an error"},
 		"a user in Host":                {"GET / HTTP/1.1\r\nHost: me@socket.up\r\n" + closeField + "\r\n", "400", "MUST, RFC 9112 §3.2: an invalid Host is 400"},

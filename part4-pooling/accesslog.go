@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,8 @@ type accessLine struct {
 
 const (
 	accessQueue   = 1024            // lines that wait to be written
-	maxTarget     = 512             // bytes of a target in the log
+	maxMethod     = 32              // bytes of a method in the log
+	maxTarget     = 512             // bytes of a target
 	accessLogTime = 1 * time.Second // how long close waits for a log that does not take the lines
 )
 
@@ -44,7 +46,7 @@ func newAccessLog(log *slog.Logger) *accessLog {
 
 // record puts a line for v into the queue. It does not block: it is for server.Server.OnServed.
 func (a *accessLog) record(v server.Served) {
-	line := accessLine{v, string(v.Method), string(v.Target[:min(len(v.Target), maxTarget)])}
+	line := accessLine{v, string(v.Method[:min(len(v.Method), maxMethod)]), string(v.Target[:min(len(v.Target), maxTarget)])}
 	line.Method, line.Target = nil, nil
 	select {
 	case a.queue <- line:
@@ -71,13 +73,23 @@ func (a *accessLog) run() {
 
 func (a *accessLog) write(line accessLine) {
 	fields := []slog.Attr{
-		slog.String("method", line.method), slog.String("target", line.target), slog.Int("status", line.Status), slog.Int64("bytes", line.Bytes),
+		slog.String("method", printable(line.method)), slog.String("target", printable(line.target)), slog.Int("status", line.Status), slog.Int64("bytes", line.Bytes),
 		slog.Float64("ms", math.Round(float64(line.Duration)/1e3)/1e3), slog.String("client", line.Client.String()), slog.Any("error", line.Err),
 	}
 	a.log.LogAttrs(context.Background(), slog.LevelInfo, "response", fields...)
 	if len(a.queue) == 0 {
 		a.writeMissing()
 	}
+}
+
+// printable returns what a client sent with all but printable ASCII escaped: a log is
+// read in terminals, and by programs. Like other access logs it has - for nothing.
+func printable(text string) string {
+	if text == "" {
+		return "-"
+	}
+	quoted := strconv.QuoteToASCII(text)
+	return quoted[1 : len(quoted)-1]
 }
 
 // writeMissing writes how many lines are missing since the last time.

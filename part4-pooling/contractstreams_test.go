@@ -17,12 +17,12 @@ const (
 	rulePreface  = "MUST, RFC 9113 §3.4: a client sends the preface, then SETTINGS, which may be empty"
 	ruleBlock    = "MUST, RFC 9113 §4.3: a header block is decoded whole, whatever representation its fields have"
 	rulePseudo   = "MUST, RFC 9113 §8.3.1: :method, :scheme and :path, ahead of all fields"
-	ruleNumbers  = "RFC 9113 §5: frames of several streams are interleaved, and each belongs to the stream that it names"
+	ruleNumbers  = "MUST, RFC 9113 §5: frames of several streams are interleaved, and each belongs to the stream that it names"
 	ruleWindow   = "MUST, RFC 9113 §6.9: a receiver says with WINDOW_UPDATE that it has consumed bytes"
 	ruleSend     = "MUST NOT, RFC 9113 §6.9.1: no more DATA than both windows allow"
-	ruleGoAway   = "RFC 9113 §6.8: streams above the last one that GOAWAY names were not processed, and are safe to send again"
+	ruleGoAway   = "house rule, RFC 9113 §6.8: streams above the last one that GOAWAY names were not processed, and are safe to send again"
 	ruleOnce     = "MUST NOT, RFC 9110 §9.2.2: a request with a method that is not idempotent is not repeated automatically"
-	ruleRefused  = "RFC 9113 §8.7: after REFUSED_STREAM the request is safe to send again"
+	ruleRefused  = "house rule, RFC 9113 §8.7: after REFUSED_STREAM the request is safe to send again"
 	ruleCancel   = "house rule, RFC 9113 §5.4.2: a response that no client waits for is cancelled with RST_STREAM; the connection is kept"
 	ruleLimit    = "MUST NOT, RFC 9113 §5.1.2: no more streams than SETTINGS_MAX_CONCURRENT_STREAMS"
 	ruleSharing  = "house rule: all clients share a connection to the backend, as long as it allows more streams"
@@ -91,7 +91,7 @@ func TestHeaderBlocksAreDecoded(t *testing.T) {
 				c := converse(t, addr, request)
 				q := back.request("a client has asked for /")
 
-				q.Write(headersInPieces(q.id, block, pieces))
+				q.Write(headersInPieces(q.id, 0, block, pieces))
 				q.send("ok", true, patience())
 
 				answerTo(c, request, ruleBlock, look).wantAnswer(t, "200", "ok")
@@ -101,9 +101,9 @@ func TestHeaderBlocksAreDecoded(t *testing.T) {
 }
 
 // headersInPieces returns a padded HEADERS frame and CONTINUATION frames with block.
-func headersInPieces(id uint32, block string, pieces int) (b []byte) {
+func headersInPieces(id uint32, flags http2.Flags, block string, pieces int) (b []byte) {
 	first := block[:len(block)/pieces]
-	flags := http2.FlagPadded
+	flags |= http2.FlagPadded
 	if pieces == 1 {
 		flags |= http2.FlagEndHeaders
 	}
@@ -129,10 +129,16 @@ func TestRequestsArePseudoFieldsAndFields(t *testing.T) {
 	c := converse(t, addr, request)
 
 	q := back.request("a client has asked for /a?b=1")
-	for name, want := range map[string]string{":method": "GET", ":scheme": "http", ":authority": "example.org", ":path": "/a?b=1", "x-mine": "Yes"} {
+	for name, want := range map[string]string{":method": "GET", ":path": "/a?b=1", "x-mine": "Yes"} {
 		if got := q.field(name); got != want {
 			back.fail("the field %s is %q, want %q", name, got, want)
 		}
+	}
+	if q.field(":authority") != "example.org" && q.field("host") != "example.org" { // HAProxy and nghttpx keep Host
+		back.fail(":authority is %q, and host %q", q.field(":authority"), q.field("host"))
+	}
+	if scheme := q.field(":scheme"); scheme != "http" && scheme != "https" { // HAProxy says the latter
+		back.fail(":scheme is %q", scheme)
 	}
 	pseudo := true
 	for _, f := range q.fields {
@@ -149,8 +155,8 @@ func TestRequestsArePseudoFieldsAndFields(t *testing.T) {
 		case name == "connection", name == "x-secret", name == "keep-alive", name == "upgrade", name == "transfer-encoding", name == "te":
 			back.rule = "MUST NOT, RFC 9113 §8.2.2: no field about a connection, and TE only with trailers"
 			back.fail("the field %s is forwarded", name)
-		case name == "host" && string(f.Value) != "example.org":
-			back.fail("host is %q, and :authority %q", f.Value, q.field(":authority"))
+		case (name == "host" || name == ":authority") && string(f.Value) != "example.org":
+			back.fail("%s is %q", name, f.Value)
 		}
 	}
 	q.respond("ok")
@@ -159,7 +165,7 @@ func TestRequestsArePseudoFieldsAndFields(t *testing.T) {
 
 // A response that would become two on the way, or lies about its length, reaches no client
 // as if it were good.
-func TestMalformedResponseHeadsAre502(t *testing.T) {
+func TestMalformedResponseHeadsAreNotForwarded(t *testing.T) {
 	t.Parallel()
 	const rule, look = "MUST, RFC 9113 §8.1.1: an intermediary does not forward a malformed response", "head.go, ParseResponseHead"
 	for name, fields := range map[string][]string{
@@ -179,8 +185,17 @@ func TestMalformedResponseHeadsAre502(t *testing.T) {
 
 			back.request("a client has asked for /").head(true, fields...)
 
-			answerTo(c, request, rule, look).wantPrefix(t, "HTTP/1.1 502 ")
+			answerTo(c, request, rule, look).want502OrNothing(t)
 		})
+	}
+}
+
+// want502OrNothing wants the status for a backend that failed, or the end of the connection,
+// by which nghttpx says the same.
+func (s transcript) want502OrNothing(t testing.TB) {
+	t.Helper()
+	if s.got != "" || s.end != nil {
+		s.wantPrefix(t, "HTTP/1.1 502 ")
 	}
 }
 
@@ -256,20 +271,15 @@ func TestStreamLimitIsRespected(t *testing.T) {
 	for i := range 5 {
 		clients = append(clients, converse(t, addr, get(fmt.Sprint("/", i), closeField)))
 	}
-	open := map[*streamPeer]int{}
 	for range clients {
 		q := back.request("5 clients have asked; each connection allows 2 streams")
-		if open[q.streamPeer]++; open[q.streamPeer] > 2 {
-			back.fail("connection %d has %d streams at a time", q.number, open[q.streamPeer])
-		}
-		if open[q.streamPeer] == 2 { // one ends, or a gateway that opens no second connection waits for ever
-			q.await()
-			q.respond(q.field(":path"))
-			open[q.streamPeer]--
-		} else {
-			defer q.respond(q.field(":path"))
-		}
+		q.settle()
+		q.respond(q.field(":path"))
 	}
+	for i, c := range clients {
+		answerTo(c, get(fmt.Sprint("/", i)), ruleLimit, back.look).wantAnswer(t, "200", fmt.Sprint("/", i))
+	}
+	back.check()
 }
 
 func TestResponseNeedsTheWindowGivenBack(t *testing.T) {
@@ -402,7 +412,7 @@ func TestPOSTThatMayHaveBeenProcessedIsSentOnce(t *testing.T) {
 
 			select {
 			case s := <-front:
-				s.wantPrefix(t, "HTTP/1.1 502 ")
+				s.want502OrNothing(t)
 			case q := <-back.requests:
 				back.fail("the backend gets %s %s twice", q.field(":method"), q.field(":path"))
 			case <-time.After(patience()):
@@ -466,11 +476,11 @@ func TestHeadOfACancelledStreamIsReadOver(t *testing.T) {
 	}
 
 	trailers, response := "\x00\x05x-end\x03yes", "\x88\x0f\x0d\x012"
-	if q.tableSize >= 100 {
+	if q.streamPeer == other.streamPeer && q.tableSize >= 100 {
 		trailers, response = "\x40\x05x-end\x03yes", response+"\xbe" // the field that the other block has added
 	}
-	q.Write(headersInPieces(q.id, trailers, 3)) // it was on its way
-	other.Write(headersInPieces(other.id, response, 1))
+	q.Write(headersInPieces(q.id, http2.FlagEndStream, trailers, 3)) // it was on its way
+	other.Write(headersInPieces(other.id, 0, response, 1))
 	other.send("ok", true, patience())
 
 	answerTo(neighbour, get("/neighbour"), ruleBlock, look).wantAnswer(t, "200", "ok")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -67,9 +68,19 @@ func (s *gatewayRig) close() {
 	s.gateway.Pool.Close()
 }
 
+// An engineResult is what slow requests through an engine occupied.
+type engineResult struct {
+	Experiment  string `json:"experiment"`
+	Slots       int    `json:"slots"`
+	Handlers    int    `json:"handlers"`
+	Requests    int64  `json:"requests"` // that the backend handled at the same time
+	Connections int    `json:"connections"`
+	MS          int64  `json:"ms"`
+}
+
 // shareConnection sends slow requests through an engine and prints what they
 // occupy.
-func shareConnection(stdout io.Writer) error {
+func shareConnection(people, programs io.Writer) error {
 	const requests, work = 8, 200 * time.Millisecond
 	var working atomic.Int64
 	back, err := startLocalServer(func(w *server.Response, r *server.Request) {
@@ -95,7 +106,7 @@ func shareConnection(stdout io.Writer) error {
 		return err
 	}
 	began, before := time.Now(), working.Load()
-	fmt.Fprintf(stdout, "  a client sends %d requests in one write; each is %v of work\n", requests, work)
+	fmt.Fprintf(people, "  a client sends %d requests in one write; each is %v of work\n", requests, work)
 	if _, err := c.Write(getRequests(1, requests)); err != nil {
 		return err
 	}
@@ -103,21 +114,32 @@ func shareConnection(stdout io.Writer) error {
 		time.Sleep(time.Millisecond)
 	}
 	slots, running := s.InFlight()
-	fmt.Fprintf(stdout, "  meanwhile in the gateway: %d slots wait for responses, %d handlers run\n", slots, running)
-	fmt.Fprintf(stdout, "  the backend handles %d requests, on %d connection\n", working.Load()-before, back.Connections())
+	result := engineResult{"an engine", slots, running, working.Load() - before, back.Connections(), 0}
+	fmt.Fprintf(people, "  meanwhile in the gateway: %d slots wait for responses, %d handlers run\n", slots, running)
+	fmt.Fprintf(people, "  the backend handles %d requests, on %d connection\n", result.Requests, result.Connections)
 	bodies, err := c.readBodies(requests)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "  after %d ms the client has the responses to %s\n",
-		time.Since(began).Milliseconds(), strings.Join(bodies, " "))
+	result.MS = time.Since(began).Milliseconds()
+	fmt.Fprintf(people, "  after %d ms the client has the responses to %s\n", result.MS, strings.Join(bodies, " "))
+	printJSON(programs, result)
 	return nil
+}
+
+// A rateResult is how many responses per second a client gets from one backend.
+type rateResult struct {
+	Experiment string  `json:"experiment"`
+	Case       string  `json:"case"`
+	PoolOf1    float64 `json:"pool_of_1"`
+	PoolOf32   float64 `json:"pool_of_32"`
+	Engine     float64 `json:"engine"`
 }
 
 // compareEngine prints the table that shows when an engine is worth it:
 // responses per second to a client that keeps 32 requests in flight.
-func compareEngine(stdout io.Writer) error {
-	fmt.Fprintf(stdout, "  %-34s  %10s  %10s  %10s\n", "backend", "pool of 1", "pool of 32", "engine")
+func compareEngine(people, programs io.Writer) error {
+	fmt.Fprintf(people, "  %-34s  %10s  %10s  %10s\n", "backend", "pool of 1", "pool of 32", "engine")
 	for _, b := range []struct {
 		name     string
 		parallel bool
@@ -132,18 +154,22 @@ func compareEngine(stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(stdout, "  %-34s", b.name)
+		result := rateResult{Experiment: "is it worth it", Case: b.name}
+		fmt.Fprintf(people, "  %-34s", b.name)
 		for _, how := range []struct {
 			connections int
 			engine      bool
-		}{{1, false}, {32, false}, {1, true}} {
+			rate        *float64
+		}{{1, false, &result.PoolOf1}, {32, false, &result.PoolOf32}, {1, true, &result.Engine}} {
 			rate, err := responsesPerSecond(gateway.Backend{Path: "/", Addr: addr, Engine: how.engine}, how.connections)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(stdout, "  %10.0f", rate)
+			*how.rate = math.Round(rate)
+			fmt.Fprintf(people, "  %10.0f", rate)
 		}
-		fmt.Fprintln(stdout)
+		fmt.Fprintln(people)
+		printJSON(programs, result)
 		stop()
 	}
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -124,9 +125,18 @@ func await(done func() bool) error {
 	return nil
 }
 
+// A responseResult is when a client has one response.
+type responseResult struct {
+	Experiment string `json:"experiment"`
+	Client     string `json:"client"`
+	Path       string `json:"path"`
+	EnginesMS  int64  `json:"engines_ms"`
+	StreamsMS  int64  `json:"streams_ms"`
+}
+
 // compareStreams prints when each of eight requests has its response, if the gateway has one
 // connection to its backend: over HTTP/1.1, with engines, and over HTTP/2.
-func compareStreams(stdout io.Writer) error {
+func compareStreams(people, programs io.Writer) error {
 	old, err := startLocalServer(func(w *server.Response, r *server.Request) {
 		time.Sleep(workOf(string(r.Path), 0))
 		w.WriteString(string(r.Path) + "\n")
@@ -149,7 +159,7 @@ func compareStreams(stdout io.Writer) error {
 			return err
 		}
 	}
-	fmt.Fprintf(stdout, "  %-22s  %16s  %16s\n", "", "HTTP/1.1 engines", "HTTP/2 streams")
+	fmt.Fprintf(people, "  %-22s  %16s  %16s\n", "", "HTTP/1.1 engines", "HTTP/2 streams")
 	for i := range took[0] {
 		name, path := "client A", fastPath
 		if i == 3 {
@@ -158,7 +168,9 @@ func compareStreams(stdout io.Writer) error {
 		if i > 3 {
 			name = "client B"
 		}
-		fmt.Fprintf(stdout, "  %-8s  %-12s  %13d ms  %13d ms\n", name, path, took[0][i].Milliseconds(), took[1][i].Milliseconds())
+		engines, streams := took[0][i].Milliseconds(), took[1][i].Milliseconds()
+		fmt.Fprintf(people, "  %-8s  %-12s  %13d ms  %13d ms\n", name, path, engines, streams)
+		printJSON(programs, responseResult{"one slow response", name, path, engines, streams})
 	}
 	return nil
 }
@@ -209,9 +221,16 @@ func timeResponses(backend gateway.Backend) (took [8]time.Duration, err error) {
 	return took, err
 }
 
+// A rowResult is how many responses per second a client gets in one way.
+type rowResult struct {
+	Experiment string  `json:"experiment"`
+	Case       string  `json:"case"`
+	Rate       float64 `json:"rate"`
+}
+
 // compareRates prints the row of compareEngine that an engine over HTTP/1.1 loses, and what
 // becomes of it over HTTP/2.
-func compareRates(stdout io.Writer) error {
+func compareRates(people, programs io.Writer) error {
 	const work = time.Millisecond
 	serial, stop, err := startBackend(false, work)
 	if err != nil {
@@ -236,7 +255,8 @@ func compareRates(stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(stdout, "  %-36s  %8.0f responses per second\n", how.name, rate)
+		fmt.Fprintf(people, "  %-36s  %8.0f responses per second\n", how.name, rate)
+		printJSON(programs, rowResult{"the last row", how.name, math.Round(rate)})
 	}
 	return nil
 }

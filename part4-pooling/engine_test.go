@@ -600,7 +600,7 @@ func TestEngineDemoShowsItsFigures(t *testing.T) {
 	t.Parallel()
 	skipIfJudging(t)
 	var out strings.Builder
-	require.NoError(t, shareConnection(&out))
+	require.NoError(t, shareConnection(&out, io.Discard))
 
 	assert.Contains(t, out.String(), "8 slots wait for responses, 0 handlers run")
 	assert.Contains(t, out.String(), "handles 8 requests, on 1 connection")

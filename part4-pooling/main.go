@@ -46,7 +46,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func serveVerb(flags *flag.FlagSet, stdout, stderr io.Writer) func() error {
 	o := serveFlags(flags)
 	return func() error {
-		err := errors.Join(o.limits.Validate(), o.timeouts.Validate(), o.pool.Validate(), o.engines.Validate(), o.streams.Validate(), gateway.ValidateBackends(o.backends), o.validateAbort(), o.validateAddresses())
+		err := errors.Join(o.limits.Validate(), validateGrace(o.grace), o.timeouts.Validate(), o.pool.Validate(), o.engines.Validate(), o.streams.Validate(), gateway.ValidateBackends(o.backends), o.validateAbort(), o.validateAddresses())
 		if err != nil {
 			return fmt.Errorf("serve %w: %w", errUsage, err)
 		}
@@ -64,23 +64,34 @@ func getVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
 		if err := checkURLs(flags.Args()); err != nil {
 			return fmt.Errorf("get %w: %w", errUsage, err)
 		}
-		if *callers > 0 {
-			return benchmark(stdout, flags.Arg(0), *callers, *length, *one)
-		}
-		return fetch(stdout, flags.Args(), *times, *bodies)
+		return untilInterrupted(func() error {
+			if *callers > 0 {
+				return benchmark(stdout, flags.Arg(0), *callers, *length, *one)
+			}
+			return fetch(stdout, flags.Args(), *times, *bodies)
+		})
 	}
 }
 
-func keepVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
+func keepVerb(flags *flag.FlagSet, stdout, stderr io.Writer) func() error {
 	addr := flags.String("addr", "127.0.0.1:0", "IP `address` and port to listen on")
 	idle := flags.Duration("idle", serverIdleTime, "how long an idle connection is kept open")
-	return func() error { return serveUntilIdle(*addr, *idle, stdout) }
+	return func() error {
+		err := untilInterrupted(func() error { return serveUntilIdle(*addr, *idle, stdout) })
+		if errors.Is(err, errInterrupted) {
+			printError(stderr, errors.New("stopped; its connections are closed"))
+			return nil
+		}
+		return err
+	}
 }
 
 func demoVerb(flags *flag.FlagSet, stdout, _ io.Writer) func() error {
-	asJSON := flags.Bool("json", false, "print the first experiment's events as JSON lines")
+	asJSON := flags.Bool("json", false, "print every experiment's events and results as JSON lines")
 	onlyStreams := flags.Bool("streams", false, "only the experiments with HTTP/2")
-	return func() error { return demo(stdout, *asJSON, *onlyStreams) }
+	return func() error {
+		return untilInterrupted(func() error { return demo(stdout, *asJSON, *onlyStreams) })
+	}
 }
 
 func checkURLs(urls []string) error {
@@ -163,6 +174,14 @@ func (o *options) validateAbort() error {
 func (o *options) validateAddresses() error {
 	if socket.IsInherited(o.addr) && o.addr == o.admin {
 		return fmt.Errorf("-addr and -admin are both %s: each needs a socket of its own", o.addr)
+	}
+	return nil
+}
+
+// validateGrace rejects a negative -grace.
+func validateGrace(grace time.Duration) error {
+	if grace < 0 {
+		return fmt.Errorf("bad grace %v: want a time that is not negative, such as 5s", grace)
 	}
 	return nil
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bufio"
+	"io"
+	"os"
 	"runtime"
 	"testing"
 
@@ -32,4 +35,22 @@ func TestOnlyUncheckedReuseFailsAfterAPause(t *testing.T) {
 	assert.NotZero(t, total[0], "unchecked reuse is the bug that this demonstrates")
 	assert.Zero(t, total[2], "house rule: after dropping all connections to a paused server none is stale. evictor.go, DropAll")
 	assert.Zero(t, total[3], "house rule: an idempotent request is retried once, on a new connection. roundtrip.go")
+}
+
+// The server of the experiment ends as every server here does: ^C is answered in
+// words, and is no failure.
+func TestKeepSaysThatItStops(t *testing.T) {
+	t.Parallel()
+	cmd := programCommand(t, "keep")
+	stdout, stderr := outputPipes(t, cmd)
+	require.NoError(t, cmd.Start())
+	_, err := bufio.NewReader(stdout).ReadString('\n')
+	require.NoError(t, err)
+
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+
+	text, err := io.ReadAll(stderr)
+	require.NoError(t, err)
+	assert.NoError(t, waitExit(t, cmd), "exit status")
+	assert.Equal(t, "stopped; its connections are closed\n", string(text))
 }

@@ -112,13 +112,14 @@ func TestStopAnswersRequestsWaitingForABackend(t *testing.T) {
 	assert.NoError(t, waitExit(t, cmd), "exit status")
 }
 
-// A signal loses no request, whether it goes through the pool or through an
-// engine.
+// A signal loses no request, whether it goes through the pool, through an engine, or over
+// HTTP/2.
 func TestSignalLosesNoRequestOfAGateway(t *testing.T) {
 	t.Parallel()
 	backend := startServer(t)
-	for _, how := range []string{"-backend", "-engine"} {
-		cmd, addr, _ := startServing(t, how, "http://"+backend.addr)
+	streams := startHonest(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "Hello, World!\n") })
+	for _, how := range [][]string{{"-backend", "http://" + backend.addr}, {"-engine", "http://" + backend.addr}, {"-engine", "h2c://" + streams.addr}} {
+		cmd, addr, _ := startServing(t, how...)
 
 		requireStopLosesNothing(t, cmd, addr, get("/"), "Hello, World!\n")
 	}
@@ -156,6 +157,7 @@ func TestBadCommandLinesAreRefusedInOneSentence(t *testing.T) {
 		says   string
 	}{
 		"unknown flag":               {"-bogus", 2, "flag provided but not defined: -bogus"},
+		"negative grace":             {"-grace -1s", 2, "bad grace -1s"},
 		"unknown verb":               {"dance", 2, `unknown verb "dance"`},
 		"extra argument":             {"serve now", 2, `unexpected argument "now"`},
 		"bad limit":                  {"-head 10", 2, "-head 10: want 256 to 32768"},
@@ -344,17 +346,22 @@ func requireInOrder(t testing.TB, text string, parts ...string) {
 	}
 }
 
-func TestDemoAsJSONIsOneEventPerLine(t *testing.T) {
+func TestDemoAsJSONHasEveryExperiment(t *testing.T) {
 	t.Parallel()
 	output, err := programCommand(t, "demo", "-json").Output()
 	require.NoError(t, err)
 
-	var before float64
+	var experiments []string
+	before := 0.0
 	for line := range strings.Lines(string(output)) {
 		var e event
-		require.NoError(t, json.Unmarshal([]byte(line), &e))
+		require.NoError(t, json.Unmarshal([]byte(line), &e), line)
+		if len(experiments) == 0 || experiments[len(experiments)-1] != e.Experiment {
+			experiments, before = append(experiments, e.Experiment), 0
+		}
 		assert.GreaterOrEqual(t, e.US, before, "events are in the order of their times")
 		before = e.US
 	}
+	assert.Equal(t, []string{"reuse", "a stale connection", "four policies", "an engine", "is it worth it", "streams", "one slow response", "the last row"}, experiments)
 	assert.Contains(t, string(output), "is stopped")
 }

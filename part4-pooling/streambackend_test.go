@@ -62,6 +62,7 @@ type streamRequest struct {
 	body    string
 	longest int    // bytes of a DATA frame
 	whole   bool   // END_STREAM has arrived
+	done    bool   // our response is complete
 	reset   string // the error code of RST_STREAM
 	window  int    // what may be sent on the stream
 	credit  int    // what the gateway may send on it
@@ -330,7 +331,30 @@ func (p *streamPeer) onHeaders(f http2.Frame) {
 		s.fields = append(s.fields, http1.Field{Name: []byte(string(f.Name)), Value: []byte(string(f.Value))})
 	}
 	p.streams[f.StreamID] = s
+	if n, limit := p.open(), p.b.setting(http2.SettingMaxConcurrentStreams, 0); limit > 0 && n > limit && p.acked > 0 {
+		p.b.wrong <- fmt.Sprintf("connection %d has %d streams at a time: the backend allows %d", p.number, n, limit)
+	}
 	p.b.requests <- s
+}
+
+// open returns how many streams wait for a response. The caller holds the lock.
+func (p *streamPeer) open() (n int) {
+	for _, s := range p.streams {
+		if !s.done && s.reset == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// settle waits until the gateway has read all that was sent so far: it acknowledges SETTINGS.
+func (p *streamPeer) settle() {
+	p.b.t.Helper()
+	p.mu.Lock()
+	before := p.acked
+	p.mu.Unlock()
+	p.Write(http2.AppendSettings(nil))
+	p.until("the gateway acknowledges our SETTINGS", func() bool { return p.acked > before })
 }
 
 // field returns the value of a field of the request, "" without it.
@@ -350,6 +374,9 @@ func (q *streamRequest) head(end bool, fields ...string) {
 		name, value, _ := strings.Cut(f, ": ")
 		block = http2.AppendField(block, []byte(name), []byte(value))
 	}
+	q.mu.Lock()
+	q.done = end
+	q.mu.Unlock()
 	q.Write(http2.AppendHeaders(nil, q.id, block, end, http2.DefaultMaxFrame))
 }
 
@@ -366,9 +393,11 @@ func (q *streamRequest) send(body string, end bool, wait time.Duration) (sent in
 			return sent
 		}
 		var flags http2.Flags
-		if end && sent+n == len(body) {
+		q.mu.Lock()
+		if q.done = end && sent+n == len(body); q.done {
 			flags = http2.FlagEndStream
 		}
+		q.mu.Unlock()
 		q.Write(append(http2.AppendFrameHeader(nil, n, http2.FrameData, flags, q.id), body[sent:sent+n]...))
 		q.mu.Lock()
 		q.window -= n

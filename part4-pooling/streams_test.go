@@ -32,9 +32,20 @@ func startStreamGateway(t testing.TB, addr string, change ...func(*gateway.Gatew
 	}
 	t.Cleanup(func() { // after the server has stopped
 		g.Streams.Close()
-		awaitEnginesRetired(t, g)
+		awaitStreamsEnded(t, g)
 	})
 	return startServer(t, withOffload(g)), g
+}
+
+// awaitStreamsEnded waits until all jobs have ended, some of which a pump ends after its lane
+// has, and all lanes.
+func awaitStreamsEnded(t testing.TB, g *gateway.Gateway) {
+	t.Helper()
+	eventually(t, "all jobs have ended (http2tick.go, end)", func() bool {
+		s := g.EngineCounts.Snapshot()
+		return s.Pushed == s.Done+s.Failed+s.Withdrawn
+	})
+	awaitEnginesRetired(t, g)
 }
 
 // An honestBackend is net/http's server, which speaks HTTP/2 without TLS. Its restart closes
@@ -142,6 +153,8 @@ func TestStreamsCarryWhatHTTPSays(t *testing.T) {
 			w.Header().Set("Trailer", "Content-Digest")
 			fmt.Fprint(w, "body")
 			w.Header().Set("Content-Digest", "42")
+		case "/refuse":
+			http.Error(w, "too large", http.StatusRequestEntityTooLarge)
 		case "/empty":
 			w.WriteHeader(204)
 		case "/same":
@@ -171,6 +184,9 @@ func TestStreamsCarryWhatHTTPSays(t *testing.T) {
 	assert.Contains(t, early.got, "link: </style.css>\r\n")
 	assert.Contains(t, early.got, "at last")
 	assert.Contains(t, ask("GET /trailers HTTP/1.1\r\nHost: x\r\nConnection: close, TE\r\nTE: trailers\r\n\r\n").got, "\r\n0\r\ncontent-digest: 42\r\n\r\n")
+	refused := ask(post("/refuse", string(make([]byte, large)), closeField))
+	refused.wantPrefix(t, "HTTP/1.1 413 ")
+	assert.Contains(t, refused.got, "too large")
 	ask(get("/empty", closeField)).wantPrefix(t, "HTTP/1.1 204 ")
 	ask(get("/same", closeField)).wantPrefix(t, "HTTP/1.1 304 ")
 	assert.EqualValues(t, 1, back.accepted.Load(), "connections to the backend")
@@ -517,4 +533,52 @@ func TestCompleteResponsesOfAClientThatReadsNothingStopNobody(t *testing.T) {
 		sendAndRead(t, r.addr, ruleAllPasses, "http2pass.go, settle", get("/small", closeField)).wantAnswer(t, "200", "ok")
 	}
 	t.Logf("%d answered, %d done", answered.Load(), g.EngineCounts.Snapshot().Done)
+}
+
+// A response that waits for its turn gives its stream back when another client's request
+// needs one, and is asked for again.
+func TestResponseThatWaitsForItsTurnGivesItsStreamBack(t *testing.T) {
+	t.Parallel()
+	free, arrived := make(chan struct{}), make(chan string, 10)
+	slow := testutil.ServeResponses(t, func(int, *http.Request) string { <-free; return testutil.Response200("slow") })
+	large := strings.Repeat("x", 50<<10)
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+		c.Settings(http2MaxStreams(1))
+		for {
+			q, ok := c.NextRequest()
+			if !ok {
+				return
+			}
+			c.Head(q.ID, false, "200")
+			body := q.Target
+			if q.Target == "/s/large" {
+				body = large
+			}
+			for ; len(body) > http2.DefaultMaxFrame; body = body[http2.DefaultMaxFrame:] {
+				c.Data(q.ID, false, body[:http2.DefaultMaxFrame])
+			}
+			c.Data(q.ID, false, body)
+			if arrived <- q.Target; q.ID == 1 { // the first one is never complete
+				c.Await(http2.FrameRSTStream)
+			} else {
+				c.Data(q.ID, true, "")
+			}
+		}
+	})
+	p := newSmallPool(t, 2)
+	p.Limits.PerBackend, p.Limits.Spare = 1, 50*time.Millisecond
+	g := gateway.New(p, []gateway.Backend{{Path: "/slow", Addr: slow.Addr}, {Path: "/s", Addr: s.Addr, Engine: true, HTTP2: true}})
+	t.Cleanup(func() {
+		g.Streams.Close()
+		awaitStreamsEnded(t, g)
+	})
+	r := startServer(t, withOffload(g))
+	c := converse(t, r.addr, get("/slow")+get("/s/large", closeField))
+	require.Equal(t, "/s/large", receive(t, arrived, "the request whose response will wait"))
+
+	sendAndRead(t, r.addr, ruleAllPasses, "giveback.go, shouldGiveBack", get("/s/small", closeField)).wantAnswer(t, "200", "/s/small")
+	close(free)
+	assert.Equal(t, []string{"slow", large}, transcript{rule: ruleAllPasses}.readAll(c).parseBodies(t, 2))
+	assert.EqualValues(t, 1, g.EngineCounts.Cancelled.Load())
+	assert.Equal(t, 1, s.Accepted())
 }

@@ -57,7 +57,7 @@ func (w *body) block(block ast.Node) error {
 	if err := Markdown.Renderer().Render(&w.out, w.page.src, block); err != nil {
 		return err
 	}
-	if w.page.Kind == Cover && block.Kind() == ast.KindParagraph && block.PreviousSibling().Kind() == ast.KindHeading && !w.paper {
+	if pitch, ok := block.PreviousSibling().(*ast.Heading); ok && pitch.Level == 1 && w.page.Kind == Cover && !w.paper {
 		w.ways()
 	}
 	return nil

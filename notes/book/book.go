@@ -67,9 +67,10 @@ func Load(root string) (*Book, error) {
 	chapters, _ := filepath.Glob(filepath.Join(root, "notes", "0*.md")) // only a bad pattern is an error
 	steps, _ := filepath.Glob(filepath.Join(root, "notes", "steps", "*.md"))
 	others, _ := filepath.Glob(filepath.Join(root, "notes", "[a-z]*.md"))
+	contributing, _ := filepath.Glob(filepath.Join(root, "CONTRIBUTING.md"))
 	others = slices.DeleteFunc(others, func(file string) bool { return filepath.Base(file) == "contract.md" })
 	for _, file := range slices.Concat([]string{"README.md"}, chapters,
-		[]string{"notes/README.md", "notes/contract.md"}, steps, others) {
+		[]string{"notes/README.md", "notes/contract.md"}, steps, others, contributing) {
 		if rel, err := filepath.Rel(root, file); err == nil {
 			file = filepath.ToSlash(rel)
 		}

@@ -2,7 +2,9 @@ package book
 
 import (
 	"html"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/yuin/goldmark/ast"
 )
 
 // small writes a repository of one part and one chapter, and returns its book.
@@ -100,8 +103,8 @@ func TestQuotedCodeLeadsToItsDeclaration(t *testing.T) {
 	files, err := b.Site(Options{})
 
 	require.NoError(t, err)
-	assert.Contains(t, text, `<p class="from"><a href="src/part1-hello/server.go.html"><code>part1-hello/server.go</code></a>, <a href="src/part1-hello/server.go.html#serve">`)
-	assert.Contains(t, string(files["src/part1-hello/server.go.html"]), `<span id="server.stop"><b>func</b> (s *server) <i class="f">stop</i>() {}`)
+	assert.Contains(t, text, `<p class="from"><a href="src/part1-hello/server.go.html#serve"><code>part1-hello/server.go</code></a></p>`)
+	assert.Contains(t, string(files["src/part1-hello/server.go.html"]), `<span id="server.stop"><b>func</b> (s *server) <dfn>stop</dfn>() {}`)
 	assert.Contains(t, string(files["src/part1-hello/server.go.html"]), `href="../../01-hello.html"`)
 	assert.NotContains(t, files, "src/part2-backlog/dial.go.html", "a file that no page links to")
 }
@@ -136,9 +139,13 @@ func TestFiguresHaveTheirSize(t *testing.T) {
 func TestConsolesAndDiffsAreMarked(t *testing.T) {
 	assert.Equal(t, `<i class="p">$ </i><b>ls \`+"\n  -l</b>\na &lt; b\n", console("$ ls \\\n  -l\na < b\n"))
 	assert.Equal(t, "<ins>+a</ins>\n<del>-b</del>\n<i>@@ 1 @@</i>\n c\n", differences("+a\n-b\n@@ 1 @@\n c\n"))
-	assert.Equal(t, "<i>// one\n// two</i>\n<b>func</b> <i class=\"f\">f</i>() { g(<u>\"x\"</u>, <i class=\"n\">1</i>) }\n",
+	assert.Equal(t, "<i>// one\n// two</i>\n<b>func</b> <dfn>f</dfn>() { g(<u>\"x\"</u>, <var>1</var>) }\n",
 		highlight("go", "// one\n// two\nfunc f() { g(\"x\", 1) }\n"))
 	assert.Equal(t, "a &lt; b\n", highlight("", "a < b\n"))
+	assert.Equal(t, "<b>func</b> (s *T) <dfn>m</dfn>(x <b>map</b>[int]int) (T, error) {\n\tg(x)\n\tg(nil) <i>/* a */</i>\n\tg(<u>`a\n`</u>, <u>'b'</u>); f(<var>0x1p-2</var>)",
+		highlight("go", "func (s *T) m(x map[int]int) (T, error) {\n\tg(x)\n\tg(nil) /* a */\n\tg(`a\n`, 'b'); f(0x1p-2)"))
+	assert.Equal(t, "&lt;x&gt;\n", highlight("text", "<x>\n"))
+	assert.Empty(t, highlight("go", ""))
 }
 
 // theSite is the real book.
@@ -159,6 +166,7 @@ func TestPagesAreSmallAndComplete(t *testing.T) {
 	for _, name := range []string{"index.html", "01-hello.html", "08-engine.html", "glossary.html", "lab.html", "steps-part4-client.html", epubName} {
 		assert.Contains(t, files, name)
 	}
+	assert.Equal(t, 1, strings.Count(string(files["index.html"]), `class="begin"`), "the way to chapter 1, on the cover")
 	assert.Contains(t, string(files["01-hello.html"]), `<li><a href="lab.html">Lab</a></li>`)
 	for name, text := range files {
 		if strings.HasSuffix(name, ".html") && !strings.HasPrefix(name, "src/") {
@@ -233,4 +241,28 @@ func TestColumnsOfNumbersAreAlignedInEveryFormat(t *testing.T) {
 
 	assert.Contains(t, text, `<td style="text-align:right">1</td>`)
 	assert.NotContains(t, text, "align=")
+}
+
+// A link to another page of Markdown is one within the book: the book has that page.
+func TestEveryPageThatAPageLinksToIsInTheBook(t *testing.T) {
+	b, err := Load("../..")
+	require.NoError(t, err)
+	followed := 0
+	for _, page := range b.pages {
+		err := ast.Walk(Parse(page.src), func(node ast.Node, entering bool) (ast.WalkStatus, error) {
+			link, ok := node.(*ast.Link)
+			if !ok || !entering {
+				return ast.WalkContinue, nil
+			}
+			to, err := url.Parse(string(link.Destination))
+			require.NoError(t, err)
+			if file := path.Join(path.Dir(page.path), to.Path); !to.IsAbs() && path.Ext(to.Path) == ".md" {
+				followed++
+				assert.NotNil(t, b.byPath[file], "%s links to %s, which has no page in the book", page.path, file)
+			}
+			return ast.WalkContinue, nil
+		})
+		require.NoError(t, err)
+	}
+	assert.Greater(t, followed, 50)
 }

@@ -27,6 +27,12 @@ type terms struct {
 var everyday = []string{"line", "window", "target", "job", "credit", "idle", "lease", "lane", "leader", "follower", "future",
 	"generation", "head", "field", "permit", "reset", "driver", "pool", "slot", "engine", "exchange", "registry"}
 
+// isEveryday reports whether name, or what it is the plural of, is such a term.
+func isEveryday(name string) bool {
+	name = strings.ToLower(name)
+	return slices.Contains(everyday, name) || slices.Contains(everyday, strings.TrimSuffix(name, "s"))
+}
+
 // readTerms reads the glossary's paragraphs: bold names, a full stop, an explanation.
 // It gives each paragraph an id.
 func readTerms(tree ast.Node, src []byte) *terms {

@@ -2,18 +2,18 @@ package book
 
 import (
 	"fmt"
+	"go/scanner"
+	"go/token"
 	"regexp"
 	"strings"
 
-	"github.com/alecthomas/chroma/v2"
-	"github.com/alecthomas/chroma/v2/lexers"
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/renderer"
 	"github.com/yuin/goldmark/util"
 )
 
 // blocks renders fenced code. Five kinds of words have a colour, neighbours of the same
-// kind are one element, and the frequent kinds have elements without a class, so that
+// kind are one element, and each kind has an element without a class, so that
 // a chapter of two thousand lines stays small.
 type blocks struct{}
 
@@ -81,39 +81,38 @@ func differences(code string) string {
 	return b.String()
 }
 
-// highlight colours code in a language that chroma knows; other text is left as it is.
+// highlight colours Go; other text is left as it is.
 func highlight(lang, code string) string {
-	lexer := lexers.Get(lang)
-	if lexer == nil || lang == "text" || lang == "" || code == "" { // a lexer would add a line to nothing
+	if lang != "go" {
 		return codeEscaper.Replace(code)
 	}
-	tokens, err := lexer.Tokenise(nil, code)
-	if err != nil {
-		return codeEscaper.Replace(code)
-	}
+	var s scanner.Scanner
+	file := token.NewFileSet().AddFile("", -1, len(code))
+	s.Init(file, []byte(code), nil, scanner.ScanComments)
 	var b strings.Builder
-	var run, blank string // tokens of one kind so far, and the blanks after them
 	var now element
-	flush := func() {
-		b.WriteString(now.open + codeEscaper.Replace(run) + now.end + blank)
-		run, blank = "", ""
+	start, end := 0, 0 // of the tokens of one kind so far
+	flush := func(next int) {
+		b.WriteString(now.open + codeEscaper.Replace(code[start:end]) + now.end + code[end:next])
+		start = next
 	}
-	before := ""
-	for _, token := range tokens.Tokens() {
-		text := token.Value
-		if strings.TrimSpace(text) == "" {
-			blank += text
+	before := token.ILLEGAL
+	for pos, kind, text := s.Scan(); kind != token.EOF; pos, kind, text = s.Scan() {
+		if kind == token.SEMICOLON && text != ";" {
+			before = kind // the scanner puts it at the end of a line
 			continue
 		}
-		if is := elementOf(token.Type, before); is != now {
-			flush()
+		if kind.IsOperator() {
+			text = kind.String()
+		}
+		at := file.Offset(pos)
+		if is := elementOf(kind, before, strings.HasPrefix(code[at+len(text):], "(")); is != now {
+			flush(at)
 			now = is
 		}
-		body := strings.TrimRight(text, "\n")
-		run, blank = run+blank+body, text[len(body):]
-		before = text
+		end, before = at+len(text), kind
 	}
-	flush()
+	flush(len(code))
 	return b.String()
 }
 
@@ -124,24 +123,23 @@ var (
 	keyword  = element{"<b>", "</b>"}
 	comment  = element{"<i>", "</i>"}
 	quotes   = element{"<u>", "</u>"}
-	numeral  = element{`<i class="n">`, "</i>"}
-	declared = element{`<i class="f">`, "</i>"}
+	numeral  = element{"<var>", "</var>"}
+	declared = element{"<dfn>", "</dfn>"}
 )
 
-// elementOf returns the element of a token that follows the word before.
-func elementOf(t chroma.TokenType, before string) element {
+// elementOf returns the element of a token that follows one of the kind before. called
+// says that a parenthesis follows: a name is then that of a function.
+func elementOf(kind, before token.Token, called bool) element {
 	switch {
-	case t.InCategory(chroma.Comment):
+	case kind == token.COMMENT:
 		return comment
-	case t.InSubCategory(chroma.LiteralNumber):
+	case kind == token.INT || kind == token.FLOAT || kind == token.IMAG:
 		return numeral
-	case t == chroma.KeywordType || t == chroma.KeywordConstant:
-		return element{}
-	case t.InCategory(chroma.Keyword):
-		return keyword
-	case t.InSubCategory(chroma.LiteralString):
+	case kind == token.STRING || kind == token.CHAR:
 		return quotes
-	case t == chroma.NameFunction && (before == "func" || before == ")"):
+	case kind.IsKeyword():
+		return keyword
+	case kind == token.IDENT && called && (before == token.FUNC || before == token.RPAREN):
 		return declared
 	}
 	return element{}

@@ -51,7 +51,7 @@ func (l *linker) walk(node ast.Node) {
 		l.text(node)
 		return
 	case *ast.Emphasis:
-		if entry, ok := l.b.terms.named(plain(node, l.page.src)); ok {
+		if entry, ok := l.b.terms.named(plain(node, l.page.src)); ok && (node.Level == 1 || !isEveryday(plain(node, l.page.src))) {
 			wrap(node, "glossary.html#"+entry.id, entry.about, "term")
 			l.seen[entry.id] = true
 			return
@@ -105,8 +105,9 @@ func wrap(node ast.Node, to, title, class string) {
 	link.AppendChild(link, node)
 }
 
-// quote links the paragraph above a block, `part1-hello/server.go`, `server.serve`: each
-// name leads to its declaration. It returns whether node is one.
+// quote links the paragraph above a block, `part1-hello/server.go`, `server.serve`: the file
+// leads to the first declaration. The other names, which the block shows, are left out: they
+// would be a sixth of a page. It returns whether node is one.
 func (l *linker) quote(node *ast.Paragraph) bool {
 	if next := node.NextSibling(); next == nil || next.Kind() != ast.KindFencedCodeBlock {
 		return false
@@ -129,13 +130,10 @@ func (l *linker) quote(node *ast.Paragraph) bool {
 	}
 	file := plain(spans[0], l.page.src)
 	node.SetAttributeString("class", []byte("from"))
-	for i, span := range spans {
-		to := l.b.sources.file(file, "", nil)
-		if i > 0 {
-			to = l.b.sources.within(file, plain(span, l.page.src))
-		}
-		wrap(span, to, "", "")
-	}
+	to := l.b.sources.within(file, plain(spans[1], l.page.src))
+	node.RemoveChildren(node)
+	node.AppendChild(node, spans[0])
+	wrap(spans[0], to, "", "")
 	return true
 }
 
@@ -243,8 +241,7 @@ func (l *linker) terms(words string) (found []mention) {
 	for _, at := range l.b.terms.find.FindAllStringIndex(words, -1) {
 		name := words[at[0]:at[1]]
 		entry, ok := l.b.terms.named(name)
-		ordinary := slices.Contains(everyday, strings.ToLower(name)) || slices.Contains(everyday, strings.TrimSuffix(strings.ToLower(name), "s"))
-		if !ok || ordinary || l.seen[entry.id] {
+		if !ok || isEveryday(name) || l.seen[entry.id] {
 			continue
 		}
 		l.seen[entry.id] = true

@@ -1,11 +1,16 @@
 package clients
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -108,6 +113,7 @@ func TestEveryFramingIsRead(t *testing.T) {
 		"HTTP/1.0":                 {"HTTP/1.0 200 OK\r\n\r\nhello", "200 5", true},
 		"204":                      {"HTTP/1.1 204 No Content\r\n\r\n", "204 0", false},
 		"100 before":               {"HTTP/1.1 100 Continue\r\n\r\n" + hello, "200 5", false},
+		"two before":               {strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 2) + hello, "200 5", false},
 		"103 before":               {"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + hello, "200 5", false},
 		"lower case":               {strings.ToLower(strings.Replace(hello, "HTTP/1.1 200 OK\r\n", "", 1)), "200 5", false},
 	} {
@@ -253,5 +259,179 @@ func TestRetriesEnd(t *testing.T) {
 	r.want(t, 0, "error")
 	if n := asked.Load(); n > 2 {
 		r.fail(t, "the server has read the GET %d times", n)
+	}
+}
+
+// A request has what any server needs: lines that end in CRLF, the target, one Host.
+func TestRequestIsWhole(t *testing.T) {
+	t.Parallel()
+	wrong := make(chan string, 10)
+	var url string
+	s := serve(t, func(c *net.TCPConn, _ int64) {
+		var raw bytes.Buffer
+		for in := bufio.NewReader(io.TeeReader(c, &raw)); ; raw.Reset() {
+			r, err := http.ReadRequest(in)
+			if err != nil {
+				if raw.Len() > 0 {
+					wrong <- fmt.Sprintf("%v, in %q", err, raw.String())
+				}
+				return
+			}
+			body, err := io.ReadAll(r.Body)
+			head, _, _ := strings.Cut(raw.String(), "\r\n\r\n")
+			line, fields, _ := strings.Cut(head, "\r\n")
+			hosts := regexp.MustCompile(`(?im)^host:`).FindAllString(fields, -1)
+			switch {
+			case strings.Count(head, "\r\n") != strings.Count(head, "\n"):
+				wrong <- fmt.Sprintf("a line of the head ends without CRLF: %q", head)
+			case line != r.Method+" /none?a=b HTTP/1.1":
+				wrong <- fmt.Sprintf("the request line is %q", line)
+			case len(hosts) != 1 || "http://"+r.Host != url:
+				wrong <- fmt.Sprintf("Host is not %s, once: %q", url[len("http://"):], head)
+			case r.Method == "POST" && (err != nil || len(body) == 0):
+				wrong <- fmt.Sprintf("the POST has no body of a few bytes: %q", raw.String())
+			}
+			io.WriteString(c, hello)
+		}
+	})
+	url = s.url
+
+	r := runClient(t, "MUST, RFC 9112 §2.2, §3, §3.2, §6: a request has lines that end in CRLF, its target, one Host, and the framing of its body", 1,
+		"GET "+s.url+"/none?a=b", "POST "+s.url+"/none?a=b")
+
+	select {
+	case what := <-wrong:
+		r.fail(t, "%s", what)
+	default:
+	}
+	r.want(t, 0, "200 5")
+	r.want(t, 1, "200 5")
+}
+
+// These responses have no body, whatever their fields say.
+func TestResponseWithoutABodyIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ method, bytes, want string }{
+		"HEAD, a length": {"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "200 0"},
+		"HEAD, chunked":  {"HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "200 0"},
+		"304, a length":  {"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "304 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, answering(func(_ int64, r *http.Request) (string, bool) {
+				if r.URL.Path == "/1" {
+					return c.bytes, false
+				}
+				return hello, false
+			}))
+
+			r := runClient(t, "MUST, RFC 9112 §6.3: a response to HEAD has no body, nor has 204 or 304, whatever the fields say", 1, c.method+" "+s.url+"/1", "GET "+s.url+"/2")
+
+			r.want(t, 0, c.want)
+			r.want(t, 1, "200 5")
+		})
+	}
+}
+
+func TestEveryWaitEnds(t *testing.T) {
+	t.Parallel()
+	silent := serve(t, func(c *net.TCPConn, _ int64) {
+		if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			if r.URL.Path == "/half" {
+				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+			}
+			io.Copy(io.Discard, c) // until the client closes
+		}
+	})
+	s := serve(t, answering(func(int64, *http.Request) (string, bool) { return hello, false }))
+
+	r := runClient(t, fmt.Sprintf("house rule: every wait ends, for a response and for more of it, in less than %v for both", limit), 2,
+		"GET "+silent.url+"/none", "GET "+silent.url+"/half", "GET "+s.url+"/")
+
+	r.want(t, 0, "error")
+	r.want(t, 1, "error")
+	r.want(t, 2, "200 5")
+}
+
+func TestConnectionIsNotUsedAfterItsLastResponse(t *testing.T) {
+	t.Parallel()
+	for name, bytes := range map[string]string{
+		"close":           "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
+		"close in a list": "HTTP/1.1 200 OK\r\nConnection: X-A, Close\r\nContent-Length: 5\r\n\r\nhello",
+		"HTTP/1.0":        "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var most atomic.Int64 // requests on one connection
+			s := serve(t, func(c *net.TCPConn, number int64) {
+				var asked int64
+				answering(func(int64, *http.Request) (string, bool) {
+					asked++
+					most.Store(max(asked, most.Load()))
+					return bytes, false
+				})(c, number)
+			})
+
+			r := runClient(t, "MUST NOT, RFC 9112 §9.3, §9.6: no request is sent on a connection whose last response said close, or was HTTP/1.0 without keep-alive", 1, many(3, "GET", s.url)...)
+
+			if n := most.Load(); n > 1 {
+				r.fail(t, "the server has read %d requests on a connection that was over after the first response", n)
+			}
+			for i := range r.requests {
+				r.want(t, i, "200 5")
+			}
+		})
+	}
+}
+
+// A kept connection may have ended, or have bytes that no request asked for, before it is
+// used again. The client can see both; a request that it sends anyway is lost, or gets a
+// response that is not its own.
+func TestSpoiltConnectionIsNotUsed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ method, extra string }{
+		"FIN":               {"POST", ""},
+		"408 and FIN":       {"GET", "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"},
+		"a second response": {"GET", "HTTP/1.1 203 Poison\r\nContent-Length: 6\r\n\r\npoison"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spoilt := make(chan bool)
+			var once sync.Once
+			s := serve(t, func(conn *net.TCPConn, number int64) {
+				in := bufio.NewReader(conn)
+				for n := 0; ; n++ {
+					r, err := http.ReadRequest(in)
+					if err != nil {
+						return
+					}
+					io.Copy(io.Discard, r.Body)
+					if number > 1 || n > 0 {
+						io.WriteString(conn, hello)
+						continue
+					}
+					io.WriteString(conn, hello+c.extra)
+					if name != "a second response" {
+						conn.CloseWrite()
+					}
+					once.Do(func() { close(spoilt) })
+				}
+			})
+			other := serve(t, answering(func(int64, *http.Request) (string, bool) {
+				<-spoilt
+				time.Sleep(200 * time.Millisecond) // the input: a client that reads in the background has had the time
+				return hello, false
+			}))
+
+			r := runClient(t, "house rule, RFC 9112 §9.2, §9.5: a kept connection is checked before it is used again, for its end and for bytes that no request has asked for", 1,
+				"GET "+s.url+"/1", "GET "+other.url+"/", c.method+" "+s.url+"/2")
+
+			r.want(t, 0, "200 5")
+			r.want(t, 1, "200 5")
+			r.want(t, 2, "200 5")
+			if n := s.accepted.Load(); n != 2 {
+				r.fail(t, "the last request was sent on the connection that the server had spoilt")
+			}
+		})
 	}
 }

@@ -4,10 +4,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/notes/steps"
 )
 
 // buildGateway builds part 4's program, with a planted bug unless bug is "", and
@@ -71,6 +74,49 @@ func TestJudgeWalksAGateway(t *testing.T) {
 	}
 }
 
+func TestJudgeWalksAGatewayWithStreams(t *testing.T) {
+	t.Parallel()
+	tests, program := gatewayTests(t), buildGateway(t, "")
+	for command, says := range map[string]string{
+		program + streamFlags:                                            "Passed: all 10.",
+		program + streamFlags + " -h2-streams 1":                         "Next: 9.4 A lane with streams",
+		program + " serve -addr $ADDR -backend http://${BACKEND#h2c://}": "Next: 9.1 Frames",
+	} {
+		j := beginPart(t, "4", tests, "", "STREAMS=1", "SERVER="+command)
+
+		j.Wait()
+
+		assert.Contains(t, j.printed.all(), says, command)
+		assert.Empty(t, j.left(), "no process is left")
+	}
+}
+
+// With everything up to a step and nothing after it, the judge stops at the next.
+func TestJudgeStopsAtTheStepThatAGatewayWithStreamsLacks(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("walks to each step")
+	}
+	interpreter, tests := python(t), gatewayTests(t)
+	all, err := steps.Load("../..", "4"+steps.OfStreams)
+	require.NoError(t, err)
+	for i, step := range all {
+		if !step.Judged() {
+			continue
+		}
+		lacks := nextJudged(all[i+1:])
+		both := strings.TrimSuffix(step.Number+","+lacks, ",")
+		command := "SERVER=UPTO=" + step.Number + " exec " + interpreter + " notes/judged/streams.py"
+		j := beginPart(t, "4", tests, "", "STREAMS=1", command, "STEP="+both, "PYTHONDONTWRITEBYTECODE=1", "PATIENCE=3s")
+
+		j.Wait()
+
+		assert.Equal(t, lacks, j.firstFailure(), "%s:\n%s", command, j.printed.all())
+	}
+}
+
+const streamFlags = " serve -addr $ADDR -engine $BACKEND"
+
 // Gateways with one of part 4's planted bugs each are caught from outside, in the
 // step that teaches what they do wrong.
 func TestJudgeCatchesWrongGateways(t *testing.T) {
@@ -79,16 +125,25 @@ func TestJudgeCatchesWrongGateways(t *testing.T) {
 		t.Skip("builds a program for each bug")
 	}
 	tests := gatewayTests(t)
-	for bug, c := range map[string]struct{ step, says string }{
-		"ends-as-if-whole":       {"7.2", "the response ends as if it were whole"},
-		"quote-that-swallows":    {"7.5", "Forwarded"},
-		"somebody-elses-request": {"6.4", "the response to the next client is"},
-		"no-look":                {"6.5", `want "HTTP/1.1 200 "`},
-		"paid-twice":             {"6.6", "the backend has read this POST 2 times"},
-		"next-answer":            {"6.10", "INJECTED"},
+	for bug, c := range map[string]struct{ step, says, flags string }{
+		"ends-as-if-whole":       {"7.2", "the response ends as if it were whole", gatewayFlags},
+		"quote-that-swallows":    {"7.5", "Forwarded", gatewayFlags},
+		"somebody-elses-request": {"6.4", "the response to the next client is", gatewayFlags},
+		"no-look":                {"6.5", `want "HTTP/1.1 200 "`, gatewayFlags},
+		"paid-twice":             {"6.6", "the backend has read this POST 2 times", gatewayFlags},
+		"next-answer":            {"6.10", "INJECTED", gatewayFlags},
+		"credit-kept":            {"9.7", "and may send no more: the window of stream", streamFlags},
+		"one-at-the-till":        {"9.7", "a client that does not read stops its own stream", streamFlags},
+		"charged-again":          {"9.9", "the backend gets POST /pay twice", streamFlags},
+		"goodbye-is-no-failure":  {"9.9", "TestRequestsAfterGOAWAYAreSentAgain", streamFlags},
+		"not-my-stream":          {"9.10", `want "HTTP/1.1 200 "`, streamFlags},
 	} {
 		t.Run(bug, func(t *testing.T) {
-			j := beginPart(t, "4", tests, "", "STEP="+c.step, "SERVER="+buildGateway(t, bug)+gatewayFlags)
+			env := []string{"STEP=" + c.step, "SERVER=" + buildGateway(t, bug) + c.flags}
+			if c.flags == streamFlags {
+				env = append(env, "STREAMS=1")
+			}
+			j := beginPart(t, "4", tests, "", env...)
 
 			j.Wait()
 

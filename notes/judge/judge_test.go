@@ -78,7 +78,7 @@ func serve(kind string) {
 	if kind != "ignores SIGTERM" {
 		l = stoppable(l)
 	}
-	http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	http.Serve(strict{l}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch kind {
 		case "dies":
 			fmt.Println("goodbye")
@@ -113,6 +113,38 @@ func (d draining) Accept() (net.Conn, error) {
 		err = net.ErrClosed // another would be tried again
 	}
 	return c, err
+}
+
+// A strict listener's connections leave out the content with which net/http's parser
+// answers a HEAD that it refuses.
+type strict struct{ net.Listener }
+
+func (l strict) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &strictConn{TCPConn: c.(*net.TCPConn)}, nil
+}
+
+type strictConn struct {
+	*net.TCPConn
+	method []byte // the first five bytes read
+}
+
+func (c *strictConn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	c.method = append(c.method, p[:min(n, 5-len(c.method))]...)
+	return n, err
+}
+
+func (c *strictConn) Write(p []byte) (int, error) {
+	head, _, _ := strings.Cut(string(p), "\r\n\r\n")
+	if string(c.method) == "HEAD " && strings.HasPrefix(head, "HTTP/1.1 4") {
+		_, err := io.WriteString(c.TCPConn, head+"\r\n\r\n")
+		return len(p), err
+	}
+	return c.TCPConn.Write(p)
 }
 
 // notePid adds a process to those that must be gone at the end.

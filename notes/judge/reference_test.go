@@ -17,7 +17,8 @@ import (
 // notes/judged/reference.py ends after any step when asked to. The judge is fair
 // if it stops at the next one, whichever step that is. With one change each,
 // notes/judged/changed.py is a server that is right and unusual, or wrong. For
-// gateways these are gateway.py and changed_gateway.py.
+// gateways these are gateway.py and changed_gateway.py, and for clients pool_client.py and
+// changed_client.py.
 
 // seenNowhere are steps that change how a program works, not what a client sees:
 // the judge passes a program without them. Their text says so.
@@ -33,32 +34,47 @@ type fairness struct {
 	reference, changed string            // files of notes/judged
 	parts              []string          // that reference is for
 	bugsAtATime        int               // programs with a bug each that are judged side by side
+	atATime            int               // other programs
 	patience           string            // of the judge, for one response
+	clients            bool              // they are clients
 	python             string            // the interpreter that python3 starts
 	tests              map[string]string // the compiled tests of each part
 }
 
 func TestJudgeIsFair(t *testing.T) { // not parallel: its walks are
-	fairness{reference: "reference.py", changed: "changed.py", parts: []string{"1", "3"}, bugsAtATime: 4, patience: "8s"}.test(t)
+	fairness{reference: "reference.py", changed: "changed.py", parts: []string{"1", "3"}, bugsAtATime: 5, atATime: 6, patience: "8s"}.test(t)
 }
 
 func TestJudgeIsFairToGateways(t *testing.T) { // not parallel: its walks are
-	fairness{reference: "gateway.py", changed: "changed_gateway.py", parts: []string{"4"}, bugsAtATime: 12, patience: "4s"}.test(t)
+	fairness{reference: "gateway.py", changed: "changed_gateway.py", parts: []string{"4"}, bugsAtATime: 12, atATime: 6, patience: "4s"}.test(t)
+}
+
+func TestJudgeIsFairToClients(t *testing.T) { // not parallel: its walks are
+	fairness{reference: "pool_client.py", changed: "changed_client.py", parts: []string{"2", "4"}, bugsAtATime: 16, atATime: 8, clients: true}.test(t)
 }
 
 func (f fairness) test(t *testing.T) {
 	f.python, f.tests = python(t), map[string]string{}
 	for _, part := range f.parts {
-		w := walk{root: "../..", part: part}
+		w := walk{root: "../..", part: part, client: f.clients}
 		err := w.prepare(t.Context())
 		t.Cleanup(func() { os.RemoveAll(w.scratch) })
 		w.backend.release()
 		require.NoError(t, err)
 		f.tests[part] = w.binary
 	}
-	t.Run("it stops after the last step that is built", f.stopsAfterTheLastStep)
-	t.Run("it accepts unusual servers", f.acceptsUnusualServers)
-	t.Run("it catches each bug", f.catchesEachBug)
+	for name, test := range map[string]func(*testing.T){
+		"it stops after the last step that is built": f.stopsAfterTheLastStep,
+		"it accepts unusual programs":                f.acceptsUnusualServers,
+		"it catches each bug":                        f.catchesEachBug,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if f.clients {
+				t.Parallel() // they measure nothing, and most of their time they wait
+			}
+			test(t)
+		})
+	}
 }
 
 // judgeAll runs the judge on each of servers, so many at a time, and returns the runs
@@ -70,7 +86,11 @@ func (f fairness) judgeAll(t *testing.T, servers []judgedServer, atATime int) []
 	var group sync.WaitGroup
 	for i, s := range servers {
 		turns <- true
-		runs[i] = beginPart(t, s.part, f.tests[s.part], "", "STEP="+s.step, "PYTHONDONTWRITEBYTECODE=1", "PATIENCE="+f.patience, "SERVER=echo $$ >>$PIDS; "+s.command)
+		judged := []string{"SERVER=echo $$ >>$PIDS; " + s.command}
+		if f.clients {
+			judged = []string{"SERVER=", "CLIENT=echo $$ >>$PIDS; " + s.command}
+		}
+		runs[i] = beginPart(t, s.part, f.tests[s.part], "", append(judged, "STEP="+s.step, "PYTHONDONTWRITEBYTECODE=1", "PATIENCE="+f.patience)...)
 		group.Go(func() {
 			runs[i].Wait()           // ends with the judge, which has three minutes
 			left[i] = runs[i].left() // now: later another process may have the number
@@ -112,7 +132,11 @@ func (f fairness) stopsAfterTheLastStep(t *testing.T) {
 	var servers []judgedServer
 	var want []string // the step that each lacks
 	for _, part := range f.parts {
-		all, err := steps.Load("../..", part)
+		of := part
+		if f.clients {
+			of += steps.OfClients
+		}
+		all, err := steps.Load("../..", of)
 		require.NoError(t, err)
 		for i, step := range all {
 			if !step.Judged() {
@@ -126,7 +150,7 @@ func (f fairness) stopsAfterTheLastStep(t *testing.T) {
 		}
 	}
 
-	for i, j := range f.judgeAll(t, servers, 6) {
+	for i, j := range f.judgeAll(t, servers, f.atATime) {
 		assert.Equal(t, want[i], j.firstFailure(), "%s:\n%s", servers[i].command, j.printed.all())
 		assert.Equal(t, want[i] == "", j.ProcessState.Success())
 	}
@@ -177,7 +201,7 @@ func (f fairness) acceptsUnusualServers(t *testing.T) {
 		servers = append(servers, judgedServer{part: c[1], command: onlyPart1(c[1]) + "UNUSUAL=" + c[0] + " exec " + f.python + " notes/judged/" + f.changed})
 	}
 
-	for i, j := range f.judgeAll(t, servers, 6) {
+	for i, j := range f.judgeAll(t, servers, f.atATime) {
 		assert.True(t, j.ProcessState.Success(), "%s:\n%s", servers[i].command, j.printed.all())
 	}
 }

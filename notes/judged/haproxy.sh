@@ -1,7 +1,10 @@
 # HAProxy as a gateway from $ADDR to $BACKEND. It shares kept connections between
 # clients (http-reuse always), as the others do; all else but the timeouts is its default.
+case $BACKEND in h2c://*) proto='proto h2';; esac
 dir=$(mktemp -d)
 cat > "$dir/conf" <<CONF
+global
+	nbthread 1
 defaults
 	mode http
 	timeout client 30s
@@ -13,6 +16,6 @@ frontend f
 	default_backend b
 backend b
 	http-reuse always
-	server s ${BACKEND#http://}
+	server s ${BACKEND#*://} $proto
 CONF
 exec haproxy -db -f "$dir/conf"

@@ -26,16 +26,18 @@ def date():
 # Steps 1.2 to 1.5: one request, one response, close.
 
 def serve_once(sock):
-    head, got = bytearray(), b"?"
-    sock.settimeout(5 if built("1.3") else None)
+    head, got, deadline = bytearray(), b"?", time.monotonic() + 5
     while got and b"\r\n\r\n" not in head[-len(got) - 3:]:
+        sock.settimeout(max(0.001, deadline - time.monotonic()) if built("1.3") else None)
         got = sock.recv(4096)
         head += got
         if not built("1.3") or built("1.3") and len(head) > 8 << 10:
             break
     if not head:
         return
-    status = "200 OK" if b"\r\n\r\n" in head or not built("1.3") else "431 Request Header Fields Too Large"
+    status = "200 OK" if b"\r\n\r\n" in head or not built("1.3") else "400 Bad Request"
+    if len(head) > 8 << 10 and status != "200 OK":
+        status = "431 Request Header Fields Too Large"
     if status == "200 OK" and built("1.4") and not REQUEST_LINE.match(head):
         status = "400 Bad Request"
     body = b"Hello, World!\n" if status == "200 OK" else status.encode() + b"\n"
@@ -195,7 +197,7 @@ CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)" + EXTENSIONS)
 class Input:
     """The bytes that the server has received and not used."""
     def __init__(self, sock):
-        self.sock, self.bytes = sock, b""
+        self.sock, self.bytes, self.heads = sock, b"", 0  # heads: how many it has taken
 
     def more(self, deadline=None, between=False):
         ready = select.poll()
@@ -206,18 +208,21 @@ class Input:
         events = dict(ready.poll(max(1, 1000 * left) if built("4.9") else None))
         if not events:
             raise TimeoutError
-        if self.sock.fileno() not in events:
-            raise Closed  # the server stops, and this client has sent nothing
+        if self.sock.fileno() not in events or self.heads and stopping[0] in events:
+            raise Closed  # the server stops: it reads one more request if it has read none
         got = self.sock.recv(32 << 10)
         if not got:
             raise Closed
         self.bytes += got
 
+    def holds_a_head(self):
+        return b"\r\n\r\n" in self.bytes
+
     def take(self, n):
         taken, self.bytes = self.bytes[:n], self.bytes[n:]
         return taken
 
-    def head(self):
+    def head(self, slots):
         deadline, empty = None, 0
         while True:
             while built("3.3") and self.bytes.startswith(b"\r\n"):
@@ -226,6 +231,7 @@ class Input:
                     raise Refused(400, "there are too many empty lines")
             end = self.bytes.find(b"\r\n\r\n") + 4
             if 4 <= end <= MAX_HEAD:
+                self.heads += 1
                 return self.take(end)
             check_start(self.bytes[:MAX_HEAD])
             if len(self.bytes) >= MAX_HEAD:
@@ -235,9 +241,10 @@ class Input:
             try:
                 self.more(deadline, between=True)
             except TimeoutError:
-                if not self.bytes:
+                if self.bytes:
+                    raise Refused(408, "the request did not arrive in time")
+                if slots.are_idle():
                     raise Closed
-                raise Refused(408, "the request did not arrive in time")
 
 
 class Body:
@@ -394,7 +401,7 @@ def stream(response, request, body, rest):
 
 
 READ, WRITE = "GET, HEAD, OPTIONS", "POST, PUT, OPTIONS"
-ROUTES = [(rb"/", READ, hello), (rb"/echo", WRITE, echo), (rb"/sleep/(.*)", READ, sleep), (rb"/stream/(.*)", READ, stream)]
+ROUTES = [(rb"/", READ, hello), (rb"/echo", WRITE, echo), (rb"/sleep/(.*)", "GET, HEAD, POST, OPTIONS", sleep), (rb"/stream/(.*)", READ, stream)]
 
 
 def dispatch(response, request, body):
@@ -427,12 +434,14 @@ class Slots:
     """The places of a connection's responses, taken when the requests arrive."""
     def __init__(self, sock):
         self.sock, self.queue, self.changed = sock, [], threading.Condition()
+        self.added, self.emptied = 0, time.monotonic()  # how many slots there were, and when the last one was sent
         self.gone = False  # the client: it has left, or does not read
 
     def add(self):
         with self.changed:
             self.changed.wait_for(lambda: len(self.queue) < MAX_SLOTS or not built("4.8"))
-            self.queue.append(Slot(self))
+            self.added += 1
+            self.queue.append(Slot(self, self.added))
             return self.queue[-1]
 
     def send(self):
@@ -451,7 +460,12 @@ class Slots:
             if not first.done:
                 break
             self.queue.pop(0)
+            self.emptied = time.monotonic()
         self.changed.notify_all()
+
+    def are_idle(self):
+        with self.changed:
+            return not self.queue and time.monotonic() >= self.emptied + TIME_LIMIT
 
     def wait_until_empty(self):
         with self.changed:
@@ -460,8 +474,8 @@ class Slots:
 
 class Slot:
     """The place of one response: what is written to it leaves when all before it have left."""
-    def __init__(self, slots):
-        self.slots, self.parked, self.done = slots, b"", False
+    def __init__(self, slots, number):
+        self.slots, self.number, self.parked, self.done = slots, number, b"", False
 
     def write(self, piece):
         with self.slots.changed:
@@ -484,15 +498,15 @@ def serve(sock):
     while not last:
         head = b""
         try:
-            head = input.head()
+            head = input.head(slots)
             request = Request(head)
         except Refused as refused:
             slot = slots.add()
-            respond(slot, None, refused, None, head.startswith(b"HEAD "))
+            respond(slot, None, refused, None, (head or input.bytes).startswith(b"HEAD "))
             break
         except (Closed, OSError):
             break
-        last = not request.persists() or built("4.10") and stops()
+        last = not request.persists() or built("4.10") and stops() and not input.holds_a_head()
         alone = request.method not in SAFE and built("4.7")
         if alone:
             slots.wait_until_empty()
@@ -512,7 +526,7 @@ def respond(slot, request, refused, body, head_only):
         if refused:
             raise refused
         dispatch(response, request, body)
-        response.close = not body.skip() or built("4.10") and stops() or response.close
+        response.close = not body.skip() or response.close or built("4.10") and stops() and slot.number == body.input.heads and not body.input.holds_a_head()
     except Refused as error:
         response.close = True
         if not response.framing:

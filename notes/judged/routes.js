@@ -4,19 +4,23 @@ const [, host, port] = process.env.ADDR.match(/^(.*):(\d+)$/);
 const known = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE'];
 const maxBody = 8 << 20;
 
+const { Readable } = require('stream');
 const read = { GET: true, HEAD: true }, write = { POST: true, PUT: true };
 const routes = [
   [/^\/$/, read, (request, response) => end(response, 200, 'Hello, World!\n')],
   [/^\/echo$/, write, echo],
-  [/^\/sleep\/(\d+)ms$/, read, (request, response, ms) => setTimeout(() => end(response, 200, `slept ${ms}ms\n`), ms)],
+  [/^\/sleep\/(\d+)ms$/, { ...read, POST: true }, (request, response, ms) => setTimeout(() => end(response, 200, `slept ${ms}ms\n`), ms)],
   [/^\/stream\/(\d+)$/, read, (request, response, n) => {
     response.setHeader('Content-Type', 'text/plain; charset=utf-8');
     response.flushHeaders();
-    for (let i = 1; i <= n; i++) response.write(`line ${i}\n`);
-    response.end();
+    Readable.from(lines(n)).pipe(response); // as fast as the client reads
   }],
   [/^\/(sleep|stream)\//, read, (request, response) => end(response, 400, 'bad number\n')],
 ];
+
+function* lines(n) {
+  for (let i = 1; i <= n; i++) yield `line ${i}\n`;
+}
 
 function echo(request, response) {
   if (request.headers['content-length'] > maxBody) {

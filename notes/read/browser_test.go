@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"socketup/notes/lab"
 	"socketup/part3-pipelining/server"
 	"socketup/part3-pipelining/socket"
 )
@@ -44,17 +45,20 @@ var theServer = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fd, err := socket.Listen("127.0.0.1:0", backlog)
+	fd, err := socket.Listen("127.0.0.1:0", 128)
 	if err != nil {
 		return "", err
 	}
-	s, err := server.New(fd, handler(files), server.DefaultLimits, slog.New(slog.DiscardHandler))
+	s, err := server.New(fd, theLab.Handler(handler(files)), server.DefaultLimits, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return "", err
 	}
 	go s.Serve()
 	return "http://" + socket.LocalAddr(fd).String() + "/", nil
 })
+
+// theLab is the one that the book has. TestMain closes it.
+var theLab = lab.New("../..")
 
 // serveBook returns the address of the served book: http://HOST/.
 func serveBook(t *testing.T) string {
@@ -97,6 +101,7 @@ var untilTheEnd, end = context.WithCancel(context.Background())
 // TestMain ends the browser.
 func TestMain(m *testing.M) {
 	code := m.Run()
+	theLab.Close()
 	if ctx, err := theBrowser(); err == nil {
 		_ = chromedp.Cancel(ctx) // waits until it is gone
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -10,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"socketup/notes/lab"
 )
 
 func fetch(t *testing.T, method, at string, fields http.Header) (*http.Response, string) {
@@ -62,6 +66,22 @@ func TestOtherPathsAndMethods(t *testing.T) {
 	}
 }
 
+// The book's server plays the lab's experiments too.
+func TestLabPlaysThroughTheBooksServer(t *testing.T) {
+	top := serveBook(t)
+	_, page := fetch(t, "GET", top+"lab.html", nil)
+	assert.Contains(t, page, `id="lab-close"`)
+
+	response, body := fetch(t, "POST", top+"lab/run?experiment=close&unread=0&clients=2&said=1&format=json", http.Header{"Lab": {"play"}})
+
+	assert.Equal(t, 200, response.StatusCode)
+	var result lab.Result
+	require.NoError(t, json.Unmarshal([]byte(body), &result), body)
+	assert.Equal(t, "You said 1; 2 responses were whole. 0 of 2 connections were reset.", result.Sentence)
+	_, kept := fetch(t, "GET", fmt.Sprintf("%slab/result?id=%d", top, result.ID), nil)
+	assert.Equal(t, strings.TrimSpace(body), strings.TrimSpace(kept))
+}
+
 func TestFolderNeedsNoServer(t *testing.T) {
 	dir := t.TempDir()
 	var said strings.Builder
@@ -77,7 +97,35 @@ func TestFolderNeedsNoServer(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	assert.Equal(t, 2, run([]string{"-no"}, io.Discard, io.Discard))
-	assert.Equal(t, 2, run([]string{"html"}, io.Discard, io.Discard))
-	assert.Equal(t, 1, run([]string{"-root", "/", "-to", t.TempDir()}, io.Discard, io.Discard))
+	for _, c := range []struct {
+		args   []string
+		status int
+		blames string
+	}{
+		{[]string{"-no"}, 2, "flag provided but not defined: -no"},
+		{[]string{"html"}, 2, `unexpected argument "html"`},
+		{[]string{"-root", "/", "-to", t.TempDir()}, 1, "README.md"},
+	} {
+		var out, wrong strings.Builder
+
+		assert.Equal(t, c.status, run(c.args, &out, &wrong))
+
+		assert.Empty(t, out.String())
+		assert.Contains(t, wrong.String(), c.blames)
+		assert.Regexp(t, `^read: .+\n$`, wrong.String(), "one sentence, by the program's own name")
+	}
+}
+
+func TestHelpNamesEveryFlagIn80Columns(t *testing.T) {
+	var out, wrong strings.Builder
+
+	assert.Zero(t, run([]string{"-h"}, &out, &wrong))
+
+	assert.Empty(t, wrong.String())
+	for line := range strings.Lines(out.String()) {
+		assert.LessOrEqual(t, len(line), 81, line)
+	}
+	for _, flag := range []string{"-root", "-addr", "-to"} {
+		assert.Contains(t, out.String(), "\n  "+flag)
+	}
 }

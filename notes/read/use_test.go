@@ -125,6 +125,19 @@ func TestAnswersOpenForALinkIntoThem(t *testing.T) {
 	b.waitFor(`document.querySelector('.answers').open`)
 }
 
+func TestLabPageOfTheBookPlays(t *testing.T) {
+	t.Parallel()
+	b := openTab(t, serveBook(t))
+	b.open("lab.html")
+	b.run(`document.querySelector('#lab-close [name=clients]').value = 5; document.querySelector('#lab-close [name=said]').value = 5`)
+	b.do(chromedp.Click(chromedp.CSS("#lab-tab-close")), chromedp.Click(chromedp.CSS("#lab-close [type=submit]")))
+
+	b.waitFor(`document.querySelector('#lab-close').dataset.state === 'ended'`)
+
+	assert.Regexp(t, `^You said 5; \d+ responses? w`, get[string](b, `document.querySelector('#lab-close .lab-sentence').textContent`))
+	b.quiet("the lab")
+}
+
 // Without JavaScript everything can be read and reached; what needs it is not in sight.
 func TestPagesNeedNoScript(t *testing.T) {
 	t.Parallel()

@@ -70,7 +70,7 @@ func (x *exchange) recycle() {
 	c.returnCredit(x, 0)
 	x.dropLarge(c.srv)
 	lines, fields, kept := x.req.Fields[:0], x.res.FieldLines[:0], x.res.body[:0]
-	x.req, x.res = Request{}, Response{}
+	x.head, x.req, x.res = x.head[:0], Request{}, Response{}
 	x.req.Fields, x.res.FieldLines, x.res.body = lines, fields, kept
 	if hadBody { // most have none
 		x.body = Body{}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"strconv"
@@ -11,8 +12,8 @@ import (
 // measurements of latency are made from it.
 type Served struct {
 	Client   netip.Addr
-	Method   []byte        // valid during the call, like Target; nil if the request line could not be parsed
-	Target   []byte        // as in the request line
+	Method   []byte        // valid during the call, like Target; of a request that was refused, whatever stands in its place
+	Target   []byte        // as in the request line; empty if that has none
 	Status   int           // of the response; 0 if none was begun
 	Bytes    int64         // of the response, head and framing included, that were passed on to be written
 	Duration time.Duration // from the end of the request's head until then
@@ -32,6 +33,10 @@ var errConnClosed = errors.New("the connection was closed before the response wa
 func (c *conn) beginServed(x *exchange) {
 	if c.srv.OnServed != nil {
 		x.sent = sentResponse{began: time.Now()}
+		if len(x.head) == 0 { // it is refused without being parsed
+			b := c.input.bytes()
+			x.head = append(x.head, b[:min(len(b), maxReportedLine)]...)
+		}
 	}
 }
 
@@ -65,5 +70,20 @@ func (c *conn) reportNow(x *exchange, rest []byte) {
 	} else if err == nil {
 		err = errConnClosed
 	}
-	c.srv.OnServed(Served{c.peer, x.req.Method, x.req.Target, x.sent.status, x.sent.bytes, time.Since(x.sent.began), err})
+	method, target := x.req.Method, x.req.Target
+	if x.err != nil { // perhaps before they were parsed
+		method, target = splitRequestLine(x.head)
+	}
+	c.srv.OnServed(Served{c.peer, method, target, x.sent.status, x.sent.bytes, time.Since(x.sent.began), err})
+}
+
+const maxReportedLine = 1 << 10 // bytes of a head that was refused; more than a log shows
+
+// splitRequestLine returns what stands in the places of the method and of the target in
+// a head that may be incomplete, or no head at all.
+func splitRequestLine(head []byte) (method, target []byte) {
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	method, rest, _ := bytes.Cut(bytes.TrimRight(line, "\r"), []byte(" "))
+	target, _, _ = bytes.Cut(rest, []byte(" "))
+	return method, target
 }

@@ -99,12 +99,18 @@ func (c *conn) newRequest(n int, refused *http1.StatusError) *exchange {
 }
 
 // isLastBeforeStop reports whether x is the last request that its connection answers in a
-// stopping server: no complete head follows it in input. The body of x may look like
-// one. So a request with a body that begins more than drainIdleTime after the stop is
-// always the last.
+// stopping server: its body is not complete in input, or no complete head follows it
+// there. A body may look like a head, so it is decoded, in a copy of its decoder.
 func (c *conn) isLastBeforeStop(x *exchange) bool {
-	stopped := c.srv.stoppedAt.Load()
-	return http1.HeadLength(c.input.bytes(), 0) == 0 || x.req.Length != 0 && stopped != 0 && c.waitingSince >= stopped+int64(drainIdleTime)
+	rest, body := c.input.bytes(), x.body.Decoder
+	for x.req.Body != nil && !body.AtEnd() {
+		_, used, refused := body.Decode(rest, len(rest))
+		if used == 0 || refused != nil {
+			return true
+		}
+		rest = rest[used:]
+	}
+	return http1.HeadLength(rest, 0) == 0
 }
 
 // reserve reserves the slot of x, before its handler starts.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/http1"
@@ -61,5 +62,56 @@ func TestBodyIsNotReadForAStreamThatHasEnded(t *testing.T) {
 
 		assert.Equal(t, 4, body.Len(), "bytes that are left. http2upload.go, send")
 		assert.True(t, u.repeatable(), "the request may be sent again")
+	}
+}
+
+// A body of which a piece has been read cannot be sent again, whatever the backend says: its
+// beginning is lost.
+func TestBodyThatHasBeenReadIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(c *testutil.HTTP2Conn){
+		"REFUSED_STREAM": func(c *testutil.HTTP2Conn) { c.Reset(1, http2.RefusedStream) },
+		"GOAWAY":         func(c *testutil.HTTP2Conn) { c.GoAway(0, http2.NoError) },
+		"the end":        func(c *testutil.HTTP2Conn) { c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+				if c.Settings(); c.Number == 1 {
+					c.AwaitRequest()
+					c.Await(http2.FrameData)
+					end(c)
+				}
+				for {
+					q, ok := c.AwaitRequest()
+					if !ok {
+						return
+					}
+					t.Error("the request was sent again. http2upload.go, repeatable")
+					c.Respond(q.StreamID, "again")
+				}
+			})
+			y := newStreamYard(t, s.Addr)
+			q := getRequest("/")
+			q.Method, q.Stream, q.Length = []byte("PUT"), testutil.Zeros{}, http1.Chunked
+
+			assert.Contains(t, y.send(t, q).outcome(t), client.ErrEnded.Error())
+		})
+	}
+}
+
+// 100 Continue may arrive before the upload has seen its stream, because it still waits for
+// that of a stream that was refused.
+func TestContinueIsForTheStreamThatIsNext(t *testing.T) {
+	t.Parallel()
+	for range 100 { // select chooses at random
+		q := postRequest("/", "body")
+		q.ExpectContinue = true
+		u := newUpload(&Job{Request: q}, &client.Timeouts{ContinueWait: testutil.MaxWait})
+		refused, next := &stream{id: 1}, &stream{id: 3}
+		u.beginOn(next)
+		u.proceed()
+
+		require.Same(t, next, u.awaitContinue(refused), "http2upload.go, awaitContinue")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -487,4 +488,75 @@ func TestInterimResponsesCannotFillTheMemory(t *testing.T) {
 	assert.Equal(t, "200 ok", sink.outcome(t))
 	assert.Less(t, interims, 10, "interim responses of 8 kB that were kept. pump.go, addInterim")
 	assert.Positive(t, interims)
+}
+
+// A sink that takes its time is no fault of the backend, which may wait for it.
+func TestSlowClientIsNoTimeoutOfTheBackend(t *testing.T) {
+	t.Parallel()
+	blocked, taken := make(chan struct{}), make(chan struct{}, 10)
+	release := sync.OnceFunc(func() { close(blocked) })
+	defer release()
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+		c.Settings()
+		c.AwaitRequest()
+		c.Head(1, false, "200")
+		c.Data(1, false, "half")
+		<-blocked
+		c.Data(1, true, ", and half")
+		c.WaitForEnd()
+	})
+	y := newStreamYard(t, s.Addr)
+	sink := y.get(t, "/", func(s *streamSink) {
+		s.room, s.onData = 0, func([]byte) error { taken <- struct{}{}; <-blocked; return nil }
+	})
+	testutil.Receive(t, taken, "a piece of the body")
+	l := y.laneOf(t)
+	for range 3 { // ticks
+		var before time.Time
+		l.mu.Lock()
+		for _, s := range l.streams {
+			s.since = s.since.Add(-2 * y.timeouts.Idle)
+		}
+		before = l.armed
+		l.mu.Unlock()
+		testutil.Eventually(t, "the reader looks at its streams", func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.armed.After(before)
+		})
+	}
+	release()
+
+	assert.Equal(t, "200 half, and half", sink.outcome(t), "http2tick.go, lateStreams")
+}
+
+// A backend that opens its windows wide, and then does not read, must not fill our memory with
+// bodies either.
+func TestUploadsWaitForABackendThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+		c.SetReadBuffer(4 << 10)
+		c.Settings(http2.Setting{ID: http2.SettingInitialWindowSize, Value: 1 << 30})
+		c.Send(http2.AppendWindowUpdate(nil, 0, 1<<30))
+		<-t.Context().Done()
+	})
+	y := newStreamYard(t, s.Addr)
+	for range 4 {
+		q := postRequest("/", "")
+		q.Stream, q.Length = testutil.Zeros{}, http1.Chunked
+		y.send(t, q)
+	}
+	testutil.Eventually(t, "all requests are accepted", func() bool { return y.counts.Pushed.Load() == 4 })
+	l := y.laneOf(t)
+
+	testutil.Eventually(t, "all uploads wait", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		waiting := len(l.out) >= maxOut // a writer that waits opens no more streams
+		for _, s := range l.streams {
+			waiting = waiting && s.stalled && s.sendWindow > 1<<20
+		}
+		assert.LessOrEqual(t, len(l.out), maxOut+http2.FrameHeaderLen+http2.DefaultMaxFrame, "bytes that wait to be written. http2upload.go, sendBody")
+		return waiting || t.Failed()
+	})
 }

@@ -127,7 +127,9 @@ func openHTTP2Lane(b *sharedBackend, l *pool.Lease) (*http2Lane, error) {
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Value: client.MaxHead})
 	hello = http2.AppendWindowUpdate(hello, 0, http2.MaxWindow-http2.DefaultWindow) // the windows of the streams are the bound
 	_, err := p.conn.Write(hello, client.DeadlineAfter(b.m.timeouts.Connect))
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("%w: %w", client.ErrEnded, err)
+	} else {
 		err = p.awaitSettings(client.DeadlineAfter(b.m.timeouts.Connect))
 	}
 	if err != nil {

@@ -299,7 +299,7 @@ func TestFrozenBackendIsLeft(t *testing.T) {
 	})
 
 	l.silentFor(y.Limits.Ping)
-	l.missPing(t)
+	l.missPing(t, y.Limits.Ping)
 
 	assert.Equal(t, "200 /get", get.outcome(t))
 	assert.Contains(t, post.outcome(t), "PING")
@@ -377,7 +377,7 @@ func TestSilentConnectionMustProveItself(t *testing.T) {
 				assert.Equal(t, "200 /second", second.outcome(t))
 				return
 			}
-			l.missPing(t)
+			l.missPing(t, proveWithin)
 			assert.Equal(t, "200 first", second.outcome(t), "the request has another connection, and was sent once")
 		})
 	}
@@ -395,7 +395,9 @@ func TestDropAllDrainsLanes(t *testing.T) {
 	after := y.get(t, "/after")
 
 	testutil.Eventually(t, "the second request has arrived", s.holds(2))
-	assert.Equal(t, 2, s.Accepted(), "the old connection gets no more. http2write.go, writeAll")
+	s.mu.Lock()
+	assert.Equal(t, map[int]int{1: 1, 2: 1}, s.perConn, "requests by connection: the old one gets no more. sharedbackend.go, take")
+	s.mu.Unlock()
 	close(s.released)
 	assert.Equal(t, "200 /before", before.outcome(t))
 	assert.Equal(t, "200 /after", after.outcome(t))
@@ -493,4 +495,47 @@ func TestGoAwayLosesNothing(t *testing.T) {
 	assert.Equal(t, "200 body of 3", third.outcome(t))
 	assert.Equal(t, "200 /4", fourth.outcome(t))
 	testutil.Eventually(t, "the old connection is closed", func() bool { return s.Open() == 1 })
+}
+
+// Jobs are pushed just when lanes retire: none is lost between the look at the queue and the
+// end of the lane (E5).
+func TestNoJobIsLostWhenALaneRetires(t *testing.T) {
+	t.Parallel()
+	const clients, each = 8, 60
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) { c.Settings(); c.RespondToAll() })
+	y := newStreamYard(t, s.Addr, func(y *streamYard) { y.pool.Limits.IdleTime = time.Millisecond })
+	var all sync.WaitGroup
+	var rounds sync.WaitGroup
+	for round := range each {
+		rounds.Add(clients)
+		if round%10 == 9 { // let the lane retire, or nearly so: this is the input, not a wait
+			time.Sleep(tickInterval + time.Duration(round/10-3)*500*time.Microsecond)
+		}
+		for i := range clients {
+			all.Go(func() {
+				defer rounds.Done()
+				path := fmt.Sprintf("/%d/%d", i, round)
+				assert.Equal(t, "200 "+path, y.get(t, path).outcome(t), "a job was pushed while its lane retired, and is lost. sharedbackend.go, retire")
+			})
+		}
+		rounds.Wait()
+	}
+	testutil.WaitGroup(t, &all, "all jobs end")
+
+	assert.Greater(t, s.Accepted(), 1, "lanes retired between jobs")
+}
+
+// A lane without streams waits, and does not look around (E8).
+func TestIdleLaneSleeps(t *testing.T) {
+	t.Parallel()
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) { c.Settings(); c.RespondToAll() })
+	y := newStreamYard(t, s.Addr)
+	require.Equal(t, "200 /", y.get(t, "/").outcome(t))
+	l := y.laneOf(t)
+
+	testutil.Eventually(t, "the reader sleeps until the lane has been idle for too long. http2tick.go, tick", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return time.Until(l.armed) > y.pool.Limits.IdleTime/2
+	})
 }

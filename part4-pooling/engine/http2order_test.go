@@ -3,9 +3,11 @@ package engine
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
+	"socketup/part4-pooling/client"
 	"socketup/part4-pooling/http2"
 	"socketup/part4-pooling/internal/testutil"
 )
@@ -52,4 +54,62 @@ func TestRequestsAreSentAgainInTheirOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A backend that restarts may accept a connection and end it before it carries a request. The
+// next one carries it.
+func TestConnectionThatEndsBeforeItsFirstRequestIsReplaced(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]func(c *testutil.HTTP2Conn){
+		"before SETTINGS": func(c *testutil.HTTP2Conn) {},
+		"after SETTINGS":  func(c *testutil.HTTP2Conn) { c.Settings() },
+		"with GOAWAY":     func(c *testutil.HTTP2Conn) { c.Settings(); c.GoAway(0, http2.NoError) },
+		"a little later":  func(c *testutil.HTTP2Conn) { c.Settings(maxStreams(0)); c.Await(http2.FrameSettings) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+				if bad := map[bool]int{true: 1, false: maxRefusals}[name == "after SETTINGS"]; c.Number <= bad {
+					c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+					first(c)
+					return
+				}
+				c.Settings()
+				c.RespondToAll()
+			})
+			y := newStreamYard(t, s.Addr)
+			get := y.get(t, "/get")
+			if name != "after SETTINGS" { // then the kernel may have accepted a POST
+				assert.Equal(t, "200 body", y.send(t, postRequest("/post", "body")).outcome(t))
+			}
+
+			assert.Equal(t, "200 /get", get.outcome(t), "sharedbackend.go, failQueue")
+		})
+	}
+}
+
+// A response of which a part has been sent cannot begin again: the client sees it truncated.
+func TestCommittedResponseIsNotAskedForAgain(t *testing.T) {
+	t.Parallel()
+	half := make(chan struct{})
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+		if c.Settings(); c.Number > 1 {
+			t.Error("the request was sent again. http2pass.go, decide")
+			return
+		}
+		c.AwaitRequest()
+		c.Head(1, false, "200")
+		c.Data(1, false, "half")
+		<-half
+		c.Reset(1, http2.InternalError)
+		c.WaitForEnd()
+	})
+	y := newStreamYard(t, s.Addr)
+	sink := y.get(t, "/")
+	testutil.Eventually(t, "half of the response has arrived", func() bool { return sink.received() == 4 })
+	sink.committed.Store(true)
+	close(half)
+
+	assert.Contains(t, sink.outcome(t), client.ErrTruncated.Error())
+	assert.EqualValues(t, 0, y.counts.Retried.Load())
 }

@@ -34,7 +34,7 @@ func TestHalfAFrameIsNoSignOfLife(t *testing.T) {
 		time.Sleep(2 * tickInterval) // let the reader look at it: this is the input, not a wait
 		l.silentFor(y.Limits.Ping)
 	}
-	l.missPing(t)
+	l.missPing(t, y.Limits.Ping)
 
 	assert.Equal(t, "200 /a", sink.outcome(t), "the backend does not answer the PING, so the request is sent again on another connection. http2read.go, handleBuffered")
 }

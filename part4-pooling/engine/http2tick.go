@@ -87,6 +87,9 @@ func (l *http2Lane) tick() error {
 // error if it has not answered. The caller holds the lock.
 func (l *http2Lane) checkPing() error {
 	wait := l.backend.m.Limits.Ping
+	if l.proving {
+		wait = min(wait, proveWithin)
+	}
 	switch now := wallNow(); {
 	case !l.pinged.IsZero() && now.Sub(l.pinged) >= wait:
 		return errPingTimeout

@@ -93,8 +93,7 @@ func (u *upload) send(s *stream) {
 		s.sendBody(u.request.Body, true)
 		return
 	}
-	if u.begun.Store(true); !s.lane.isOpen(s) { // what is read now would be lost
-		u.begun.Store(false)
+	if !u.mayRead(s) {
 		return
 	}
 	buf := make([]byte, http2.DefaultMaxFrame)
@@ -115,6 +114,18 @@ func (u *upload) send(s *stream) {
 			return
 		}
 	}
+}
+
+// mayRead reports whether s is open, and then records that Stream is read from now on. If s
+// has ended, what is read would be lost, and the request may have another stream.
+func (u *upload) mayRead(s *stream) bool {
+	s.lane.mu.Lock()
+	defer s.lane.mu.Unlock()
+	open := s.lane.streams[s.id] == s
+	if open {
+		u.begun.Store(true)
+	}
+	return open
 }
 
 // trailers returns the trailers of a body that has ended with err, as a header block.
@@ -140,6 +151,10 @@ func (u *upload) awaitContinue(s *stream) *stream {
 		case s = <-u.begin:
 			wait.Reset(u.timeouts.ContinueWait)
 		case <-u.goAhead:
+			select {
+			case s = <-u.begin: // which the backend has seen before it went ahead
+			default:
+			}
 			return s
 		case <-wait.C:
 			return s

@@ -19,6 +19,10 @@ import (
 // connection that was closed while this process was frozen looks alive until it is used.
 const proveAfter = time.Second
 
+// proveWithin is how long the proof may take. Nothing is lost with a connection that has no
+// streams, and requests wait for it meanwhile: far less than pool.Limits.MaxWait.
+const proveWithin = time.Second
+
 // runWriter writes until the lane ends.
 func (l *http2Lane) runWriter() {
 	defer close(l.writerDone)

@@ -2,10 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
 
+	"socketup/part4-pooling/client"
+	"socketup/part4-pooling/http1"
 	"socketup/part4-pooling/pool"
 )
 
@@ -89,11 +92,10 @@ func (b *sharedBackend) openLane() {
 		b.lanes = append(b.lanes, l)
 		b.alive++
 		b.perLane = max(l.limit, 1)
-	}
-	if len(b.lanes) == 0 {
-		failed = b.queue.removeAll()
-	} else if err == nil {
 		b.dispatch()
+	}
+	if err != nil {
+		failed = b.removeFailed(err)
 	}
 	b.mu.Unlock()
 	if l != nil {
@@ -223,15 +225,29 @@ func (b *sharedBackend) remove(l *http2Lane) {
 	}
 }
 
-// failQueue fails the jobs that wait, if there is no lane for them.
+// failQueue fails the jobs that wait, if there is no lane for them. why is the fault of a lane
+// that has carried no request: another would not be better.
 func (b *sharedBackend) failQueue(why error) {
 	b.mu.Lock()
-	var failed *Job
-	if len(b.lanes) == 0 {
-		failed = b.queue.removeAll()
-	}
+	failed := b.removeFailed(why)
 	b.mu.Unlock()
 	b.failAll(failed, why)
+}
+
+// removeFailed removes the jobs that fail because of why, if there is no lane for them. But a
+// backend that restarts accepts connections and ends them: so jobs wait for another lane a few
+// times. The caller holds the lock.
+func (b *sharedBackend) removeFailed(why error) (failed *Job) {
+	if len(b.lanes) > 0 {
+		return nil
+	}
+	again := errors.Is(why, client.ErrEnded) && !errors.Is(why, http1.ErrBadResponse)
+	failed = b.queue.removeIf(func(j *Job) bool {
+		j.refusals++
+		return !again || j.refusals > maxRefusals
+	})
+	b.dispatch()
+	return failed
 }
 
 func (b *sharedBackend) close() {

@@ -25,31 +25,37 @@ func (b Backend) normalized() Backend {
 	return b
 }
 
-// ParseEngine parses the argument of -engine: as ParseBackend, but the URL may also begin
-// with h2c://, for a backend that speaks HTTP/2 over cleartext TCP without having been asked
-// to ("prior knowledge", RFC 9113 §3.3).
-func ParseEngine(s string) (Backend, error) {
-	const h2c = "h2c://"
-	path, url, ok := "", s, false
-	if strings.HasPrefix(s, "/") {
-		path, url, _ = strings.Cut(s, "=")
-		path += "="
-	}
-	if url, ok = strings.CutPrefix(url, h2c); ok {
-		url = "http://" + url
-	}
-	b, err := ParseBackend(path + url)
-	b.Engine, b.HTTP2 = true, ok
-	if err != nil && ok {
-		err = fmt.Errorf("%w; h2c://, for HTTP/2, is read like http://", err)
-	}
-	return b, err
-}
-
 // ParseBackend parses the argument of -backend, [PATH=]URL. Without PATH it is /. The URL is
 // http://HOST[:PORT], because paths and queries are forwarded unchanged. The error quotes s
 // and says what is wanted.
 func ParseBackend(s string) (Backend, error) {
+	b, err := parseBackend(s)
+	if err != nil {
+		err = fmt.Errorf("bad backend %q: %w; want http://localhost:9000 or /path=http://localhost:9000", s, err)
+	}
+	return b, err
+}
+
+// ParseEngine parses the argument of -engine: as ParseBackend, but the URL may also begin
+// with h2c://, for a backend that speaks HTTP/2 over cleartext TCP without having been asked
+// to ("prior knowledge", RFC 9113 §3.3).
+func ParseEngine(s string) (Backend, error) {
+	path, url, hasPath := strings.Cut(s, "=")
+	if !hasPath || !strings.HasPrefix(s, "/") {
+		path, url = "/", s
+	}
+	host, http2 := strings.CutPrefix(url, "h2c://")
+	if http2 {
+		url = "http://" + host
+	}
+	b, err := parseBackend(path + "=" + url)
+	if b.Engine, b.HTTP2 = true, http2; err != nil {
+		err = fmt.Errorf("bad engine %q: %w; want http://localhost:9000, or h2c://localhost:9000 for HTTP/2, or /path= before either", s, err)
+	}
+	return b, err
+}
+
+func parseBackend(s string) (Backend, error) {
 	path, rest := "/", s
 	if strings.HasPrefix(s, "/") {
 		path, rest, _ = strings.Cut(s, "=")
@@ -62,7 +68,7 @@ func ParseBackend(s string) (Backend, error) {
 		err = validatePath(path)
 	}
 	if err != nil {
-		return Backend{}, fmt.Errorf("bad backend %q: %w; want http://localhost:9000 or /path=http://localhost:9000", s, err)
+		return Backend{}, err
 	}
 	return Backend{Path: path, Addr: u.Addr}.normalized(), nil
 }

@@ -33,7 +33,10 @@ func main() {
 		MaxIdleConnsPerHost: callers,
 		MaxConnsPerHost:     callers,
 		DisableKeepAlives:   lacks == "6.4",
-	}}
+	}, Timeout: patience + time.Second}
+	if lacks == "6.3" {
+		client.Timeout = 0
+	}
 	requests := make(chan string)
 	var group sync.WaitGroup
 	for range callers {

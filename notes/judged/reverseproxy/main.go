@@ -20,6 +20,10 @@ func main() {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DialContext = (&net.Dialer{Timeout: time.Second}).DialContext
 	transport.DisableCompression = true
+	if backend.Scheme == "h2c" {
+		backend.Scheme, transport.Protocols = "http", new(http.Protocols)
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	}
 	proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(backend)
 		r.Out.Host = r.In.Host

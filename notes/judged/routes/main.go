@@ -20,6 +20,7 @@ func main() {
 	http.HandleFunc("POST /echo", echo)
 	http.HandleFunc("PUT /echo", echo)
 	http.HandleFunc("GET /sleep/{duration}", sleep)
+	http.HandleFunc("POST /sleep/{duration}", sleep)
 	http.HandleFunc("GET /stream/{n}", stream)
 	log.Fatal(http.ListenAndServe(os.Getenv("ADDR"), nil))
 }

@@ -1,4 +1,4 @@
-// Program serve serves the lab, or plays one experiment in a terminal:
+// Program lab serves the lab, or plays one experiment in a terminal:
 //
 //	go -C notes run ./lab/serve                            http://127.0.0.1:8080/lab.html
 //	go -C notes run ./lab/serve play backlog clients=20    prints the events, and a sentence
@@ -11,72 +11,66 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/url"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
+	"socketup/notes/cli"
 	"socketup/notes/lab"
 	"socketup/part3-pipelining/server"
-	"socketup/part3-pipelining/socket"
 )
 
-const usage = `usage: serve [-root DIR] [-addr ADDRESS]
-       serve play [-root DIR] [-json] EXPERIMENT [SETTING=VALUE]...
-example: serve play backlog backlog=0 clients=20 timeout=100 said=5
+const help = `usage: lab [-root DIR] [-addr ADDRESS]
+       lab play [-root DIR] [-json] EXPERIMENT [SETTING=VALUE]...
+
+Serves the lab until ^C; with play, plays one experiment in the terminal.
+
+  -root DIR
+        the repository's top directory (default ..)
+  -addr ADDRESS
+        IP address and port to listen on; port 0 picks a free one
+        (default 127.0.0.1:8080)
+  -json
+        with play: print the result as JSON
+
+example: lab play backlog backlog=0 clients=20 timeout=100 said=5
 `
-
-const (
-	backlog = 128             // connections; a reader has one browser
-	grace   = 5 * time.Second // for what is in progress when the program is told to stop
-)
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run executes one command line and returns the exit status: 0 on success, 1 when
-// something failed, 2 for a usage error.
+// run executes one command line and returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
 	play := len(args) > 0 && args[0] == "play"
 	if play {
 		args = args[1:]
 	}
-	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {}
-	root := flags.String("root", "..", "the repository's top `directory`")
-	addr := flags.String("addr", "127.0.0.1:8080", "IP `address` and port to listen on; port 0 picks a free one")
-	asJSON := flags.Bool("json", false, "with play: print the result as JSON")
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stdout, usage)
-		flags.SetOutput(stdout)
-		flags.PrintDefaults()
-		return 0
-	} else if err != nil || play != (flags.NArg() > 0) {
-		fmt.Fprint(stderr, usage)
-		return 2
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	l := lab.New(*root)
-	defer l.Close()
-	if play {
-		err = playOne(ctx, l, flags.Args(), *asJSON, stdout)
-	} else {
-		err = serve(ctx, l, *addr, stdout, slog.New(slog.NewTextHandler(stderr, nil)))
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
-	}
-	return 0
+	flags := flag.NewFlagSet("lab", flag.ContinueOnError)
+	root := flags.String("root", "..", "")
+	addr := flags.String("addr", "127.0.0.1:8080", "")
+	asJSON := flags.Bool("json", false, "")
+	p := cli.Program{Name: "lab", Help: help, Flags: flags, Action: func(operands []string) error {
+		l := lab.New(*root)
+		defer l.Close()
+		switch {
+		case play && len(operands) == 0:
+			return fmt.Errorf("%w: play what? %w", cli.ErrUsage, lab.ErrUnknown)
+		case play:
+			return playOne(l, operands, *asJSON, stdout)
+		case len(operands) > 0:
+			return fmt.Errorf("%w: unexpected argument %q", cli.ErrUsage, operands[0])
+		}
+		return cli.Serve(*addr, ", the lab is /lab.html", l.Handler(elsewhere), l.Close, stdout, stderr)
+	}}
+	return p.Run(args, stdout, stderr)
 }
 
 // playOne plays an experiment, and prints what happens as it happens.
-func playOne(ctx context.Context, l *lab.Lab, args []string, asJSON bool, stdout io.Writer) error {
+func playOne(l *lab.Lab, args []string, asJSON bool, stdout io.Writer) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program
 	query := url.Values{}
 	for _, arg := range args[1:] {
 		name, value, _ := strings.Cut(arg, "=")
@@ -84,7 +78,7 @@ func playOne(ctx context.Context, l *lab.Lab, args []string, asJSON bool, stdout
 	}
 	r, err := l.Start(ctx, args[0], query)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", cli.ErrUsage, err) // no other run is in progress
 	}
 	for seen, ended := 0, false; !ended && !asJSON; {
 		select {
@@ -98,6 +92,9 @@ func playOne(ctx context.Context, l *lab.Lab, args []string, asJSON bool, stdout
 		}
 	}
 	result := r.Result()
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w; the run is ended", cli.ErrInterrupted)
+	}
 	if asJSON {
 		text, _ := json.MarshalIndent(result, "", "  ") // strings and numbers: it cannot fail
 		_, err = fmt.Fprintf(stdout, "%s\n", text)
@@ -108,30 +105,6 @@ func playOne(ctx context.Context, l *lab.Lab, args []string, asJSON bool, stdout
 		return errors.New(result.Error)
 	}
 	return err
-}
-
-// serve serves the lab until ctx ends.
-func serve(ctx context.Context, l *lab.Lab, addr string, stdout io.Writer, log *slog.Logger) error {
-	fd, err := socket.Listen(addr, backlog)
-	if err != nil {
-		return err
-	}
-	s, err := server.New(fd, l.Handler(elsewhere), server.DefaultLimits, log)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(stdout, "listening on http://%s, the lab is /lab.html\n", socket.LocalAddr(fd))
-	done := make(chan struct{})
-	go func() { s.Serve(); close(done) }() // serve waits for it, within grace
-	<-ctx.Done()
-	l.Close() // ends a run, and with it the response that waits for it
-	s.Stop()
-	select {
-	case <-done:
-		return nil
-	case <-time.After(grace):
-		return fmt.Errorf("a response was not read within %v", grace)
-	}
 }
 
 // elsewhere has the page, and leads to it.

@@ -37,19 +37,37 @@ func TestPlayAsJSON(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, c := range []struct {
-		args   []string
-		status int
-		says   string
+		args         []string
+		status       int
+		says, blames string // on stdout, on stderr
 	}{
-		{[]string{"-h"}, 0, "usage: serve"},
-		{[]string{"backlog"}, 2, "usage: serve"},
-		{[]string{"play"}, 2, "usage: serve"},
-		{[]string{"play", "backlogs"}, 1, "close, backlog, pipeline and pool"},
-		{[]string{"play", "close", "clients=500"}, 1, "want a number from 1 to 200"},
-		{[]string{"-addr", "nowhere"}, 1, "nowhere"},
+		{[]string{"-h"}, 0, "usage: lab", ""},
+		{[]string{"play", "-h"}, 0, "usage: lab", ""},
+		{[]string{"backlog"}, 2, "", `unexpected argument "backlog"`},
+		{[]string{"-no"}, 2, "", "flag provided but not defined: -no"},
+		{[]string{"play"}, 2, "", "close, backlog, pipeline and pool"},
+		{[]string{"play", "backlogs"}, 2, "", "close, backlog, pipeline and pool"},
+		{[]string{"play", "close", "clients=500"}, 2, "", "want a number from 1 to 200"},
+		{[]string{"-addr", "nowhere"}, 1, "", "nowhere"},
 	} {
-		var out bytes.Buffer
-		assert.Equal(t, c.status, run(c.args, &out, &out), c.args)
+		var out, wrong bytes.Buffer
+		assert.Equal(t, c.status, run(c.args, &out, &wrong), c.args)
 		assert.Contains(t, out.String(), c.says)
+		assert.Contains(t, wrong.String(), c.blames)
+		if c.blames == "" {
+			assert.Empty(t, wrong.String())
+			continue
+		}
+		assert.Empty(t, out.String())
+		assert.Regexp(t, `^lab: .+\n$`, wrong.String(), "one sentence, by the program's own name")
+	}
+}
+
+func TestHelpNamesEveryFlagIn80Columns(t *testing.T) {
+	for line := range strings.Lines(help) {
+		assert.LessOrEqual(t, len(line), 81, line)
+	}
+	for _, flag := range []string{"-root", "-addr", "-json"} {
+		assert.Contains(t, help, "\n  "+flag)
 	}
 }

@@ -9,6 +9,8 @@
 //		testutil.Eventually(t, "a second connection", func() bool { return s.Accepted() == 2 })
 //	}
 //
+// ServeHTTP2 is the same for HTTP/2, frame by frame.
+//
 // Whatever it starts ends with the test, and every wait fails the test after
 // MaxWait with the name of what did not happen.
 package testutil
