@@ -173,13 +173,6 @@ func (u *upload) beginOn(s *stream) {
 	u.begin <- s
 }
 
-// isOpen reports whether s has not ended.
-func (l *http2Lane) isOpen(s *stream) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.streams[s.id] == s
-}
-
 // proceed records that 100 Continue has arrived.
 func (u *upload) proceed() {
 	select {
