@@ -16,7 +16,7 @@ import (
 // The experiments of the streams: two clients of the gateway share one connection to the
 // backend, which speaks HTTP/2.
 
-const slowPath, fastPath = "/sleep/300", "/sleep/20"
+const slowPath, fastPath = "/sleep/1000", "/sleep/20"
 
 // A demoClient is a client that records what it sends and gets.
 type demoClient struct {

@@ -27,7 +27,7 @@ func TestStreamsDemoShowsItsFigures(t *testing.T) {
 		var one, two int
 		fmt.Sscan(m[1], &one)
 		fmt.Sscan(m[2], &two)
-		assert.GreaterOrEqual(t, one, 300, "over HTTP/1.1 client B waits for the slow response of client A")
+		assert.GreaterOrEqual(t, one, 1000, "over HTTP/1.1 client B waits for the slow response of client A")
 		assert.Less(t, two, one, "and over HTTP/2 it does not")
 	}
 }
