@@ -98,3 +98,39 @@ func TestResponsesOfAClientThatLeftAreNoFlood(t *testing.T) {
 	assert.Equal(t, "200 here I am", stays.outcome(t), "http2frames.go, onData")
 	assert.Equal(t, 1, s.Accepted())
 }
+
+// Nor are their heads, which the backend may have sent before it knew.
+func TestHeadsOfCancelledStreamsAreNoFlood(t *testing.T) {
+	t.Parallel()
+	const many = 120 // more than Control
+	arrived, reset := make(chan struct{}), make(chan struct{})
+	s := testutil.ServeHTTP2(t, func(c *testutil.HTTP2Conn) {
+		c.Settings()
+		for range many + 1 {
+			c.AwaitRequest()
+		}
+		close(arrived)
+		for range many {
+			c.Await(http2.FrameRSTStream)
+		}
+		for i := range many {
+			c.Head(uint32(2*i+1), true, "200")
+		}
+		c.Respond(2*many+1, "here I am")
+		close(reset)
+		c.WaitForEnd()
+	})
+	y := newStreamYard(t, s.Addr, func(y *streamYard) { y.Limits.Control = 100 })
+	var gone []*streamSink
+	for range many {
+		gone = append(gone, y.get(t, "/gone"))
+	}
+	stays := y.push(t, someClient, postRequest("/stays", ""))
+	testutil.Receive(t, arrived, "all requests")
+	for _, s := range gone {
+		s.left.Store(true)
+	}
+	testutil.Receive(t, reset, "the streams are reset within a tick")
+
+	assert.Equal(t, "200 here I am", stays.outcome(t), "http2frames.go, onHeaderBlock")
+}

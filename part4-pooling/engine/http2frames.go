@@ -68,6 +68,9 @@ func (l *http2Lane) onHeaderBlock(f http2.Frame, block []byte) (bad *http2.ConnE
 	}
 	s, bad := l.borrow(f)
 	if s == nil {
+		if l.wasAllowed(len(block)) { // as in onData
+			r.idle--
+		}
 		return bad
 	}
 	r.idle = 0
@@ -152,8 +155,8 @@ func (l *http2Lane) onData(f http2.Frame) *http2.ConnError {
 	return nil
 }
 
-// wasAllowed reports whether n bytes of DATA on streams that have ended are among those that
-// the backend might send before it knew that we had reset them.
+// wasAllowed reports whether n bytes of DATA or of a head on streams that have ended are among
+// those that the backend might send before it knew that we had reset them.
 func (l *http2Lane) wasAllowed(n int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -44,7 +44,7 @@ type http2Lane struct {
 	queued      int64     // bytes of all frames so far, written or not
 	written     int64     // of these, bytes that the kernel has accepted
 	resets      int       // streams that we have reset
-	late        int       // bytes of DATA that may still arrive on streams that we have reset
+	late        int       // bytes that may still arrive on streams that we have reset
 	sendWindow  int64     // of the connection: bytes of bodies that we may send
 	firstWindow int64     // of a stream when it is opened
 	armed       time.Time // when the reader wakes up at the latest

@@ -79,9 +79,9 @@ func (l *http2Lane) isUsedUp() bool {
 
 // maxResets is how many streams we reset on one connection. A backend takes a client that
 // resets more for an attacker (CVE-2023-44487), and ends the connection for all who share it:
-// nghttp2 after 1,000, Go if 1,000 handlers of such streams wait to be started. Those that are
-// in flight when the lane is replaced may be reset too.
-const maxResets = 500
+// nghttp2 after 1,000, Go if 1,000 handlers of such streams wait to be started, Apache httpd
+// after fewer. Those that are in flight when the lane is replaced may be reset too.
+const maxResets = 100
 
 // write writes all of b. It waits only if the send buffer has no room.
 func (l *http2Lane) write(b []byte) error {

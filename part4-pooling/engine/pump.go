@@ -218,9 +218,6 @@ func (p *pump) requeue() bool {
 	p.mu.Lock()
 	p.stream, p.ended, p.unpaused = nil, false, false
 	p.mu.Unlock()
-	if !p.caller {
-		p.job.pump = nil
-	}
 	p.backend.requeue(p.job) // from now on the job is the queue's
 	return p.caller
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,19 +49,16 @@ func (b *sharedBackend) push(from netip.Addr, j *Job) bool {
 // dispatch has somebody take the jobs that wait: the oldest lane with room, so that there
 // are as few lanes as possible, or a new one. The caller holds the lock.
 func (b *sharedBackend) dispatch() {
-	if !b.queue.mayPop(b.capacity()) {
+	free := slices.IndexFunc(b.lanes, func(l *http2Lane) bool { return l.open < l.limit })
+	if free < 0 && (b.opening || b.isFull()) || !b.queue.mayPop(b.capacity()) { // in this order: mayPop may look at all clients
 		return
 	}
-	for _, l := range b.lanes {
-		if l.open < l.limit {
-			l.wakeUp()
-			return
-		}
+	if free >= 0 {
+		b.lanes[free].wakeUp()
+		return
 	}
-	if !b.opening && !b.isFull() {
-		b.opening, b.began = true, time.Now()
-		go b.openLane() // ends when the lane is open, or cannot be
-	}
+	b.opening, b.began = true, time.Now()
+	go b.openLane() // ends when the lane is open, or cannot be
 }
 
 // isFull reports whether no lane can be added: there are as many as the pool allows, or the
