@@ -185,3 +185,20 @@ func TestAbortOnCloseCancelsTheRequest(t *testing.T) {
 		}
 	}
 }
+
+// Over HTTP/2 clients share the connection, so such credentials do not reach the backend.
+func TestUserCredentialsAreNotForwardedOverHTTP2(t *testing.T) {
+	t.Parallel()
+	seen := make(chan string, 10)
+	b := startHonest(t, func(w http.ResponseWriter, r *http.Request) { seen <- r.Header.Get("Authorization") })
+	r, _ := startStreamGateway(t, b.addr)
+	const look = "gateway/streams.go, errConnAuth"
+
+	for _, request := range []string{get("/", "Authorization: NTLM TlRMTVNTUAADAAAA\r\n", closeField), post("/", "x", "Authorization: Negotiate YIIJ\r\n", closeField)} {
+		answerTo(converse(t, r.addr, request), request, ruleConnAuth, look).wantPrefix(t, "HTTP/1.1 501 ")
+	}
+	allowed := get("/", "Authorization: Basic bnRsbTp4\r\n", closeField)
+	answerTo(converse(t, r.addr, allowed), allowed, ruleConnAuth, look).wantAnswer(t, "200", "")
+	assert.Equal(t, "Basic bnRsbTp4", testutil.Receive(t, seen, "the request of the backend"))
+	assert.Empty(t, seen)
+}

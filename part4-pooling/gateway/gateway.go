@@ -57,8 +57,9 @@ type Counts struct {
 const replayLimit = 16 << 10 // bytes; a request body up to this size is read before it is sent, so that it can be sent again
 
 var (
-	errLoop    = errors.New("forwarding loop: the request has passed through too many gateways")
-	errNoTrace = errors.New("TRACE is not forwarded: its response would show the fields that gateways add to a request")
+	errLoop     = errors.New("forwarding loop: the request has passed through too many gateways")
+	errNoTrace  = errors.New("TRACE is not forwarded: its response would show the fields that gateways add to a request")
+	errConnAuth = errors.New("credentials that authenticate a connection are not forwarded over HTTP/2: clients share it") // http1.IsConnAuth
 )
 
 // New returns a gateway to the given backends, which it copies; there must be no two
@@ -263,7 +264,7 @@ func (g *Gateway) sendError(w *server.Response, addr string, why error) {
 		status, count = 503, &g.Counts.Unavailable
 	case errors.Is(why, errLoop):
 		status, count = 508, &g.Counts.Refused
-	case errors.Is(why, errNoTrace):
+	case errors.Is(why, errNoTrace), errors.Is(why, errConnAuth):
 		status, count = 501, &g.Counts.Refused
 	}
 	count.Add(1)

@@ -13,6 +13,9 @@ import (
 
 // pushStream pushes p to the backend's queue. It never waits.
 func (g *Gateway) pushStream(addr string, w *server.Response, p *offloadedRequest) bool {
+	if p.forward.ConnAuth {
+		return false // its handler refuses it
+	}
 	p.forward.streams = g.Streams
 	return g.Streams.Push(addr, w.ClientAddr(), &p.Job)
 }
@@ -20,6 +23,9 @@ func (g *Gateway) pushStream(addr string, w *server.Response, p *offloadedReques
 // forwardStream sends f over HTTP/2, and its response to the client. It returns when both are
 // complete. An error means that no part of the response has been sent.
 func (g *Gateway) forwardStream(w *server.Response, f *forwardedRequest, addr string) error {
+	if f.ConnAuth {
+		return errConnAuth
+	}
 	p := &handledRequest{offloadedRequest: offloadedRequest{gateway: g, w: w, addr: addr, forward: f}}
 	p.Job = engine.Job{Request: &f.Request, Sink: p}
 	f.streams = g.Streams
