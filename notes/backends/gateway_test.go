@@ -2,6 +2,7 @@ package backends
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"io"
 	"log"
@@ -19,11 +20,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The gateways that the backends are driven through. GATEWAY chooses one:
+// The gateways that the backends are driven through: part 4, unless GATEWAY says otherwise.
 //
-//	GATEWAY=part4 go -C notes test ./backends
+//	GATEWAY=reverseproxy go -C notes test ./backends
 //
-// ReverseProxy proves that the backends and the tests work.
+// proves that the backends and the tests work. It may fail under load: net/http loses a
+// request now and then when httpd restarts.
 var gateways = map[string]func(t *testing.T, backend string) (addr string){
 	"part4":        startPart4,
 	"reverseproxy": startReverseProxy,
@@ -32,7 +34,7 @@ var gateways = map[string]func(t *testing.T, backend string) (addr string){
 // eachGateway runs f as a subtest for each of them.
 func eachGateway(t *testing.T, f func(t *testing.T, start func(t *testing.T, backend string) string)) {
 	for name, start := range gateways {
-		if chosen := os.Getenv("GATEWAY"); chosen != "" && chosen != name {
+		if name != cmp.Or(os.Getenv("GATEWAY"), "part4") {
 			continue
 		}
 		t.Run(name, func(t *testing.T) { f(t, start) })
