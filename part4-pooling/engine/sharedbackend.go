@@ -118,11 +118,11 @@ func (b *sharedBackend) connect() (*http2Lane, error) {
 }
 
 // take returns jobs for streams on l, in an order that is fair to their clients, and counts
-// them as open.
+// them as open. It returns no more than maxBatch: the writer asks again.
 func (b *sharedBackend) take(l *http2Lane, batch []*Job) []*Job {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for !l.draining && l.open < l.limit {
+	for !l.draining && l.open < l.limit && len(batch) < maxBatch {
 		j := b.queue.pop(b.capacity())
 		if j == nil {
 			return batch
@@ -130,9 +130,12 @@ func (b *sharedBackend) take(l *http2Lane, batch []*Job) []*Job {
 		l.open++
 		batch = append(batch, j)
 	}
-	b.dispatch() // to another lane
+	b.dispatch() // again, or to another lane
 	return batch
 }
+
+// maxBatch bounds the heads that wait to be written.
+const maxBatch = 64
 
 // hasWork reports whether a job waits.
 func (b *sharedBackend) hasWork() bool {

@@ -13,7 +13,7 @@ import (
 //
 //	RequestMemory     for each request: 3 × Window: what waits in its pump, what the pump is passing on, and the spare room of slices
 //	ConnectionMemory  for each connection: the reader's buffer, two header blocks, and twice what may
-//	                  wait to be written: 64 KiB of bodies, the heads of Streams requests, Control answers
+//	                  wait to be written: 64 KiB of bodies, the heads of 64 requests, Control answers
 type StreamLimits struct {
 	Streams int           // at a time on one connection; fewer if the backend's SETTINGS_MAX_CONCURRENT_STREAMS says so
 	Window  int           // bytes of a response that may wait in a pump: SETTINGS_INITIAL_WINDOW_SIZE
@@ -24,7 +24,7 @@ type StreamLimits struct {
 
 // DefaultStreamLimits are those of the program's own gateway.
 var DefaultStreamLimits = StreamLimits{
-	Streams: 256,                 // more than most servers allow: nginx 128, Apache httpd and nghttpd 100, Go 250
+	Streams: 4096,                // more than most servers allow: nginx 128, Apache httpd and nghttpd 100, Go 250; Node has no limit
 	Window:  http2.DefaultWindow, // as if nothing was said
 	Queue:   4096,
 	Control: 1000, // an honest backend sends a few between two responses: SETTINGS, PING, WINDOW_UPDATE
@@ -39,7 +39,7 @@ func (l *StreamLimits) RequestMemory() int { return 3 * l.Window }
 // the largest request head that the server accepts.
 func (l *StreamLimits) ConnectionMemory(head int) int64 {
 	const answer = http2.FrameHeaderLen + 8 // the longest that a frame of a backend causes: PING
-	return int64(client.BufferSize + 2*maxBlock + 2*(maxOut+l.Streams*head+l.Control*answer))
+	return int64(client.BufferSize + 2*maxBlock + 2*(maxOut+maxBatch*head+l.Control*answer))
 }
 
 // AddFlags sets l to the defaults, and defines a flag on f for each limit.
