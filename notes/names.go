@@ -20,6 +20,17 @@ import (
 // declares, and those that prose sets as code.
 type introduction map[string]bool
 
+// inReadingOrder returns the chapters in the order in which their names are met: a page that
+// belongs to a chapter, such as 09a-frames.md, is read where the chapter leads to it.
+func inReadingOrder(chapters []*chapter) []*chapter {
+	key := func(c *chapter) string {
+		return extraPage.ReplaceAllString(path.Base(c.file), "$1 ")
+	}
+	return slices.SortedStableFunc(slices.Values(chapters), func(a, b *chapter) int { return strings.Compare(key(a), key(b)) })
+}
+
+var extraPage = regexp.MustCompile(`^(\d\d)[a-z]-`)
+
 // checkNames wants every name of a part that shown code uses to be introduced by the
 // end of its chapter. It looks at chapters that name their subject.
 func checkNames(n *notes) error {
@@ -28,7 +39,7 @@ func checkNames(n *notes) error {
 	}
 	met := introduction{}
 	loaded := map[string][]*packages.Package{} // by part
-	for _, c := range n.chapters {
+	for _, c := range inReadingOrder(n.chapters) {
 		fences, _ := c.fences()
 		for _, f := range fences {
 			if err := met.code(n, f.about); err != nil {
