@@ -54,6 +54,8 @@ func (r *Response) waitRead(patience time.Duration, late error) error {
 		case r.stopWatching == nil && time.Since(began) >= socket.PollInterval:
 			r.stopWatching = context.AfterFunc(r.Ctx, l.Interrupt)
 		case until.IsZero() || time.Now().Before(until): // an earlier wakeup, or the deadline of a previous request
+		case len(l.unsent) == 0 && l.onReady(uintptr(l.Sysfd)): // it has arrived: this process was stopped meanwhile, and the poller looks at the clock first
+			return l.readResult()
 		case late == ErrTotalTimeout:
 			return late
 		default: // the timeout counts from the end of the upload: the server may still be reading it
