@@ -19,8 +19,9 @@ import (
 //	the reader  handles the frames that arrive (http2read.go), and at each tick looks for
 //	            streams that are late or no longer wanted (http2tick.go)
 //
-// Who calls the sink of a stream's job, and ends the job, has removed the stream from
-// streams, or is its only owner: the reader, or the goroutine of its pump.
+// A stream has one owner, the reader or the goroutine of its pump, and only the owner calls
+// the sink of its job. Whoever removes the stream from streams ends the job, or has the owner
+// end it.
 type http2Lane struct {
 	backend *sharedBackend
 	conn    *client.Conn
